@@ -49,3 +49,23 @@ calls! {
     tx::Commit -> CommitOk;
     tx::Rollback -> RollbackOk;
 }
+
+impl Method {
+    /// Whether this is a call that asks not to be answered.
+    pub const fn is_nowait(&self) -> bool {
+        match self {
+            Self::ExchangeDeclare(exchange::Declare { nowait, .. })
+            | Self::ExchangeDelete(exchange::Delete { nowait, .. })
+            | Self::ExchangeBind(exchange::Bind { nowait, .. })
+            | Self::ExchangeUnbind(exchange::Unbind { nowait, .. })
+            | Self::QueueDeclare(queue::Declare { nowait, .. })
+            | Self::QueueBind(queue::Bind { nowait, .. })
+            | Self::QueuePurge(queue::Purge { nowait, .. })
+            | Self::QueueDelete(queue::Delete { nowait, .. })
+            | Self::BasicConsume(basic::Consume { nowait, .. })
+            | Self::BasicCancel(basic::Cancel { nowait, .. })
+            | Self::ConfirmSelect(confirm::Select { nowait }) => *nowait,
+            _ => false,
+        }
+    }
+}

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use super::{Arguments, basic};
+use crate::error::MethodError;
 
 /// The ids of a method and of its class.
 ///
@@ -20,6 +21,11 @@ pub struct MethodId {
 }
 
 impl MethodId {
+    /// The ids at the front of the payload of a method frame.
+    pub fn peek(payload: &[u8]) -> Result<Self, MethodError> {
+        Self::split_from(payload).map(|(id, _)| id)
+    }
+
     /// Whether a content header and a body follow the method.
     pub const fn has_content(self) -> bool {
         matches!(

@@ -1,0 +1,85 @@
+use std::collections::VecDeque;
+
+use crate::channel::ChannelState;
+
+/// The channels of a connection, by number.
+#[derive(Debug, Default)]
+pub(crate) struct Channels {
+    /// `slots[n]` is channel `n + 1`; what is behind the end was never opened.
+    slots: Vec<Slot>,
+    /// Numbers of [`allocate`](Self::allocate) that can be given out again, the longest unused
+    /// first: a peer's late words about a closed channel then find it closed, and not a stranger
+    /// in its place.
+    free: VecDeque<u16>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Nothing was ever heard of it.
+    Unused,
+    /// It was closed; frames for it may still be on their way.
+    Closed,
+    /// It exists.
+    Live(Box<ChannelState>),
+}
+
+/// How many numbers rest before the longest unused of them is given out again.
+const RESTING: usize = 16;
+
+impl Channels {
+    /// Puts a channel at a free number up to `max`, and gives the number.
+    pub(crate) fn allocate(&mut self, max: u16, state: ChannelState) -> Option<u16> {
+        let fresh = u16::try_from(self.slots.len() + 1)
+            .ok()
+            .filter(|id| *id <= max);
+        let id = match fresh {
+            Some(fresh) if self.free.len() < RESTING => fresh,
+            _ => self.free.pop_front().or(fresh)?,
+        };
+        self.insert(id, state);
+        Some(id)
+    }
+
+    /// Puts a channel at a number that the peer chose; not 0, which is the connection.
+    pub(crate) fn insert(&mut self, id: u16, state: ChannelState) {
+        let index = usize::from(id) - 1;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || Slot::Unused);
+        }
+        self.slots[index] = Slot::Live(Box::new(state));
+    }
+
+    /// Ends a channel whose number we chose, so that the number can be used again.
+    pub(crate) fn release(&mut self, id: u16) {
+        if self.close(id) {
+            self.free.push_back(id);
+        }
+    }
+
+    /// Ends a channel; whether there was one.
+    pub(crate) fn close(&mut self, id: u16) -> bool {
+        let slot = self.slots.get_mut(usize::from(id).wrapping_sub(1));
+        match slot {
+            Some(slot @ Slot::Live(_)) => {
+                *slot = Slot::Closed;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u16) -> Option<&mut ChannelState> {
+        match self.slots.get_mut(usize::from(id).wrapping_sub(1))? {
+            Slot::Live(state) => Some(state),
+            Slot::Unused | Slot::Closed => None,
+        }
+    }
+
+    /// Whether there was a channel at this number that has ended.
+    pub(crate) fn is_closed(&self, id: u16) -> bool {
+        matches!(
+            self.slots.get(usize::from(id).wrapping_sub(1)),
+            Some(Slot::Closed)
+        )
+    }
+}

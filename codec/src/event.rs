@@ -1,0 +1,195 @@
+use crate::handshake::{HandshakeError, Stage};
+use crate::method::MethodId;
+use crate::{
+    Delivery, Got, Method, Published, ReplyCode, Returned, Secret, ShortString, Tuning, Violation,
+};
+
+/// What a [`Connection`](crate::Connection) has to say.
+///
+/// [`Closed`](Self::Closed) comes exactly once and last, whatever the cause; it stands for the end
+/// of every channel as well. Until then, each channel ends with exactly one
+/// [`ChannelClosed`](Self::ChannelClosed).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is complete: channels can be opened.
+    Open(Tuning),
+    /// The broker is short of memory or disk and reads no more of what is published here.
+    Blocked {
+        /// Why, in the broker's words.
+        reason: ShortString,
+    },
+    /// The broker reads again.
+    Unblocked,
+    /// The new secret was accepted.
+    SecretUpdated,
+    /// A channel is open: ours was answered or, on a server, the client opened it.
+    ChannelOpen {
+        /// The channel.
+        channel: u16,
+    },
+    /// The answer to the oldest call that was open on the channel.
+    Reply {
+        /// The channel.
+        channel: u16,
+        /// The answer.
+        method: Method,
+    },
+    /// The answer to basic.get, with a message.
+    Got {
+        /// The channel.
+        channel: u16,
+        /// The message.
+        got: Got,
+    },
+    /// A message for a consumer.
+    Delivery {
+        /// The channel.
+        channel: u16,
+        /// The message.
+        delivery: Delivery,
+    },
+    /// A message that could not be routed. Its confirm, if any, follows.
+    Returned {
+        /// The channel.
+        channel: u16,
+        /// The message.
+        returned: Returned,
+    },
+    /// The broker took responsibility for published messages, or refused to.
+    Confirm {
+        /// The channel.
+        channel: u16,
+        /// The publish that is confirmed, counted from 1 since confirm.select.
+        delivery_tag: u64,
+        /// Whether it settles all before it as well.
+        multiple: bool,
+        /// Whether it is an ack; otherwise a nack.
+        ack: bool,
+    },
+    /// The broker ended a consumer, as a rule because its queue is gone.
+    ConsumerCancelled {
+        /// The channel.
+        channel: u16,
+        /// The consumer.
+        consumer_tag: ShortString,
+    },
+    /// The peer asked to pause or resume messages on a channel; it was told that we shall.
+    Flow {
+        /// The channel.
+        channel: u16,
+        /// Whether messages may be sent.
+        active: bool,
+    },
+    /// A channel ended.
+    ChannelClosed {
+        /// The channel.
+        channel: u16,
+        /// Why.
+        reason: ChannelCloseReason,
+    },
+    /// The connection ended. What is left in [`outbound`](crate::Connection::outbound) is the last
+    /// word to the peer: write it if that is possible at once, then close the transport.
+    Closed(CloseReason),
+
+    /// A server's turn: a client wants to log in. Answer with
+    /// [`accept_login`](crate::Connection::accept_login),
+    /// [`challenge`](crate::Connection::challenge) or [`close`](crate::Connection::close).
+    Login {
+        /// The mechanism, one of those that were offered.
+        mechanism: ShortString,
+        /// What the client sent: its initial response, or the answer to a challenge.
+        response: Secret,
+    },
+    /// A server's turn: a client wants a virtual host. Answer with
+    /// [`accept_open`](crate::Connection::accept_open) or [`close`](crate::Connection::close).
+    OpenRequested {
+        /// The virtual host.
+        virtual_host: ShortString,
+    },
+    /// A server's turn: a client's method that is neither content nor about the channel itself.
+    Request {
+        /// The channel; 0 for connection.update-secret.
+        channel: u16,
+        /// The method.
+        method: Method,
+    },
+    /// A server's turn: a client published a message.
+    Published {
+        /// The channel.
+        channel: u16,
+        /// The message.
+        published: Published,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// We closed it, and the peer agreed.
+    #[error("the connection was closed as asked")]
+    Requested,
+    /// The peer closed it.
+    #[error("the peer closed the connection: {0}")]
+    Peer(PeerClose),
+    /// The peer broke the protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// The handshake failed on our side of it.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The handshake took too long.
+    #[error("the handshake took too long: no progress {0}")]
+    HandshakeTimeout(Stage),
+    /// Nothing came for two heartbeat intervals.
+    #[error("no sign of life from the peer for two heartbeat intervals")]
+    HeartbeatTimeout,
+    /// The peer did not agree to a close in time.
+    #[error("the peer did not answer connection.close in time")]
+    CloseTimeout,
+    /// The peer did not answer a call on the connection itself in time.
+    #[error("{0} was not answered in time")]
+    CallTimeout(MethodId),
+    /// The transport ended without a word from the peer.
+    #[error("the transport ended {0}")]
+    TransportEnded(Stage),
+}
+
+/// Why a channel ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelCloseReason {
+    /// We closed it, and the peer agreed.
+    #[error("the channel was closed as asked")]
+    Requested,
+    /// The peer closed it.
+    #[error("the peer closed the channel: {0}")]
+    Peer(PeerClose),
+    /// A call was not answered in time; a late answer must not meet the next call, so the channel
+    /// was closed.
+    #[error("{0} was not answered in time")]
+    CallTimeout(MethodId),
+}
+
+/// What the peer said when it closed a connection or a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerClose {
+    /// The reply code.
+    pub code: ReplyCode,
+    /// The reply text.
+    pub text: ShortString,
+    /// The method over which it closed; zeros where it was none.
+    pub method: MethodId,
+}
+
+impl std::fmt::Display for PeerClose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // RabbitMQ repeats code and name at the front of the text: "NOT_FOUND - no queue 'q'".
+        write!(f, "{} {}", self.code.0, self.text)?;
+        if self.method.class != 0 {
+            write!(f, ", over {}", self.method)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+use crate::method::MethodId;
+use crate::{FrameError, FrameKind, MethodError, ReplyCode, ShortString};
+
+/// How the peer broke the protocol. Each of them ends the connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The stream cannot be cut into frames.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A method frame cannot be decoded.
+    #[error(transparent)]
+    Method(#[from] MethodError),
+    /// The arguments of a method that a message follows cannot be decoded.
+    #[error("malformed arguments in {0}")]
+    MalformedArguments(MethodId),
+    /// A method that this side never receives, or not now.
+    #[error("{method} on channel {channel} was not expected")]
+    UnexpectedMethod {
+        /// The channel it came on.
+        channel: u16,
+        /// What came.
+        method: MethodId,
+    },
+    /// A frame that does not fit what came before it on its channel.
+    #[error("a {kind:?} frame on channel {channel} was not expected")]
+    UnexpectedFrame {
+        /// The channel it came on.
+        channel: u16,
+        /// What came.
+        kind: FrameKind,
+    },
+    /// A frame on a channel that was never opened.
+    #[error("a frame came on channel {channel}, which is not open")]
+    UnknownChannel {
+        /// The channel.
+        channel: u16,
+    },
+    /// A content header frame that is too short.
+    #[error("malformed content header on channel {channel}")]
+    MalformedContentHeader {
+        /// The channel it came on.
+        channel: u16,
+    },
+    /// A content header of another class than the method before it.
+    #[error("content header of class {class} on channel {channel}, where basic (60) was due")]
+    ContentClass {
+        /// The channel it came on.
+        channel: u16,
+        /// The class it names.
+        class: u16,
+    },
+    /// More body than the content header announced.
+    #[error("more body than announced on channel {channel}")]
+    BodyTooLong {
+        /// The channel it came on.
+        channel: u16,
+    },
+    /// A message over the limit that this side set for itself.
+    #[error("a message of {size} bytes was announced, over the limit of {limit}")]
+    MessageTooLarge {
+        /// The announced length of the body, in bytes.
+        size: u64,
+        /// The limit, in bytes.
+        limit: u32,
+    },
+    /// connection.start for another version of the protocol.
+    #[error("the server speaks AMQP {major}.{minor}, not 0-9-1")]
+    Version {
+        /// Major version.
+        major: u8,
+        /// Minor version.
+        minor: u8,
+    },
+    /// connection.tune or tune-ok with a frame size that AMQP rules out.
+    #[error("the peer tuned frames to {0} bytes; at least 4096 are due")]
+    FrameMax(u32),
+    /// tune-ok above what was offered.
+    #[error("the client tuned {what} to {value}, above the offered {offered}")]
+    TuneExceeded {
+        /// Which of the three values.
+        what: &'static str,
+        /// What the client wants.
+        value: u32,
+        /// What it was offered.
+        offered: u32,
+    },
+    /// connection.start-ok with a mechanism that was not offered.
+    #[error("the client chose the mechanism {0}, which was not offered")]
+    Mechanism(ShortString),
+}
+
+impl Violation {
+    /// The reply code that tells the peer (AMQP 0-9-1 §1.2, and what RabbitMQ uses for the case).
+    pub fn reply_code(&self) -> ReplyCode {
+        match self {
+            Self::Frame(_) | Self::MalformedContentHeader { .. } | Self::BodyTooLong { .. } => {
+                ReplyCode::FRAME_ERROR
+            }
+            Self::Method(_) | Self::MalformedArguments(_) => ReplyCode::SYNTAX_ERROR,
+            Self::UnexpectedMethod { .. } => ReplyCode::COMMAND_INVALID,
+            Self::UnexpectedFrame { .. } | Self::ContentClass { .. } => ReplyCode::UNEXPECTED_FRAME,
+            Self::UnknownChannel { .. } => ReplyCode::CHANNEL_ERROR,
+            Self::MessageTooLarge { .. } => ReplyCode::RESOURCE_ERROR,
+            Self::Version { .. } | Self::FrameMax(_) | Self::TuneExceeded { .. } => {
+                ReplyCode::NOT_ALLOWED
+            }
+            Self::Mechanism(_) => ReplyCode::ACCESS_REFUSED,
+        }
+    }
+}
