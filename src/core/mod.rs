@@ -9,3 +9,4 @@
 //! [`keyed_queue`], which decides nothing.
 
 pub(crate) mod keyed_queue;
+pub(crate) mod ring;
