@@ -82,8 +82,15 @@ impl<V> KeyedQueue<V> {
             .find_map(|slot| Some((slot.key, slot.value.as_mut()?)))
     }
 
-    pub(crate) fn pop_first(&mut self) -> Option<(u64, V)> {
-        let key = self.slots.front()?.key;
+    /// Removes the first entry if the condition holds for its key and value.
+    pub(crate) fn pop_first_if(
+        &mut self,
+        condition: impl FnOnce(u64, &V) -> bool,
+    ) -> Option<(u64, V)> {
+        let (key, value) = self.first()?;
+        if !condition(key, value) {
+            return None;
+        }
         self.remove(key).map(|value| (key, value))
     }
 

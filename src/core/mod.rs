@@ -8,5 +8,6 @@
 //! The machines do not know each other. What several of them need is the container
 //! [`keyed_queue`], which decides nothing.
 
+pub(crate) mod confirms;
 pub(crate) mod keyed_queue;
 pub(crate) mod ring;

@@ -47,7 +47,7 @@ fn one_entry_that_stays_does_not_hold_the_slots_of_all_that_pass_it() {
 fn storage_is_given_back_as_a_burst_drains() {
     let mut queue = filled(0..10_000);
     while queue.len() > 10 {
-        queue.pop_first();
+        queue.pop_first_if(|_, _| true);
     }
     assert!(
         queue.slots.capacity() <= 2 * RETAINED,
@@ -63,7 +63,7 @@ fn a_steady_stream_does_not_allocate() {
     let capacity = queue.slots.capacity();
     for key in 100..10_000 {
         queue.push(key, key);
-        queue.pop_first();
+        queue.pop_first_if(|_, _| true);
         assert_eq!(queue.slots.capacity(), capacity);
     }
 }
@@ -73,7 +73,7 @@ enum Operation {
     Push { gap: u64 },
     Remove(u64),
     RemoveNth(prop::sample::Index),
-    PopFirst,
+    PopFirstUpTo(u64),
     FirstFrom(u64),
     Clear,
 }
@@ -83,7 +83,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         12 => prop_oneof![9 => Just(1), 1 => 1..9u64].prop_map(|gap| Operation::Push { gap }),
         1 => (0..600u64).prop_map(Operation::Remove),
         6 => any::<prop::sample::Index>().prop_map(Operation::RemoveNth),
-        2 => Just(Operation::PopFirst),
+        2 => (0..600u64).prop_map(Operation::PopFirstUpTo),
         2 => (0..600u64).prop_map(Operation::FirstFrom),
         1 => Just(Operation::Clear),
     ]
@@ -109,7 +109,11 @@ proptest! {
                     prop_assert_eq!(queue.get_mut(key), model.get_mut(&key));
                     prop_assert_eq!(queue.remove(key), model.remove(&key));
                 }
-                Operation::PopFirst => prop_assert_eq!(queue.pop_first(), model.pop_first()),
+                Operation::PopFirstUpTo(limit) => {
+                    let first = model.keys().next().copied().filter(|&key| key <= limit);
+                    let expected = first.and_then(|key| model.remove_entry(&key));
+                    prop_assert_eq!(queue.pop_first_if(|key, _| key <= limit), expected);
+                }
                 Operation::FirstFrom(from) => {
                     let expected = model.range_mut(from..).next().map(|(&key, value)| (key, value));
                     prop_assert_eq!(queue.first_from(from), expected);
