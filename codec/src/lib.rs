@@ -12,6 +12,9 @@ mod reply;
 mod text;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     error::{FrameError, MethodError, PropertiesError, TableError, TooLong},
     frame::{Frame, FrameHeader, FrameKind},
