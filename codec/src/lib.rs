@@ -22,6 +22,9 @@ mod text;
 mod types;
 mod violation;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     channel::{Channel, Publish, SendError},
     connection::{Connection, OpenChannelError},
