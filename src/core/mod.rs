@@ -13,6 +13,7 @@ pub(crate) mod confirms;
 pub(crate) mod keyed_queue;
 pub(crate) mod ring;
 pub(crate) mod supervisor;
+pub(crate) mod topology;
 
 /// One life of a connection, or of a channel on it.
 ///
