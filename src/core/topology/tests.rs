@@ -492,7 +492,8 @@ fn method() -> impl Strategy<Value = Method> {
     let queue_binding = || (exchange(), queue(), key());
     let exchange_binding = || (exchange(), exchange(), key());
     prop_oneof![
-        4 => (exchange(), any::<bool>()).prop_map(|(name, auto)| declare_exchange(name, auto).into()),
+        4 => (exchange(), any::<bool>())
+            .prop_map(|(name, auto_delete)| declare_exchange(name, auto_delete).into()),
         3 => queue().prop_map(|name| declare_queue(name).into()),
         1 => Just(declare_queue("").into()),
         6 => queue_binding().prop_map(|(e, q, key)| bind_queue(e, q, key).into()),
