@@ -21,7 +21,7 @@ pub(crate) enum QueueId {
 
 /// Where a binding leads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Destination {
+enum Destination {
     Queue(QueueId),
     Exchange(ShortString),
 }
@@ -80,7 +80,7 @@ struct Queue {
 
 /// The registry of exchanges, queues and bindings.
 ///
-/// Methods are recorded and forgotten once the broker has accepted them. Like the broker it forgets
+/// A call is to be recorded when the broker has accepted it. Like the broker, the registry forgets
 /// what goes away with something else: the bindings of a deleted queue or exchange, and an
 /// auto-delete exchange that lost its last binding.
 #[derive(Debug, Default)]
