@@ -12,14 +12,19 @@ const RETAINED: usize = 64;
 
 /// A FIFO of values under strictly ascending keys.
 ///
-/// Finding and removing take O(1) while the keys are consecutive and O(log n) behind a gap, pushing
-/// O(1), all amortised. An entry that leaves from the middle leaves a hole; holes never outnumber
-/// the entries by more than a constant. Memory is given back as the queue empties.
+/// Finding and removing take O(1) where the keys between an entry and either end are consecutive,
+/// else O(log n); pushing takes O(1); all amortised. An entry that leaves from the middle leaves a
+/// hole, and holes never outnumber the entries by more than a constant. The memory of a burst is
+/// given back in the course of the traffic after it.
 #[derive(Debug)]
 pub(crate) struct KeyedQueue<V> {
     /// Sorted by key. The first slot is always occupied, so that an empty queue has no slots.
     slots: VecDeque<Slot<V>>,
     occupied: usize,
+    /// The most slots in use since the storage was reviewed.
+    peak: usize,
+    /// Removals since then.
+    removals: usize,
 }
 
 #[derive(Debug)]
@@ -33,6 +38,8 @@ impl<V> KeyedQueue<V> {
         Self {
             slots: VecDeque::new(),
             occupied: 0,
+            peak: 0,
+            removals: 0,
         }
     }
 
@@ -55,6 +62,7 @@ impl<V> KeyedQueue<V> {
             value: Some(value),
         });
         self.occupied += 1;
+        self.peak = self.peak.max(self.slots.len());
     }
 
     pub(crate) fn get(&self, key: u64) -> Option<&V> {
@@ -76,10 +84,12 @@ impl<V> KeyedQueue<V> {
 
     /// The entry with the smallest key that is not below `key`.
     pub(crate) fn first_from(&mut self, key: u64) -> Option<(u64, &mut V)> {
-        let index = self.lower_bound(key);
-        self.slots
-            .range_mut(index..)
-            .find_map(|slot| Some((slot.key, slot.value.as_mut()?)))
+        let mut index = self.lower_bound(key);
+        while self.slots.get(index)?.value.is_none() {
+            index += 1;
+        }
+        let slot = self.slots.get_mut(index)?;
+        slot.value.as_mut().map(|value| (slot.key, value))
     }
 
     /// Removes the first entry if the condition holds for its key and value.
@@ -96,23 +106,20 @@ impl<V> KeyedQueue<V> {
 
     pub(crate) fn remove(&mut self, key: u64) -> Option<V> {
         let index = self.lower_bound(key);
-        let value = self
-            .slots
-            .get_mut(index)
-            .filter(|slot| slot.key == key)?
-            .value
-            .take()?;
+        let slot = self.slots.get_mut(index).filter(|slot| slot.key == key)?;
+        let value = slot.value.take()?;
         self.occupied -= 1;
-        if index == 0 {
-            while self.slots.front().is_some_and(|slot| slot.value.is_none()) {
-                self.slots.pop_front();
-            }
+        while self.slots.front().is_some_and(|slot| slot.value.is_none()) {
+            self.slots.pop_front();
         }
         if self.slots.len() > 2 * self.occupied + RETAINED {
             // More holes than entries: the removals that made the holes pay for moving the entries.
             self.slots.retain(|slot| slot.value.is_some());
         }
-        self.give_back();
+        self.removals += 1;
+        if self.removals > 2 * self.slots.capacity() {
+            self.review();
+        }
         Some(value)
     }
 
@@ -131,24 +138,45 @@ impl<V> KeyedQueue<V> {
 
     /// Index of the first slot whose key is not below `key`.
     fn lower_bound(&self, key: u64) -> usize {
-        let Some(first) = self.slots.front().filter(|first| first.key < key) else {
+        let (Some(first), Some(last)) = (self.slots.front(), self.slots.back()) else {
             return 0;
         };
-        // Without gaps a key's distance from the first one is its index.
-        let distance = usize::try_from(key - first.key).unwrap_or(usize::MAX);
-        match self.slots.get(distance) {
-            Some(slot) if slot.key == key => distance,
-            _ => self.slots.partition_point(|slot| slot.key < key),
+        if key <= first.key {
+            return 0;
         }
+        if key > last.key {
+            return self.slots.len();
+        }
+        // Without gaps between them, two keys are as far apart as their slots.
+        let from_first = (key - first.key) as usize;
+        if self
+            .slots
+            .get(from_first)
+            .is_some_and(|slot| slot.key == key)
+        {
+            return from_first;
+        }
+        let from_last = self.slots.len().wrapping_sub(1 + (last.key - key) as usize);
+        if self
+            .slots
+            .get(from_last)
+            .is_some_and(|slot| slot.key == key)
+        {
+            return from_last;
+        }
+        self.slots.partition_point(|slot| slot.key < key)
     }
 
-    /// Halves the storage once three quarters of it are unused, so that growing and shrinking do
-    /// not alternate.
-    fn give_back(&mut self) {
+    /// Halves the storage if three quarters of it have not been needed since the last review, which
+    /// is long enough ago for the queue to have filled and emptied once: a queue that does so again
+    /// and again keeps what it needs.
+    fn review(&mut self) {
         let capacity = self.slots.capacity();
-        if capacity > RETAINED && self.slots.len() < capacity / 4 {
+        if capacity > RETAINED && self.peak < capacity / 4 {
             self.slots.shrink_to(capacity / 2);
         }
+        self.peak = self.slots.len();
+        self.removals = 0;
     }
 }
 

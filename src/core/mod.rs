@@ -12,6 +12,8 @@ pub(crate) mod acks;
 pub(crate) mod confirms;
 pub(crate) mod keyed_queue;
 pub(crate) mod ring;
+pub(crate) mod supervisor;
+pub(crate) mod topology;
 
 /// One life of a connection, or of a channel on it.
 ///

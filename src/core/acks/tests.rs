@@ -243,10 +243,17 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => any::<bool>().prop_map(|requeue| Nack { requeue }),
         1 => any::<bool>().prop_map(|requeue| Reject { requeue }),
     ];
-    let settle = (0..20u64, settle, prop::bool::weighted(0.1));
+    let settle =
+        (0..20u64, settle, prop::bool::weighted(0.1)).prop_map(|(back, settle, multiple)| {
+            Operation::Settle {
+                back,
+                settle,
+                multiple,
+            }
+        });
     prop_oneof![
         10 => prop_oneof![9 => Just(1), 1 => 1..4u64].prop_map(|gap| Operation::Deliver { gap }),
-        12 => settle.prop_map(|(back, settle, multiple)| Operation::Settle { back, settle, multiple }),
+        12 => settle,
         2 => Just(Operation::Flush),
     ]
 }

@@ -44,9 +44,13 @@ fn one_entry_that_stays_does_not_hold_the_slots_of_all_that_pass_it() {
 }
 
 #[test]
-fn storage_is_given_back_as_a_burst_drains() {
+fn the_storage_of_a_burst_is_given_back_by_the_traffic_after_it() {
     let mut queue = filled(0..10_000);
     while queue.len() > 10 {
+        queue.pop_first_if(|_, _| true);
+    }
+    for key in 10_000..200_000 {
+        queue.push(key, key);
         queue.pop_first_if(|_, _| true);
     }
     assert!(
@@ -54,7 +58,20 @@ fn storage_is_given_back_as_a_burst_drains() {
         "{}",
         queue.slots.capacity()
     );
-    assert_eq!(queue.get(9_995), Some(&99_950));
+    assert_eq!(queue.get(199_995), Some(&199_995));
+}
+
+#[test]
+fn a_queue_that_fills_and_empties_again_and_again_does_not_allocate() {
+    let mut queue = filled(0..5_000);
+    let capacity = queue.slots.capacity();
+    for round in 1..20 {
+        while queue.pop_first_if(|_, _| true).is_some() {}
+        for key in round * 5_000..(round + 1) * 5_000 {
+            queue.push(key, key);
+        }
+        assert_eq!(queue.slots.capacity(), capacity);
+    }
 }
 
 #[test]

@@ -274,7 +274,8 @@ proptest! {
                 Operation::DropOldest => {
                     let oldest = model.next_unwritten().map(|entry| entry.position);
                     let expected = oldest.and_then(|position| model.settle(position));
-                    prop_assert_eq!(ring.drop_oldest_unwritten(), expected.map(|item| (item, item)));
+                    let expected = expected.map(|item| (item, item));
+                    prop_assert_eq!(ring.drop_oldest_unwritten(), expected);
                 }
                 Operation::Rewind => {
                     ring.rewind();
