@@ -1,4 +1,5 @@
-//! Real RabbitMQ nodes for tests.
+//! Real RabbitMQ nodes for tests, and a [proxy](proxy::Proxy) that does to a connection what
+//! networks do.
 //!
 //! A test that is content with any broker takes [`url`], the one of `tests/with-broker`. A test
 //! that kills, stops or partitions starts its own [`Node`]. Neither is ever skipped: without a
@@ -8,6 +9,8 @@
     dead_code,
     reason = "every test file takes in this module and uses its own part of it"
 )]
+
+pub(crate) mod proxy;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -77,7 +80,9 @@ impl Admin {
     /// Closes every connection with 320 and this reason, as `rabbitmqctl close_all_connections`.
     pub(crate) fn close_all_connections(&self, reason: &str) {
         let each = "lists:foreach(fun(Pid) -> rabbit_networking:close_connection(Pid, Reason) end";
-        self.eval(&format!("Reason = {reason:?}, {each}, rabbit_networking:connections())"));
+        self.eval(&format!(
+            "Reason = {reason:?}, {each}, rabbit_networking:connections())"
+        ));
     }
 
     /// The number of open connections.
