@@ -2,12 +2,9 @@
 
 mod broker;
 
-use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker::{Admin, Node};
 
@@ -78,7 +75,10 @@ fn has_vhost(admin: &Admin, name: &str) -> bool {
 }
 
 /// The processes below one, at any depth.
+#[cfg(target_os = "linux")]
 fn descendants(ancestor: u32) -> Vec<u32> {
+    use std::fs;
+
     let processes: Vec<(u32, u32)> = fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| {
@@ -196,7 +196,12 @@ fn a_node_is_administered() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn a_dropped_node_leaves_no_process_and_no_directory() {
+    use std::path::Path;
+    use std::thread;
+    use std::time::Instant;
+
     let node = Node::start();
     let dir = node.admin().dir().to_owned();
     let processes = descendants(node.id());
