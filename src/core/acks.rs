@@ -88,11 +88,13 @@ impl AckTracker {
     }
 
     /// The epoch that deliveries belong to now.
+    #[cfg(test)]
     pub(crate) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     /// Number of deliveries in the user's hands.
+    #[cfg(test)]
     pub(crate) fn unsettled(&self) -> usize {
         self.deliveries.len() - self.settled.len()
     }

@@ -42,11 +42,13 @@ impl Confirms {
     }
 
     /// Number of publishes the broker has said nothing about.
+    #[cfg(test)]
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
     /// The tag and position of every publish the broker has said nothing about, oldest first.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.outstanding
             .iter()

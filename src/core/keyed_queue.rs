@@ -65,6 +65,7 @@ impl<V> KeyedQueue<V> {
         self.peak = self.peak.max(self.slots.len());
     }
 
+    #[cfg(test)]
     pub(crate) fn get(&self, key: u64) -> Option<&V> {
         let slot = self.slots.get(self.lower_bound(key))?;
         slot.value.as_ref().filter(|_| slot.key == key)
@@ -127,6 +128,13 @@ impl<V> KeyedQueue<V> {
         self.slots.clear();
         self.slots.shrink_to(RETAINED);
         self.occupied = 0;
+    }
+
+    /// Everything whose key is `key` or greater, in order.
+    pub(crate) fn iter_from(&self, key: u64) -> impl Iterator<Item = (u64, &V)> {
+        self.slots
+            .range(self.lower_bound(key)..)
+            .filter_map(|slot| Some((slot.key, slot.value.as_ref()?)))
     }
 
     /// All entries, by ascending keys.

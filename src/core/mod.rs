@@ -9,9 +9,14 @@
 //! [`keyed_queue`], which decides nothing.
 
 pub(crate) mod acks;
+pub(crate) mod backoff;
 pub(crate) mod confirms;
+pub(crate) mod courier;
 pub(crate) mod keyed_queue;
+pub(crate) mod publisher;
 pub(crate) mod ring;
+pub(crate) mod session;
+pub(crate) mod subscription;
 pub(crate) mod supervisor;
 pub(crate) mod topology;
 
@@ -27,5 +32,9 @@ impl Epoch {
     #[must_use]
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
     }
 }

@@ -88,6 +88,7 @@ impl<T> Ring<T> {
         self.len() - self.in_flight
     }
 
+    #[cfg(test)]
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
@@ -160,6 +161,7 @@ impl<T> Ring<T> {
         Some(entry.item)
     }
 
+    #[cfg(test)]
     pub(crate) fn get(&self, position: u64) -> Option<&T> {
         self.entries.get(position).map(|entry| &entry.item)
     }
@@ -175,8 +177,19 @@ impl<T> Ring<T> {
             .map(|(position, entry)| (position, &entry.item))
     }
 
+    /// Everything unsettled at or behind `position`, oldest first.
+    pub(crate) fn iter_from(&self, position: u64) -> impl Iterator<Item = (u64, &T)> {
+        let entries = self.entries.iter_from(position);
+        entries.map(|(position, entry)| (position, &entry.item))
+    }
+
+    /// The position before which everything was written, or is settled.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// The position before which everything is settled.
-    fn confirmed(&self) -> u64 {
+    pub(crate) fn confirmed(&self) -> u64 {
         self.entries
             .first()
             .map_or(self.pushed, |(position, _)| position)

@@ -6,50 +6,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::Epoch;
-
-/// How long to wait between attempts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Backoff {
-    /// The first delay.
-    pub(crate) initial: Duration,
-    /// What each further delay is multiplied by. Less than 1 counts as 1.
-    pub(crate) multiplier: f64,
-    /// No delay is longer.
-    pub(crate) max: Duration,
-    /// The part of a delay that is left to chance, from 0 to 1: clients that were cut off together
-    /// should not come back together.
-    pub(crate) jitter: f64,
-    /// How many attempts in a row may fail before it gives up, `None` for any number. With 0 a lost
-    /// connection stays lost.
-    pub(crate) max_attempts: Option<u32>,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self {
-            initial: Duration::from_millis(100),
-            multiplier: 2.0,
-            max: Duration::from_secs(30),
-            jitter: 0.5,
-            max_attempts: None,
-        }
-    }
-}
-
-impl Backoff {
-    /// The delay after one of `previous`, zero if there was none. Still without jitter.
-    fn grow(&self, previous: Duration) -> Duration {
-        if previous.is_zero() {
-            return self.initial.min(self.max);
-        }
-        scale(previous, self.multiplier.max(1.0)).map_or(self.max, |delay| delay.min(self.max))
-    }
-
-    /// A delay between `delay` less the jitter and `delay`.
-    fn jittered(&self, delay: Duration, random: &mut fastrand::Rng) -> Duration {
-        scale(delay, 1.0 - self.jitter.clamp(0.0, 1.0) * random.f64()).unwrap_or(delay)
-    }
-}
+use super::backoff::{Backoff, Delays};
 
 /// How long each step of a connection may take.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +51,7 @@ pub(crate) enum State {
     Dialing { deadline: Instant },
     Handshaking { deadline: Instant },
     Recovering { deadline: Instant },
-    Ready { since: Instant },
+    Ready,
     BackingOff { until: Instant },
     Closing { deadline: Instant },
     Closed,
@@ -157,14 +114,12 @@ pub(crate) struct Supervisor {
     established: bool,
     /// The number of the last dial since the connection was stable.
     attempt: u32,
-    /// The last delay since the connection was stable, without its jitter.
-    delay: Duration,
+    delays: Delays,
     /// The endpoints in the order they are taken: shuffled, so that the clients of a node that
     /// dies spread over the others.
     order: Vec<usize>,
     /// How many times an endpoint was taken.
     taken: usize,
-    random: fastrand::Rng,
 }
 
 impl Supervisor {
@@ -178,13 +133,13 @@ impl Supervisor {
             epoch: Epoch::default(),
             established: false,
             attempt: 0,
-            delay: Duration::ZERO,
+            delays: Delays::new(config.backoff, random.u64(..)),
             order,
             taken: 0,
-            random,
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn state(&self) -> State {
         self.state
     }
@@ -194,8 +149,18 @@ impl Supervisor {
         self.epoch
     }
 
+    #[cfg(test)]
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.state, State::Ready { .. })
+        matches!(self.state, State::Ready)
+    }
+
+    /// Whether the connection is being closed in order.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing { .. })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state == State::Closed
     }
 
     /// Begins to connect: [`handle_timeout`](Self::handle_timeout) gives the first dial.
@@ -230,7 +195,8 @@ impl Supervisor {
     /// Channels, topology and consumers are back.
     pub(crate) fn recovered(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
         let expected = matches!(self.state, State::Recovering { .. });
-        self.advance(epoch, expected, State::Ready { since: now })?;
+        self.advance(epoch, expected, State::Ready)?;
+        self.delays.succeeded(now);
         self.established = true;
         Ok(())
     }
@@ -243,12 +209,9 @@ impl Supervisor {
         }
         match self.state {
             State::Idle | State::BackingOff { .. } | State::Closed => None,
-            State::Ready { since } => {
-                // A connection that does not outlive the delay before it is no reason to begin
-                // again with short delays: it would be dialed, lost and dialed without end.
-                if now.saturating_duration_since(since) >= self.delay {
+            State::Ready => {
+                if self.delays.ended(now) {
                     self.attempt = 0;
-                    self.delay = Duration::ZERO;
                 }
                 Some(self.retry_or_give_up(now))
             }
@@ -269,7 +232,7 @@ impl Supervisor {
     /// [`State::Closed`] at once, and an attempt under way is to be dropped.
     pub(crate) fn close(&mut self, deadline: Instant) {
         self.state = match self.state {
-            State::Recovering { .. } | State::Ready { .. } => State::Closing { deadline },
+            State::Recovering { .. } | State::Ready => State::Closing { deadline },
             State::Closing { deadline: earlier } => State::Closing {
                 deadline: deadline.min(earlier),
             },
@@ -289,7 +252,7 @@ impl Supervisor {
             | State::Recovering { deadline }
             | State::Closing { deadline } => Some(deadline),
             State::BackingOff { until } => Some(until),
-            State::Idle | State::Ready { .. } | State::Closed => None,
+            State::Idle | State::Ready | State::Closed => None,
         }
     }
 
@@ -304,7 +267,7 @@ impl Supervisor {
             State::Recovering { .. } => Step::Recovery,
             State::Closing { .. } => Step::Close,
             State::BackingOff { .. } => return Some(self.dial(now)),
-            State::Idle | State::Ready { .. } | State::Closed => return None,
+            State::Idle | State::Ready | State::Closed => return None,
         };
         let epoch = self.epoch;
         let next = self.lost(epoch, now)?;
@@ -334,18 +297,17 @@ impl Supervisor {
     }
 
     fn retry_or_give_up(&mut self, now: Instant) -> Next {
-        let backoff = &self.config.backoff;
+        let max_attempts = self.config.backoff.max_attempts;
         let first_round = !self.established && self.taken < self.order.len();
         let delay = if first_round {
             Duration::ZERO
         } else if !self.established && self.config.fail_fast
-            || backoff.max_attempts.is_some_and(|max| self.attempt >= max)
+            || max_attempts.is_some_and(|max| self.attempt >= max)
         {
             self.state = State::Closed;
             return Next::GiveUp;
         } else {
-            self.delay = backoff.grow(self.delay);
-            backoff.jittered(self.delay, &mut self.random)
+            self.delays.next(now)
         };
         self.state = State::BackingOff {
             until: after(now, delay),
@@ -355,11 +317,6 @@ impl Supervisor {
             delay,
         }
     }
-}
-
-/// `None` where the result is no duration: too long, or not a number.
-fn scale(duration: Duration, factor: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).ok()
 }
 
 /// A duration too long for the clock stands for "never".

@@ -5,6 +5,7 @@
 //! never invented, and what was deleted does not rise again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use snowshoe_codec::method::{exchange, queue};
 use snowshoe_codec::{FieldTable, Method, ShortString, TableError};
@@ -63,6 +64,35 @@ impl Binding {
     }
 }
 
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exchange(name) => write!(f, "exchange {name:?}"),
+            Self::Queue(QueueId::Named(name)) => write!(f, "queue {name:?}"),
+            Self::Queue(QueueId::ServerNamed(_)) => f.write_str("server-named queue"),
+            Self::Binding(Binding {
+                source,
+                destination,
+                routing_key,
+                ..
+            }) => {
+                write!(f, "binding of ")?;
+                match destination {
+                    Destination::Queue(QueueId::Named(name)) => write!(f, "queue {name:?}")?,
+                    Destination::Queue(QueueId::ServerNamed(_)) => {
+                        write!(f, "a server-named queue")?
+                    }
+                    Destination::Exchange(name) => write!(f, "exchange {name:?}")?,
+                }
+                write!(
+                    f,
+                    " to exchange {source:?} with routing key {routing_key:?}"
+                )
+            }
+        }
+    }
+}
+
 /// One entity to declare again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -76,6 +106,12 @@ struct Queue {
     /// Its name on the server.
     name: ShortString,
     declare: queue::Declare,
+}
+
+impl Queue {
+    fn is_exclusive(&self) -> bool {
+        self.declare.exclusive || self.declare.queue.is_empty()
+    }
 }
 
 /// The registry of exchanges, queues and bindings.
@@ -107,6 +143,43 @@ impl Topology {
             QueueId::Named(name) => Some(name),
             QueueId::ServerNamed(_) => self.queues.get(queue).map(|queue| &queue.name),
         }
+    }
+
+    /// Takes note of a call that the broker has answered: what it declared or deleted.
+    pub(crate) fn observe(&mut self, call: &Method, reply: &Method) {
+        match (call, reply) {
+            (Method::ExchangeDeclare(declare), _) => self.record_exchange(declare),
+            (Method::QueueDeclare(declare), Method::QueueDeclareOk(ok)) => {
+                self.record_queue(declare, &ok.queue);
+            }
+            (Method::QueueBind(bind), _) => self.record_queue_binding(bind),
+            (Method::ExchangeBind(bind), _) => self.record_exchange_binding(bind),
+            (Method::ExchangeDelete(delete), _) => self.forget_exchange(&delete.exchange),
+            (Method::QueueDelete(delete), _) => self.forget_queue(&self.queue_id(&delete.queue)),
+            (Method::QueueUnbind(unbind), _) => self.forget_queue_binding(unbind),
+            (Method::ExchangeUnbind(unbind), _) => self.forget_exchange_binding(unbind),
+            _ => {}
+        }
+    }
+
+    /// Whether a step is about a queue that belongs to one connection alone.
+    pub(crate) fn is_exclusive(&self, step: &Step) -> bool {
+        let queue = match step {
+            Step::Queue(id) => Some(id),
+            Step::Binding(Binding {
+                destination: Destination::Queue(id),
+                ..
+            }) => Some(id),
+            Step::Exchange(_) | Step::Binding(_) => None,
+        };
+        queue
+            .and_then(|id| self.queues.get(id))
+            .is_some_and(Queue::is_exclusive)
+    }
+
+    /// Whether there is any queue that belongs to one connection alone.
+    pub(crate) fn has_exclusive_queues(&self) -> bool {
+        self.queues.values().any(Queue::is_exclusive)
     }
 
     pub(crate) fn record_exchange(&mut self, declare: &exchange::Declare) {

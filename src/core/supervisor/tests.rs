@@ -107,7 +107,7 @@ fn an_attempt_goes_through_its_steps() {
     let deadline = now + RECOVERY;
     assert_eq!(supervisor.state(), State::Recovering { deadline });
     assert_eq!(supervisor.recovered(epoch, now), Ok(()));
-    assert_eq!(supervisor.state(), State::Ready { since: now });
+    assert_eq!(supervisor.state(), State::Ready);
     assert_eq!(supervisor.poll_timeout(), None);
 }
 
