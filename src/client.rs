@@ -106,7 +106,7 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.ask(|answer| Command::Ready { answer }).await?
+        self.handle.shared.first.wait().await.clone()
     }
 
     /// A producer to a queue, by way of the default exchange.

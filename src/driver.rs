@@ -51,10 +51,6 @@ pub struct Driver {
     topology: Topology,
     commands: VecDeque<Command>,
     ready: Vec<Ready>,
-    /// Whoever waits for the first connection.
-    waiting: Vec<Answer<Result<(), Error>>>,
-    /// How the first connection went, once it is known.
-    first: Option<Result<(), Error>>,
     closing: Option<Closing>,
     done: bool,
 }
@@ -87,8 +83,6 @@ impl Driver {
             topology: Topology::default(),
             commands: VecDeque::new(),
             ready: Vec::new(),
-            waiting: Vec::new(),
-            first: None,
             closing: None,
             done: false,
         };
@@ -160,10 +154,6 @@ impl Driver {
             Command::Call { method, answer } => self.links[MAIN].call(now, method, answer),
             Command::OpenRaw { inbox, answer } => self.links[MAIN].open_raw(now, inbox, answer),
             Command::Raw { inbox, operation } => self.links[MAIN].operate(now, &inbox, operation),
-            Command::Ready { answer } => match &self.first {
-                Some(result) => _ = answer.try_send(result.clone()),
-                None => self.waiting.push(answer),
-            },
             Command::UpdateSecret { secret, reason } => {
                 for link in &mut self.links {
                     link.update_secret(now, &secret, &reason);
@@ -256,18 +246,8 @@ impl Driver {
 
     /// Notes how the first connection went, and what a connection that was given up takes with it.
     fn review(&mut self, now: Instant) {
-        let main = &self.links[MAIN];
-        let first = match main.given_up() {
-            Some(cause) => Some(Err(Error::from(cause.clone()))),
-            None => main.was_ready().then_some(Ok(())),
-        };
-        if self.first.is_none()
-            && let Some(result) = first
-        {
-            for answer in self.waiting.drain(..) {
-                _ = answer.try_send(result.clone());
-            }
-            self.first = Some(result);
+        if self.links[MAIN].was_ready() && !self.shared.first.is_initialized() {
+            self.settle_first(Ok(()));
         }
         let given_up = self.links.iter().find_map(Link::given_up).cloned();
         if let Some(cause) = given_up.filter(|_| !self.done) {
@@ -278,6 +258,7 @@ impl Driver {
     /// A connection was given up, and with it the client.
     fn end(&mut self, now: Instant, cause: &ConnectionError) {
         log::error!("giving up: {cause}");
+        self.settle_first(Err(Error::from(cause.clone())));
         let mut report = CloseReport::default();
         for link in &mut self.links {
             let end = ConsumerEnd::Failed(Error::from(cause.clone()));
@@ -290,12 +271,18 @@ impl Driver {
         self.finish();
     }
 
+    /// Tells whoever waits for the first connection.
+    fn settle_first(&self, result: Result<(), Error>) {
+        // Only the driver sets it, and only the first time counts.
+        _ = self.shared.first.set_blocking(result);
+    }
+
     fn finish(&mut self) {
         self.done = true;
+        self.settle_first(Err(Error::Closed));
         for command in self.shared.close() {
             refuse(command);
         }
-        self.waiting.clear();
         if let Some(mut closing) = self.closing.take() {
             for answer in closing.answers.drain(..) {
                 _ = answer.try_send(closing.report.clone());

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Poll, Waker};
 
 use crate::core::publisher::{News, Publisher, Refused};
+use crate::core::turnstile::Turnstile;
 use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
 use crate::message::Message;
@@ -14,9 +15,6 @@ pub(crate) struct Outbox {
     id: ProducerId,
     confirms: bool,
     state: Mutex<OutboxState>,
-    /// Publishes that wait for room stand here, one behind the other; only the first watches the
-    /// buffer.
-    turnstile: async_lock::Mutex<()>,
     /// Where the driver keeps it: connection and key.
     place: OnceLock<(usize, usize)>,
     shared: Arc<Shared>,
@@ -26,8 +24,8 @@ pub(crate) struct OutboxState {
     pub(crate) publisher: Publisher<Waker>,
     /// Whether the driver knows that there is something to write, or has no need to know.
     pub(crate) scheduled: bool,
-    /// Publishes that wait at the turnstile. While there are any, no other may overtake them.
-    waiting: usize,
+    /// Publishes that wait for room; only the first of them watches the buffer.
+    turnstile: Turnstile<Waker>,
     /// Who waits for the buffer to be empty.
     drained: Vec<Waker>,
 }
@@ -48,10 +46,9 @@ impl Outbox {
             state: Mutex::new(OutboxState {
                 publisher,
                 scheduled: false,
-                waiting: 0,
+                turnstile: Turnstile::new(),
                 drained: Vec::new(),
             }),
-            turnstile: async_lock::Mutex::new(()),
             place: OnceLock::new(),
             shared,
         }
@@ -92,7 +89,7 @@ impl Outbox {
 
     /// Accepts a message, if there is room and nobody waits for it.
     pub(crate) fn push(self: &Arc<Self>, message: Message) -> Result<u64, PublishError> {
-        self.push_as(message, false)
+        self.push_if(message, |state| state.turnstile.is_empty())
     }
 
     /// Accepts a message as soon as there is room, and those that waited before have had theirs.
@@ -100,19 +97,16 @@ impl Outbox {
         self: &Arc<Self>,
         message: Message,
     ) -> Result<u64, PublishError> {
-        let _waiting = Waiting::new(self);
-        let _turn = self.turnstile.lock().await;
+        let turn = Turn::new(self);
         let bytes = message.size();
         let mut message = Some(message);
         std::future::poll_fn(|cx| {
-            // Registered before the attempt: room that is made in between wakes.
-            self.lock()
-                .publisher
-                .wait_for_room(bytes, cx.waker().clone());
+            // Registered before the attempt: a turn or room that comes in between wakes.
+            turn.wait(bytes, cx.waker());
             let next = message
                 .take()
                 .expect("it is put back whenever this stays pending");
-            match self.push_as(next, true) {
+            match self.push_if(next, |state| state.turnstile.is_first(turn.ticket)) {
                 Err(error) if error.reason == PublishErrorReason::BufferFull => {
                     message = Some(error.message);
                     Poll::Pending
@@ -151,10 +145,14 @@ impl Outbox {
         self.ring_unless(known);
     }
 
-    fn push_as(self: &Arc<Self>, message: Message, in_turn: bool) -> Result<u64, PublishError> {
+    fn push_if(
+        self: &Arc<Self>,
+        message: Message,
+        may_go: impl FnOnce(&OutboxState) -> bool,
+    ) -> Result<u64, PublishError> {
         let mut known = true;
         let pushed = self.with(|state| {
-            if !in_turn && state.waiting > 0 {
+            if !may_go(state) {
                 return Err((Refused::Full, message));
             }
             let position = state.publisher.push(message, self.confirms)?;
@@ -243,18 +241,35 @@ impl OutboxState {
     }
 }
 
-/// Counts a publish that waits at the turnstile, also if its future is dropped there.
-struct Waiting<'a>(&'a Outbox);
+/// A place at the turnstile, which is left also if the publish is dropped there.
+struct Turn<'a> {
+    outbox: &'a Outbox,
+    ticket: u64,
+}
 
-impl<'a> Waiting<'a> {
+impl<'a> Turn<'a> {
     fn new(outbox: &'a Outbox) -> Self {
-        outbox.lock().waiting += 1;
-        Self(outbox)
+        let ticket = outbox.lock().turnstile.join();
+        Self { outbox, ticket }
+    }
+
+    /// Asks to be woken when there may be room: the first watches the buffer, the others wait to be
+    /// the first.
+    fn wait(&self, bytes: usize, waker: &Waker) {
+        let mut state = self.outbox.lock();
+        if state.turnstile.is_first(self.ticket) {
+            state.publisher.wait_for_room(bytes, waker.clone());
+        } else {
+            state.turnstile.wait(self.ticket, waker.clone());
+        }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.lock().waiting -= 1;
+        let next = self.outbox.lock().turnstile.leave(self.ticket);
+        if let Some(next) = next {
+            next.wake();
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use async_lock::OnceCell;
 use bytes::Bytes;
 use snowshoe_codec::{Method, ShortString};
 
@@ -44,9 +45,6 @@ pub(crate) enum Command {
     Raw {
         inbox: Arc<RawInbox>,
         operation: RawOperation,
-    },
-    Ready {
-        answer: Answer<Result<(), Error>>,
     },
     UpdateSecret {
         secret: Bytes,
@@ -104,6 +102,8 @@ pub(crate) enum Ready {
 pub(crate) struct Shared {
     mailbox: Mutex<Mailbox>,
     pub(crate) hub: Hub,
+    /// How the first connection went, once it is known.
+    pub(crate) first: OnceCell<Result<(), Error>>,
     next_id: AtomicU64,
     pub(crate) seed: u64,
 }
@@ -123,6 +123,7 @@ impl Shared {
         Self {
             mailbox: Mutex::default(),
             hub: Hub::default(),
+            first: OnceCell::new(),
             next_id: AtomicU64::new(1),
             seed,
         }

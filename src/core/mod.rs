@@ -19,6 +19,7 @@ pub(crate) mod session;
 pub(crate) mod subscription;
 pub(crate) mod supervisor;
 pub(crate) mod topology;
+pub(crate) mod turnstile;
 
 /// One life of a connection, or of a channel on it.
 ///
