@@ -1,11 +1,13 @@
 //! What the tests of a client on a real broker share: waiting with a deadline, numbered messages,
-//! and a [workload](workload::Workload) that keeps a ledger.
+//! a client behind a
+//! [cable](cable::Cable) to cut, and a [workload](workload::Workload) that keeps a ledger.
 
 #![allow(
     dead_code,
     reason = "every test file takes in this module and uses its own part of it"
 )]
 
+pub(crate) mod cable;
 pub(crate) mod ledger;
 pub(crate) mod workload;
 
@@ -20,7 +22,7 @@ use snowshoe::{
     Client, ClientBuilder, ConnectionRole, Delivery, Event, Events, Message, Queue, Reconnect,
 };
 
-use crate::broker::Admin;
+use crate::broker::{Admin, url};
 
 /// How long anything is waited for before the test fails. It is generous: it only matters where
 /// something is wrong.
@@ -131,6 +133,17 @@ pub(crate) fn number_in(body: &[u8]) -> u64 {
         .split_first_chunk()
         .expect("numbered messages begin with their number");
     u64::from_be_bytes(*number)
+}
+
+/// The numbers of the messages in a queue, which is empty after that.
+pub(crate) async fn take_numbers(queue: &str) -> Vec<u64> {
+    let client = connect(&url()).await;
+    let channel = client.channel().await.expect("channels are left");
+    let mut numbers = Vec::new();
+    while let Some(got) = (channel.get(queue, true).await).expect("the queue is there") {
+        numbers.push(number_in(got.content.body()));
+    }
+    numbers
 }
 
 /// How many messages a queue holds, delivered and not acknowledged ones included.
