@@ -148,7 +148,7 @@ impl Driver {
             }
             Command::CancelConsumer(inbox) => {
                 if let Some((link, consumer)) = inbox.place() {
-                    self.links[link].cancel_consumer(now, consumer, &inbox);
+                    self.links[link].cancel_consumer(now, consumer, &inbox, &mut self.topology);
                 }
             }
             Command::Call { method, answer } => self.links[MAIN].call(now, method, answer),

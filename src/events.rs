@@ -230,7 +230,7 @@ impl Hub {
             |Subscriber { sender, lag }| match sender.force_send(event.clone()) {
                 Ok(None) => false,
                 Ok(Some(_)) => {
-                    *lock(&lag) += 1;
+                    *lock(lag) += 1;
                     false
                 }
                 Err(_) => true,

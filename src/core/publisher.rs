@@ -438,7 +438,8 @@ impl<W> Publisher<W> {
         let InFlight::Unflushed(unflushed) = &mut self.in_flight else {
             return;
         };
-        while let Some((_, position)) = unflushed.pop_front_if(|(end, _)| *end <= written) {
+        while let Some(&(_, position)) = unflushed.front().filter(|(end, _)| *end <= written) {
+            unflushed.pop_front();
             self.ledger.settle(position, Ok(()));
         }
     }

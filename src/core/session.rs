@@ -338,41 +338,35 @@ impl Session {
                 return Some(output);
             }
             let event = self.connection.as_mut()?.poll_event()?;
-            // The common ones go through without a stop in the queue.
-            match self.hot_event(event) {
-                Ok(output) => return Some(output),
-                Err(event) => self.event(now, event, topology),
+            let owner = match event {
+                codec::Event::Delivery { channel, .. } | codec::Event::Confirm { channel, .. } => {
+                    self.owner(channel)
+                }
+                _ => None,
+            };
+            match (event, owner) {
+                // The common ones go through without a stop in the queue.
+                (codec::Event::Delivery { delivery, .. }, Some(Owner::Consumer(consumer))) => {
+                    return Some(Output::Delivery { consumer, delivery });
+                }
+                (
+                    codec::Event::Confirm {
+                        delivery_tag: tag,
+                        multiple,
+                        ack,
+                        ..
+                    },
+                    Some(Owner::Producer(producer)),
+                ) => {
+                    return Some(Output::Confirm {
+                        producer,
+                        tag,
+                        multiple,
+                        ack,
+                    });
+                }
+                (event, _) => self.event(now, event, topology),
             }
-        }
-    }
-
-    fn hot_event(&mut self, event: codec::Event) -> Result<Output, codec::Event> {
-        use codec::Event::{Confirm, Delivery};
-        match event {
-            Delivery { channel, delivery } => match self.owner(channel) {
-                Some(Owner::Consumer(consumer)) => Ok(Output::Delivery { consumer, delivery }),
-                _ => Err(Delivery { channel, delivery }),
-            },
-            Confirm {
-                channel,
-                delivery_tag,
-                multiple,
-                ack,
-            } => match self.owner(channel) {
-                Some(Owner::Producer(producer)) => Ok(Output::Confirm {
-                    producer,
-                    tag: delivery_tag,
-                    multiple,
-                    ack,
-                }),
-                _ => Err(Confirm {
-                    channel,
-                    delivery_tag,
-                    multiple,
-                    ack,
-                }),
-            },
-            other => Err(other),
         }
     }
 
@@ -506,10 +500,18 @@ impl Session {
 
     /// Stops a consumer: [`Output::ConsumerDraining`] follows, at once if there is nothing to ask
     /// the broker.
-    pub(crate) fn cancel_consumer(&mut self, now: Instant, consumer: usize) {
+    pub(crate) fn cancel_consumer(
+        &mut self,
+        now: Instant,
+        consumer: usize,
+        topology: &mut Topology,
+    ) {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
             return;
         };
+        if subscription.is_wanted() {
+            topology.consumer_cancelled(&subscription.spec().queue);
+        }
         let channel = subscription.channel();
         match (subscription.cancel(), channel) {
             (Some(cancel), Some(channel)) => self.send(now, channel, cancel),

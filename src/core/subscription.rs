@@ -62,8 +62,10 @@ pub(crate) enum State {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
     Send(Method),
-    /// Deliveries may come from now on.
-    Active,
+    /// Deliveries may come from now on, for the first time or again.
+    Active {
+        first: bool,
+    },
     /// No more deliveries will come.
     Cancelled,
 }
@@ -95,6 +97,15 @@ impl Subscription {
 
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    /// Whether it has started, and the user has not cancelled it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let unwanted = matches!(
+            self.state,
+            State::Cancelling(_) | State::Draining(_) | State::Ended
+        );
+        self.established && !unwanted
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -160,9 +171,9 @@ impl Subscription {
             State::Limiting(channel) => Some(Step::Send(self.subscribe(channel))),
             State::Subscribing(channel) => {
                 self.state = State::Active(channel);
-                self.established = true;
+                let first = !std::mem::replace(&mut self.established, true);
                 self.delays.succeeded(now);
-                Some(Step::Active)
+                Some(Step::Active { first })
             }
             State::Cancelling(channel) => {
                 self.state = State::Draining(channel);

@@ -80,7 +80,7 @@ impl fmt::Display for Step {
                 match destination {
                     Destination::Queue(QueueId::Named(name)) => write!(f, "queue {name:?}")?,
                     Destination::Queue(QueueId::ServerNamed(_)) => {
-                        write!(f, "a server-named queue")?
+                        write!(f, "a server-named queue")?;
                     }
                     Destination::Exchange(name) => write!(f, "exchange {name:?}")?,
                 }
@@ -126,6 +126,8 @@ pub(crate) struct Topology {
     /// With their arguments in the order the user gave them.
     bindings: BTreeMap<Binding, FieldTable>,
     server_named: u64,
+    /// How many consumers of ours a queue has.
+    consumers: BTreeMap<QueueId, usize>,
 }
 
 impl Topology {
@@ -273,15 +275,25 @@ impl Topology {
         self.forget_bindings(|binding| binding.source == *name || binding.leads_to_exchange(name));
     }
 
-    /// The user cancelled the last consumer of a queue, whereupon the broker deletes it if it is
-    /// auto-delete.
-    pub(crate) fn last_consumer_cancelled(&mut self, queue: &QueueId) {
-        if self
-            .queues
-            .get(queue)
-            .is_some_and(|queue| queue.declare.auto_delete)
-        {
-            self.forget_queue(queue);
+    /// A consumer of a queue was started.
+    pub(crate) fn consumer_started(&mut self, queue: &ShortString) {
+        *self.consumers.entry(self.queue_id(queue)).or_default() += 1;
+    }
+
+    /// The user cancelled a consumer of a queue. With the last one the broker deletes the queue, if
+    /// it is auto-delete.
+    pub(crate) fn consumer_cancelled(&mut self, queue: &ShortString) {
+        let queue = self.queue_id(queue);
+        let Some(left) = self.consumers.get_mut(&queue) else {
+            return;
+        };
+        *left -= 1;
+        if *left == 0 {
+            self.consumers.remove(&queue);
+            let declared = self.queues.get(&queue);
+            if declared.is_some_and(|queue| queue.declare.auto_delete) {
+                self.forget_queue(&queue);
+            }
         }
     }
 

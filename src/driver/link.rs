@@ -107,8 +107,15 @@ impl Link {
             .add(now, self.index, &mut self.session, consumer, started);
     }
 
-    pub(super) fn cancel_consumer(&mut self, now: Instant, key: usize, inbox: &Arc<Inbox>) {
-        self.receivers.cancel(now, &mut self.session, key, inbox);
+    pub(super) fn cancel_consumer(
+        &mut self,
+        now: Instant,
+        key: usize,
+        inbox: &Arc<Inbox>,
+        topology: &mut Topology,
+    ) {
+        let session = &mut self.session;
+        self.receivers.cancel(now, session, key, inbox, topology);
     }
 
     pub(super) fn call(
@@ -386,7 +393,7 @@ impl Link {
             moved = true;
             match output {
                 Output::Delivery { consumer, delivery } => {
-                    self.receivers.deliver(consumer, delivery)
+                    self.receivers.deliver(consumer, delivery);
                 }
                 other => {
                     // What came before it is to be there before it.
@@ -440,8 +447,18 @@ impl Link {
             }
             Output::SecretUpdated => hub.emit_with(|| Event::SecretUpdated { role }),
 
-            Output::ProducerOnline(key) => senders.with(now, session, key, |it| it.online()),
-            Output::ProducerOffline(key) => senders.with(now, session, key, |it| it.offline()),
+            Output::ProducerOnline(key) => senders.with(
+                now,
+                session,
+                key,
+                super::super::core::publisher::Publisher::online,
+            ),
+            Output::ProducerOffline(key) => senders.with(
+                now,
+                session,
+                key,
+                super::super::core::publisher::Publisher::offline,
+            ),
             Output::ProducerRejected(key, close) => {
                 senders.with(now, session, key, |it| it.rejected(&close));
             }
@@ -454,7 +471,7 @@ impl Link {
             } => {
                 // The codec refuses confirms of what was never published.
                 senders.with(now, session, producer, |it| {
-                    _ = it.confirm(tag, multiple, ack)
+                    _ = it.confirm(tag, multiple, ack);
                 });
             }
             Output::Returned { producer, returned } => {

@@ -147,7 +147,11 @@ impl Session {
                 }
             }
             Some(Owner::Consumer(consumer)) => {
-                if let Some(method) = self.consumers.get_mut(consumer).and_then(|it| it.opened()) {
+                if let Some(method) = self
+                    .consumers
+                    .get_mut(consumer)
+                    .and_then(super::super::subscription::Subscription::opened)
+                {
                     self.send(now, channel, method);
                 }
             }
@@ -181,7 +185,9 @@ impl Session {
                 }
             }
             Some(Owner::Producer(producer)) => self.producer_online(now, producer, channel),
-            Some(Owner::Consumer(consumer)) => self.consumer_replied(now, consumer, channel),
+            Some(Owner::Consumer(consumer)) => {
+                self.consumer_replied(now, consumer, channel, topology);
+            }
             Some(Owner::Raw(_)) => self.raw_event(channel, Event::Reply { channel, method }),
             None => {}
         }
@@ -196,13 +202,22 @@ impl Session {
         }
     }
 
-    fn consumer_replied(&mut self, now: Instant, consumer: usize, channel: u16) {
+    fn consumer_replied(
+        &mut self,
+        now: Instant,
+        consumer: usize,
+        channel: u16,
+        topology: &mut Topology,
+    ) {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
             return;
         };
         match subscription.replied(now) {
             Some(Step::Send(method)) => self.send(now, channel, method),
-            Some(Step::Active) => {
+            Some(Step::Active { first }) => {
+                if first {
+                    topology.consumer_started(&subscription.spec().queue);
+                }
                 self.channel_epoch = self.channel_epoch.next();
                 self.outputs.push_back(Output::ConsumerOnline {
                     consumer,

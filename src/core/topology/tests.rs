@@ -290,10 +290,15 @@ fn an_auto_delete_queue_goes_with_its_last_consumer_and_no_other_does() {
         auto_delete: true,
         ..declare_queue("goes")
     };
-    let goes = topology.record_queue(&auto_delete, &name("goes"));
+    topology.record_queue(&auto_delete, &name("goes"));
     topology.record_queue_binding(&bind_queue("e", "goes", ""));
-    topology.last_consumer_cancelled(&goes);
-    topology.last_consumer_cancelled(&QueueId::Named(name("stays")));
+    for queue in ["goes", "goes", "stays"] {
+        topology.consumer_started(&name(queue));
+    }
+    topology.consumer_cancelled(&name("goes"));
+    assert_eq!(topology.methods().len(), 3);
+    topology.consumer_cancelled(&name("goes"));
+    topology.consumer_cancelled(&name("stays"));
     assert_eq!(topology.methods(), [declare_queue("stays").into()]);
 }
 

@@ -11,6 +11,7 @@ use crate::core::Epoch;
 use crate::core::acks::{Settle, SettleFrame};
 use crate::core::session::Session;
 use crate::core::subscription::ConsumerSpec;
+use crate::core::topology::Topology;
 use crate::error::Error;
 use crate::inbox::Inbox;
 use crate::shared::Answer;
@@ -66,6 +67,7 @@ impl Receivers {
         session: &mut Session,
         key: usize,
         inbox: &Arc<Inbox>,
+        topology: &mut Topology,
     ) {
         // Another may have its key by now.
         if self
@@ -73,7 +75,7 @@ impl Receivers {
             .get(&key)
             .is_some_and(|receiver| Arc::ptr_eq(&receiver.inbox, inbox))
         {
-            session.cancel_consumer(now, key);
+            session.cancel_consumer(now, key, topology);
         }
     }
 
