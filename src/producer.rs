@@ -193,7 +193,7 @@ impl<M: Mode> Producer<M> {
         self.owner.limits.bytes
     }
 
-    /// What [events](Event) call this producer.
+    /// What [events](crate::Event) call this producer.
     pub fn id(&self) -> ProducerId {
         self.owner.outbox.id()
     }
