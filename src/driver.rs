@@ -11,6 +11,7 @@
 //! While it runs nobody can wake it, so a burst of publishes wakes it once. Reading never waits for
 //! writing, and nothing in here waits for user code.
 
+mod closing;
 mod link;
 mod stream;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use self::closing::{Closing, GOODBYE};
 use self::link::Link;
 use crate::client::CloseReport;
 use crate::config::Config;
@@ -53,17 +55,6 @@ pub struct Driver {
     ready: Vec<Ready>,
     closing: Option<Closing>,
     done: bool,
-}
-
-/// The end of a client.
-struct Closing {
-    /// When what is not through is given up.
-    deadline: Instant,
-    timer: async_io::Timer,
-    answers: Vec<Answer<CloseReport>>,
-    /// Whether the connections are being closed; before that, messages are still on their way.
-    connections: bool,
-    report: CloseReport,
 }
 
 impl fmt::Debug for Driver {
@@ -153,7 +144,7 @@ impl Driver {
             }
             Command::Call { method, answer } => self.links[MAIN].call(now, method, answer),
             Command::OpenRaw { inbox, answer } => self.links[MAIN].open_raw(now, inbox, answer),
-            Command::Raw { inbox, operation } => self.links[MAIN].operate(now, &inbox, operation),
+            Command::Raw { inbox, operation } => self.links[MAIN].operate(inbox, operation),
             Command::UpdateSecret { secret, reason } => {
                 for link in &mut self.links {
                     link.update_secret(now, &secret, &reason);
@@ -184,20 +175,14 @@ impl Driver {
         within: Option<Duration>,
         answer: Option<Answer<CloseReport>>,
     ) {
-        let deadline = now + within.unwrap_or(self.config.close_timeout);
-        let closing = self.closing.get_or_insert_with(|| Closing {
-            deadline,
-            timer: async_io::Timer::at(deadline),
-            answers: Vec::new(),
-            connections: false,
-            report: CloseReport::default(),
-        });
-        // A further close can only make it shorter.
-        if deadline < closing.deadline {
-            closing.deadline = deadline;
-            closing.timer.set_at(deadline);
+        let within = within.unwrap_or(self.config.close_timeout);
+        match &mut self.closing {
+            Some(closing) => closing.shorten(now, within),
+            None => self.closing = Some(Closing::new(now, within)),
         }
-        closing.answers.extend(answer);
+        if let Some(closing) = &mut self.closing {
+            closing.answers.extend(answer);
+        }
         for link in &mut self.links {
             link.stop_accepting();
         }
@@ -208,19 +193,16 @@ impl Driver {
         let Some(closing) = &mut self.closing else {
             return false;
         };
-        let late = Pin::new(&mut closing.timer).poll(cx).is_ready() || now >= closing.deadline;
+        let late = closing.is_late(cx, now);
         if !closing.connections {
             if !late && !self.links.iter().all(Link::is_drained) {
                 return false;
             }
-            closing.connections = true;
-            // However long the messages took, an orderly goodbye is worth a moment.
-            closing.deadline = closing.deadline.max(now + GOODBYE);
-            closing.timer.set_at(closing.deadline);
+            let deadline = closing.begin_connections();
             for link in &mut self.links {
                 let end = ConsumerEnd::ClientClosed;
                 link.give_up(DropReason::Closed, &end, &mut closing.report);
-                link.close(now, closing.deadline);
+                link.close(now, deadline);
             }
             return true;
         }
@@ -367,6 +349,3 @@ fn refuse(command: Command) {
 
 /// How often the loop goes round before other tasks of the executor get their turn.
 const TURNS: usize = 64;
-
-/// How long a connection may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);

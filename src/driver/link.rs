@@ -138,8 +138,8 @@ impl Link {
         self.raws.open(now, &mut self.session, inbox, answer);
     }
 
-    pub(super) fn operate(&mut self, now: Instant, inbox: &Arc<RawInbox>, operation: RawOperation) {
-        self.raws.operate(now, &mut self.session, inbox, operation);
+    pub(super) fn operate(&mut self, inbox: Arc<RawInbox>, operation: RawOperation) {
+        self.raws.ask(inbox, operation);
     }
 
     pub(super) fn update_secret(&mut self, now: Instant, secret: &Bytes, reason: &ShortString) {
@@ -242,6 +242,7 @@ impl Link {
         moved |= self.let_time_pass(now, topology);
         moved |= self.carry_out(now, topology);
         self.receivers.settle(now, &mut self.session);
+        moved |= self.raws.operate(now, &mut self.session);
         if may_publish && !self.blocked {
             moved |= self.senders.publish(now, &mut self.session);
         }

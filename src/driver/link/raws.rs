@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use snowshoe_codec as codec;
 
+use super::senders::is_full;
 use crate::channel::{RawInbox, RawReply};
 use crate::core::session::Session;
 use crate::error::Error;
@@ -15,6 +16,8 @@ use crate::shared::{Answer, RawOperation};
 #[derive(Default)]
 pub(super) struct Raws {
     raws: HashMap<usize, Raw>,
+    /// What was asked of them and not done yet.
+    asked: VecDeque<(Arc<RawInbox>, RawOperation)>,
 }
 
 struct Raw {
@@ -45,8 +48,25 @@ impl Raws {
         );
     }
 
-    /// Does what a user asks of a channel. Where the channel is gone, dropping the operation tells.
-    pub(super) fn operate(
+    /// Something is asked of a channel.
+    pub(super) fn ask(&mut self, inbox: Arc<RawInbox>, operation: RawOperation) {
+        self.asked.push_back((inbox, operation));
+    }
+
+    /// Does what was asked, in order, while there is room to write. Whether anything was done.
+    pub(super) fn operate(&mut self, now: Instant, session: &mut Session) -> bool {
+        let mut moved = false;
+        while !is_full(session)
+            && let Some((inbox, operation)) = self.asked.pop_front()
+        {
+            moved = true;
+            self.operate_one(now, session, &inbox, operation);
+        }
+        moved
+    }
+
+    /// Where the channel is gone, dropping the operation tells.
+    fn operate_one(
         &mut self,
         now: Instant,
         session: &mut Session,
@@ -139,6 +159,7 @@ impl Raws {
     }
 
     pub(super) fn give_up(&mut self) {
+        self.asked.clear();
         for (_, raw) in self.raws.drain() {
             raw.inbox.close(Error::Closed);
         }

@@ -92,10 +92,7 @@ impl Senders {
     pub(super) fn publish(&mut self, now: Instant, session: &mut Session) -> bool {
         let mut moved = false;
         for _ in 0..self.queue.len() {
-            if session
-                .outbound()
-                .is_none_or(|outbound| outbound.len() >= OUTBOUND_LIMIT)
-            {
+            if is_full(session) {
                 break;
             }
             let Some(key) = self.queue.pop_front() else {
@@ -176,6 +173,12 @@ impl Senders {
         self.senders.remove(&key);
         session.remove_producer(now, key);
     }
+}
+
+/// Whether what waits to be written is enough for now.
+pub(super) fn is_full(session: &mut Session) -> bool {
+    let outbound = session.outbound();
+    outbound.is_some_and(|outbound| outbound.len() >= OUTBOUND_LIMIT)
 }
 
 /// Whether a producer is closed and has nothing left to say.
