@@ -21,7 +21,7 @@ use crate::producer::ProducerBuilder;
 use crate::sasl::Plain;
 use crate::shared::{Command, Shared};
 use crate::topology::Declare;
-use crate::transport::{Connector, TcpConnector};
+use crate::transport::{Connector, DefaultConnector};
 use crate::uri::AmqpUri;
 
 /// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
@@ -365,7 +365,7 @@ impl ClientBuilder {
             credentials: Arc::new(move || Ok(log_in_by(&mechanisms, &user, &password))),
             properties: client_properties(),
             limits,
-            connector: Arc::new(TcpConnector::default()),
+            connector: Arc::new(DefaultConnector::default()),
             write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(10),
             reconnect: Reconnect::default(),

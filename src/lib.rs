@@ -78,10 +78,15 @@ mod password;
 mod producer;
 mod sasl;
 mod shared;
+#[cfg(feature = "tls")]
+mod tls;
 mod topology;
 mod transport;
 mod uri;
 
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use futures_rustls::rustls;
 #[doc(no_inline)]
 pub use snowshoe_codec as codec;
 pub use snowshoe_codec::{
@@ -105,6 +110,8 @@ pub use self::password::Password;
 pub use self::producer::{
     BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
 };
+#[cfg(feature = "tls")]
+pub use self::tls::TlsConnector;
 pub use self::topology::{Binding, Declare, DeclaredQueue, Exchange, Queue};
 pub use self::transport::{Connecting, Connector, Target, TcpConnector, Transport};
 pub use self::uri::{AmqpUri, Endpoint, UriError, UriOptions};

@@ -3,6 +3,8 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::pin::Pin;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -167,6 +169,30 @@ impl Connector for TcpConnector {
             let transport: Box<dyn Transport> = Box::new(Tcp(connecting.await?));
             Ok(transport)
         })
+    }
+}
+
+/// What a client connects by unless it is told otherwise: TCP, and TLS where the URI asks for it and
+/// the feature is there.
+#[derive(Debug, Default)]
+pub(crate) struct DefaultConnector {
+    tcp: TcpConnector,
+    /// Made when it is first needed: reading the system's certificates takes time and can fail.
+    #[cfg(feature = "tls")]
+    tls: Arc<async_lock::OnceCell<crate::tls::TlsConnector>>,
+}
+
+impl Connector for DefaultConnector {
+    fn connect(&self, target: &Target) -> Connecting {
+        #[cfg(feature = "tls")]
+        if target.tls {
+            let (tls, target) = (Arc::clone(&self.tls), target.clone());
+            return Box::pin(async move {
+                let load = || blocking::unblock(crate::tls::TlsConnector::with_system_certificates);
+                tls.get_or_try_init(load).await?.connect(&target).await
+            });
+        }
+        self.tcp.connect(target)
     }
 }
 
