@@ -1,14 +1,17 @@
+mod state;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 
-use crate::content::{Assembly, ContentMethod, Message};
-use crate::encode;
-use crate::frame::{self, FRAME_END, FRAME_OVERHEAD, Frame, FrameHeader, FrameKind};
-use crate::method::{Arguments, MethodId, SentBy, basic, channel};
+pub(crate) use self::state::{ChannelPhase, ChannelState};
+use crate::encode::put_short_str;
+use crate::frame::{self, FrameKind};
+use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
 use crate::outbound::Outbound;
-use crate::{ChannelCloseReason, Method, Properties, ReplyCode, ShortStr, ShortString, Violation};
+use crate::write::{self, put_method_id};
+use crate::{ChannelCloseReason, Method, Properties, ReplyCode, ShortStr, ShortString};
 
 /// One channel of a [`Connection`], borrowed to speak on it.
 ///
@@ -29,148 +32,6 @@ pub(crate) struct Wire<'a> {
     pub(crate) call_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) sends: SentBy,
-}
-
-/// The state of one channel.
-///
-/// ```text
-///            open            open-ok                close              close-ok
-///  (free) ──────────► Opening ───────► Open ─────────────────► Closing ────────► (free)
-///                        │              │ │   call timed out      │  ▲
-///                        │ timed out    │ └───────────────────────┘  │ the peer's close
-///                        └──────────────┼──────────► Closing         │ crosses ours: it gets
-///                                       │                            │ its close-ok, and ours
-///                                       │ the peer's close           │ is still awaited
-///                                       └──────────► (free)
-/// ```
-///
-/// While closing, all but close and close-ok is discarded (AMQP 0-9-1 §1.5.2.5). An id is free
-/// again only behind close-ok: used before, it would end the connection with a 504.
-#[derive(Debug)]
-pub(crate) struct ChannelState {
-    pub(crate) phase: ChannelPhase,
-    pub(crate) assembly: Assembly,
-    /// What awaits a reply, oldest first: a server answers a channel's methods in their order.
-    calls: VecDeque<PendingCall>,
-    /// Publishes since confirm.select, where confirms were asked for.
-    published: Option<u64>,
-    pub(crate) flow_active: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChannelPhase {
-    Opening,
-    Open,
-    /// `told`: whether the end of the channel was announced already.
-    Closing {
-        told: bool,
-    },
-}
-
-#[derive(Debug)]
-struct PendingCall {
-    method: MethodId,
-    deadline: Instant,
-}
-
-impl ChannelState {
-    pub(crate) fn new(phase: ChannelPhase) -> Self {
-        Self {
-            phase,
-            assembly: Assembly::Idle,
-            calls: VecDeque::new(),
-            published: None,
-            flow_active: true,
-        }
-    }
-
-    /// Registers a call that awaits its reply until `deadline`.
-    pub(crate) fn expect(&mut self, method: MethodId, deadline: Instant) {
-        self.calls.push_back(PendingCall { method, deadline });
-    }
-
-    /// Takes the oldest call off the list if `reply` answers it.
-    pub(crate) fn answers(&mut self, reply: MethodId) -> bool {
-        let answered = self
-            .calls
-            .front()
-            .is_some_and(|call| call.method.replies().contains(&reply));
-        if answered {
-            self.calls.pop_front();
-        }
-        answered
-    }
-
-    /// The oldest call that is still open at `now` although its deadline has passed.
-    pub(crate) fn overdue(&self, now: Instant) -> Option<MethodId> {
-        self.calls
-            .front()
-            .filter(|call| call.deadline <= now)
-            .map(|call| call.method)
-    }
-
-    /// Whether the peer may name this tag in a confirm.
-    pub(crate) fn may_confirm(&self, delivery_tag: u64) -> bool {
-        self.published
-            .is_some_and(|published| delivery_tag <= published)
-    }
-
-    /// Gives up on what was called.
-    pub(crate) fn forget_calls(&mut self) {
-        self.calls.clear();
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.phase, ChannelPhase::Closing { .. })
-    }
-
-    /// Whether a method that a message follows may come now.
-    pub(crate) fn expect_content(
-        &mut self,
-        frame: &Frame<'_>,
-        kind: ContentMethod,
-    ) -> Result<(), Violation> {
-        let due = self.phase == ChannelPhase::Open && self.assembly.is_idle();
-        // A message that was not asked for has no one to go to.
-        if due && (kind != ContentMethod::GetOk || self.answers(kind.id())) {
-            Ok(())
-        } else {
-            Err(Violation::UnexpectedFrame {
-                channel: frame.channel,
-                kind: frame.kind,
-            })
-        }
-    }
-
-    /// Takes a content header; the message, if there is no body.
-    pub(crate) fn header(
-        &mut self,
-        frame: &Frame<'_>,
-        max_message: u32,
-    ) -> Result<Option<Message>, Violation> {
-        if self.is_closing() {
-            Ok(None)
-        } else {
-            self.assembly.header(frame, max_message)
-        }
-    }
-
-    /// Takes a part of a body; the message, if it was the last.
-    pub(crate) fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Message>, Violation> {
-        if self.is_closing() {
-            Ok(None)
-        } else {
-            self.assembly.body(frame)
-        }
-    }
-
-    /// Enters the phase in which only the peer's close-ok is awaited.
-    pub(crate) fn begin_close(&mut self, told: bool, deadline: Instant) {
-        self.phase = ChannelPhase::Closing { told };
-        self.assembly = Assembly::Idle;
-        self.calls.clear();
-        self.expect(channel::Close::ID, deadline);
-    }
 }
 
 /// A message to publish.
@@ -235,7 +96,7 @@ impl Channel<'_> {
 
     /// How many calls await their reply.
     pub fn pending_calls(&self) -> usize {
-        self.state.calls.len()
+        self.state.pending_calls()
     }
 
     /// Sends a method.
@@ -253,14 +114,14 @@ impl Channel<'_> {
         let by_us = id
             .sent_by()
             .is_some_and(|by| by == self.wire.sends || by == SentBy::Both);
-        if !by_us || id.has_content() || matches!(id.class, CONNECTION | CHANNEL) {
+        let on_a_channel = !matches!(id.class, CONNECTION | CHANNEL);
+        if !by_us || id.has_content() || !on_a_channel {
             return Err(SendError::NotSendable(id));
         }
         self.check_open()?;
-        write_method(self.wire.outbound, self.id, &method, self.wire.frame_max)?;
+        write::method(self.wire.outbound, self.id, &method, self.wire.frame_max)?;
         if matches!(method, Method::ConfirmSelect(_)) {
-            // Numbers count from the first confirm.select; a second one changes nothing.
-            self.state.published.get_or_insert(0);
+            self.state.begin_confirms();
         }
         if self.wire.sends == SentBy::Client && !id.replies().is_empty() && !method.is_nowait() {
             let deadline = now + self.wire.call_timeout;
@@ -289,16 +150,12 @@ impl Channel<'_> {
         } = *message;
         self.write_content(message.properties, message.body, |out| {
             put_method_id(out, basic::Publish::ID);
-            out.extend_from_slice(&[0, 0]); // the reserved ticket
-            encode::put_short_str(out, exchange);
-            encode::put_short_str(out, routing_key);
-            out.push(mandatory.into());
+            out.put_u16(0); // the reserved ticket
+            put_short_str(out, exchange);
+            put_short_str(out, routing_key);
+            out.put_u8(mandatory.into());
         })?;
-        let number = self.state.published.as_mut().map(|published| {
-            *published += 1;
-            *published
-        });
-        Ok(number)
+        Ok(self.state.count_publish())
     }
 
     /// Sends a message to a client, as a server: `method` is basic.deliver, basic.return or
@@ -393,7 +250,7 @@ impl Channel<'_> {
             class_id: 0,
             method_id: 0,
         };
-        write_short_method(self.wire.outbound, self.id, &close.into());
+        write::short_method(self.wire.outbound, self.id, &close);
         let deadline = now + self.wire.close_timeout;
         self.state.begin_close(told, deadline);
         self.wire.deadlines.push_back((deadline, self.id));
@@ -417,100 +274,26 @@ impl Channel<'_> {
         let out = self.wire.outbound.copied();
         frame::encode(out, FrameKind::Method, self.id, |out| {
             put_method_id(out, method);
-            out.extend_from_slice(&delivery_tag.to_be_bytes());
-            out.push(bits);
+            out.put_u64(delivery_tag);
+            out.put_u8(bits);
         });
         Ok(())
     }
 
-    /// Writes a method, a content header and the body.
     fn write_content(
         &mut self,
         properties: &Properties,
         body: &Bytes,
-        method: impl FnOnce(&mut Vec<u8>),
+        put_method: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), SendError> {
-        let limit = self.wire.frame_max;
-        let properties = properties.as_bytes();
-        let header_len = CONTENT_HEADER_LEN + properties.len() + FRAME_OVERHEAD;
-        if header_len > limit as usize {
-            return Err(SendError::FrameTooLarge {
-                size: header_len,
-                limit,
-            });
-        }
-        let start = self.wire.outbound.copied().len();
-        let out = self.wire.outbound.copied();
-        frame::encode(out, FrameKind::Method, self.id, method);
-        let method_len = out.len() - start;
-        if method_len > limit as usize {
-            out.truncate(start);
-            return Err(SendError::FrameTooLarge {
-                size: method_len,
-                limit,
-            });
-        }
-        frame::encode(out, FrameKind::Header, self.id, |out| {
-            out.extend_from_slice(&BASIC.to_be_bytes());
-            out.extend_from_slice(&[0, 0]); // weight: RabbitMQ answers anything else with a 505
-            out.extend_from_slice(&(body.len() as u64).to_be_bytes());
-            out.extend_from_slice(properties);
-        });
-        let per_frame = limit as usize - FRAME_OVERHEAD;
-        let mut rest = body.clone();
-        while !rest.is_empty() {
-            let part = rest.split_to(per_frame.min(rest.len()));
-            let header = FrameHeader {
-                kind: FrameKind::Body,
-                channel: self.id,
-                size: part.len() as u32,
-            };
-            self.wire
-                .outbound
-                .copied()
-                .extend_from_slice(&header.to_bytes());
-            self.wire.outbound.push(part);
-            self.wire.outbound.copied().push(FRAME_END);
-        }
-        Ok(())
+        let Wire {
+            outbound,
+            frame_max,
+            ..
+        } = &mut self.wire;
+        write::content(outbound, self.id, *frame_max, put_method, properties, body)
     }
 }
 
-/// Writes a method frame, or nothing if it would be longer than `frame_max`.
-pub(crate) fn write_method(
-    outbound: &mut Outbound,
-    channel: u16,
-    method: &Method,
-    frame_max: u32,
-) -> Result<(), SendError> {
-    let out = outbound.copied();
-    let start = out.len();
-    frame::encode(out, FrameKind::Method, channel, |out| method.encode(out));
-    let size = out.len() - start;
-    if size > frame_max as usize {
-        out.truncate(start);
-        return Err(SendError::FrameTooLarge {
-            size,
-            limit: frame_max,
-        });
-    }
-    Ok(())
-}
-
-/// Writes a method whose arguments are short strings and numbers, and so fit into any frame.
-pub(crate) fn write_short_method(outbound: &mut Outbound, channel: u16, method: &Method) {
-    frame::encode(outbound.copied(), FrameKind::Method, channel, |out| {
-        method.encode(out);
-    });
-}
-
-fn put_method_id(out: &mut Vec<u8>, id: MethodId) {
-    out.extend_from_slice(&id.class.to_be_bytes());
-    out.extend_from_slice(&id.method.to_be_bytes());
-}
-
-const CONNECTION: u16 = 10;
-const CHANNEL: u16 = 20;
-const BASIC: u16 = 60;
-/// Class, weight and body size.
-const CONTENT_HEADER_LEN: usize = 12;
+const CONNECTION: u16 = connection::Open::ID.class;
+const CHANNEL: u16 = channel::Open::ID.class;

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::channel::{ChannelPhase, ChannelState, Wire, write_method, write_short_method};
+use crate::channel::{ChannelPhase, ChannelState, Wire};
 use crate::channels::Channels;
 use crate::frame::{FRAME_MIN_SIZE, HEARTBEAT, Limits, PROTOCOL_HEADER};
 use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
 use crate::method::{Arguments, SentBy, channel, connection};
 use crate::options::Offer;
 use crate::outbound::Outbound;
+use crate::write;
 use crate::{
     Channel, ChannelCloseReason, ClientOptions, CloseReason, ConnectionLimits, Event, FieldTable,
     Method, ReplyCode, SendError, ServerOptions, ShortString, Tuning, Violation,
@@ -320,7 +321,7 @@ impl Connection {
             .channels
             .allocate(self.tuning.channel_max, state)
             .ok_or(OpenChannelError::NoneFree)?;
-        write_short_method(&mut self.outbound, id, &channel::Open::default().into());
+        write::short_method(&mut self.outbound, id, &channel::Open::default());
         let deadline = now + self.limits.call_timeout;
         if let Some(state) = self.channels.get_mut(id) {
             state.expect(channel::Open::ID, deadline);
@@ -394,7 +395,7 @@ impl Connection {
             reason,
         }
         .into();
-        write_method(&mut self.outbound, 0, &method, self.tuning.frame_max)?;
+        write::method(&mut self.outbound, 0, &method, self.tuning.frame_max)?;
         self.deadlines.secret = Some(now + self.limits.call_timeout);
         Ok(())
     }
@@ -418,7 +419,7 @@ impl Connection {
         if !self.is_open() {
             return Err(SendError::NotOpen);
         }
-        write_method(&mut self.outbound, 0, &method, self.tuning.frame_max)
+        write::method(&mut self.outbound, 0, &method, self.tuning.frame_max)
     }
 }
 
@@ -495,7 +496,7 @@ impl Connection {
     /// Sends one of the handshake's methods.
     fn send_command(&mut self, now: Instant, method: Method) {
         // Only an application's own over-long names could fail here, before anything is opened.
-        if write_method(
+        if write::method(
             &mut self.outbound,
             0,
             &method,
@@ -518,7 +519,7 @@ impl Connection {
             class_id: 0,
             method_id: 0,
         };
-        write_short_method(&mut self.outbound, 0, &close.into());
+        write::short_method(&mut self.outbound, 0, &close);
     }
 
     /// Tells a peer that broke the protocol, and ends the connection without waiting for it.

@@ -21,6 +21,7 @@ mod reply;
 mod text;
 mod types;
 mod violation;
+mod write;
 
 pub use self::{
     channel::{Channel, Publish, SendError},

@@ -1,5 +1,5 @@
 use crate::method::MethodId;
-use crate::{FrameError, FrameKind, MethodError, ReplyCode, ShortString};
+use crate::{Frame, FrameError, FrameKind, MethodError, ReplyCode, ShortString};
 
 /// How the peer broke the protocol. Each of them ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +91,14 @@ pub enum Violation {
 }
 
 impl Violation {
+    /// A frame that does not fit what came before it.
+    pub(crate) fn unexpected(frame: &Frame<'_>) -> Self {
+        Self::UnexpectedFrame {
+            channel: frame.channel,
+            kind: frame.kind,
+        }
+    }
+
     /// The reply code that tells the peer (AMQP 0-9-1 §1.2, and what RabbitMQ uses for the case).
     pub fn reply_code(&self) -> ReplyCode {
         match self {

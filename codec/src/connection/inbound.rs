@@ -4,13 +4,14 @@ use bytes::{Buf, BytesMut};
 
 use super::{Connection, Phase};
 use crate::Tuning;
-use crate::channel::{ChannelPhase, ChannelState, write_short_method};
-use crate::content::{ContentMethod, Layout, Message};
+use crate::channel::{ChannelPhase, ChannelState};
+use crate::content::{Announcement, ContentMethod, Layout, Message};
 use crate::frame::{self, Frame, FrameKind, PROTOCOL_HEADER};
 use crate::handshake::{
     ClientStep, Greeting, HandshakeError, HandshakeFailure, ServerHandshake, is_protocol_header,
 };
 use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
+use crate::write;
 use crate::{ChannelCloseReason, CloseReason, Event, Method, PeerClose, Violation};
 
 /// What became of the front of the input.
@@ -18,7 +19,7 @@ enum Step {
     /// So many bytes were used up.
     Consumed(usize),
     /// A message stands whole at the front, and is to be cut out of the input.
-    Message(u16, ContentMethod, Layout),
+    Message(u16, Announcement, Layout),
     /// More bytes are needed.
     Incomplete,
 }
@@ -39,11 +40,10 @@ impl Connection {
                     input.advance(len);
                     Ok(())
                 }
-                Ok(Step::Message(id, kind, layout)) => {
-                    let buffer = input.split_to(layout.end).freeze();
-                    layout
-                        .read(kind, buffer)
-                        .map(|message| self.message(id, message))
+                Ok(Step::Message(id, announcement, layout)) => {
+                    let buffer = input.split_to(layout.frames_len).freeze();
+                    self.message(id, Message::new(announcement, buffer, &layout));
+                    Ok(())
                 }
                 Ok(Step::Incomplete) => return,
                 Err(violation) => Err(violation),
@@ -84,7 +84,7 @@ impl Connection {
             // Behind our own connection.close all but its answer is discarded (§1.4.2.10).
             return match self.phase {
                 Phase::Closing => Ok(consumed),
-                _ => Err(unexpected(&frame)),
+                _ => Err(Violation::unexpected(&frame)),
             };
         }
         let Some(state) = self.channels.get_mut(frame.channel) else {
@@ -99,13 +99,15 @@ impl Connection {
                 match ContentMethod::from_id(id).filter(|_| id.sent_by() != Some(self.sends)) {
                     Some(_) if state.is_closing() => {}
                     Some(kind) => {
-                        state.expect_content(&frame, kind)?;
+                        state.expect_content(&frame, id)?;
+                        let announcement = Announcement::parse(kind, frame.payload)
+                            .ok_or(Violation::MalformedArguments(id))?;
                         let max_message = self.limits.max_message_size;
                         if let Some(layout) = Layout::of_whole(input, &frame, &limits, max_message)
                         {
-                            return Ok(Step::Message(frame.channel, kind, layout));
+                            return Ok(Step::Message(frame.channel, announcement, layout));
                         }
-                        state.assembly.begin(kind, &frame.payload[METHOD_ID_LEN..]);
+                        state.assembly.begin(announcement, frame.payload);
                     }
                     None => self.channel_method(&frame, id)?,
                 }
@@ -136,7 +138,7 @@ impl Connection {
                     mechanisms: options.mechanisms.clone().into(),
                     locales: "en_US".into(),
                 };
-                write_short_method(&mut self.outbound, 0, &start.into());
+                write::short_method(&mut self.outbound, 0, &start);
                 Step::Consumed(PROTOCOL_HEADER.len())
             }
             Some(false) => {
@@ -159,7 +161,7 @@ impl Connection {
 
     fn connection_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Violation> {
         if frame.kind != FrameKind::Method {
-            return Err(unexpected(frame));
+            return Err(Violation::unexpected(frame));
         }
         if matches!(self.phase, Phase::Closing) {
             let id = MethodId::peek(frame.payload)?;
@@ -170,7 +172,7 @@ impl Connection {
         match (Method::decode(frame.payload)?, &self.phase) {
             (Method::ConnectionClose(_), Phase::Closing) => {
                 // Both closed at once: each is owed its answer, and ours is still to come.
-                write_short_method(&mut self.outbound, 0, &connection::CloseOk {}.into());
+                write::short_method(&mut self.outbound, 0, &connection::CloseOk);
                 Ok(())
             }
             (Method::ConnectionCloseOk(_), Phase::Closing) => {
@@ -178,7 +180,7 @@ impl Connection {
                 Ok(())
             }
             (Method::ConnectionClose(close), _) => {
-                write_short_method(&mut self.outbound, 0, &connection::CloseOk {}.into());
+                write::short_method(&mut self.outbound, 0, &connection::CloseOk);
                 self.end(CloseReason::Peer(PeerClose {
                     code: close.reply_code,
                     text: close.reply_text,
@@ -343,10 +345,10 @@ impl Connection {
         if opens && frame.channel <= self.tuning.channel_max {
             self.channels
                 .insert(frame.channel, ChannelState::new(ChannelPhase::Open));
-            write_short_method(
+            write::short_method(
                 &mut self.outbound,
                 frame.channel,
-                &channel::OpenOk::default().into(),
+                &channel::OpenOk::default(),
             );
             self.events.push_back(Event::ChannelOpen {
                 channel: frame.channel,
@@ -378,7 +380,7 @@ impl Connection {
             }
             (channel::Close::ID, ChannelPhase::Closing { .. }) => {
                 // Both closed at once: each is owed its answer, and ours is still to come.
-                write_short_method(&mut self.outbound, channel, &channel::CloseOk {}.into());
+                write::short_method(&mut self.outbound, channel, &channel::CloseOk);
                 return Ok(());
             }
             (channel::CloseOk::ID, ChannelPhase::Closing { told }) => {
@@ -393,7 +395,7 @@ impl Connection {
             (_, ChannelPhase::Closing { .. }) => return Ok(()),
             // Within a message only the end of the channel may come.
             (channel::Close::ID, ChannelPhase::Open) => {}
-            _ if !state.assembly.is_idle() => return Err(unexpected(frame)),
+            _ if !state.assembly.is_idle() => return Err(Violation::unexpected(frame)),
             _ => {}
         }
         let unexpected = Err(Violation::UnexpectedMethod {
@@ -405,7 +407,7 @@ impl Connection {
         }
         let event = match Method::decode(frame.payload)? {
             Method::ChannelClose(close) => {
-                write_short_method(&mut self.outbound, channel, &channel::CloseOk {}.into());
+                write::short_method(&mut self.outbound, channel, &channel::CloseOk);
                 self.release_channel(channel);
                 let reason = ChannelCloseReason::Peer(PeerClose {
                     code: close.reply_code,
@@ -425,11 +427,7 @@ impl Connection {
             }
             Method::ChannelFlow(channel::Flow { active }) => {
                 state.flow_active = active;
-                write_short_method(
-                    &mut self.outbound,
-                    channel,
-                    &channel::FlowOk { active }.into(),
-                );
+                write::short_method(&mut self.outbound, channel, &channel::FlowOk { active });
                 Event::Flow { channel, active }
             }
             method if self.sends == SentBy::Server => Event::Request { channel, method },
@@ -459,7 +457,7 @@ impl Connection {
                 if !nowait {
                     let consumer_tag = consumer_tag.clone();
                     let reply = basic::CancelOk { consumer_tag };
-                    write_short_method(&mut self.outbound, channel, &reply.into());
+                    write::short_method(&mut self.outbound, channel, &reply);
                 }
                 Event::ConsumerCancelled {
                     channel,
@@ -489,13 +487,3 @@ impl Connection {
         });
     }
 }
-
-fn unexpected(frame: &Frame<'_>) -> Violation {
-    Violation::UnexpectedFrame {
-        channel: frame.channel,
-        kind: frame.kind,
-    }
-}
-
-/// Class id and method id.
-const METHOD_ID_LEN: usize = 4;
