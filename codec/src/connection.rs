@@ -1,21 +1,24 @@
+mod handshake;
 mod inbound;
+mod time;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+use self::time::Deadlines;
 use crate::channel::{ChannelPhase, ChannelState, Wire};
 use crate::channels::Channels;
-use crate::frame::{FRAME_MIN_SIZE, HEARTBEAT, Limits, PROTOCOL_HEADER};
+use crate::frame::{Limits, PROTOCOL_HEADER};
 use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
 use crate::method::{Arguments, SentBy, channel, connection};
 use crate::options::Offer;
 use crate::outbound::Outbound;
 use crate::write;
 use crate::{
-    Channel, ChannelCloseReason, ClientOptions, CloseReason, ConnectionLimits, Event, FieldTable,
-    Method, ReplyCode, SendError, ServerOptions, ShortString, Tuning, Violation,
+    Channel, ClientOptions, CloseReason, ConnectionLimits, Event, FieldTable, Method, ReplyCode,
+    SendError, ServerOptions, ShortString, Tuning, Violation,
 };
 
 /// One AMQP connection, from the protocol header to the last close-ok, without the I/O.
@@ -59,29 +62,6 @@ enum Phase {
     /// Our connection.close is on its way; all but close and close-ok is discarded.
     Closing,
     Closed,
-}
-
-/// The timers of a connection; an absent one is not running.
-#[derive(Debug, Default)]
-struct Deadlines {
-    handshake: Option<Instant>,
-    close: Option<Instant>,
-    secret: Option<Instant>,
-    heartbeat_send: Option<Instant>,
-    heartbeat_receive: Option<Instant>,
-}
-
-impl Deadlines {
-    fn earliest(&self) -> Option<Instant> {
-        let all = [
-            self.handshake,
-            self.close,
-            self.secret,
-            self.heartbeat_send,
-            self.heartbeat_receive,
-        ];
-        all.into_iter().flatten().min()
-    }
 }
 
 /// # Both sides of a handshake
@@ -138,52 +118,6 @@ impl Connection {
             limits,
         }
     }
-
-    /// A server's word to a client that may come in; it answers [`Event::Login`].
-    pub fn accept_login(&mut self, now: Instant) {
-        if let Phase::Server(handshake @ ServerHandshake::Authenticating { .. }, _) =
-            &mut self.phase
-        {
-            *handshake = ServerHandshake::TuneOk;
-            let Tuning {
-                channel_max,
-                frame_max,
-                heartbeat,
-            } = self.offer.tuning();
-            self.send_command(
-                now,
-                connection::Tune {
-                    channel_max,
-                    frame_max,
-                    heartbeat,
-                }
-                .into(),
-            );
-        }
-    }
-
-    /// A server's further question to a client that logs in; it answers [`Event::Login`].
-    pub fn challenge(&mut self, now: Instant, challenge: Bytes) {
-        if let Phase::Server(handshake @ ServerHandshake::Authenticating { .. }, _) =
-            &mut self.phase
-        {
-            if let ServerHandshake::Authenticating { mechanism } = handshake {
-                *handshake = ServerHandshake::SecureOk {
-                    mechanism: std::mem::take(mechanism),
-                };
-            }
-            self.send_command(now, connection::Secure { challenge }.into());
-        }
-    }
-
-    /// A server's word to a client that may use the virtual host; it answers
-    /// [`Event::OpenRequested`].
-    pub fn accept_open(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Server(ServerHandshake::Opening, _)) {
-            self.send_command(now, connection::OpenOk::default().into());
-            self.become_open();
-        }
-    }
 }
 
 /// # What came in, and time
@@ -194,57 +128,6 @@ impl Connection {
         self.outbound.clear();
     }
 
-    /// Lets time pass. Early or late calls do no harm.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        if let Some(virtual_host) = self.open_is_due() {
-            self.send_command(
-                now,
-                connection::Open {
-                    virtual_host,
-                    ..Default::default()
-                }
-                .into(),
-            );
-            self.phase = Phase::Client(ClientHandshake::Opening);
-        }
-        if due(self.deadlines.handshake) {
-            self.end(CloseReason::HandshakeTimeout(self.stage()));
-        } else if due(self.deadlines.close) {
-            self.end(CloseReason::CloseTimeout);
-        } else if due(self.deadlines.secret) {
-            self.end(CloseReason::CallTimeout(connection::UpdateSecret::ID));
-        } else if due(self.deadlines.heartbeat_receive) {
-            self.end(CloseReason::HeartbeatTimeout);
-        } else if due(self.deadlines.heartbeat_send) {
-            self.heartbeat(now);
-        }
-        while let Some(&(_, id)) = self.calls.front().filter(|(at, _)| *at <= now) {
-            self.calls.pop_front();
-            self.check_calls(now, id);
-        }
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if ever. A time that
-    /// has passed means at once.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let calls = self.calls.front().map(|&(at, _)| at);
-        let opening = self
-            .open_is_due()
-            .and(self.deadlines.handshake)
-            .map(|at| at - self.limits.handshake_timeout);
-        [self.deadlines.earliest(), calls, opening]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Says that the transport is not being read for now, because the application is behind: until
-    /// it is read again, silence is no sign of death.
-    pub fn reading_is_paused(&mut self, now: Instant) {
-        self.heard(now);
-    }
-
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -253,56 +136,6 @@ impl Connection {
     /// What is to be written. Advance it by what the transport took.
     pub fn outbound(&mut self) -> &mut Outbound {
         &mut self.outbound
-    }
-
-    /// The virtual host to open, once tune-ok has been written.
-    fn open_is_due(&self) -> Option<ShortString> {
-        match &self.phase {
-            Phase::Client(ClientHandshake::Tuned { virtual_host }) if self.outbound.is_empty() => {
-                Some(virtual_host.clone())
-            }
-            _ => None,
-        }
-    }
-
-    fn heard(&mut self, now: Instant) {
-        if let Some(at) = &mut self.deadlines.heartbeat_receive {
-            *at = now + 2 * heartbeat_interval(self.tuning);
-        }
-    }
-
-    fn heartbeat(&mut self, now: Instant) {
-        // Any octet counts as a sign of life (AMQP 0-9-1 §4.2.7), and what waits to be written
-        // will be one.
-        if self.outbound.is_empty() && self.outbound.written() == self.written_before {
-            self.outbound.copied().extend_from_slice(&HEARTBEAT);
-        }
-        self.written_before = self.outbound.written();
-        self.deadlines.heartbeat_send = Some(now + heartbeat_interval(self.tuning) / 2);
-    }
-
-    fn check_calls(&mut self, now: Instant, id: u16) {
-        let Some(mut channel) = self.any_channel(id) else {
-            return;
-        };
-        let Some(method) = channel.state.overdue(now) else {
-            return;
-        };
-        let reason = match channel.state.phase {
-            ChannelPhase::Open | ChannelPhase::Opening => Some(channel.time_out(now, method)),
-            // The peer does not even answer channel.close. Its id stays taken for good.
-            ChannelPhase::Closing { told } => {
-                channel.state.forget_calls();
-                channel.state.phase = ChannelPhase::Closing { told: true };
-                (!told).then_some(ChannelCloseReason::CallTimeout(method))
-            }
-        };
-        if let Some(reason) = reason {
-            self.events.push_back(Event::ChannelClosed {
-                channel: id,
-                reason,
-            });
-        }
     }
 }
 
@@ -478,40 +311,6 @@ impl Connection {
         }
     }
 
-    fn become_open(&mut self) {
-        self.phase = Phase::Open;
-        self.deadlines.handshake = None;
-        self.events.push_back(Event::Open(self.tuning));
-    }
-
-    /// Takes over what was negotiated, and begins to send and expect heartbeats.
-    fn tuned(&mut self, now: Instant, tuning: Tuning) {
-        self.tuning = tuning;
-        if tuning.heartbeat > 0 {
-            self.deadlines.heartbeat_send = Some(now + heartbeat_interval(tuning) / 2);
-            self.deadlines.heartbeat_receive = Some(now + 2 * heartbeat_interval(tuning));
-        }
-    }
-
-    /// Sends one of the handshake's methods.
-    fn send_command(&mut self, now: Instant, method: Method) {
-        // Only an application's own over-long names could fail here, before anything is opened.
-        if write::method(
-            &mut self.outbound,
-            0,
-            &method,
-            FRAME_MIN_SIZE.max(self.tuning.frame_max),
-        )
-        .is_err()
-        {
-            self.close(
-                now,
-                ReplyCode::FRAME_ERROR,
-                ShortString::from_static("frame too large"),
-            );
-        }
-    }
-
     fn write_close(&mut self, code: ReplyCode, text: ShortString) {
         let close = connection::Close {
             reply_code: code,
@@ -559,10 +358,6 @@ pub enum OpenChannelError {
     /// All channels that were negotiated are taken.
     #[error("all channels that the broker allows are in use")]
     NoneFree,
-}
-
-fn heartbeat_interval(tuning: Tuning) -> Duration {
-    Duration::from_secs(tuning.heartbeat.into())
 }
 
 /// The largest frame before tuning: what RabbitMQ takes from 4.1 on, and LavinMQ.

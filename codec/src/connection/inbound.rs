@@ -3,19 +3,16 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 
 use super::{Connection, Phase};
-use crate::Tuning;
 use crate::channel::{ChannelPhase, ChannelState};
 use crate::content::{Announcement, ContentMethod, Layout, Message};
-use crate::frame::{self, Frame, FrameKind, PROTOCOL_HEADER};
-use crate::handshake::{
-    ClientStep, Greeting, HandshakeError, HandshakeFailure, ServerHandshake, is_protocol_header,
-};
+use crate::frame::{self, Frame, FrameKind};
+use crate::handshake::{Greeting, HandshakeError, ServerHandshake};
 use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
 use crate::write;
 use crate::{ChannelCloseReason, CloseReason, Event, Method, PeerClose, Violation};
 
 /// What became of the front of the input.
-enum Step {
+pub(super) enum Step {
     /// So many bytes were used up.
     Consumed(usize),
     /// A message stands whole at the front, and is to be cut out of the input.
@@ -122,43 +119,6 @@ impl Connection {
         Ok(consumed)
     }
 
-    /// The first bytes that a server hears. A wrong header is answered with the right one (§4.2.2).
-    fn protocol_header(&mut self, input: &[u8]) -> Step {
-        let Phase::Server(handshake, options) = &mut self.phase else {
-            return Step::Incomplete;
-        };
-        match is_protocol_header(input) {
-            None => Step::Incomplete,
-            Some(true) => {
-                *handshake = ServerHandshake::StartOk;
-                let start = connection::Start {
-                    version_major: 0,
-                    version_minor: 9,
-                    server_properties: options.properties.clone(),
-                    mechanisms: options.mechanisms.clone().into(),
-                    locales: "en_US".into(),
-                };
-                write::short_method(&mut self.outbound, 0, &start);
-                Step::Consumed(PROTOCOL_HEADER.len())
-            }
-            Some(false) => {
-                self.outbound.copied().extend_from_slice(&PROTOCOL_HEADER);
-                let mut header = [0; 8];
-                let len = input.len().min(8);
-                header[..len].copy_from_slice(&input[..len]);
-                let [_, _, _, _, id, major, minor, revision] = header;
-                let greeting = Greeting::OtherVersion {
-                    id,
-                    major,
-                    minor,
-                    revision,
-                };
-                self.end(CloseReason::Handshake(HandshakeError::NotAmqp(greeting)));
-                Step::Consumed(0)
-            }
-        }
-    }
-
     fn connection_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Violation> {
         if frame.kind != FrameKind::Method {
             return Err(Violation::unexpected(frame));
@@ -220,113 +180,6 @@ impl Connection {
                 Event::Request { channel: 0, method }
             }
             (method, _) => {
-                return Err(Violation::UnexpectedMethod {
-                    channel: 0,
-                    method: method.id(),
-                });
-            }
-        };
-        self.events.push_back(event);
-        Ok(())
-    }
-
-    fn client_handshake(&mut self, now: Instant, method: Method) -> Result<(), Violation> {
-        // `Closed` stands in while the handshake, which is consumed by each step, is away.
-        let Phase::Client(handshake) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return Ok(());
-        };
-        let stand_in = |next| Phase::Client(next);
-        match handshake.handle(method, &self.offer) {
-            Ok(ClientStep::Started {
-                reply,
-                next,
-                server_properties,
-            }) => {
-                self.phase = stand_in(next);
-                self.peer_properties = server_properties;
-                self.send_command(now, reply);
-            }
-            Ok(ClientStep::Reply(reply, next)) => {
-                self.phase = stand_in(next);
-                self.send_command(now, reply);
-            }
-            Ok(ClientStep::Tune(tuning, next)) => {
-                self.phase = stand_in(next);
-                let Tuning {
-                    channel_max,
-                    frame_max,
-                    heartbeat,
-                } = tuning;
-                self.send_command(
-                    now,
-                    connection::TuneOk {
-                        channel_max,
-                        frame_max,
-                        heartbeat,
-                    }
-                    .into(),
-                );
-                self.tuned(now, tuning);
-            }
-            Ok(ClientStep::Open) => self.become_open(),
-            Err(HandshakeFailure::Error(error)) => {
-                self.phase = Phase::Closing;
-                self.end(CloseReason::Handshake(error));
-            }
-            Err(HandshakeFailure::Violation(violation)) => {
-                self.phase = Phase::Closing;
-                return Err(violation);
-            }
-        }
-        Ok(())
-    }
-
-    fn server_handshake(&mut self, now: Instant, method: Method) -> Result<(), Violation> {
-        let Phase::Server(handshake, options) = &mut self.phase else {
-            return Ok(());
-        };
-        let event = match (&*handshake, method) {
-            (ServerHandshake::StartOk, Method::ConnectionStartOk(start_ok)) => {
-                let chosen = start_ok.mechanism.as_str();
-                if !options
-                    .mechanisms
-                    .split(' ')
-                    .any(|offered| Some(offered) == chosen)
-                {
-                    return Err(Violation::Mechanism(start_ok.mechanism));
-                }
-                *handshake = ServerHandshake::Authenticating {
-                    mechanism: start_ok.mechanism.clone(),
-                };
-                self.peer_properties = start_ok.client_properties;
-                Event::Login {
-                    mechanism: start_ok.mechanism,
-                    response: start_ok.response,
-                }
-            }
-            (ServerHandshake::SecureOk { mechanism }, Method::ConnectionSecureOk(secure_ok)) => {
-                let mechanism = mechanism.clone();
-                *handshake = ServerHandshake::Authenticating {
-                    mechanism: mechanism.clone(),
-                };
-                Event::Login {
-                    mechanism,
-                    response: secure_ok.response,
-                }
-            }
-            (ServerHandshake::TuneOk, Method::ConnectionTuneOk(tune_ok)) => {
-                *handshake = ServerHandshake::Open;
-                let tuning = self.offer.check(&tune_ok)?;
-                self.tuned(now, tuning);
-                return Ok(());
-            }
-            (ServerHandshake::Open, Method::ConnectionOpen(open)) => {
-                *handshake = ServerHandshake::Opening;
-                Event::OpenRequested {
-                    virtual_host: open.virtual_host,
-                }
-            }
-            (_, method) => {
                 return Err(Violation::UnexpectedMethod {
                     channel: 0,
                     method: method.id(),
