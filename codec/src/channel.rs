@@ -1,6 +1,5 @@
 mod state;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes};
@@ -27,7 +26,8 @@ pub struct Channel<'a> {
 #[derive(Debug)]
 pub(crate) struct Wire<'a> {
     pub(crate) outbound: &'a mut Outbound,
-    pub(crate) deadlines: &'a mut VecDeque<(Instant, u16)>,
+    /// When the first call on any channel could be overdue.
+    pub(crate) calls_due: &'a mut Option<Instant>,
     pub(crate) frame_max: u32,
     pub(crate) call_timeout: Duration,
     pub(crate) close_timeout: Duration,
@@ -61,6 +61,10 @@ pub enum SendError {
     /// another channel or to the other side.
     #[error("{0} cannot be sent this way")]
     NotSendable(MethodId),
+    /// Delivery tags count from 1. Brokers close the channel over a 0, or take it for all
+    /// deliveries where `multiple` is set.
+    #[error("no delivery has the tag 0")]
+    TagZero,
     /// A method's arguments or a message's properties do not fit into one frame, and cannot be
     /// split.
     #[error("a frame of {size} bytes would be needed; {limit} were negotiated")]
@@ -102,8 +106,9 @@ impl Channel<'_> {
     /// Sends a method.
     ///
     /// Where the protocol has a reply for it, the reply comes as
-    /// [`Event::Reply`](crate::Event::Reply), in the order of the calls; if it does not come in
-    /// time, the channel is closed. Several calls may be under way.
+    /// [`Event::Reply`](crate::Event::Reply); if it does not come in time, the channel is closed.
+    /// Several calls may be under way, with one exception: RabbitMQ fails the whole connection
+    /// over a basic.cancel that it gets before its basic.consume-ok has left.
     ///
     /// # Errors
     /// [`SendError`]; methods about the channel or the connection itself have functions of their
@@ -111,11 +116,10 @@ impl Channel<'_> {
     pub fn send(&mut self, now: Instant, method: impl Into<Method>) -> Result<(), SendError> {
         let method = method.into();
         let id = method.id();
-        let by_us = id
+        let ours = id
             .sent_by()
             .is_some_and(|by| by == self.wire.sends || by == SentBy::Both);
-        let on_a_channel = !matches!(id.class, CONNECTION | CHANNEL);
-        if !by_us || id.has_content() || !on_a_channel {
+        if !ours || is_housekeeping(id) || id.has_content() {
             return Err(SendError::NotSendable(id));
         }
         self.check_open()?;
@@ -124,9 +128,7 @@ impl Channel<'_> {
             self.state.begin_confirms();
         }
         if self.wire.sends == SentBy::Client && !id.replies().is_empty() && !method.is_nowait() {
-            let deadline = now + self.wire.call_timeout;
-            self.state.expect(id, deadline);
-            self.wire.deadlines.push_back((deadline, self.id));
+            self.expect(id, now + self.wire.call_timeout);
         }
         Ok(())
     }
@@ -171,21 +173,18 @@ impl Channel<'_> {
     ) -> Result<(), SendError> {
         let method = method.into();
         let id = method.id();
-        if !id.has_content()
-            || id.sent_by() != Some(self.wire.sends)
-            || self.wire.sends == SentBy::Client
-        {
+        let to_a_client = id.has_content() && id.sent_by() == Some(SentBy::Server);
+        if !to_a_client || self.wire.sends != SentBy::Server {
             return Err(SendError::NotSendable(id));
         }
         self.check_open()?;
         self.write_content(properties, body, |out| method.encode(out))
     }
 
-    /// Acknowledges a delivery, or with `multiple` all up to it. Tag 0 is refused by brokers, and
-    /// with `multiple` it acknowledges everything.
+    /// Acknowledges a delivery, or with `multiple` all up to it.
     ///
     /// # Errors
-    /// [`SendError::NotOpen`].
+    /// [`SendError::NotOpen`], [`SendError::TagZero`].
     pub fn ack(&mut self, delivery_tag: u64, multiple: bool) -> Result<(), SendError> {
         self.write_settle(basic::Ack::ID, delivery_tag, multiple.into())
     }
@@ -193,48 +192,70 @@ impl Channel<'_> {
     /// Refuses a delivery, or with `multiple` all up to it.
     ///
     /// # Errors
-    /// [`SendError::NotOpen`].
+    /// [`SendError::NotOpen`], [`SendError::TagZero`].
     pub fn nack(
         &mut self,
         delivery_tag: u64,
         multiple: bool,
         requeue: bool,
     ) -> Result<(), SendError> {
-        self.write_settle(
-            basic::Nack::ID,
-            delivery_tag,
-            u8::from(multiple) | u8::from(requeue) << 1,
-        )
+        let bits = u8::from(multiple) | u8::from(requeue) << 1;
+        self.write_settle(basic::Nack::ID, delivery_tag, bits)
     }
 
     /// Refuses one delivery.
     ///
     /// # Errors
-    /// [`SendError::NotOpen`].
+    /// [`SendError::NotOpen`], [`SendError::TagZero`]; and servers do not reject.
     pub fn reject(&mut self, delivery_tag: u64, requeue: bool) -> Result<(), SendError> {
+        if self.wire.sends != SentBy::Client {
+            return Err(SendError::NotSendable(basic::Reject::ID));
+        }
         self.write_settle(basic::Reject::ID, delivery_tag, requeue.into())
     }
 
-    /// Closes the channel; [`Event::ChannelClosed`](crate::Event::ChannelClosed) follows.
+    /// Closes the channel, open or not yet; [`Event::ChannelClosed`](crate::Event::ChannelClosed)
+    /// follows.
     ///
     /// # Errors
-    /// [`SendError::NotOpen`] where it is not open, which is no harm.
+    /// [`SendError::NotOpen`] where it is being closed already, which is no harm.
     pub fn close(
         &mut self,
         now: Instant,
         code: ReplyCode,
         text: ShortString,
     ) -> Result<(), SendError> {
-        self.check_open()?;
+        if self.state.is_closing() {
+            return Err(SendError::NotOpen);
+        }
         self.begin_close(now, false, code, text);
         Ok(())
     }
 
-    /// Closes the channel because a call on it was not answered in time.
-    pub(crate) fn time_out(&mut self, now: Instant, method: MethodId) -> ChannelCloseReason {
-        let text = ShortString::from_static("a call was not answered in time");
-        self.begin_close(now, true, ReplyCode::SUCCESS, text);
-        ChannelCloseReason::CallTimeout(method)
+    /// Asks the peer to open the channel.
+    pub(crate) fn open(&mut self, now: Instant) {
+        write::short_method(self.wire.outbound, self.id, &channel::Open::default());
+        self.expect(channel::Open::ID, now + self.wire.call_timeout);
+    }
+
+    /// Closes the channel if a call on it was not answered in time; the reason, where that is its
+    /// end.
+    pub(crate) fn check_calls(&mut self, now: Instant) -> Option<ChannelCloseReason> {
+        let method = self.state.overdue(now)?;
+        let told = match &mut self.state.phase {
+            ChannelPhase::Opening { .. } | ChannelPhase::Open => {
+                let text = ShortString::from_static("a call was not answered in time");
+                self.begin_close(now, true, ReplyCode::SUCCESS, text);
+                false
+            }
+            // The peer does not even answer channel.close. The number stays taken until it does.
+            ChannelPhase::Closing { told, .. } => {
+                let before = std::mem::replace(told, true);
+                self.state.forget_calls();
+                before
+            }
+        };
+        (!told).then_some(ChannelCloseReason::CallTimeout(method))
     }
 
     fn begin_close(
@@ -253,7 +274,18 @@ impl Channel<'_> {
         write::short_method(self.wire.outbound, self.id, &close);
         let deadline = now + self.wire.close_timeout;
         self.state.begin_close(told, deadline);
-        self.wire.deadlines.push_back((deadline, self.id));
+        self.due_at(deadline);
+    }
+
+    /// Registers a call that awaits its reply until `deadline`.
+    fn expect(&mut self, method: MethodId, deadline: Instant) {
+        self.state.expect(method, deadline);
+        self.due_at(deadline);
+    }
+
+    fn due_at(&mut self, deadline: Instant) {
+        let due = self.wire.calls_due.unwrap_or(deadline);
+        *self.wire.calls_due = Some(due.min(deadline));
     }
 
     fn check_open(&self) -> Result<(), SendError> {
@@ -271,6 +303,9 @@ impl Channel<'_> {
         bits: u8,
     ) -> Result<(), SendError> {
         self.check_open()?;
+        if delivery_tag == 0 {
+            return Err(SendError::TagZero);
+        }
         let out = self.wire.outbound.copied();
         frame::encode(out, FrameKind::Method, self.id, |out| {
             put_method_id(out, method);
@@ -292,6 +327,15 @@ impl Channel<'_> {
             ..
         } = &mut self.wire;
         write::content(outbound, self.id, *frame_max, put_method, properties, body)
+    }
+}
+
+/// Whether a method is about a connection or a channel itself, and so the business of the machine.
+pub(crate) fn is_housekeeping(id: MethodId) -> bool {
+    match id.class {
+        CONNECTION => true,
+        CHANNEL => !matches!(id, channel::Flow::ID | channel::FlowOk::ID),
+        _ => false,
     }
 }
 

@@ -1,18 +1,19 @@
+mod events;
 mod handshake;
 mod inbound;
 mod time;
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use self::events::Events;
 use self::time::Deadlines;
-use crate::channel::{ChannelPhase, ChannelState, Wire};
+use crate::channel::Wire;
 use crate::channels::Channels;
-use crate::frame::{Limits, PROTOCOL_HEADER};
+use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER};
 use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
-use crate::method::{Arguments, SentBy, channel, connection};
+use crate::method::{Arguments, SentBy, connection};
 use crate::options::Offer;
 use crate::outbound::Outbound;
 use crate::write;
@@ -43,13 +44,14 @@ pub struct Connection {
     tuning: Tuning,
     channels: Channels,
     outbound: Outbound,
-    events: VecDeque<Event>,
+    events: Events,
     deadlines: Deadlines,
-    /// When calls on channels are overdue, earliest first. A call that was answered leaves its
-    /// entry behind; it costs one look when its time has come.
-    calls: VecDeque<(Instant, u16)>,
     /// How much had been written when the heartbeat timer was set.
     written_before: u64,
+    /// How much of the input was the front of a frame when it was last seen.
+    left_over: usize,
+    /// Whether the last word was that the transport is not being read.
+    reading_paused: bool,
     blocked: bool,
     peer_properties: FieldTable,
 }
@@ -72,7 +74,6 @@ impl Connection {
             mechanisms: options.mechanisms,
             virtual_host: options.virtual_host,
             properties: options.properties,
-            locale: ShortString::from_static("en_US"),
         };
         let phase = Phase::Client(ClientHandshake::Start(login));
         let mut connection = Self::new(phase, SentBy::Client, options.limits, now);
@@ -95,24 +96,23 @@ impl Connection {
     }
 
     fn new(phase: Phase, sends: SentBy, limits: ConnectionLimits, now: Instant) -> Self {
+        let limits = limits.within_reason();
         let offer = Offer::new(&limits);
         Self {
             phase,
             sends,
             offer,
-            tuning: Tuning {
-                frame_max: BEFORE_TUNE,
-                ..offer.tuning()
-            },
+            tuning: offer.tuning(),
             channels: Channels::default(),
             outbound: Outbound::new(),
-            events: VecDeque::new(),
+            events: Events::default(),
             deadlines: Deadlines {
                 handshake: Some(now + limits.handshake_timeout),
                 ..Deadlines::default()
             },
-            calls: VecDeque::new(),
             written_before: 0,
+            left_over: 0,
+            reading_paused: false,
             blocked: false,
             peer_properties: FieldTable::new(),
             limits,
@@ -130,7 +130,7 @@ impl Connection {
 
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
     /// What is to be written. Advance it by what the transport took.
@@ -149,35 +149,26 @@ impl Connection {
         if !self.is_open() {
             return Err(OpenChannelError::NotOpen);
         }
-        let state = ChannelState::new(ChannelPhase::Opening);
         let id = self
             .channels
-            .allocate(self.tuning.channel_max, state)
+            .allocate(self.tuning.channel_max)
             .ok_or(OpenChannelError::NoneFree)?;
-        write::short_method(&mut self.outbound, id, &channel::Open::default());
-        let deadline = now + self.limits.call_timeout;
-        if let Some(state) = self.channels.get_mut(id) {
-            state.expect(channel::Open::ID, deadline);
+        if let Some(mut channel) = self.channel(id) {
+            channel.open(now);
         }
-        self.calls.push_back((deadline, id));
         Ok(id)
     }
 
     /// The channel with this number, if it exists.
     pub fn channel(&mut self, id: u16) -> Option<Channel<'_>> {
         // While the connection is being closed, nothing may be sent on any channel.
-        if self.is_open() {
-            self.any_channel(id)
-        } else {
-            None
-        }
-    }
-
-    fn any_channel(&mut self, id: u16) -> Option<Channel<'_>> {
-        let state = self.channels.get_mut(id)?;
+        let state = match self.phase {
+            Phase::Open => self.channels.get_mut(id)?,
+            _ => return None,
+        };
         let wire = Wire {
             outbound: &mut self.outbound,
-            deadlines: &mut self.calls,
+            calls_due: &mut self.deadlines.calls,
             frame_max: self.tuning.frame_max,
             call_timeout: self.limits.call_timeout,
             close_timeout: self.limits.close_timeout,
@@ -188,22 +179,31 @@ impl Connection {
 
     /// Closes the connection; [`Event::Closed`] follows, within the close timeout.
     ///
+    /// A client whose handshake is not complete does not wait: brokers do not answer a close then.
     /// A server also refuses logins and virtual hosts this way.
     pub fn close(&mut self, now: Instant, code: ReplyCode, text: ShortString) {
-        match &self.phase {
-            Phase::Closing | Phase::Closed => {}
-            // Nobody is there yet to agree to anything.
-            Phase::Client(ClientHandshake::Start(_))
-            | Phase::Server(ServerHandshake::Header, _) => {
-                self.end(CloseReason::Requested);
-            }
-            Phase::Client(_) | Phase::Server(..) | Phase::Open => {
-                self.write_close(code, text);
-                self.phase = Phase::Closing;
-                self.deadlines.handshake = None;
-                self.deadlines.close = Some(now + self.limits.close_timeout);
-            }
+        let stage = self.stage();
+        match stage {
+            Stage::Closing => return,
+            Stage::Greeting => {}
+            Stage::Login | Stage::Opening | Stage::Open => self.write_close(code, text),
         }
+        let answered = match self.sends {
+            SentBy::Server => stage != Stage::Greeting,
+            _ => stage == Stage::Open,
+        };
+        if !answered {
+            self.end(CloseReason::Requested);
+            return;
+        }
+        self.phase = Phase::Closing;
+        // Of all that was waited for, only the answer to this comes now.
+        self.deadlines = Deadlines {
+            close: Some(now + self.limits.close_timeout),
+            heartbeat_send: self.deadlines.heartbeat_send,
+            heartbeat_receive: self.deadlines.heartbeat_receive,
+            ..Deadlines::default()
+        };
     }
 
     /// Replaces the secret that the connection was opened with, before it expires: an OAuth token
@@ -296,18 +296,22 @@ impl Connection {
 
 impl Connection {
     fn frame_limits(&self) -> Limits {
-        // Both brokers let a frame be longer than negotiated by its overhead.
-        let tolerance = 8;
-        match self.phase {
-            Phase::Client(ClientHandshake::Start(_) | ClientHandshake::Login { .. })
-            | Phase::Server(..) => Limits {
+        let tuned = match &self.phase {
+            Phase::Client(handshake) => handshake.is_tuned(),
+            Phase::Server(handshake, _) => handshake.is_tuned(),
+            Phase::Open | Phase::Closing | Phase::Closed => true,
+        };
+        if !tuned {
+            return Limits {
                 frame_max: BEFORE_TUNE,
                 header_frame_max: BEFORE_TUNE,
-            },
-            _ => Limits {
-                frame_max: self.tuning.frame_max.saturating_add(tolerance),
-                header_frame_max: self.offer.tuning().frame_max.saturating_add(tolerance),
-            },
+            };
+        }
+        // Both brokers let a frame be longer than negotiated by its overhead.
+        let tolerance = FRAME_OVERHEAD as u32;
+        Limits {
+            frame_max: self.tuning.frame_max + tolerance,
+            header_frame_max: self.offer.tuning().frame_max.max(HEADER_FRAME_MAX) + tolerance,
         }
     }
 
@@ -321,13 +325,9 @@ impl Connection {
         write::short_method(&mut self.outbound, 0, &close);
     }
 
-    /// Tells a peer that broke the protocol, and ends the connection without waiting for it.
+    /// Ends the connection over what the peer did, and tells it, if it has spoken AMQP so far.
     fn violated(&mut self, violation: Violation) {
-        let in_start = matches!(
-            self.phase,
-            Phase::Client(ClientHandshake::Start(_)) | Phase::Server(ServerHandshake::Header, _)
-        );
-        if !in_start && !matches!(self.phase, Phase::Closing) {
+        if !matches!(self.stage(), Stage::Greeting | Stage::Closing) {
             let text = violation.to_string();
             let text = ShortString::try_from(&text.as_bytes()[..text.len().min(255)]);
             self.write_close(violation.reply_code(), text.unwrap_or_default());
@@ -342,9 +342,8 @@ impl Connection {
         }
         self.phase = Phase::Closed;
         self.deadlines = Deadlines::default();
-        self.calls.clear();
         self.channels = Channels::default();
-        self.events.push_back(Event::Closed(reason));
+        self.events.push(Event::Closed(reason));
     }
 }
 
@@ -362,3 +361,7 @@ pub enum OpenChannelError {
 
 /// The largest frame before tuning: what RabbitMQ takes from 4.1 on, and LavinMQ.
 const BEFORE_TUNE: u32 = 8192;
+
+/// The largest content header that is accepted, whatever was negotiated. No broker can split one,
+/// so both forward those of publishers whose frames are larger than ours.
+const HEADER_FRAME_MAX: u32 = 128 * 1024;

@@ -2,74 +2,62 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::time::heartbeat_interval;
-use super::{Connection, Phase, inbound::Step};
+use super::inbound::Step;
+use super::{Connection, Phase};
 use crate::frame::{FRAME_MIN_SIZE, PROTOCOL_HEADER};
 use crate::handshake::{
-    ClientStep, Greeting, HandshakeError, HandshakeFailure, ServerHandshake, is_protocol_header,
+    ClientHandshake, ClientStep, Greeting, HandshakeError, ServerHandshake, lists,
 };
 use crate::method::connection;
 use crate::write;
-use crate::{CloseReason, Event, Method, ReplyCode, ShortString, Tuning, Violation};
+use crate::{CloseReason, Event, Method, SendError, Tuning, Violation};
 
 /// # A server's turns in the handshake
 impl Connection {
     /// A server's word to a client that may come in; it answers [`Event::Login`].
-    pub fn accept_login(&mut self, now: Instant) {
+    pub fn accept_login(&mut self) {
         if let Phase::Server(handshake @ ServerHandshake::Authenticating { .. }, _) =
             &mut self.phase
         {
             *handshake = ServerHandshake::TuneOk;
-            let Tuning {
-                channel_max,
-                frame_max,
-                heartbeat,
-            } = self.offer.tuning();
-            self.send_command(
-                now,
-                connection::Tune {
-                    channel_max,
-                    frame_max,
-                    heartbeat,
-                }
-                .into(),
-            );
+            self.send_in_handshake(self.offer.tuning().tune());
         }
     }
 
     /// A server's further question to a client that logs in; it answers [`Event::Login`].
-    pub fn challenge(&mut self, now: Instant, challenge: Bytes) {
-        if let Phase::Server(handshake @ ServerHandshake::Authenticating { .. }, _) =
-            &mut self.phase
-        {
-            if let ServerHandshake::Authenticating { mechanism } = handshake {
-                *handshake = ServerHandshake::SecureOk {
-                    mechanism: std::mem::take(mechanism),
-                };
-            }
-            self.send_command(now, connection::Secure { challenge }.into());
+    pub fn challenge(&mut self, challenge: Bytes) {
+        let Phase::Server(handshake, _) = &mut self.phase else {
+            return;
+        };
+        if let ServerHandshake::Authenticating { mechanism } = handshake {
+            *handshake = ServerHandshake::SecureOk {
+                mechanism: std::mem::take(mechanism),
+            };
+            self.send_in_handshake(connection::Secure { challenge });
         }
     }
 
     /// A server's word to a client that may use the virtual host; it answers
     /// [`Event::OpenRequested`].
-    pub fn accept_open(&mut self, now: Instant) {
+    pub fn accept_open(&mut self) {
         if matches!(self.phase, Phase::Server(ServerHandshake::Opening, _)) {
-            self.send_command(now, connection::OpenOk::default().into());
+            self.send_in_handshake(connection::OpenOk::default());
             self.become_open();
         }
     }
 }
 
 impl Connection {
-    /// The first bytes that a server hears. A wrong header is answered with the right one (§4.2.2).
-    pub(super) fn protocol_header(&mut self, input: &[u8]) -> Step {
-        let Phase::Server(handshake, options) = &mut self.phase else {
-            return Step::Incomplete;
+    /// Judges the first bytes of the stream; `None` where they are, or should be, frames.
+    pub(super) fn greet(&mut self, input: &[u8]) -> Option<Step> {
+        let greeting = match &self.phase {
+            Phase::Server(ServerHandshake::Header, _) => Greeting::of_client(input),
+            Phase::Client(ClientHandshake::Start(_)) => Greeting::of_server(input),
+            _ => return None,
         };
-        match is_protocol_header(input) {
-            None => Step::Incomplete,
-            Some(true) => {
+        match (greeting, &mut self.phase) {
+            (None, _) => Some(Step::Incomplete),
+            (Some(Ok(())), Phase::Server(handshake, options)) => {
                 *handshake = ServerHandshake::StartOk;
                 let start = connection::Start {
                     version_major: 0,
@@ -78,23 +66,17 @@ impl Connection {
                     mechanisms: options.mechanisms.clone().into(),
                     locales: "en_US".into(),
                 };
-                write::short_method(&mut self.outbound, 0, &start);
-                Step::Consumed(PROTOCOL_HEADER.len())
+                self.send_in_handshake(start);
+                Some(Step::Consumed(PROTOCOL_HEADER.len()))
             }
-            Some(false) => {
-                self.outbound.copied().extend_from_slice(&PROTOCOL_HEADER);
-                let mut header = [0; 8];
-                let len = input.len().min(8);
-                header[..len].copy_from_slice(&input[..len]);
-                let [_, _, _, _, id, major, minor, revision] = header;
-                let greeting = Greeting::OtherVersion {
-                    id,
-                    major,
-                    minor,
-                    revision,
-                };
-                self.end(CloseReason::Handshake(HandshakeError::NotAmqp(greeting)));
-                Step::Consumed(0)
+            (Some(Ok(())), _) => None,
+            (Some(Err(greeting)), phase) => {
+                // A server answers a wrong header with the right one (AMQP 0-9-1 §4.2.2).
+                if matches!(phase, Phase::Server(..)) {
+                    self.outbound.copied().extend_from_slice(&PROTOCOL_HEADER);
+                }
+                self.end(HandshakeError::NotAmqp(greeting).into());
+                Some(Step::Consumed(0))
             }
         }
     }
@@ -104,54 +86,46 @@ impl Connection {
         now: Instant,
         method: Method,
     ) -> Result<(), Violation> {
-        // `Closed` stands in while the handshake, which is consumed by each step, is away.
-        let Phase::Client(handshake) = std::mem::replace(&mut self.phase, Phase::Closed) else {
+        if let Method::ConnectionStart(start) = &method {
+            self.peer_properties = start.server_properties.clone();
+        }
+        // The handshake is consumed by each step. What stands in for it says that the peer has
+        // spoken, and so is told if this step fails.
+        let stand_in = Phase::Client(ClientHandshake::Opening);
+        let Phase::Client(handshake) = std::mem::replace(&mut self.phase, stand_in) else {
             return Ok(());
         };
-        let stand_in = |next| Phase::Client(next);
         match handshake.handle(method, &self.offer) {
-            Ok(ClientStep::Started {
-                reply,
-                next,
-                server_properties,
-            }) => {
-                self.phase = stand_in(next);
-                self.peer_properties = server_properties;
-                self.send_command(now, reply);
-            }
             Ok(ClientStep::Reply(reply, next)) => {
-                self.phase = stand_in(next);
-                self.send_command(now, reply);
+                self.phase = Phase::Client(next);
+                self.send_in_handshake(reply);
             }
             Ok(ClientStep::Tune(tuning, next)) => {
-                self.phase = stand_in(next);
-                let Tuning {
-                    channel_max,
-                    frame_max,
-                    heartbeat,
-                } = tuning;
-                self.send_command(
-                    now,
-                    connection::TuneOk {
-                        channel_max,
-                        frame_max,
-                        heartbeat,
-                    }
-                    .into(),
-                );
+                self.phase = Phase::Client(next);
+                self.send_in_handshake(tuning.tune_ok());
                 self.tuned(now, tuning);
+                self.deadlines.open = Some(now);
             }
             Ok(ClientStep::Open) => self.become_open(),
-            Err(HandshakeFailure::Error(error)) => {
-                self.phase = Phase::Closing;
-                self.end(CloseReason::Handshake(error));
-            }
-            Err(HandshakeFailure::Violation(violation)) => {
-                self.phase = Phase::Closing;
-                return Err(violation);
-            }
+            Err(CloseReason::Violation(violation)) => return Err(violation),
+            Err(reason) => self.end(reason),
         }
         Ok(())
+    }
+
+    /// Opens the virtual host, if that is the next step and tune-ok has left.
+    pub(super) fn open_virtual_host(&mut self) {
+        if let Phase::Client(ClientHandshake::Tuned { virtual_host }) = &mut self.phase
+            && self.outbound.is_empty()
+        {
+            let open = connection::Open {
+                virtual_host: std::mem::take(virtual_host),
+                ..Default::default()
+            };
+            self.phase = Phase::Client(ClientHandshake::Opening);
+            self.deadlines.open = None;
+            self.send_in_handshake(open);
+        }
     }
 
     pub(super) fn server_handshake(
@@ -162,27 +136,23 @@ impl Connection {
         let Phase::Server(handshake, options) = &mut self.phase else {
             return Ok(());
         };
-        let event = match (&*handshake, method) {
+        let event = match (&mut *handshake, method) {
             (ServerHandshake::StartOk, Method::ConnectionStartOk(start_ok)) => {
-                let chosen = start_ok.mechanism.as_str();
-                if !options
-                    .mechanisms
-                    .split(' ')
-                    .any(|offered| Some(offered) == chosen)
-                {
-                    return Err(Violation::Mechanism(start_ok.mechanism));
+                let mechanism = start_ok.mechanism;
+                if !lists(options.mechanisms.as_bytes(), mechanism.as_bytes()) {
+                    return Err(Violation::Mechanism(mechanism));
                 }
                 *handshake = ServerHandshake::Authenticating {
-                    mechanism: start_ok.mechanism.clone(),
+                    mechanism: mechanism.clone(),
                 };
                 self.peer_properties = start_ok.client_properties;
                 Event::Login {
-                    mechanism: start_ok.mechanism,
+                    mechanism,
                     response: start_ok.response,
                 }
             }
             (ServerHandshake::SecureOk { mechanism }, Method::ConnectionSecureOk(secure_ok)) => {
-                let mechanism = mechanism.clone();
+                let mechanism = std::mem::take(mechanism);
                 *handshake = ServerHandshake::Authenticating {
                     mechanism: mechanism.clone(),
                 };
@@ -192,8 +162,8 @@ impl Connection {
                 }
             }
             (ServerHandshake::TuneOk, Method::ConnectionTuneOk(tune_ok)) => {
-                *handshake = ServerHandshake::Open;
                 let tuning = self.offer.check(&tune_ok)?;
+                *handshake = ServerHandshake::Open;
                 self.tuned(now, tuning);
                 return Ok(());
             }
@@ -210,41 +180,34 @@ impl Connection {
                 });
             }
         };
-        self.events.push_back(event);
+        self.events.push(event);
         Ok(())
     }
 
     fn become_open(&mut self) {
         self.phase = Phase::Open;
         self.deadlines.handshake = None;
-        self.events.push_back(Event::Open(self.tuning));
+        self.events.push(Event::Open(self.tuning));
     }
 
     /// Takes over what was negotiated, and begins to send and expect heartbeats.
     fn tuned(&mut self, now: Instant, tuning: Tuning) {
         self.tuning = tuning;
-        if tuning.heartbeat > 0 {
-            self.deadlines.heartbeat_send = Some(now + heartbeat_interval(tuning) / 2);
-            self.deadlines.heartbeat_receive = Some(now + 2 * heartbeat_interval(tuning));
+        if let Some(interval) = tuning.heartbeat_interval() {
+            self.deadlines.heartbeat_send = Some(now + interval / 2);
+            self.deadlines.heartbeat_receive = Some(now + 2 * interval);
         }
     }
 
-    /// Sends one of the handshake's methods.
-    pub(super) fn send_command(&mut self, now: Instant, method: Method) {
-        // Only an application's own over-long names could fail here, before anything is opened.
-        if write::method(
-            &mut self.outbound,
-            0,
-            &method,
-            FRAME_MIN_SIZE.max(self.tuning.frame_max),
-        )
-        .is_err()
-        {
-            self.close(
-                now,
-                ReplyCode::FRAME_ERROR,
-                ShortString::from_static("frame too large"),
-            );
+    /// Sends a method of the handshake, or ends the connection over one that is too long for it.
+    fn send_in_handshake(&mut self, method: impl Into<Method>) {
+        let method = method.into();
+        // All of them must fit into what a peer takes before tuning; connection.open, which comes
+        // behind it, is short.
+        let written = write::method(&mut self.outbound, 0, &method, FRAME_MIN_SIZE);
+        if let Err(SendError::FrameTooLarge { size, .. }) = written {
+            let method = method.id();
+            self.end(HandshakeError::FrameTooLarge { method, size }.into());
         }
     }
 }

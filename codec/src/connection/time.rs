@@ -1,101 +1,113 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Connection, Phase};
-use crate::channel::ChannelPhase;
+use super::Connection;
 use crate::frame::HEARTBEAT;
-use crate::handshake::ClientHandshake;
 use crate::method::{Arguments, connection};
-use crate::{ChannelCloseReason, CloseReason, Event, ShortString, Tuning};
+use crate::{CloseReason, Event};
 
 /// The timers of a connection; an absent one is not running.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deadlines {
     pub(super) handshake: Option<Instant>,
+    /// connection.open, which is due once tune-ok has been written.
+    pub(super) open: Option<Instant>,
     pub(super) close: Option<Instant>,
+    /// The answer to connection.update-secret.
     pub(super) secret: Option<Instant>,
+    /// The first of the calls on channels that could be overdue, or a time before that: a call
+    /// that is answered leaves it as it is, and the next look at all channels sets it right.
+    pub(super) calls: Option<Instant>,
     pub(super) heartbeat_send: Option<Instant>,
     pub(super) heartbeat_receive: Option<Instant>,
-}
-
-impl Deadlines {
-    fn earliest(&self) -> Option<Instant> {
-        let all = [
-            self.handshake,
-            self.close,
-            self.secret,
-            self.heartbeat_send,
-            self.heartbeat_receive,
-        ];
-        all.into_iter().flatten().min()
-    }
 }
 
 /// # Time
 impl Connection {
     /// Lets time pass. Early or late calls do no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        if let Some(virtual_host) = self.open_is_due() {
-            self.send_command(
-                now,
-                connection::Open {
-                    virtual_host,
-                    ..Default::default()
-                }
-                .into(),
-            );
-            self.phase = Phase::Client(ClientHandshake::Opening);
+        if std::mem::take(&mut self.reading_paused) {
+            self.excuse_silence(now);
         }
-        if due(self.deadlines.handshake) {
-            self.end(CloseReason::HandshakeTimeout(self.stage()));
-        } else if due(self.deadlines.close) {
-            self.end(CloseReason::CloseTimeout);
-        } else if due(self.deadlines.secret) {
-            self.end(CloseReason::CallTimeout(connection::UpdateSecret::ID));
-        } else if due(self.deadlines.heartbeat_receive) {
-            self.end(CloseReason::HeartbeatTimeout);
-        } else if due(self.deadlines.heartbeat_send) {
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        let fatal = [
+            (
+                self.deadlines.handshake,
+                CloseReason::HandshakeTimeout(self.stage()),
+            ),
+            (self.deadlines.close, CloseReason::CloseTimeout),
+            (
+                self.deadlines.secret,
+                CloseReason::CallTimeout(connection::UpdateSecret::ID),
+            ),
+            (
+                self.deadlines.heartbeat_receive,
+                CloseReason::HeartbeatTimeout,
+            ),
+        ];
+        if let Some((_, reason)) = fatal.into_iter().find(|(deadline, _)| due(*deadline)) {
+            self.end(reason);
+            return;
+        }
+        if due(self.deadlines.calls) {
+            self.check_calls(now);
+        }
+        if due(self.deadlines.heartbeat_send) {
             self.heartbeat(now);
         }
-        while let Some(&(_, id)) = self.calls.front().filter(|(at, _)| *at <= now) {
-            self.calls.pop_front();
-            self.check_calls(now, id);
-        }
+        self.open_virtual_host();
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if ever. A time that
     /// has passed means at once.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let calls = self.calls.front().map(|&(at, _)| at);
-        let opening = self
-            .open_is_due()
-            .and(self.deadlines.handshake)
-            .map(|at| at - self.limits.handshake_timeout);
-        [self.deadlines.earliest(), calls, opening]
-            .into_iter()
-            .flatten()
-            .min()
+        let Deadlines {
+            handshake,
+            open,
+            close,
+            secret,
+            calls,
+            heartbeat_send,
+            heartbeat_receive,
+        } = self.deadlines;
+        let open = open.filter(|_| self.outbound.is_empty());
+        let all = [
+            handshake,
+            open,
+            close,
+            secret,
+            calls,
+            heartbeat_send,
+            heartbeat_receive,
+        ];
+        all.into_iter().flatten().min()
     }
 
-    /// Says that the transport is not being read for now, because the application is behind: until
-    /// it is read again, silence is no sign of death.
+    /// Says that the transport is not being read for now, because the application is behind: what
+    /// the peer says meanwhile lies unread, so its silence is no sign of death, and no answer is
+    /// overdue.
+    ///
+    /// It is to be said at every turn while it lasts, before or behind
+    /// [`handle_timeout`](Self::handle_timeout). Once it is no longer said, the peer has as long to
+    /// be heard of as if all had been asked of it then.
     pub fn reading_is_paused(&mut self, now: Instant) {
-        self.heard(now);
+        self.reading_paused = true;
+        self.excuse_silence(now);
     }
 
-    /// The virtual host to open, once tune-ok has been written.
-    fn open_is_due(&self) -> Option<ShortString> {
-        match &self.phase {
-            Phase::Client(ClientHandshake::Tuned { virtual_host }) if self.outbound.is_empty() => {
-                Some(virtual_host.clone())
-            }
-            _ => None,
+    /// Gives the peer all the time again that it has for whatever we wait for.
+    fn excuse_silence(&mut self, now: Instant) {
+        self.heard(now);
+        let answer = now + self.limits.call_timeout;
+        for deadline in [&mut self.deadlines.secret, &mut self.deadlines.calls] {
+            *deadline = deadline.map(|at| at.max(answer));
         }
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
-        if let Some(at) = &mut self.deadlines.heartbeat_receive {
-            *at = now + 2 * heartbeat_interval(self.tuning);
+        if let Some(interval) = self.tuning.heartbeat_interval()
+            && let Some(deadline) = &mut self.deadlines.heartbeat_receive
+        {
+            *deadline = now + 2 * interval;
         }
     }
 
@@ -106,34 +118,23 @@ impl Connection {
             self.outbound.copied().extend_from_slice(&HEARTBEAT);
         }
         self.written_before = self.outbound.written();
-        self.deadlines.heartbeat_send = Some(now + heartbeat_interval(self.tuning) / 2);
+        let interval = self.tuning.heartbeat_interval();
+        self.deadlines.heartbeat_send = interval.map(|interval| now + interval / 2);
     }
 
-    fn check_calls(&mut self, now: Instant, id: u16) {
-        let Some(mut channel) = self.any_channel(id) else {
-            return;
-        };
-        let Some(method) = channel.state.overdue(now) else {
-            return;
-        };
-        let reason = match channel.state.phase {
-            ChannelPhase::Open | ChannelPhase::Opening => Some(channel.time_out(now, method)),
-            // The peer does not even answer channel.close. Its id stays taken for good.
-            ChannelPhase::Closing { told } => {
-                channel.state.forget_calls();
-                channel.state.phase = ChannelPhase::Closing { told: true };
-                (!told).then_some(ChannelCloseReason::CallTimeout(method))
+    /// Closes the channels on which a call was not answered in time.
+    fn check_calls(&mut self, now: Instant) {
+        for id in self.channels.ids() {
+            let reason = self
+                .channel(id)
+                .and_then(|mut channel| channel.check_calls(now));
+            if let Some(reason) = reason {
+                self.events.push(Event::ChannelClosed {
+                    channel: id,
+                    reason,
+                });
             }
-        };
-        if let Some(reason) = reason {
-            self.events.push_back(Event::ChannelClosed {
-                channel: id,
-                reason,
-            });
         }
+        self.deadlines.calls = self.channels.earliest_deadline();
     }
-}
-
-pub(super) fn heartbeat_interval(tuning: Tuning) -> Duration {
-    Duration::from_secs(tuning.heartbeat.into())
 }

@@ -150,8 +150,20 @@ impl Assembly {
         };
     }
 
-    /// A content header; the message, if no body follows.
-    pub(crate) fn header(
+    /// A content header or a part of a body; the message, if it was the last frame of it.
+    pub(crate) fn add(
+        &mut self,
+        frame: &Frame<'_>,
+        max_message: u32,
+    ) -> Result<Option<Message>, Violation> {
+        match frame.kind {
+            FrameKind::Header => self.header(frame, max_message),
+            FrameKind::Body => self.body(frame),
+            FrameKind::Method | FrameKind::Heartbeat => Err(Violation::unexpected(frame)),
+        }
+    }
+
+    fn header(
         &mut self,
         frame: &Frame<'_>,
         max_message: u32,
@@ -187,8 +199,7 @@ impl Assembly {
         Ok(self.finish())
     }
 
-    /// A frame of the body; the message, if it was the last.
-    pub(crate) fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Message>, Violation> {
+    fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Message>, Violation> {
         let Self::Body {
             joined, missing, ..
         } = self
