@@ -4,8 +4,8 @@ mod pair;
 
 use std::time::{Duration, Instant};
 
-use pair::bytes::{body, channel_close, deliver, delivery, header, method, written};
 use pair::read::{client, read, server};
+use pair::wire::{body, channel_close, deliver, delivery, header, method, written};
 use pair::{Pair, goodbye};
 use snowshoe_codec::method::{Arguments, basic, channel, connection, queue, tx};
 use snowshoe_codec::{
@@ -151,7 +151,7 @@ fn a_close_is_classified_by_the_method_that_carried_it() {
 
         let outcome = read(
             || client(1),
-            &pair::bytes::connection_close(code, "whatever"),
+            &pair::wire::connection_close(code, "whatever"),
         );
         match outcome.close_reason() {
             CloseReason::Peer(close) => assert_eq!(close.code, code),

@@ -4,8 +4,8 @@ mod pair;
 
 use std::time::{Duration, Instant};
 
-use pair::bytes::{connection_close, delivery, frame, method, raw_frame, tune, written};
 use pair::read::{client, client_with, read, server};
+use pair::wire::{connection_close, delivery, frame, method, raw_frame, tune, written};
 use pair::{Pair, goodbye};
 use snowshoe_codec::method::{basic, channel, connection, queue};
 use snowshoe_codec::{

@@ -5,8 +5,8 @@ mod pair;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pair::bytes::{method, written};
 use pair::read::{client, read};
+use pair::wire::{method, written};
 use pair::{Pair, goodbye};
 use snowshoe_codec::method::{basic, confirm};
 use snowshoe_codec::{

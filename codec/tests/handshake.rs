@@ -5,8 +5,8 @@ mod pair;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use pair::bytes::{connection_close, delivery, method, start, tune, written};
 use pair::read::{Outcome, client_with, read, receive};
+use pair::wire::{connection_close, delivery, method, start, tune, written};
 use pair::{Pair, client_options, goodbye, server_options};
 use snowshoe_codec::frame::{self, FRAME_MIN_SIZE, Limits, PROTOCOL_HEADER};
 use snowshoe_codec::method::{Arguments, MethodId, channel, connection};

@@ -86,9 +86,9 @@ impl Connection {
     /// the peer says meanwhile lies unread, so its silence is no sign of death, and no answer is
     /// overdue.
     ///
-    /// It is to be said at every turn while it lasts, before or behind
-    /// [`handle_timeout`](Self::handle_timeout). Once it is no longer said, the peer has as long to
-    /// be heard of as if all had been asked of it then.
+    /// It is to be said at every turn while it lasts; whether before or behind
+    /// [`handle_timeout`](Self::handle_timeout) makes no difference. From the last time on the peer
+    /// has as long to be heard of as if all had been asked of it then.
     pub fn reading_is_paused(&mut self, now: Instant) {
         self.reading_paused = true;
         self.excuse_silence(now);

@@ -3,12 +3,12 @@
 // Every test file has a copy of this module, and none uses all of it.
 #![allow(dead_code)]
 
-pub(crate) mod bytes;
 pub(crate) mod read;
+pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
 
-use ::bytes::{Buf, BytesMut};
+use bytes::{Buf, BytesMut};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
     ClientOptions, Connection, ConnectionLimits, Event, ReplyCode, ServerOptions, ShortString,

@@ -8,7 +8,7 @@ use snowshoe_codec::{
 };
 
 use super::Pair;
-use super::bytes::{SPARE, written};
+use super::wire::{SPARE, written};
 
 /// What came of a peer's bytes.
 #[derive(Debug)]
