@@ -317,15 +317,13 @@ impl Connection {
                 consumer_tag,
                 nowait,
             }) => {
+                let reply = basic::CancelOk { consumer_tag };
                 if !nowait {
-                    let reply = basic::CancelOk {
-                        consumer_tag: consumer_tag.clone(),
-                    };
                     write::short_method(&mut self.outbound, channel, &reply);
                 }
                 Ok(Event::ConsumerCancelled {
                     channel,
-                    consumer_tag,
+                    consumer_tag: reply.consumer_tag,
                 })
             }
             method if state.answers(id) => Ok(Event::Reply { channel, method }),

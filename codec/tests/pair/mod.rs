@@ -38,7 +38,7 @@ impl End {
         std::mem::take(&mut self.events)
     }
 
-    fn poll_events(&mut self) -> bool {
+    pub(crate) fn poll_events(&mut self) -> bool {
         let before = self.events.len();
         self.events
             .extend(std::iter::from_fn(|| self.connection.poll_event()));
@@ -159,10 +159,15 @@ impl Pair {
         self.now += duration;
     }
 
-    /// Carries bytes from the client to the server.
+    /// Carries all bytes from the client to the server.
     fn carry(&mut self) -> bool {
+        self.carry_part(usize::MAX)
+    }
+
+    /// Carries so many bytes from the client to the server; whether there were any.
+    pub(crate) fn carry_part(&mut self, len: usize) -> bool {
         let outbound = self.client.connection.outbound();
-        let len = outbound.remaining();
+        let len = len.min(outbound.remaining());
         let bytes = outbound.copy_to_bytes(len);
         if len == 0 || self.black_hole {
             return false;
@@ -173,6 +178,13 @@ impl Pair {
             .connection
             .receive(self.now, &mut self.server.input);
         true
+    }
+
+    /// Carries so many bytes from the server to the client.
+    pub(crate) fn carry_part_back(&mut self, len: usize) {
+        std::mem::swap(&mut self.client, &mut self.server);
+        self.carry_part(len);
+        std::mem::swap(&mut self.client, &mut self.server);
     }
 
     fn let_in(&mut self) {
