@@ -1,6 +1,8 @@
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::time::Instant;
 
-use crate::channel::ChannelState;
+use crate::channel::{ChannelPhase, ChannelState};
 
 /// The channels of a connection, by number.
 #[derive(Debug, Default)]
@@ -27,8 +29,8 @@ enum Slot {
 const RESTING: usize = 16;
 
 impl Channels {
-    /// Puts a channel at a free number up to `max`, and gives the number.
-    pub(crate) fn allocate(&mut self, max: u16, state: ChannelState) -> Option<u16> {
+    /// Puts a channel that is to be opened at a free number up to `max`, and gives the number.
+    pub(crate) fn allocate(&mut self, max: u16) -> Option<u16> {
         let fresh = u16::try_from(self.slots.len() + 1)
             .ok()
             .filter(|id| *id <= max);
@@ -36,17 +38,18 @@ impl Channels {
             Some(fresh) if self.free.len() < RESTING => fresh,
             _ => self.free.pop_front().or(fresh)?,
         };
-        self.insert(id, state);
+        let reused = self.is_closed(id);
+        self.insert(id, ChannelPhase::Opening { reused });
         Some(id)
     }
 
-    /// Puts a channel at a number that the peer chose; not 0, which is the connection.
-    pub(crate) fn insert(&mut self, id: u16, state: ChannelState) {
+    /// Puts a channel at a number; not 0, which is the connection.
+    pub(crate) fn insert(&mut self, id: u16, phase: ChannelPhase) {
         let index = usize::from(id) - 1;
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || Slot::Unused);
         }
-        self.slots[index] = Slot::Live(Box::new(state));
+        self.slots[index] = Slot::Live(Box::new(ChannelState::new(phase)));
     }
 
     /// Ends a channel whose number we chose, so that the number can be used again.
@@ -58,18 +61,15 @@ impl Channels {
 
     /// Ends a channel; whether there was one.
     pub(crate) fn close(&mut self, id: u16) -> bool {
-        let slot = self.slots.get_mut(usize::from(id).wrapping_sub(1));
-        match slot {
-            Some(slot @ Slot::Live(_)) => {
-                *slot = Slot::Closed;
-                true
-            }
-            _ => false,
+        let live = self.get_mut(id).is_some();
+        if live {
+            self.slots[usize::from(id) - 1] = Slot::Closed;
         }
+        live
     }
 
     pub(crate) fn get_mut(&mut self, id: u16) -> Option<&mut ChannelState> {
-        match self.slots.get_mut(usize::from(id).wrapping_sub(1))? {
+        match self.slots.get_mut(usize::from(id).checked_sub(1)?)? {
             Slot::Live(state) => Some(state),
             Slot::Unused | Slot::Closed => None,
         }
@@ -77,9 +77,22 @@ impl Channels {
 
     /// Whether there was a channel at this number that has ended.
     pub(crate) fn is_closed(&self, id: u16) -> bool {
-        matches!(
-            self.slots.get(usize::from(id).wrapping_sub(1)),
-            Some(Slot::Closed)
-        )
+        let slot = self.slots.get(usize::from(id).wrapping_sub(1));
+        matches!(slot, Some(Slot::Closed))
+    }
+
+    /// The numbers at which there may be channels.
+    pub(crate) fn ids(&self) -> RangeInclusive<u16> {
+        // Numbers have 16 bits, and 0 is none of them, so there are no more slots than that.
+        1..=self.slots.len() as u16
+    }
+
+    /// When the first answer is overdue that any channel waits for.
+    pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
+        let deadline = |slot: &Slot| match slot {
+            Slot::Live(state) => state.earliest_deadline(),
+            Slot::Unused | Slot::Closed => None,
+        };
+        self.slots.iter().filter_map(deadline).min()
     }
 }

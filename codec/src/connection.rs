@@ -1,20 +1,25 @@
+mod events;
+mod handshake;
 mod inbound;
+mod time;
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::channel::{ChannelPhase, ChannelState, Wire, write_method, write_short_method};
+use self::events::Events;
+use self::time::Deadlines;
+use crate::channel::Wire;
 use crate::channels::Channels;
-use crate::frame::{FRAME_MIN_SIZE, HEARTBEAT, Limits, PROTOCOL_HEADER};
+use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER};
 use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
-use crate::method::{Arguments, SentBy, channel, connection};
+use crate::method::{Arguments, SentBy, connection};
 use crate::options::Offer;
 use crate::outbound::Outbound;
+use crate::write;
 use crate::{
-    Channel, ChannelCloseReason, ClientOptions, CloseReason, ConnectionLimits, Event, FieldTable,
-    Method, ReplyCode, SendError, ServerOptions, ShortString, Tuning, Violation,
+    Channel, ClientOptions, CloseReason, ConnectionLimits, Event, FieldTable, Method, ReplyCode,
+    SendError, ServerOptions, ShortString, Tuning, Violation,
 };
 
 /// One AMQP connection, from the protocol header to the last close-ok, without the I/O.
@@ -39,13 +44,14 @@ pub struct Connection {
     tuning: Tuning,
     channels: Channels,
     outbound: Outbound,
-    events: VecDeque<Event>,
+    events: Events,
     deadlines: Deadlines,
-    /// When calls on channels are overdue, earliest first. A call that was answered leaves its
-    /// entry behind; it costs one look when its time has come.
-    calls: VecDeque<(Instant, u16)>,
     /// How much had been written when the heartbeat timer was set.
     written_before: u64,
+    /// How much of the input was the front of a frame when it was last seen.
+    left_over: usize,
+    /// Whether the last word was that the transport is not being read.
+    reading_paused: bool,
     blocked: bool,
     peer_properties: FieldTable,
 }
@@ -60,29 +66,6 @@ enum Phase {
     Closed,
 }
 
-/// The timers of a connection; an absent one is not running.
-#[derive(Debug, Default)]
-struct Deadlines {
-    handshake: Option<Instant>,
-    close: Option<Instant>,
-    secret: Option<Instant>,
-    heartbeat_send: Option<Instant>,
-    heartbeat_receive: Option<Instant>,
-}
-
-impl Deadlines {
-    fn earliest(&self) -> Option<Instant> {
-        let all = [
-            self.handshake,
-            self.close,
-            self.secret,
-            self.heartbeat_send,
-            self.heartbeat_receive,
-        ];
-        all.into_iter().flatten().min()
-    }
-}
-
 /// # Both sides of a handshake
 impl Connection {
     /// The client's side of a new transport.
@@ -91,7 +74,6 @@ impl Connection {
             mechanisms: options.mechanisms,
             virtual_host: options.virtual_host,
             properties: options.properties,
-            locale: ShortString::from_static("en_US"),
         };
         let phase = Phase::Client(ClientHandshake::Start(login));
         let mut connection = Self::new(phase, SentBy::Client, options.limits, now);
@@ -114,73 +96,26 @@ impl Connection {
     }
 
     fn new(phase: Phase, sends: SentBy, limits: ConnectionLimits, now: Instant) -> Self {
+        let limits = limits.within_reason();
         let offer = Offer::new(&limits);
         Self {
             phase,
             sends,
             offer,
-            tuning: Tuning {
-                frame_max: BEFORE_TUNE,
-                ..offer.tuning()
-            },
+            tuning: offer.tuning(),
             channels: Channels::default(),
             outbound: Outbound::new(),
-            events: VecDeque::new(),
+            events: Events::default(),
             deadlines: Deadlines {
                 handshake: Some(now + limits.handshake_timeout),
                 ..Deadlines::default()
             },
-            calls: VecDeque::new(),
             written_before: 0,
+            left_over: 0,
+            reading_paused: false,
             blocked: false,
             peer_properties: FieldTable::new(),
             limits,
-        }
-    }
-
-    /// A server's word to a client that may come in; it answers [`Event::Login`].
-    pub fn accept_login(&mut self, now: Instant) {
-        if let Phase::Server(handshake @ ServerHandshake::Authenticating { .. }, _) =
-            &mut self.phase
-        {
-            *handshake = ServerHandshake::TuneOk;
-            let Tuning {
-                channel_max,
-                frame_max,
-                heartbeat,
-            } = self.offer.tuning();
-            self.send_command(
-                now,
-                connection::Tune {
-                    channel_max,
-                    frame_max,
-                    heartbeat,
-                }
-                .into(),
-            );
-        }
-    }
-
-    /// A server's further question to a client that logs in; it answers [`Event::Login`].
-    pub fn challenge(&mut self, now: Instant, challenge: Bytes) {
-        if let Phase::Server(handshake @ ServerHandshake::Authenticating { .. }, _) =
-            &mut self.phase
-        {
-            if let ServerHandshake::Authenticating { mechanism } = handshake {
-                *handshake = ServerHandshake::SecureOk {
-                    mechanism: std::mem::take(mechanism),
-                };
-            }
-            self.send_command(now, connection::Secure { challenge }.into());
-        }
-    }
-
-    /// A server's word to a client that may use the virtual host; it answers
-    /// [`Event::OpenRequested`].
-    pub fn accept_open(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Server(ServerHandshake::Opening, _)) {
-            self.send_command(now, connection::OpenOk::default().into());
-            self.become_open();
         }
     }
 }
@@ -193,115 +128,14 @@ impl Connection {
         self.outbound.clear();
     }
 
-    /// Lets time pass. Early or late calls do no harm.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        if let Some(virtual_host) = self.open_is_due() {
-            self.send_command(
-                now,
-                connection::Open {
-                    virtual_host,
-                    ..Default::default()
-                }
-                .into(),
-            );
-            self.phase = Phase::Client(ClientHandshake::Opening);
-        }
-        if due(self.deadlines.handshake) {
-            self.end(CloseReason::HandshakeTimeout(self.stage()));
-        } else if due(self.deadlines.close) {
-            self.end(CloseReason::CloseTimeout);
-        } else if due(self.deadlines.secret) {
-            self.end(CloseReason::CallTimeout(connection::UpdateSecret::ID));
-        } else if due(self.deadlines.heartbeat_receive) {
-            self.end(CloseReason::HeartbeatTimeout);
-        } else if due(self.deadlines.heartbeat_send) {
-            self.heartbeat(now);
-        }
-        while let Some(&(_, id)) = self.calls.front().filter(|(at, _)| *at <= now) {
-            self.calls.pop_front();
-            self.check_calls(now, id);
-        }
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if ever. A time that
-    /// has passed means at once.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let calls = self.calls.front().map(|&(at, _)| at);
-        let opening = self
-            .open_is_due()
-            .and(self.deadlines.handshake)
-            .map(|at| at - self.limits.handshake_timeout);
-        [self.deadlines.earliest(), calls, opening]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// Says that the transport is not being read for now, because the application is behind: until
-    /// it is read again, silence is no sign of death.
-    pub fn reading_is_paused(&mut self, now: Instant) {
-        self.heard(now);
-    }
-
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
     /// What is to be written. Advance it by what the transport took.
     pub fn outbound(&mut self) -> &mut Outbound {
         &mut self.outbound
-    }
-
-    /// The virtual host to open, once tune-ok has been written.
-    fn open_is_due(&self) -> Option<ShortString> {
-        match &self.phase {
-            Phase::Client(ClientHandshake::Tuned { virtual_host }) if self.outbound.is_empty() => {
-                Some(virtual_host.clone())
-            }
-            _ => None,
-        }
-    }
-
-    fn heard(&mut self, now: Instant) {
-        if let Some(at) = &mut self.deadlines.heartbeat_receive {
-            *at = now + 2 * heartbeat_interval(self.tuning);
-        }
-    }
-
-    fn heartbeat(&mut self, now: Instant) {
-        // Any octet counts as a sign of life (AMQP 0-9-1 §4.2.7), and what waits to be written
-        // will be one.
-        if self.outbound.is_empty() && self.outbound.written() == self.written_before {
-            self.outbound.copied().extend_from_slice(&HEARTBEAT);
-        }
-        self.written_before = self.outbound.written();
-        self.deadlines.heartbeat_send = Some(now + heartbeat_interval(self.tuning) / 2);
-    }
-
-    fn check_calls(&mut self, now: Instant, id: u16) {
-        let Some(mut channel) = self.any_channel(id) else {
-            return;
-        };
-        let Some(method) = channel.state.overdue(now) else {
-            return;
-        };
-        let reason = match channel.state.phase {
-            ChannelPhase::Open | ChannelPhase::Opening => Some(channel.time_out(now, method)),
-            // The peer does not even answer channel.close. Its id stays taken for good.
-            ChannelPhase::Closing { told } => {
-                channel.state.forget_calls();
-                channel.state.phase = ChannelPhase::Closing { told: true };
-                (!told).then_some(ChannelCloseReason::CallTimeout(method))
-            }
-        };
-        if let Some(reason) = reason {
-            self.events.push_back(Event::ChannelClosed {
-                channel: id,
-                reason,
-            });
-        }
     }
 }
 
@@ -315,35 +149,26 @@ impl Connection {
         if !self.is_open() {
             return Err(OpenChannelError::NotOpen);
         }
-        let state = ChannelState::new(ChannelPhase::Opening);
         let id = self
             .channels
-            .allocate(self.tuning.channel_max, state)
+            .allocate(self.tuning.channel_max)
             .ok_or(OpenChannelError::NoneFree)?;
-        write_short_method(&mut self.outbound, id, &channel::Open::default().into());
-        let deadline = now + self.limits.call_timeout;
-        if let Some(state) = self.channels.get_mut(id) {
-            state.expect(channel::Open::ID, deadline);
+        if let Some(mut channel) = self.channel(id) {
+            channel.open(now);
         }
-        self.calls.push_back((deadline, id));
         Ok(id)
     }
 
     /// The channel with this number, if it exists.
     pub fn channel(&mut self, id: u16) -> Option<Channel<'_>> {
         // While the connection is being closed, nothing may be sent on any channel.
-        if self.is_open() {
-            self.any_channel(id)
-        } else {
-            None
-        }
-    }
-
-    fn any_channel(&mut self, id: u16) -> Option<Channel<'_>> {
-        let state = self.channels.get_mut(id)?;
+        let state = match self.phase {
+            Phase::Open => self.channels.get_mut(id)?,
+            _ => return None,
+        };
         let wire = Wire {
             outbound: &mut self.outbound,
-            deadlines: &mut self.calls,
+            calls_due: &mut self.deadlines.calls,
             frame_max: self.tuning.frame_max,
             call_timeout: self.limits.call_timeout,
             close_timeout: self.limits.close_timeout,
@@ -354,22 +179,31 @@ impl Connection {
 
     /// Closes the connection; [`Event::Closed`] follows, within the close timeout.
     ///
+    /// A client whose handshake is not complete does not wait: brokers do not answer a close then.
     /// A server also refuses logins and virtual hosts this way.
     pub fn close(&mut self, now: Instant, code: ReplyCode, text: ShortString) {
-        match &self.phase {
-            Phase::Closing | Phase::Closed => {}
-            // Nobody is there yet to agree to anything.
-            Phase::Client(ClientHandshake::Start(_))
-            | Phase::Server(ServerHandshake::Header, _) => {
-                self.end(CloseReason::Requested);
-            }
-            Phase::Client(_) | Phase::Server(..) | Phase::Open => {
-                self.write_close(code, text);
-                self.phase = Phase::Closing;
-                self.deadlines.handshake = None;
-                self.deadlines.close = Some(now + self.limits.close_timeout);
-            }
+        let stage = self.stage();
+        match stage {
+            Stage::Closing => return,
+            Stage::Greeting => {}
+            Stage::Login | Stage::Opening | Stage::Open => self.write_close(code, text),
         }
+        let answered = match self.sends {
+            SentBy::Server => stage != Stage::Greeting,
+            _ => stage == Stage::Open,
+        };
+        if !answered {
+            self.end(CloseReason::Requested);
+            return;
+        }
+        self.phase = Phase::Closing;
+        // Of all that was waited for, only the answer to this comes now.
+        self.deadlines = Deadlines {
+            close: Some(now + self.limits.close_timeout),
+            heartbeat_send: self.deadlines.heartbeat_send,
+            heartbeat_receive: self.deadlines.heartbeat_receive,
+            ..Deadlines::default()
+        };
     }
 
     /// Replaces the secret that the connection was opened with, before it expires: an OAuth token
@@ -394,7 +228,7 @@ impl Connection {
             reason,
         }
         .into();
-        write_method(&mut self.outbound, 0, &method, self.tuning.frame_max)?;
+        write::method(&mut self.outbound, 0, &method, self.tuning.frame_max)?;
         self.deadlines.secret = Some(now + self.limits.call_timeout);
         Ok(())
     }
@@ -418,7 +252,7 @@ impl Connection {
         if !self.is_open() {
             return Err(SendError::NotOpen);
         }
-        write_method(&mut self.outbound, 0, &method, self.tuning.frame_max)
+        write::method(&mut self.outbound, 0, &method, self.tuning.frame_max)
     }
 }
 
@@ -462,52 +296,22 @@ impl Connection {
 
 impl Connection {
     fn frame_limits(&self) -> Limits {
-        // Both brokers let a frame be longer than negotiated by its overhead.
-        let tolerance = 8;
-        match self.phase {
-            Phase::Client(ClientHandshake::Start(_) | ClientHandshake::Login { .. })
-            | Phase::Server(..) => Limits {
+        let tuned = match &self.phase {
+            Phase::Client(handshake) => handshake.is_tuned(),
+            Phase::Server(handshake, _) => handshake.is_tuned(),
+            Phase::Open | Phase::Closing | Phase::Closed => true,
+        };
+        if !tuned {
+            return Limits {
                 frame_max: BEFORE_TUNE,
                 header_frame_max: BEFORE_TUNE,
-            },
-            _ => Limits {
-                frame_max: self.tuning.frame_max.saturating_add(tolerance),
-                header_frame_max: self.offer.tuning().frame_max.saturating_add(tolerance),
-            },
+            };
         }
-    }
-
-    fn become_open(&mut self) {
-        self.phase = Phase::Open;
-        self.deadlines.handshake = None;
-        self.events.push_back(Event::Open(self.tuning));
-    }
-
-    /// Takes over what was negotiated, and begins to send and expect heartbeats.
-    fn tuned(&mut self, now: Instant, tuning: Tuning) {
-        self.tuning = tuning;
-        if tuning.heartbeat > 0 {
-            self.deadlines.heartbeat_send = Some(now + heartbeat_interval(tuning) / 2);
-            self.deadlines.heartbeat_receive = Some(now + 2 * heartbeat_interval(tuning));
-        }
-    }
-
-    /// Sends one of the handshake's methods.
-    fn send_command(&mut self, now: Instant, method: Method) {
-        // Only an application's own over-long names could fail here, before anything is opened.
-        if write_method(
-            &mut self.outbound,
-            0,
-            &method,
-            FRAME_MIN_SIZE.max(self.tuning.frame_max),
-        )
-        .is_err()
-        {
-            self.close(
-                now,
-                ReplyCode::FRAME_ERROR,
-                ShortString::from_static("frame too large"),
-            );
+        // Both brokers let a frame be longer than negotiated by its overhead.
+        let tolerance = FRAME_OVERHEAD as u32;
+        Limits {
+            frame_max: self.tuning.frame_max + tolerance,
+            header_frame_max: self.offer.tuning().frame_max.max(HEADER_FRAME_MAX) + tolerance,
         }
     }
 
@@ -518,16 +322,12 @@ impl Connection {
             class_id: 0,
             method_id: 0,
         };
-        write_short_method(&mut self.outbound, 0, &close.into());
+        write::short_method(&mut self.outbound, 0, &close);
     }
 
-    /// Tells a peer that broke the protocol, and ends the connection without waiting for it.
+    /// Ends the connection over what the peer did, and tells it, if it has spoken AMQP so far.
     fn violated(&mut self, violation: Violation) {
-        let in_start = matches!(
-            self.phase,
-            Phase::Client(ClientHandshake::Start(_)) | Phase::Server(ServerHandshake::Header, _)
-        );
-        if !in_start && !matches!(self.phase, Phase::Closing) {
+        if !matches!(self.stage(), Stage::Greeting | Stage::Closing) {
             let text = violation.to_string();
             let text = ShortString::try_from(&text.as_bytes()[..text.len().min(255)]);
             self.write_close(violation.reply_code(), text.unwrap_or_default());
@@ -542,9 +342,8 @@ impl Connection {
         }
         self.phase = Phase::Closed;
         self.deadlines = Deadlines::default();
-        self.calls.clear();
         self.channels = Channels::default();
-        self.events.push_back(Event::Closed(reason));
+        self.events.push(Event::Closed(reason));
     }
 }
 
@@ -560,9 +359,9 @@ pub enum OpenChannelError {
     NoneFree,
 }
 
-fn heartbeat_interval(tuning: Tuning) -> Duration {
-    Duration::from_secs(tuning.heartbeat.into())
-}
-
 /// The largest frame before tuning: what RabbitMQ takes from 4.1 on, and LavinMQ.
 const BEFORE_TUNE: u32 = 8192;
+
+/// The largest content header that is accepted, whatever was negotiated. No broker can split one,
+/// so both forward those of publishers whose frames are larger than ours.
+const HEADER_FRAME_MAX: u32 = 128 * 1024;

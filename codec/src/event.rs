@@ -1,5 +1,5 @@
 use crate::handshake::{HandshakeError, Stage};
-use crate::method::MethodId;
+use crate::method::{MethodId, channel, connection};
 use crate::{
     Delivery, Got, Method, Published, ReplyCode, Returned, Secret, ShortString, Tuning, Violation,
 };
@@ -28,7 +28,10 @@ pub enum Event {
         /// The channel.
         channel: u16,
     },
-    /// The answer to the oldest call that was open on the channel.
+    /// The answer to the oldest call on the channel that [it can answer](MethodId::is_reply_to).
+    ///
+    /// Answers of one kind come in the order of their calls. RabbitMQ's basic.consume-ok comes
+    /// behind the answers to what was called after it.
     Reply {
         /// The channel.
         channel: u16,
@@ -127,7 +130,8 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// We closed it, and the peer agreed.
+    /// We closed it, and the peer agreed. Where it closed at the same time, its reason is the one
+    /// that is told.
     #[error("the connection was closed as asked")]
     Requested,
     /// The peer closed it.
@@ -160,7 +164,8 @@ pub enum CloseReason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelCloseReason {
-    /// We closed it, and the peer agreed.
+    /// We closed it, and the peer agreed. Where it closed at the same time, its reason is the one
+    /// that is told.
     #[error("the channel was closed as asked")]
     Requested,
     /// The peer closed it.
@@ -181,6 +186,32 @@ pub struct PeerClose {
     pub text: ShortString,
     /// The method over which it closed; zeros where it was none.
     pub method: MethodId,
+}
+
+impl From<connection::Close> for PeerClose {
+    fn from(close: connection::Close) -> Self {
+        Self {
+            code: close.reply_code,
+            text: close.reply_text,
+            method: MethodId {
+                class: close.class_id,
+                method: close.method_id,
+            },
+        }
+    }
+}
+
+impl From<channel::Close> for PeerClose {
+    fn from(close: channel::Close) -> Self {
+        Self {
+            code: close.reply_code,
+            text: close.reply_text,
+            method: MethodId {
+                class: close.class_id,
+                method: close.method_id,
+            },
+        }
+    }
 }
 
 impl std::fmt::Display for PeerClose {

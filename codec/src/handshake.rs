@@ -1,10 +1,11 @@
 use std::fmt;
 
-use crate::frame::{FRAME_MIN_SIZE, PROTOCOL_HEADER};
-use crate::method::{Arguments, connection};
+use crate::frame::PROTOCOL_HEADER;
+use crate::method::{MethodId, connection};
 use crate::options::{Offer, Tuning};
 use crate::sasl::{Mechanism, MechanismError};
-use crate::{FieldTable, Method, ShortString, Violation};
+use crate::text::Escaped;
+use crate::{CloseReason, FieldTable, Method, ShortString, Violation};
 
 /// The client's side: a step for each thing that the server may say next.
 ///
@@ -36,18 +37,11 @@ pub(crate) struct Login {
     pub(crate) mechanisms: Vec<Box<dyn Mechanism>>,
     pub(crate) virtual_host: ShortString,
     pub(crate) properties: FieldTable,
-    pub(crate) locale: ShortString,
 }
 
 /// What the client's handshake asks of the connection.
 #[derive(Debug)]
 pub(crate) enum ClientStep {
-    /// Send this and go on; the peer's properties came with connection.start.
-    Started {
-        reply: Method,
-        next: ClientHandshake,
-        server_properties: FieldTable,
-    },
     /// Send this and go on.
     Reply(Method, ClientHandshake),
     /// Send connection.tune-ok with what both can do, and go on.
@@ -69,48 +63,25 @@ pub enum HandshakeError {
     /// The mechanism gave up.
     #[error("login: {0}")]
     Mechanism(#[from] MechanismError),
-    /// connection.start-ok would not fit into the smallest frame, larger than which nothing may
-    /// be sent before tuning (AMQP 0-9-1 §4.2.3).
-    #[error("client properties and login take {0} bytes together; 4096 are possible")]
-    StartOkTooLarge(usize),
+    /// A method would not fit into the smallest frame, larger than which nothing may be sent before
+    /// tuning (AMQP 0-9-1 §4.2.3): the client's properties or its login are too long.
+    #[error("{method} would take {size} bytes, where at most 4096 can be sent before tuning")]
+    FrameTooLarge {
+        /// The method.
+        method: MethodId,
+        /// The size of its frame.
+        size: usize,
+    },
     /// The other end does not speak AMQP 0-9-1.
     #[error(transparent)]
     NotAmqp(#[from] Greeting),
 }
 
-/// Why the handshake cannot go on.
-pub(crate) enum HandshakeFailure {
-    Violation(Violation),
-    Error(HandshakeError),
-}
-
-impl From<HandshakeError> for HandshakeFailure {
-    fn from(error: HandshakeError) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<Violation> for HandshakeFailure {
-    fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
-    }
-}
-
-impl From<MechanismError> for HandshakeFailure {
-    fn from(error: MechanismError) -> Self {
-        Self::Error(error.into())
-    }
-}
-
 impl ClientHandshake {
     /// Takes the server's next method.
-    pub(crate) fn handle(
-        self,
-        method: Method,
-        offer: &Offer,
-    ) -> Result<ClientStep, HandshakeFailure> {
+    pub(crate) fn handle(self, method: Method, offer: &Offer) -> Result<ClientStep, CloseReason> {
         match (self, method) {
-            (Self::Start(login), Method::ConnectionStart(start)) => login.answer(start),
+            (Self::Start(login), Method::ConnectionStart(start)) => login.answer(&start),
             (
                 Self::Login {
                     mut mechanism,
@@ -118,19 +89,20 @@ impl ClientHandshake {
                 },
                 Method::ConnectionSecure(secure),
             ) => {
-                let response = mechanism.respond(&secure.challenge)?.into();
-                let reply = connection::SecureOk { response };
-                Ok(ClientStep::Reply(
-                    reply.into(),
-                    Self::Login {
-                        mechanism,
-                        virtual_host,
-                    },
-                ))
+                let response = mechanism.respond(&secure.challenge);
+                let reply = connection::SecureOk {
+                    response: response.map_err(HandshakeError::from)?.into(),
+                };
+                let next = Self::Login {
+                    mechanism,
+                    virtual_host,
+                };
+                Ok(ClientStep::Reply(reply.into(), next))
             }
-            (Self::Login { virtual_host, .. }, Method::ConnectionTune(tune)) => Ok(
-                ClientStep::Tune(offer.answer(&tune)?, Self::Tuned { virtual_host }),
-            ),
+            (Self::Login { virtual_host, .. }, Method::ConnectionTune(tune)) => {
+                let tuning = offer.answer(&tune)?;
+                Ok(ClientStep::Tune(tuning, Self::Tuned { virtual_host }))
+            }
             (Self::Opening, Method::ConnectionOpenOk(_)) => Ok(ClientStep::Open),
             (_, method) => Err(Violation::UnexpectedMethod {
                 channel: 0,
@@ -140,9 +112,9 @@ impl ClientHandshake {
         }
     }
 
-    /// Whether nothing has been heard of the server.
-    pub(crate) fn is_start(&self) -> bool {
-        matches!(self, Self::Start(_))
+    /// Whether frames are as large as what was negotiated.
+    pub(crate) fn is_tuned(&self) -> bool {
+        matches!(self, Self::Tuned { .. } | Self::Opening)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -155,49 +127,41 @@ impl ClientHandshake {
 }
 
 impl Login {
-    fn answer(self, start: connection::Start) -> Result<ClientStep, HandshakeFailure> {
+    /// Logs in with the first of our mechanisms that the server lists.
+    fn answer(self, start: &connection::Start) -> Result<ClientStep, CloseReason> {
         let (major, minor) = (start.version_major, start.version_minor);
         if (major, minor) != (0, 9) {
             return Err(Violation::Version { major, minor }.into());
         }
-        // The list is separated by spaces (AMQP 0-9-1 §1.4.2.1).
-        let mut offered = start.mechanisms.split(|&byte| byte == b' ');
-        let mut mechanism = (self.mechanisms.into_iter())
-            .find(|mechanism| {
-                offered
-                    .clone()
-                    .any(|name| name == mechanism.name().as_bytes())
-            })
-            .ok_or_else(|| HandshakeError::NoCommonMechanism {
-                offered: offered
-                    .by_ref()
-                    .map(String::from_utf8_lossy)
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            })?;
+        let mechanism = self
+            .mechanisms
+            .into_iter()
+            .find(|mechanism| lists(&start.mechanisms, mechanism.name().as_bytes()));
+        let Some(mut mechanism) = mechanism else {
+            let offered = Escaped(&start.mechanisms).to_string();
+            return Err(HandshakeError::NoCommonMechanism { offered }.into());
+        };
+        let name = ShortString::try_from(mechanism.name())
+            .map_err(|error| MechanismError::Other(format!("the name of the mechanism: {error}")));
+        let response = mechanism.initial_response();
         let reply = connection::StartOk {
             client_properties: self.properties,
-            mechanism: ShortString::try_from(mechanism.name())
-                .map_err(|error| MechanismError::Other(error.to_string()))?,
-            response: mechanism.initial_response()?.into(),
-            locale: self.locale,
+            mechanism: name.map_err(HandshakeError::from)?,
+            response: response.map_err(HandshakeError::from)?.into(),
+            locale: ShortString::from_static("en_US"),
         };
-        let mut encoded = Vec::new();
-        reply.encode_arguments(&mut encoded);
-        // 8 bytes of frame and 4 of method ids stand around the arguments.
-        let frame_len = encoded.len() + 12;
-        if frame_len > FRAME_MIN_SIZE as usize {
-            return Err(HandshakeError::StartOkTooLarge(frame_len).into());
-        }
-        Ok(ClientStep::Started {
-            reply: reply.into(),
-            next: ClientHandshake::Login {
-                mechanism,
-                virtual_host: self.virtual_host,
-            },
-            server_properties: start.server_properties,
-        })
+        let next = ClientHandshake::Login {
+            mechanism,
+            virtual_host: self.virtual_host,
+        };
+        Ok(ClientStep::Reply(reply.into(), next))
     }
+}
+
+/// Whether a list that is separated by spaces, as in connection.start, has this name in it.
+pub(crate) fn lists(list: &[u8], name: &[u8]) -> bool {
+    list.split(|&byte| byte == b' ')
+        .any(|listed| listed == name)
 }
 
 /// The server's side. Who may log in, and whether a virtual host exists, is for the application to
@@ -222,6 +186,11 @@ pub(crate) enum ServerHandshake {
 }
 
 impl ServerHandshake {
+    /// Whether frames are as large as what was negotiated.
+    pub(crate) fn is_tuned(&self) -> bool {
+        matches!(self, Self::Open | Self::Opening)
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Self::Header => Stage::Greeting,
@@ -264,8 +233,8 @@ impl fmt::Display for Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Greeting {
-    /// An AMQP header of another version: the server's way to refuse ours (AMQP 0-9-1 §4.2.2).
-    #[error("the server wants another version of AMQP: {id}-{major}-{minor}-{revision}")]
+    /// An AMQP header of another version: a server's way to refuse ours (AMQP 0-9-1 §4.2.2).
+    #[error("the peer wants another version of AMQP: {id}-{major}-{minor}-{revision}")]
     OtherVersion {
         /// Protocol id; 3 is SASL for AMQP 1.0.
         id: u8,
@@ -277,58 +246,59 @@ pub enum Greeting {
         revision: u8,
     },
     /// An HTTP server.
-    #[error("an HTTP server answered: is this the port of the management page?")]
+    #[error("the peer speaks HTTP: is this the port of the management page?")]
     Http,
-    /// A TLS record: the port wants `amqps`.
-    #[error("a TLS server answered: use amqps, or the port without TLS (5672 as a rule)")]
+    /// A TLS record.
+    #[error("the peer speaks TLS: use amqps, or the port without TLS (5672 as a rule)")]
     Tls,
+    /// A client that begins with no header of AMQP at all. What a server says instead of frames is
+    /// a [`FrameError`](crate::FrameError).
+    #[error("the peer does not speak AMQP")]
+    Unknown,
 }
 
 impl Greeting {
-    /// Recognises what is not AMQP from the first bytes of a server.
-    ///
-    /// `Ok(None)` is AMQP, or something that the frame reader will refuse; `Err(())` needs more
-    /// bytes to tell.
-    pub(crate) fn recognise(bytes: &[u8]) -> Result<Option<Self>, ()> {
-        let starts_like = |prefix: &[u8]| {
-            let len = prefix.len().min(bytes.len());
-            bytes[..len] == prefix[..len]
-        };
-        if starts_like(b"AMQP") {
+    /// Judges the first bytes of a server; `None` needs more to tell. What is fine here the frame
+    /// reader may still refuse.
+    pub(crate) fn of_server(bytes: &[u8]) -> Option<Result<(), Self>> {
+        if begins_with(bytes, b"HTTP/")? {
+            return Some(Err(Self::Http));
+        }
+        Self::tls_or_amqp(bytes).map(|other| other.map_or(Ok(()), Err))
+    }
+
+    /// Judges the first bytes of a client, which are to be our protocol header; `None` needs more
+    /// to tell.
+    pub(crate) fn of_client(bytes: &[u8]) -> Option<Result<(), Self>> {
+        if begins_with(bytes, &PROTOCOL_HEADER)? {
+            return Some(Ok(()));
+        }
+        Self::tls_or_amqp(bytes).map(|other| Err(other.unwrap_or(Self::Unknown)))
+    }
+
+    fn tls_or_amqp(bytes: &[u8]) -> Option<Option<Self>> {
+        if begins_with(bytes, b"AMQP")? {
             let &[_, _, _, _, id, major, minor, revision, ..] = bytes else {
-                return Err(());
+                return None;
             };
-            return Ok(Some(Self::OtherVersion {
+            return Some(Some(Self::OtherVersion {
                 id,
                 major,
                 minor,
                 revision,
             }));
         }
-        if starts_like(b"HTTP/") {
-            return if bytes.len() < 5 {
-                Err(())
-            } else {
-                Ok(Some(Self::Http))
-            };
-        }
-        // A TLS alert, or a server's handshake record (RFC 8446 §5.1).
-        if starts_like(&[0x15, 0x03]) || starts_like(&[0x16, 0x03]) {
-            return if bytes.len() < 2 {
-                Err(())
-            } else {
-                Ok(Some(Self::Tls))
-            };
-        }
-        Ok(None)
+        // A TLS alert, or a handshake record (RFC 8446 §5.1).
+        let tls = begins_with(bytes, &[0x15, 0x03])? || begins_with(bytes, &[0x16, 0x03])?;
+        Some(tls.then_some(Self::Tls))
     }
 }
 
-/// The client's protocol header as a server reads it: `None` needs more bytes.
-pub(crate) fn is_protocol_header(bytes: &[u8]) -> Option<bool> {
-    let len = bytes.len().min(PROTOCOL_HEADER.len());
-    if bytes[..len] != PROTOCOL_HEADER[..len] {
+/// Whether `bytes` begin with `prefix`; `None` while they are too few to tell.
+fn begins_with(bytes: &[u8], prefix: &[u8]) -> Option<bool> {
+    let len = bytes.len().min(prefix.len());
+    if bytes[..len] != prefix[..len] {
         return Some(false);
     }
-    (len == PROTOCOL_HEADER.len()).then_some(true)
+    (len == prefix.len()).then_some(true)
 }

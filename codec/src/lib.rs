@@ -21,6 +21,7 @@ mod reply;
 mod text;
 mod types;
 mod violation;
+mod write;
 
 #[cfg(test)]
 mod tests;

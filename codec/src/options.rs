@@ -24,7 +24,7 @@ impl ClientOptions {
         Self {
             mechanisms: vec![Box::new(mechanism)],
             virtual_host: ShortString::from_static("/"),
-            properties: capabilities(),
+            properties: client_properties(),
             limits: ConnectionLimits::default(),
         }
     }
@@ -45,7 +45,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             mechanisms: "PLAIN AMQPLAIN".to_owned(),
-            properties: capabilities(),
+            properties: client_properties(),
             limits: ConnectionLimits::default(),
         }
     }
@@ -57,10 +57,10 @@ pub struct ConnectionLimits {
     /// Highest channel number; 0 means 65,535. 2047 by default, as RabbitMQ.
     pub channel_max: u16,
     /// Largest frame in bytes, its 8 bytes of overhead included, also where the peer has no limit;
-    /// at least 4096. 131,072 by default. Nothing is allocated for it up front.
+    /// from 4096 to 1 GiB. 131,072 by default. Nothing is allocated for it up front.
     pub frame_max: u32,
-    /// Interval of heartbeats, in whole seconds; zero asks for none. 10 s by default. A peer that
-    /// is silent for two intervals is dead.
+    /// Interval of heartbeats, in whole seconds; zero leaves it to the peer, and two zeros are
+    /// none. 10 s by default. A peer that is silent for two intervals is dead.
     pub heartbeat: Duration,
     /// Longest body that is accepted, in bytes. 128 MiB by default, 2 GiB at most.
     pub max_message_size: u32,
@@ -86,6 +86,21 @@ impl Default for ConnectionLimits {
     }
 }
 
+impl ConnectionLimits {
+    /// The same, with what would overflow brought down to what nobody can tell from it.
+    pub(crate) fn within_reason(self) -> Self {
+        const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        Self {
+            frame_max: self.frame_max.clamp(FRAME_MIN_SIZE, 1 << 30),
+            max_message_size: self.max_message_size.min(1 << 31),
+            handshake_timeout: self.handshake_timeout.min(FOREVER),
+            call_timeout: self.call_timeout.min(FOREVER),
+            close_timeout: self.close_timeout.min(FOREVER),
+            ..self
+        }
+    }
+}
+
 /// What both ends agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,6 +113,29 @@ pub struct Tuning {
     pub heartbeat: u16,
 }
 
+impl Tuning {
+    /// The interval of heartbeats, if there are any.
+    pub(crate) fn heartbeat_interval(self) -> Option<Duration> {
+        (self.heartbeat > 0).then(|| Duration::from_secs(self.heartbeat.into()))
+    }
+
+    pub(crate) fn tune(self) -> connection::Tune {
+        connection::Tune {
+            channel_max: self.channel_max,
+            frame_max: self.frame_max,
+            heartbeat: self.heartbeat,
+        }
+    }
+
+    pub(crate) fn tune_ok(self) -> connection::TuneOk {
+        connection::TuneOk {
+            channel_max: self.channel_max,
+            frame_max: self.frame_max,
+            heartbeat: self.heartbeat,
+        }
+    }
+}
+
 /// One side's wishes, with "no limit" already replaced by its own ceiling.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offer {
@@ -107,12 +145,11 @@ pub(crate) struct Offer {
 impl Offer {
     pub(crate) fn new(limits: &ConnectionLimits) -> Self {
         let tuning = Tuning {
-            channel_max: if limits.channel_max == 0 {
-                u16::MAX
-            } else {
-                limits.channel_max
+            channel_max: match limits.channel_max {
+                0 => u16::MAX,
+                max => max,
             },
-            frame_max: limits.frame_max.max(FRAME_MIN_SIZE),
+            frame_max: limits.frame_max,
             // Rounded up, so that a fraction of a second does not come to mean "none".
             heartbeat: limits
                 .heartbeat
@@ -132,48 +169,62 @@ impl Offer {
     /// zero for "no limit", which LavinMQ refuses.
     pub(crate) fn answer(&self, tune: &connection::Tune) -> Result<Tuning, Violation> {
         let own = self.tuning;
-        if (1..FRAME_MIN_SIZE).contains(&tune.frame_max) {
-            return Err(Violation::FrameMax(tune.frame_max));
-        }
-        let unlimited_or = |theirs: u32, own: u32| if theirs == 0 { own } else { own.min(theirs) };
+        check_frame_max(tune.frame_max)?;
         Ok(Tuning {
-            channel_max: unlimited_or(tune.channel_max.into(), own.channel_max.into()) as u16,
-            frame_max: unlimited_or(tune.frame_max, own.frame_max),
-            // One side's zero leaves it to the other (RabbitMQ: heartbeats); both at zero is none.
-            heartbeat: match (own.heartbeat, tune.heartbeat) {
-                (0, either) | (either, 0) => either,
-                (own, theirs) => own.min(theirs),
+            channel_max: smaller(own.channel_max, tune.channel_max),
+            frame_max: smaller(own.frame_max, tune.frame_max),
+            // One side's zero leaves it to the other (RabbitMQ: heartbeats).
+            heartbeat: match own.heartbeat {
+                0 => tune.heartbeat,
+                own => smaller(own, tune.heartbeat),
             },
         })
     }
 
-    /// The server's check of connection.tune-ok; RabbitMQ resets and LavinMQ says 530 where it
-    /// exceeds the offer.
+    /// The server's check of connection.tune-ok. RabbitMQ resets, and LavinMQ says 530, where it
+    /// exceeds the offer; a zero asks for all that was offered.
     pub(crate) fn check(&self, tune_ok: &connection::TuneOk) -> Result<Tuning, Violation> {
         let own = self.tuning;
-        let within = |what, value: u32, offered: u32| match value {
-            value if value > offered => Err(Violation::TuneExceeded {
-                what,
-                value,
-                offered,
-            }),
-            0 => Ok(offered),
-            value => Ok(value),
-        };
-        if (1..FRAME_MIN_SIZE).contains(&tune_ok.frame_max) {
-            return Err(Violation::FrameMax(tune_ok.frame_max));
+        check_frame_max(tune_ok.frame_max)?;
+        let values = [
+            (
+                "channel-max",
+                tune_ok.channel_max.into(),
+                own.channel_max.into(),
+            ),
+            ("frame-max", tune_ok.frame_max, own.frame_max),
+        ];
+        for (what, value, offered) in values {
+            if value > offered {
+                return Err(Violation::TuneExceeded {
+                    what,
+                    value,
+                    offered,
+                });
+            }
         }
-        let channel_max = within(
-            "channel-max",
-            tune_ok.channel_max.into(),
-            own.channel_max.into(),
-        )?;
-        let frame_max = within("frame-max", tune_ok.frame_max, own.frame_max)?;
         Ok(Tuning {
-            channel_max: channel_max as u16,
-            frame_max,
+            channel_max: smaller(own.channel_max, tune_ok.channel_max),
+            frame_max: smaller(own.frame_max, tune_ok.frame_max),
             heartbeat: tune_ok.heartbeat,
         })
+    }
+}
+
+/// A frame size that rules out what every peer must take, other than a zero for "no limit".
+fn check_frame_max(frame_max: u32) -> Result<(), Violation> {
+    match frame_max {
+        1..FRAME_MIN_SIZE => Err(Violation::FrameMax(frame_max)),
+        _ => Ok(()),
+    }
+}
+
+/// The smaller limit, where the peer's zero is none.
+fn smaller<T: Ord + Default>(own: T, theirs: T) -> T {
+    if theirs == T::default() {
+        own
+    } else {
+        own.min(theirs)
     }
 }
 
@@ -182,10 +233,6 @@ impl Offer {
 ///
 /// Add `product`, `version`, `platform` and `connection_name` as you like.
 pub fn client_properties() -> FieldTable {
-    capabilities()
-}
-
-fn capabilities() -> FieldTable {
     const CAPABILITIES: [&str; 8] = [
         "publisher_confirms",
         "exchange_exchange_bindings",

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
@@ -68,14 +69,14 @@ impl Outbound {
     }
 
     /// Appends a body, or the part of one that one frame carries.
-    pub(crate) fn push(&mut self, bytes: Bytes) {
-        if bytes.len() < KEEP_FROM {
-            self.copied.extend_from_slice(&bytes);
+    pub(crate) fn push(&mut self, body: &Bytes, part: Range<usize>) {
+        if part.len() < KEEP_FROM {
+            self.copied.extend_from_slice(&body[part]);
         } else {
-            self.kept_len += bytes.len();
+            self.kept_len += part.len();
             self.kept.push_back(Kept {
                 at: self.copied.len(),
-                bytes,
+                bytes: body.slice(part),
             });
         }
     }
@@ -195,7 +196,7 @@ mod tests {
         let body = Bytes::from(vec![7; KEEP_FROM]);
         let mut outbound = Outbound::new();
         outbound.copied().extend_from_slice(b"head");
-        outbound.push(body.clone());
+        outbound.push(&body, 0..KEEP_FROM);
         outbound.advance(4);
         assert_eq!(outbound.chunk().as_ptr(), body.as_ptr());
     }
@@ -219,9 +220,9 @@ mod tests {
             let mut expected = Vec::new();
             let mut left = Vec::new();
             for (fill, len) in parts {
-                let bytes = vec![fill; len];
-                expected.extend_from_slice(&bytes);
-                outbound.push(Bytes::from(bytes));
+                let body = Bytes::from(vec![fill; len]);
+                expected.extend_from_slice(&body);
+                outbound.push(&body, 0..len);
                 // Some of it is written before the rest comes, so that compaction is met too.
                 let now = early.min(outbound.chunk().len());
                 left.extend_from_slice(&outbound.chunk()[..now]);

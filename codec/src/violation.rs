@@ -1,5 +1,5 @@
 use crate::method::MethodId;
-use crate::{FrameError, FrameKind, MethodError, ReplyCode, ShortString};
+use crate::{Frame, FrameError, FrameKind, MethodError, ReplyCode, ShortString};
 
 /// How the peer broke the protocol. Each of them ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,18 +23,32 @@ pub enum Violation {
         method: MethodId,
     },
     /// A frame that does not fit what came before it on its channel.
-    #[error("a {kind:?} frame on channel {channel} was not expected")]
+    #[error("a {kind} frame on channel {channel} was not expected")]
     UnexpectedFrame {
         /// The channel it came on.
         channel: u16,
         /// What came.
         kind: FrameKind,
     },
-    /// A frame on a channel that was never opened.
+    /// A frame on a channel that is not open.
     #[error("a frame came on channel {channel}, which is not open")]
     UnknownChannel {
         /// The channel.
         channel: u16,
+    },
+    /// channel.open on a channel that is open, or has not been closed by both sides yet.
+    #[error("channel {channel} was opened, but is in use")]
+    ChannelInUse {
+        /// The channel.
+        channel: u16,
+    },
+    /// A confirm of a message that was never published.
+    #[error("message {delivery_tag} was confirmed on channel {channel}, but never published")]
+    UnknownConfirm {
+        /// The channel it came on.
+        channel: u16,
+        /// The number of the message.
+        delivery_tag: u64,
     },
     /// A content header frame that is too short.
     #[error("malformed content header on channel {channel}")]
@@ -91,16 +105,26 @@ pub enum Violation {
 }
 
 impl Violation {
+    /// A frame that does not fit what came before it.
+    pub(crate) fn unexpected(frame: &Frame<'_>) -> Self {
+        Self::UnexpectedFrame {
+            channel: frame.channel,
+            kind: frame.kind,
+        }
+    }
+
     /// The reply code that tells the peer (AMQP 0-9-1 §1.2, and what RabbitMQ uses for the case).
     pub fn reply_code(&self) -> ReplyCode {
         match self {
             Self::Frame(_) | Self::MalformedContentHeader { .. } | Self::BodyTooLong { .. } => {
                 ReplyCode::FRAME_ERROR
             }
+            Self::Method(MethodError::Unknown(_)) => ReplyCode::NOT_IMPLEMENTED,
             Self::Method(_) | Self::MalformedArguments(_) => ReplyCode::SYNTAX_ERROR,
             Self::UnexpectedMethod { .. } => ReplyCode::COMMAND_INVALID,
             Self::UnexpectedFrame { .. } | Self::ContentClass { .. } => ReplyCode::UNEXPECTED_FRAME,
-            Self::UnknownChannel { .. } => ReplyCode::CHANNEL_ERROR,
+            Self::UnknownChannel { .. } | Self::ChannelInUse { .. } => ReplyCode::CHANNEL_ERROR,
+            Self::UnknownConfirm { .. } => ReplyCode::PRECONDITION_FAILED,
             Self::MessageTooLarge { .. } => ReplyCode::RESOURCE_ERROR,
             Self::Version { .. } | Self::FrameMax(_) | Self::TuneExceeded { .. } => {
                 ReplyCode::NOT_ALLOWED

@@ -3,22 +3,19 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 
 use super::{Connection, Phase};
-use crate::Tuning;
-use crate::channel::{ChannelPhase, ChannelState, write_short_method};
-use crate::content::{ContentMethod, Layout, Message};
-use crate::frame::{self, Frame, FrameKind, PROTOCOL_HEADER};
-use crate::handshake::{
-    ClientStep, Greeting, HandshakeError, HandshakeFailure, ServerHandshake, is_protocol_header,
-};
+use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
+use crate::content::{Announcement, ContentMethod, Layout, Message};
+use crate::frame::{self, Frame, FrameKind, Limits};
 use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
-use crate::{ChannelCloseReason, CloseReason, Event, Method, PeerClose, Violation};
+use crate::write;
+use crate::{ChannelCloseReason, CloseReason, Event, Method, MethodError, Violation};
 
 /// What became of the front of the input.
-enum Step {
+pub(super) enum Step {
     /// So many bytes were used up.
     Consumed(usize),
     /// A message stands whole at the front, and is to be cut out of the input.
-    Message(u16, ContentMethod, Layout),
+    Message(u16, Announcement, Layout),
     /// More bytes are needed.
     Incomplete,
 }
@@ -30,169 +27,78 @@ impl Connection {
     /// Messages share the memory of `input` instead of copying it. Any split of the stream gives
     /// the same events. Once the connection has ended, input is discarded.
     pub fn receive(&mut self, now: Instant, input: &mut BytesMut) {
-        if !input.is_empty() {
+        // What was left over the last time is no new sign of life.
+        if input.len() > self.left_over {
             self.heard(now);
         }
         while !self.is_closed() {
-            let outcome = match self.receive_one(now, input) {
-                Ok(Step::Consumed(len)) => {
-                    input.advance(len);
-                    Ok(())
+            match self.receive_one(now, input) {
+                Ok(Step::Consumed(len)) => input.advance(len),
+                Ok(Step::Message(channel, announcement, layout)) => {
+                    let buffer = input.split_to(layout.frames_len).freeze();
+                    self.message(channel, Message::new(announcement, buffer, &layout));
                 }
-                Ok(Step::Message(id, kind, layout)) => {
-                    let buffer = input.split_to(layout.end).freeze();
-                    layout
-                        .read(kind, buffer)
-                        .map(|message| self.message(id, message))
-                }
-                Ok(Step::Incomplete) => return,
-                Err(violation) => Err(violation),
-            };
-            if let Err(violation) = outcome {
-                self.violated(violation);
+                Ok(Step::Incomplete) => break,
+                Err(violation) => self.violated(violation),
             }
         }
-        input.clear();
+        if self.is_closed() {
+            input.clear();
+        }
+        self.left_over = input.len();
     }
 
     fn receive_one(&mut self, now: Instant, input: &[u8]) -> Result<Step, Violation> {
-        match &self.phase {
-            Phase::Server(ServerHandshake::Header, _) => return Ok(self.protocol_header(input)),
-            Phase::Client(handshake) if handshake.is_start() => match Greeting::recognise(input) {
-                Ok(None) => {}
-                Ok(Some(greeting)) => {
-                    self.end(CloseReason::Handshake(HandshakeError::NotAmqp(greeting)));
-                    return Ok(Step::Consumed(0));
-                }
-                Err(()) => return Ok(Step::Incomplete),
-            },
-            _ => {}
+        if let Some(step) = self.greet(input) {
+            return Ok(step);
         }
         let limits = self.frame_limits();
         let Some(frame) = frame::find(input, &limits)? else {
             return Ok(Step::Incomplete);
         };
-        let consumed = Step::Consumed(frame.encoded_len());
-        if frame.kind == FrameKind::Heartbeat {
-            return Ok(consumed);
-        }
-        if frame.channel == 0 {
-            self.connection_frame(now, &frame)?;
-            return Ok(consumed);
-        }
-        if !matches!(self.phase, Phase::Open) {
-            // Behind our own connection.close all but its answer is discarded (§1.4.2.10).
-            return match self.phase {
-                Phase::Closing => Ok(consumed),
-                _ => Err(unexpected(&frame)),
-            };
-        }
-        let Some(state) = self.channels.get_mut(frame.channel) else {
-            self.frame_without_channel(&frame)?;
-            return Ok(consumed);
-        };
-        let message = match frame.kind {
-            FrameKind::Header => state.header(&frame, self.limits.max_message_size)?,
-            FrameKind::Body => state.body(&frame)?,
-            FrameKind::Method => {
-                let id = MethodId::peek(frame.payload)?;
-                match ContentMethod::from_id(id).filter(|_| id.sent_by() != Some(self.sends)) {
-                    Some(_) if state.is_closing() => {}
-                    Some(kind) => {
-                        state.expect_content(&frame, kind)?;
-                        let max_message = self.limits.max_message_size;
-                        if let Some(layout) = Layout::of_whole(input, &frame, &limits, max_message)
-                        {
-                            return Ok(Step::Message(frame.channel, kind, layout));
-                        }
-                        state.assembly.begin(kind, &frame.payload[METHOD_ID_LEN..]);
-                    }
-                    None => self.channel_method(&frame, id)?,
+        match (&self.phase, frame.kind, frame.channel) {
+            (_, FrameKind::Heartbeat, _) => {}
+            (Phase::Closing, kind, channel) => {
+                if (kind, channel) == (FrameKind::Method, 0) {
+                    self.method_while_closing(&frame)?;
                 }
-                None
             }
-            // `frame::find` lets heartbeats come on channel 0 only.
-            FrameKind::Heartbeat => None,
-        };
-        if let Some(message) = message {
-            self.message(frame.channel, message);
+            (_, FrameKind::Method, 0) => self.connection_method(now, &frame)?,
+            (Phase::Open, _, 1..) => return self.channel_frame(input, &frame, &limits),
+            _ => return Err(Violation::unexpected(&frame)),
         }
-        Ok(consumed)
+        Ok(Step::Consumed(frame.encoded_len()))
     }
 
-    /// The first bytes that a server hears. A wrong header is answered with the right one (§4.2.2).
-    fn protocol_header(&mut self, input: &[u8]) -> Step {
-        let Phase::Server(handshake, options) = &mut self.phase else {
-            return Step::Incomplete;
-        };
-        match is_protocol_header(input) {
-            None => Step::Incomplete,
-            Some(true) => {
-                *handshake = ServerHandshake::StartOk;
-                let start = connection::Start {
-                    version_major: 0,
-                    version_minor: 9,
-                    server_properties: options.properties.clone(),
-                    mechanisms: options.mechanisms.clone().into(),
-                    locales: "en_US".into(),
-                };
-                write_short_method(&mut self.outbound, 0, &start.into());
-                Step::Consumed(PROTOCOL_HEADER.len())
-            }
-            Some(false) => {
-                self.outbound.copied().extend_from_slice(&PROTOCOL_HEADER);
-                let mut header = [0; 8];
-                let len = input.len().min(8);
-                header[..len].copy_from_slice(&input[..len]);
-                let [_, _, _, _, id, major, minor, revision] = header;
-                let greeting = Greeting::OtherVersion {
-                    id,
-                    major,
-                    minor,
-                    revision,
-                };
-                self.end(CloseReason::Handshake(HandshakeError::NotAmqp(greeting)));
-                Step::Consumed(0)
-            }
+    /// Behind our own connection.close all but its answer, and a close that crosses it, is
+    /// discarded (AMQP 0-9-1 §1.4.2.10).
+    fn method_while_closing(&mut self, frame: &Frame<'_>) -> Result<(), MethodError> {
+        match MethodId::peek(frame.payload) {
+            Ok(connection::CloseOk::ID) => self.end(CloseReason::Requested),
+            Ok(connection::Close::ID) => self.closed_by_peer(frame)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn connection_method(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Violation> {
+        if MethodId::peek(frame.payload)? == connection::Close::ID {
+            return Ok(self.closed_by_peer(frame)?);
+        }
+        let method = Method::decode(frame.payload)?;
+        match self.phase {
+            Phase::Client(_) => self.client_handshake(now, method),
+            Phase::Server(..) => self.server_handshake(now, method),
+            Phase::Open | Phase::Closing | Phase::Closed => self.notice(method),
         }
     }
 
-    fn connection_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Violation> {
-        if frame.kind != FrameKind::Method {
-            return Err(unexpected(frame));
-        }
-        if matches!(self.phase, Phase::Closing) {
-            let id = MethodId::peek(frame.payload)?;
-            if !matches!(id, connection::Close::ID | connection::CloseOk::ID) {
-                return Ok(());
-            }
-        }
-        match (Method::decode(frame.payload)?, &self.phase) {
-            (Method::ConnectionClose(_), Phase::Closing) => {
-                // Both closed at once: each is owed its answer, and ours is still to come.
-                write_short_method(&mut self.outbound, 0, &connection::CloseOk {}.into());
-                Ok(())
-            }
-            (Method::ConnectionCloseOk(_), Phase::Closing) => {
-                self.end(CloseReason::Requested);
-                Ok(())
-            }
-            (Method::ConnectionClose(close), _) => {
-                write_short_method(&mut self.outbound, 0, &connection::CloseOk {}.into());
-                self.end(CloseReason::Peer(PeerClose {
-                    code: close.reply_code,
-                    text: close.reply_text,
-                    method: MethodId {
-                        class: close.class_id,
-                        method: close.method_id,
-                    },
-                }));
-                Ok(())
-            }
-            (method, Phase::Client(_)) => self.client_handshake(now, method),
-            (method, Phase::Server(..)) => self.server_handshake(now, method),
-            (method, _) => self.notice(method),
-        }
+    /// The peer's connection.close. If it crosses our own, RabbitMQ sends no answer to that.
+    fn closed_by_peer(&mut self, frame: &Frame<'_>) -> Result<(), MethodError> {
+        let close = decode::<connection::Close>(frame)?;
+        write::short_method(&mut self.outbound, 0, &connection::CloseOk);
+        self.end(CloseReason::Peer(close.into()));
+        Ok(())
     }
 
     /// A method about the connection while it is open.
@@ -224,253 +130,208 @@ impl Connection {
                 });
             }
         };
-        self.events.push_back(event);
+        self.events.push(event);
         Ok(())
     }
 
-    fn client_handshake(&mut self, now: Instant, method: Method) -> Result<(), Violation> {
-        // `Closed` stands in while the handshake, which is consumed by each step, is away.
-        let Phase::Client(handshake) = std::mem::replace(&mut self.phase, Phase::Closed) else {
-            return Ok(());
+    /// A frame on a channel; `input` begins with it.
+    fn channel_frame(
+        &mut self,
+        input: &[u8],
+        frame: &Frame<'_>,
+        limits: &Limits,
+    ) -> Result<Step, Violation> {
+        let consumed = Step::Consumed(frame.encoded_len());
+        let max_message = self.limits.max_message_size;
+        let Some(state) = self.channels.get_mut(frame.channel) else {
+            self.frame_without_channel(frame)?;
+            return Ok(consumed);
         };
-        let stand_in = |next| Phase::Client(next);
-        match handshake.handle(method, &self.offer) {
-            Ok(ClientStep::Started {
-                reply,
-                next,
-                server_properties,
-            }) => {
-                self.phase = stand_in(next);
-                self.peer_properties = server_properties;
-                self.send_command(now, reply);
+        if frame.kind == FrameKind::Method {
+            let method = MethodId::peek(frame.payload)?;
+            let content = ContentMethod::from_id(method)
+                .filter(|_| !state.is_closing() && method.sent_by() != Some(self.sends));
+            let Some(kind) = content else {
+                self.channel_method(frame, method)?;
+                return Ok(consumed);
+            };
+            if !state.assembly.is_idle() {
+                return Err(Violation::unexpected(frame));
             }
-            Ok(ClientStep::Reply(reply, next)) => {
-                self.phase = stand_in(next);
-                self.send_command(now, reply);
+            if !state.expects_content(method) {
+                let channel = frame.channel;
+                return Err(Violation::UnexpectedMethod { channel, method });
             }
-            Ok(ClientStep::Tune(tuning, next)) => {
-                self.phase = stand_in(next);
-                let Tuning {
-                    channel_max,
-                    frame_max,
-                    heartbeat,
-                } = tuning;
-                self.send_command(
-                    now,
-                    connection::TuneOk {
-                        channel_max,
-                        frame_max,
-                        heartbeat,
-                    }
-                    .into(),
-                );
-                self.tuned(now, tuning);
+            let announcement = Announcement::parse(kind, frame.payload)
+                .ok_or(Violation::MalformedArguments(method))?;
+            if let Some(layout) = Layout::of_whole(input, frame, limits, max_message) {
+                return Ok(Step::Message(frame.channel, announcement, layout));
             }
-            Ok(ClientStep::Open) => self.become_open(),
-            Err(HandshakeFailure::Error(error)) => {
-                self.phase = Phase::Closing;
-                self.end(CloseReason::Handshake(error));
-            }
-            Err(HandshakeFailure::Violation(violation)) => {
-                self.phase = Phase::Closing;
-                return Err(violation);
-            }
+            state.assembly.begin(announcement, frame.payload);
+        } else if !state.is_closing()
+            && let Some(message) = state.assembly.add(frame, max_message)?
+        {
+            self.message(frame.channel, message);
         }
-        Ok(())
-    }
-
-    fn server_handshake(&mut self, now: Instant, method: Method) -> Result<(), Violation> {
-        let Phase::Server(handshake, options) = &mut self.phase else {
-            return Ok(());
-        };
-        let event = match (&*handshake, method) {
-            (ServerHandshake::StartOk, Method::ConnectionStartOk(start_ok)) => {
-                let chosen = start_ok.mechanism.as_str();
-                if !options
-                    .mechanisms
-                    .split(' ')
-                    .any(|offered| Some(offered) == chosen)
-                {
-                    return Err(Violation::Mechanism(start_ok.mechanism));
-                }
-                *handshake = ServerHandshake::Authenticating {
-                    mechanism: start_ok.mechanism.clone(),
-                };
-                self.peer_properties = start_ok.client_properties;
-                Event::Login {
-                    mechanism: start_ok.mechanism,
-                    response: start_ok.response,
-                }
-            }
-            (ServerHandshake::SecureOk { mechanism }, Method::ConnectionSecureOk(secure_ok)) => {
-                let mechanism = mechanism.clone();
-                *handshake = ServerHandshake::Authenticating {
-                    mechanism: mechanism.clone(),
-                };
-                Event::Login {
-                    mechanism,
-                    response: secure_ok.response,
-                }
-            }
-            (ServerHandshake::TuneOk, Method::ConnectionTuneOk(tune_ok)) => {
-                *handshake = ServerHandshake::Open;
-                let tuning = self.offer.check(&tune_ok)?;
-                self.tuned(now, tuning);
-                return Ok(());
-            }
-            (ServerHandshake::Open, Method::ConnectionOpen(open)) => {
-                *handshake = ServerHandshake::Opening;
-                Event::OpenRequested {
-                    virtual_host: open.virtual_host,
-                }
-            }
-            (_, method) => {
-                return Err(Violation::UnexpectedMethod {
-                    channel: 0,
-                    method: method.id(),
-                });
-            }
-        };
-        self.events.push_back(event);
-        Ok(())
+        Ok(consumed)
     }
 
     /// A frame on a channel that does not exist.
     fn frame_without_channel(&mut self, frame: &Frame<'_>) -> Result<(), Violation> {
+        let channel = frame.channel;
+        let gone = match self.sends {
+            // What was on its way when the channel ended is of no use any more, and RabbitMQ
+            // repeats a channel.close over a consumer timeout until it has seen close-ok.
+            SentBy::Client => self.channels.is_closed(channel),
+            // Behind a client's close or close-ok nothing is on its way.
+            _ => false,
+        };
+        if gone {
+            return Ok(());
+        }
         let opens = self.sends == SentBy::Server
             && frame.kind == FrameKind::Method
             && MethodId::peek(frame.payload)? == channel::Open::ID;
-        if opens && frame.channel <= self.tuning.channel_max {
-            self.channels
-                .insert(frame.channel, ChannelState::new(ChannelPhase::Open));
-            write_short_method(
-                &mut self.outbound,
-                frame.channel,
-                &channel::OpenOk::default().into(),
-            );
-            self.events.push_back(Event::ChannelOpen {
-                channel: frame.channel,
-            });
-            return Ok(());
+        if !opens || channel > self.tuning.channel_max {
+            return Err(Violation::UnknownChannel { channel });
         }
-        // What was on its way when the channel ended is of no use any more, and RabbitMQ repeats a
-        // channel.close over a consumer timeout until it has seen close-ok.
-        if self.channels.is_closed(frame.channel) {
-            Ok(())
-        } else {
-            Err(Violation::UnknownChannel {
-                channel: frame.channel,
-            })
-        }
+        self.channels.insert(channel, ChannelPhase::Open);
+        write::short_method(&mut self.outbound, channel, &channel::OpenOk::default());
+        self.events.push(Event::ChannelOpen { channel });
+        Ok(())
     }
 
     /// A method on an existing channel, other than one that a message follows.
-    fn channel_method(&mut self, frame: &Frame<'_>, id: MethodId) -> Result<(), Violation> {
+    fn channel_method(&mut self, frame: &Frame<'_>, method: MethodId) -> Result<(), Violation> {
         let channel = frame.channel;
         let Some(state) = self.channels.get_mut(channel) else {
             return Ok(());
         };
-        match (id, state.phase) {
-            (channel::Close::ID, ChannelPhase::Opening) => {
-                // It cannot be about this channel, which the peer has not opened yet, but about
-                // the one before it at this number.
-                return Ok(());
-            }
-            (channel::Close::ID, ChannelPhase::Closing { .. }) => {
-                // Both closed at once: each is owed its answer, and ours is still to come.
-                write_short_method(&mut self.outbound, channel, &channel::CloseOk {}.into());
-                return Ok(());
-            }
-            (channel::CloseOk::ID, ChannelPhase::Closing { told }) => {
+        match (state.phase, method) {
+            // Not about this channel, which the peer has not opened yet, but about the one that
+            // was at this number before: a repeated close may cross our close-ok.
+            (ChannelPhase::Opening { reused: true }, channel::Close::ID) => Ok(()),
+            (ChannelPhase::Opening { .. } | ChannelPhase::Open, channel::Close::ID) => {
+                let close = decode::<channel::Close>(frame)?;
+                write::short_method(&mut self.outbound, channel, &channel::CloseOk);
                 self.release_channel(channel);
-                if !told {
-                    let reason = ChannelCloseReason::Requested;
-                    self.events
-                        .push_back(Event::ChannelClosed { channel, reason });
-                }
-                return Ok(());
+                self.channel_closed(channel, ChannelCloseReason::Peer(close.into()));
+                Ok(())
             }
-            (_, ChannelPhase::Closing { .. }) => return Ok(()),
-            // Within a message only the end of the channel may come.
-            (channel::Close::ID, ChannelPhase::Open) => {}
-            _ if !state.assembly.is_idle() => return Err(unexpected(frame)),
+            (ChannelPhase::Opening { .. }, channel::OpenOk::ID) if state.answers(method) => {
+                state.phase = ChannelPhase::Open;
+                self.events.push(Event::ChannelOpen { channel });
+                Ok(())
+            }
+            (ChannelPhase::Open, _) if !state.assembly.is_idle() => {
+                Err(Violation::unexpected(frame))
+            }
+            (ChannelPhase::Open, _) => {
+                let method = Method::decode(frame.payload)?;
+                let event = match self.sends {
+                    SentBy::Server => self.request(channel, method),
+                    _ => self.answer(channel, method),
+                };
+                self.events.push(event?);
+                Ok(())
+            }
+            (ChannelPhase::Opening { .. }, _) => {
+                Err(Violation::UnexpectedMethod { channel, method })
+            }
+            (ChannelPhase::Closing { .. }, _) => self.channel_method_while_closing(frame, method),
+        }
+    }
+
+    /// Behind our own channel.close all but its answer, and a close that crosses it, is discarded.
+    fn channel_method_while_closing(
+        &mut self,
+        frame: &Frame<'_>,
+        method: MethodId,
+    ) -> Result<(), Violation> {
+        let channel = frame.channel;
+        let phase = self.channels.get_mut(channel).map(|state| &mut state.phase);
+        let Some(ChannelPhase::Closing { told, answered }) = phase else {
+            return Ok(());
+        };
+        let told_before = *told;
+        match method {
+            channel::Close::ID if !*answered => {
+                let close = decode::<channel::Close>(frame)?;
+                (*told, *answered) = (true, true);
+                write::short_method(&mut self.outbound, channel, &channel::CloseOk);
+                if !told_before {
+                    self.channel_closed(channel, ChannelCloseReason::Peer(close.into()));
+                }
+            }
+            channel::CloseOk::ID => {
+                self.release_channel(channel);
+                if !told_before {
+                    self.channel_closed(channel, ChannelCloseReason::Requested);
+                }
+            }
+            channel::Open::ID if self.sends == SentBy::Server => {
+                return Err(Violation::ChannelInUse { channel });
+            }
             _ => {}
         }
-        let unexpected = Err(Violation::UnexpectedMethod {
-            channel,
-            method: id,
-        });
-        if id.sent_by() == Some(self.sends) {
-            return unexpected;
+        Ok(())
+    }
+
+    /// A server's turn: what a client wants on an open channel.
+    fn request(&self, channel: u16, method: Method) -> Result<Event, Violation> {
+        let id = method.id();
+        if id == channel::Open::ID {
+            Err(Violation::ChannelInUse { channel })
+        } else if is_housekeeping(id) || id.sent_by() == Some(SentBy::Server) {
+            Err(Violation::UnexpectedMethod {
+                channel,
+                method: id,
+            })
+        } else {
+            Ok(Event::Request { channel, method })
         }
-        let event = match Method::decode(frame.payload)? {
-            Method::ChannelClose(close) => {
-                write_short_method(&mut self.outbound, channel, &channel::CloseOk {}.into());
-                self.release_channel(channel);
-                let reason = ChannelCloseReason::Peer(PeerClose {
-                    code: close.reply_code,
-                    text: close.reply_text,
-                    method: MethodId {
-                        class: close.class_id,
-                        method: close.method_id,
-                    },
-                });
-                Event::ChannelClosed { channel, reason }
-            }
-            Method::ChannelOpenOk(_)
-                if state.phase == ChannelPhase::Opening && state.answers(id) =>
-            {
-                state.phase = ChannelPhase::Open;
-                Event::ChannelOpen { channel }
-            }
+    }
+
+    /// A client's turn: what a server says on an open channel.
+    fn answer(&mut self, channel: u16, method: Method) -> Result<Event, Violation> {
+        let id = method.id();
+        let Some(state) = self.channels.get_mut(channel) else {
+            return Err(Violation::UnknownChannel { channel });
+        };
+        match method {
             Method::ChannelFlow(channel::Flow { active }) => {
                 state.flow_active = active;
-                write_short_method(
-                    &mut self.outbound,
-                    channel,
-                    &channel::FlowOk { active }.into(),
-                );
-                Event::Flow { channel, active }
+                write::short_method(&mut self.outbound, channel, &channel::FlowOk { active });
+                Ok(Event::Flow { channel, active })
             }
-            method if self.sends == SentBy::Server => Event::Request { channel, method },
             Method::BasicAck(basic::Ack {
                 delivery_tag,
                 multiple,
-            }) if state.may_confirm(delivery_tag) => Event::Confirm {
-                channel,
-                delivery_tag,
-                multiple,
-                ack: true,
-            },
+            }) => confirm(state, channel, delivery_tag, multiple, true),
             Method::BasicNack(basic::Nack {
                 delivery_tag,
                 multiple,
                 ..
-            }) if state.may_confirm(delivery_tag) => Event::Confirm {
-                channel,
-                delivery_tag,
-                multiple,
-                ack: false,
-            },
+            }) => confirm(state, channel, delivery_tag, multiple, false),
             Method::BasicCancel(basic::Cancel {
                 consumer_tag,
                 nowait,
             }) => {
+                let reply = basic::CancelOk { consumer_tag };
                 if !nowait {
-                    let consumer_tag = consumer_tag.clone();
-                    let reply = basic::CancelOk { consumer_tag };
-                    write_short_method(&mut self.outbound, channel, &reply.into());
+                    write::short_method(&mut self.outbound, channel, &reply);
                 }
-                Event::ConsumerCancelled {
+                Ok(Event::ConsumerCancelled {
                     channel,
-                    consumer_tag,
-                }
+                    consumer_tag: reply.consumer_tag,
+                })
             }
-            method if state.answers(id) => Event::Reply { channel, method },
-            _ => return unexpected,
-        };
-        self.events.push_back(event);
-        Ok(())
+            method if state.answers(id) => Ok(Event::Reply { channel, method }),
+            _ => Err(Violation::UnexpectedMethod {
+                channel,
+                method: id,
+            }),
+        }
     }
 
     fn release_channel(&mut self, channel: u16) {
@@ -480,8 +341,12 @@ impl Connection {
         }
     }
 
+    fn channel_closed(&mut self, channel: u16, reason: ChannelCloseReason) {
+        self.events.push(Event::ChannelClosed { channel, reason });
+    }
+
     fn message(&mut self, channel: u16, message: Message) {
-        self.events.push_back(match message {
+        self.events.push(match message {
             Message::Delivery(delivery) => Event::Delivery { channel, delivery },
             Message::Returned(returned) => Event::Returned { channel, returned },
             Message::Got(got) => Event::Got { channel, got },
@@ -490,12 +355,30 @@ impl Connection {
     }
 }
 
-fn unexpected(frame: &Frame<'_>) -> Violation {
-    Violation::UnexpectedFrame {
-        channel: frame.channel,
-        kind: frame.kind,
-    }
+/// The arguments of a method whose ids were read.
+fn decode<A: Arguments>(frame: &Frame<'_>) -> Result<A, MethodError> {
+    let (_, arguments) = MethodId::split_from(frame.payload)?;
+    A::decode_arguments(arguments)
 }
 
-/// Class id and method id.
-const METHOD_ID_LEN: usize = 4;
+/// A publisher confirm.
+fn confirm(
+    state: &ChannelState,
+    channel: u16,
+    delivery_tag: u64,
+    multiple: bool,
+    ack: bool,
+) -> Result<Event, Violation> {
+    if !state.may_confirm(delivery_tag) {
+        return Err(Violation::UnknownConfirm {
+            channel,
+            delivery_tag,
+        });
+    }
+    Ok(Event::Confirm {
+        channel,
+        delivery_tag,
+        multiple,
+        ack,
+    })
+}

@@ -1,0 +1,143 @@
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::content::Assembly;
+use crate::method::{Arguments, MethodId, basic, channel};
+
+/// The state of one channel.
+///
+/// ```text
+///             open-ok           close, or a call timed out            close-ok
+///  Opening ─────────────► Open ────────────────────────────► Closing ──────────► (free)
+///   │  │                   │                                  ▲   │ ▲
+///   │  └───────────────────┼── close, or open timed out ──────┘   └─┘ the peer's close crosses
+///   │                      │                                          ours: it is answered, and
+///   └──────────────────────┴─────► (free)                             ours still awaits close-ok
+///        the peer's close
+/// ```
+///
+/// While closing, all but close and close-ok is discarded (AMQP 0-9-1 §1.5.2.5). A number is free
+/// again only behind close-ok: used before, it would end the connection with a 504.
+#[derive(Debug)]
+pub(crate) struct ChannelState {
+    pub(crate) phase: ChannelPhase,
+    pub(crate) assembly: Assembly,
+    /// What awaits a reply, oldest first.
+    calls: VecDeque<PendingCall>,
+    /// Publishes since confirm.select, where confirms were asked for.
+    published: Option<u64>,
+    pub(crate) flow_active: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelPhase {
+    /// `reused`: whether there was another channel at this number before.
+    Opening {
+        reused: bool,
+    },
+    Open,
+    /// `told`: whether the end of the channel was announced already. `answered`: whether the peer
+    /// closed it as well and got its close-ok; a second one would find no channel, and end the
+    /// connection with a 504 (RabbitMQ).
+    Closing {
+        told: bool,
+        answered: bool,
+    },
+}
+
+#[derive(Debug)]
+struct PendingCall {
+    method: MethodId,
+    deadline: Instant,
+}
+
+impl ChannelState {
+    pub(crate) fn new(phase: ChannelPhase) -> Self {
+        Self {
+            phase,
+            assembly: Assembly::Idle,
+            calls: VecDeque::new(),
+            published: None,
+            flow_active: true,
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, ChannelPhase::Closing { .. })
+    }
+
+    /// Enters the phase in which only the peer's close-ok is awaited, until `deadline`.
+    pub(crate) fn begin_close(&mut self, told: bool, deadline: Instant) {
+        self.phase = ChannelPhase::Closing {
+            told,
+            answered: false,
+        };
+        self.assembly = Assembly::Idle;
+        self.calls.clear();
+        self.expect(channel::Close::ID, deadline);
+    }
+
+    /// Registers a call that awaits its reply until `deadline`.
+    pub(crate) fn expect(&mut self, method: MethodId, deadline: Instant) {
+        self.calls.push_back(PendingCall { method, deadline });
+    }
+
+    /// Takes the oldest call that `reply` answers off the list; whether there was one.
+    ///
+    /// Replies of one kind come in the order of their calls, others need not: RabbitMQ's
+    /// basic.consume-ok takes the way through the queue, and comes behind the replies to whatever
+    /// was called in the meantime.
+    pub(crate) fn answers(&mut self, reply: MethodId) -> bool {
+        let answered = |call: &PendingCall| reply.is_reply_to(call.method);
+        match self.calls.iter().position(answered) {
+            Some(place) => self.calls.remove(place).is_some(),
+            None => false,
+        }
+    }
+
+    /// Whether a method that a message follows may come now.
+    pub(crate) fn expects_content(&mut self, method: MethodId) -> bool {
+        // A message that was not asked for has no one to go to.
+        let asked_for = method != basic::GetOk::ID || self.answers(method);
+        asked_for && self.phase == ChannelPhase::Open
+    }
+
+    /// The oldest call that is still open at `now` although its deadline has passed.
+    pub(crate) fn overdue(&self, now: Instant) -> Option<MethodId> {
+        let oldest = self.calls.front()?;
+        (oldest.deadline <= now).then_some(oldest.method)
+    }
+
+    pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
+        self.calls.front().map(|call| call.deadline)
+    }
+
+    /// Gives up on what was called.
+    pub(crate) fn forget_calls(&mut self) {
+        self.calls.clear();
+    }
+
+    /// How many calls await their reply.
+    pub(crate) fn pending_calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Numbers publishes from now on, in step with the server, for which confirm.select comes
+    /// before them too. A second one changes nothing.
+    pub(crate) fn begin_confirms(&mut self) {
+        self.published.get_or_insert(0);
+    }
+
+    /// The number by which the publish that was just written will be confirmed, if it will be.
+    pub(crate) fn count_publish(&mut self) -> Option<u64> {
+        let published = self.published.as_mut()?;
+        *published += 1;
+        Some(*published)
+    }
+
+    /// Whether the peer may name this tag in a confirm.
+    pub(crate) fn may_confirm(&self, delivery_tag: u64) -> bool {
+        self.published
+            .is_some_and(|published| delivery_tag <= published)
+    }
+}

@@ -1,0 +1,213 @@
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::inbound::Step;
+use super::{Connection, Phase};
+use crate::frame::{FRAME_MIN_SIZE, PROTOCOL_HEADER};
+use crate::handshake::{
+    ClientHandshake, ClientStep, Greeting, HandshakeError, ServerHandshake, lists,
+};
+use crate::method::connection;
+use crate::write;
+use crate::{CloseReason, Event, Method, SendError, Tuning, Violation};
+
+/// # A server's turns in the handshake
+impl Connection {
+    /// A server's word to a client that may come in; it answers [`Event::Login`].
+    pub fn accept_login(&mut self) {
+        if let Phase::Server(handshake @ ServerHandshake::Authenticating { .. }, _) =
+            &mut self.phase
+        {
+            *handshake = ServerHandshake::TuneOk;
+            self.send_in_handshake(self.offer.tuning().tune());
+        }
+    }
+
+    /// A server's further question to a client that logs in; it answers [`Event::Login`].
+    pub fn challenge(&mut self, challenge: Bytes) {
+        let Phase::Server(handshake, _) = &mut self.phase else {
+            return;
+        };
+        if let ServerHandshake::Authenticating { mechanism } = handshake {
+            *handshake = ServerHandshake::SecureOk {
+                mechanism: std::mem::take(mechanism),
+            };
+            self.send_in_handshake(connection::Secure { challenge });
+        }
+    }
+
+    /// A server's word to a client that may use the virtual host; it answers
+    /// [`Event::OpenRequested`].
+    pub fn accept_open(&mut self) {
+        if matches!(self.phase, Phase::Server(ServerHandshake::Opening, _)) {
+            self.send_in_handshake(connection::OpenOk::default());
+            self.become_open();
+        }
+    }
+}
+
+impl Connection {
+    /// Judges the first bytes of the stream; `None` where they are, or should be, frames.
+    pub(super) fn greet(&mut self, input: &[u8]) -> Option<Step> {
+        let greeting = match &self.phase {
+            Phase::Server(ServerHandshake::Header, _) => Greeting::of_client(input),
+            Phase::Client(ClientHandshake::Start(_)) => Greeting::of_server(input),
+            _ => return None,
+        };
+        match (greeting, &mut self.phase) {
+            (None, _) => Some(Step::Incomplete),
+            (Some(Ok(())), Phase::Server(handshake, options)) => {
+                *handshake = ServerHandshake::StartOk;
+                let start = connection::Start {
+                    version_major: 0,
+                    version_minor: 9,
+                    server_properties: options.properties.clone(),
+                    mechanisms: options.mechanisms.clone().into(),
+                    locales: "en_US".into(),
+                };
+                self.send_in_handshake(start);
+                Some(Step::Consumed(PROTOCOL_HEADER.len()))
+            }
+            (Some(Ok(())), _) => None,
+            (Some(Err(greeting)), phase) => {
+                // A server answers a wrong header with the right one (AMQP 0-9-1 §4.2.2).
+                if matches!(phase, Phase::Server(..)) {
+                    self.outbound.copied().extend_from_slice(&PROTOCOL_HEADER);
+                }
+                self.end(HandshakeError::NotAmqp(greeting).into());
+                Some(Step::Consumed(0))
+            }
+        }
+    }
+
+    pub(super) fn client_handshake(
+        &mut self,
+        now: Instant,
+        method: Method,
+    ) -> Result<(), Violation> {
+        if let Method::ConnectionStart(start) = &method {
+            self.peer_properties = start.server_properties.clone();
+        }
+        // The handshake is consumed by each step. What stands in for it says that the peer has
+        // spoken, and so is told if this step fails.
+        let stand_in = Phase::Client(ClientHandshake::Opening);
+        let Phase::Client(handshake) = std::mem::replace(&mut self.phase, stand_in) else {
+            return Ok(());
+        };
+        match handshake.handle(method, &self.offer) {
+            Ok(ClientStep::Reply(reply, next)) => {
+                self.phase = Phase::Client(next);
+                self.send_in_handshake(reply);
+            }
+            Ok(ClientStep::Tune(tuning, next)) => {
+                self.phase = Phase::Client(next);
+                self.send_in_handshake(tuning.tune_ok());
+                self.tuned(now, tuning);
+                self.deadlines.open = Some(now);
+            }
+            Ok(ClientStep::Open) => self.become_open(),
+            Err(CloseReason::Violation(violation)) => return Err(violation),
+            Err(reason) => self.end(reason),
+        }
+        Ok(())
+    }
+
+    /// Opens the virtual host, if that is the next step and tune-ok has left.
+    pub(super) fn open_virtual_host(&mut self) {
+        if let Phase::Client(ClientHandshake::Tuned { virtual_host }) = &mut self.phase
+            && self.outbound.is_empty()
+        {
+            let open = connection::Open {
+                virtual_host: std::mem::take(virtual_host),
+                ..Default::default()
+            };
+            self.phase = Phase::Client(ClientHandshake::Opening);
+            self.deadlines.open = None;
+            self.send_in_handshake(open);
+        }
+    }
+
+    pub(super) fn server_handshake(
+        &mut self,
+        now: Instant,
+        method: Method,
+    ) -> Result<(), Violation> {
+        let Phase::Server(handshake, options) = &mut self.phase else {
+            return Ok(());
+        };
+        let event = match (&mut *handshake, method) {
+            (ServerHandshake::StartOk, Method::ConnectionStartOk(start_ok)) => {
+                let mechanism = start_ok.mechanism;
+                if !lists(options.mechanisms.as_bytes(), mechanism.as_bytes()) {
+                    return Err(Violation::Mechanism(mechanism));
+                }
+                *handshake = ServerHandshake::Authenticating {
+                    mechanism: mechanism.clone(),
+                };
+                self.peer_properties = start_ok.client_properties;
+                Event::Login {
+                    mechanism,
+                    response: start_ok.response,
+                }
+            }
+            (ServerHandshake::SecureOk { mechanism }, Method::ConnectionSecureOk(secure_ok)) => {
+                let mechanism = std::mem::take(mechanism);
+                *handshake = ServerHandshake::Authenticating {
+                    mechanism: mechanism.clone(),
+                };
+                Event::Login {
+                    mechanism,
+                    response: secure_ok.response,
+                }
+            }
+            (ServerHandshake::TuneOk, Method::ConnectionTuneOk(tune_ok)) => {
+                let tuning = self.offer.check(&tune_ok)?;
+                *handshake = ServerHandshake::Open;
+                self.tuned(now, tuning);
+                return Ok(());
+            }
+            (ServerHandshake::Open, Method::ConnectionOpen(open)) => {
+                *handshake = ServerHandshake::Opening;
+                Event::OpenRequested {
+                    virtual_host: open.virtual_host,
+                }
+            }
+            (_, method) => {
+                return Err(Violation::UnexpectedMethod {
+                    channel: 0,
+                    method: method.id(),
+                });
+            }
+        };
+        self.events.push(event);
+        Ok(())
+    }
+
+    fn become_open(&mut self) {
+        self.phase = Phase::Open;
+        self.deadlines.handshake = None;
+        self.events.push(Event::Open(self.tuning));
+    }
+
+    /// Takes over what was negotiated, and begins to send and expect heartbeats.
+    fn tuned(&mut self, now: Instant, tuning: Tuning) {
+        self.tuning = tuning;
+        if let Some(interval) = tuning.heartbeat_interval() {
+            self.deadlines.heartbeat_send = Some(now + interval / 2);
+            self.deadlines.heartbeat_receive = Some(now + 2 * interval);
+        }
+    }
+
+    /// Sends a method of the handshake, or ends the connection over one that is too long for it.
+    fn send_in_handshake(&mut self, method: impl Into<Method>) {
+        let method = method.into();
+        // All of them must fit into what a peer takes before tuning; connection.open, which comes
+        // behind it, is short.
+        let written = write::method(&mut self.outbound, 0, &method, FRAME_MIN_SIZE);
+        if let Err(SendError::FrameTooLarge { size, .. }) = written {
+            let method = method.id();
+            self.end(HandshakeError::FrameTooLarge { method, size }.into());
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use std::time::Instant;
+
+use super::Connection;
+use crate::frame::HEARTBEAT;
+use crate::method::{Arguments, connection};
+use crate::{CloseReason, Event};
+
+/// The timers of a connection; an absent one is not running.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deadlines {
+    pub(super) handshake: Option<Instant>,
+    /// connection.open, which is due once tune-ok has been written.
+    pub(super) open: Option<Instant>,
+    pub(super) close: Option<Instant>,
+    /// The answer to connection.update-secret.
+    pub(super) secret: Option<Instant>,
+    /// The first of the calls on channels that could be overdue, or a time before that: a call
+    /// that is answered leaves it as it is, and the next look at all channels sets it right.
+    pub(super) calls: Option<Instant>,
+    pub(super) heartbeat_send: Option<Instant>,
+    pub(super) heartbeat_receive: Option<Instant>,
+}
+
+/// # Time
+impl Connection {
+    /// Lets time pass. Early or late calls do no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if std::mem::take(&mut self.reading_paused) {
+            self.excuse_silence(now);
+        }
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        let fatal = [
+            (
+                self.deadlines.handshake,
+                CloseReason::HandshakeTimeout(self.stage()),
+            ),
+            (self.deadlines.close, CloseReason::CloseTimeout),
+            (
+                self.deadlines.secret,
+                CloseReason::CallTimeout(connection::UpdateSecret::ID),
+            ),
+            (
+                self.deadlines.heartbeat_receive,
+                CloseReason::HeartbeatTimeout,
+            ),
+        ];
+        if let Some((_, reason)) = fatal.into_iter().find(|(deadline, _)| due(*deadline)) {
+            self.end(reason);
+            return;
+        }
+        if due(self.deadlines.calls) {
+            self.check_calls(now);
+        }
+        if due(self.deadlines.heartbeat_send) {
+            self.heartbeat(now);
+        }
+        self.open_virtual_host();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if ever. A time that
+    /// has passed means at once.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let Deadlines {
+            handshake,
+            open,
+            close,
+            secret,
+            calls,
+            heartbeat_send,
+            heartbeat_receive,
+        } = self.deadlines;
+        let open = open.filter(|_| self.outbound.is_empty());
+        let all = [
+            handshake,
+            open,
+            close,
+            secret,
+            calls,
+            heartbeat_send,
+            heartbeat_receive,
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// Says that the transport is not being read for now, because the application is behind: what
+    /// the peer says meanwhile lies unread, so its silence is no sign of death, and no answer is
+    /// overdue.
+    ///
+    /// It is to be said at every turn while it lasts; whether before or behind
+    /// [`handle_timeout`](Self::handle_timeout) makes no difference. From the last time on the peer
+    /// has as long to be heard of as if all had been asked of it then.
+    pub fn reading_is_paused(&mut self, now: Instant) {
+        self.reading_paused = true;
+        self.excuse_silence(now);
+    }
+
+    /// Gives the peer all the time again that it has for whatever we wait for.
+    fn excuse_silence(&mut self, now: Instant) {
+        self.heard(now);
+        let answer = now + self.limits.call_timeout;
+        for deadline in [&mut self.deadlines.secret, &mut self.deadlines.calls] {
+            *deadline = deadline.map(|at| at.max(answer));
+        }
+    }
+
+    pub(super) fn heard(&mut self, now: Instant) {
+        if let Some(interval) = self.tuning.heartbeat_interval()
+            && let Some(deadline) = &mut self.deadlines.heartbeat_receive
+        {
+            *deadline = now + 2 * interval;
+        }
+    }
+
+    fn heartbeat(&mut self, now: Instant) {
+        // Any octet counts as a sign of life (AMQP 0-9-1 §4.2.7), and what waits to be written
+        // will be one.
+        if self.outbound.is_empty() && self.outbound.written() == self.written_before {
+            self.outbound.copied().extend_from_slice(&HEARTBEAT);
+        }
+        self.written_before = self.outbound.written();
+        let interval = self.tuning.heartbeat_interval();
+        self.deadlines.heartbeat_send = interval.map(|interval| now + interval / 2);
+    }
+
+    /// Closes the channels on which a call was not answered in time.
+    fn check_calls(&mut self, now: Instant) {
+        for id in self.channels.ids() {
+            let reason = self
+                .channel(id)
+                .and_then(|mut channel| channel.check_calls(now));
+            if let Some(reason) = reason {
+                self.events.push(Event::ChannelClosed {
+                    channel: id,
+                    reason,
+                });
+            }
+        }
+        self.deadlines.calls = self.channels.earliest_deadline();
+    }
+}

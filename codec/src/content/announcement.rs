@@ -1,0 +1,147 @@
+use nom::Parser;
+use nom::number::complete::{be_u8, be_u16, be_u32, be_u64};
+
+use crate::ReplyCode;
+use crate::method::{Arguments, MethodId, basic};
+use crate::parse::{short_str, take};
+
+/// The methods that a message follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContentMethod {
+    Publish,
+    Return,
+    Deliver,
+    GetOk,
+}
+
+impl ContentMethod {
+    pub(crate) fn from_id(id: MethodId) -> Option<Self> {
+        match id {
+            basic::Publish::ID => Some(Self::Publish),
+            basic::Return::ID => Some(Self::Return),
+            basic::Deliver::ID => Some(Self::Deliver),
+            basic::GetOk::ID => Some(Self::GetOk),
+            _ => None,
+        }
+    }
+}
+
+/// The arguments of a method that a message follows: what is short is read, and the names stay
+/// where they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Announcement {
+    pub(super) purpose: Purpose,
+    /// Where the exchange's name begins, from the front of the arguments.
+    pub(super) exchange: u16,
+    /// Where the routing key begins.
+    pub(super) routing_key: u16,
+}
+
+/// What the message is for, by its method.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Publish {
+        mandatory: bool,
+        immediate: bool,
+    },
+    Return {
+        code: ReplyCode,
+    },
+    Deliver {
+        delivery_tag: u64,
+        redelivered: bool,
+    },
+    GetOk {
+        delivery_tag: u64,
+        redelivered: bool,
+        message_count: u32,
+    },
+}
+
+impl Announcement {
+    /// Reads the payload of the method's frame; `None` where it is malformed.
+    pub(crate) fn parse(method: ContentMethod, payload: &[u8]) -> Option<Self> {
+        let mut arguments = Reader::new(arguments_of(payload));
+        let (purpose, (exchange, routing_key)) = match method {
+            ContentMethod::Publish => {
+                let _ticket = arguments.read(be_u16)?;
+                let names = arguments.names()?;
+                let bits = arguments.read(be_u8)?;
+                let purpose = Purpose::Publish {
+                    mandatory: bits & 1 != 0,
+                    immediate: bits & 2 != 0,
+                };
+                (purpose, names)
+            }
+            ContentMethod::Return => {
+                let code = ReplyCode(arguments.read(be_u16)?);
+                let _text = arguments.read(short_str)?;
+                (Purpose::Return { code }, arguments.names()?)
+            }
+            ContentMethod::Deliver => {
+                let _consumer_tag = arguments.read(short_str)?;
+                let purpose = Purpose::Deliver {
+                    delivery_tag: arguments.read(be_u64)?,
+                    redelivered: arguments.read(be_u8)? & 1 != 0,
+                };
+                (purpose, arguments.names()?)
+            }
+            ContentMethod::GetOk => {
+                let delivery_tag = arguments.read(be_u64)?;
+                let redelivered = arguments.read(be_u8)? & 1 != 0;
+                let names = arguments.names()?;
+                let purpose = Purpose::GetOk {
+                    delivery_tag,
+                    redelivered,
+                    message_count: arguments.read(be_u32)?,
+                };
+                (purpose, names)
+            }
+        };
+        arguments.rest.is_empty().then_some(Self {
+            purpose,
+            exchange,
+            routing_key,
+        })
+    }
+}
+
+/// Reads arguments one after the other, and knows where it is.
+struct Reader<'a> {
+    len: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn new(arguments: &'a [u8]) -> Self {
+        Self {
+            len: arguments.len(),
+            rest: arguments,
+        }
+    }
+
+    fn read<T>(&mut self, parser: impl Parser<&'a [u8], Output = T, Error = ()>) -> Option<T> {
+        take(&mut self.rest, parser)
+    }
+
+    /// Where the names of exchange and routing key begin, which stand together in every method.
+    fn names(&mut self) -> Option<(u16, u16)> {
+        let exchange = self.position()?;
+        self.read(short_str)?;
+        let routing_key = self.position()?;
+        self.read(short_str)?;
+        Some((exchange, routing_key))
+    }
+
+    fn position(&self) -> Option<u16> {
+        u16::try_from(self.len - self.rest.len()).ok()
+    }
+}
+
+/// What stands behind the method's ids, which the caller has read.
+pub(super) fn arguments_of(payload: &[u8]) -> &[u8] {
+    payload.get(METHOD_ID_LEN..).unwrap_or_default()
+}
+
+/// Class id and method id.
+pub(super) const METHOD_ID_LEN: usize = 4;

@@ -1,0 +1,292 @@
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+use nom::number::complete::{be_u16, be_u64};
+
+use super::announcement::{Announcement, METHOD_ID_LEN, Purpose, arguments_of};
+use super::{Content, Delivery, Got, Published, Returned};
+use crate::Violation;
+use crate::frame::{self, FRAME_OVERHEAD, Frame, FrameKind, Limits};
+use crate::method::{Arguments, basic};
+use crate::parse::take;
+
+/// A whole message, by the method that announced it.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Delivery(Delivery),
+    Returned(Returned),
+    Got(Got),
+    Published(Published),
+}
+
+impl Message {
+    /// Puts together what was announced and what came, which lies in `buffer` by `layout`.
+    pub(crate) fn new(announcement: Announcement, mut buffer: Bytes, layout: &Layout) -> Self {
+        let origin = layout.arguments_at;
+        buffer.advance(origin);
+        let content = Content {
+            buffer,
+            exchange: announcement.exchange,
+            routing_key: announcement.routing_key,
+            properties: Span::new(&layout.properties, origin),
+            body: Span::new(&layout.body, origin),
+        };
+        match announcement.purpose {
+            Purpose::Publish {
+                mandatory,
+                immediate,
+            } => Self::Published(Published {
+                mandatory,
+                immediate,
+                content,
+            }),
+            Purpose::Return { code } => Self::Returned(Returned { code, content }),
+            Purpose::Deliver {
+                delivery_tag,
+                redelivered,
+            } => Self::Delivery(Delivery {
+                delivery_tag,
+                redelivered,
+                content,
+            }),
+            Purpose::GetOk {
+                delivery_tag,
+                redelivered,
+                message_count,
+            } => Self::Got(Got {
+                delivery_tag,
+                redelivered,
+                message_count,
+                content,
+            }),
+        }
+    }
+}
+
+/// Where the parts of a message lie in a buffer.
+pub(crate) struct Layout {
+    arguments_at: usize,
+    properties: Range<usize>,
+    body: Range<usize>,
+    /// How long the frames of the message are together.
+    pub(crate) frames_len: usize,
+}
+
+impl Layout {
+    /// The layout of a message whose frames all stand at the front of `input`, method first, one
+    /// behind the other and whole. Anything else, malformed or merely incomplete, is `None` and
+    /// left to [`Assembly`], which sees a frame at a time and says what is wrong.
+    pub(crate) fn of_whole(
+        input: &[u8],
+        method: &Frame<'_>,
+        limits: &Limits,
+        max_message: u32,
+    ) -> Option<Self> {
+        let next = |at: usize, kind: FrameKind| {
+            let frame = frame::find(input.get(at..)?, limits).ok()??;
+            (frame.kind == kind && frame.channel == method.channel).then_some(frame.payload)
+        };
+        let header_at = method.encoded_len();
+        let payload = next(header_at, FrameKind::Header)?;
+        let header = ContentHeader::parse(payload)?;
+        if header.class != CLASS || header.body_size > max_message.into() {
+            return None;
+        }
+        let properties_at = header_at + FRAME_HEADER_LEN + CONTENT_HEADER_LEN;
+        let header_end = header_at + payload.len() + FRAME_OVERHEAD;
+        let (body, frames_len) = if header.body_size == 0 {
+            (header_end..header_end, header_end)
+        } else {
+            let payload = next(header_end, FrameKind::Body)?;
+            if payload.len() as u64 != header.body_size {
+                return None;
+            }
+            let at = header_end + FRAME_HEADER_LEN;
+            (
+                at..at + payload.len(),
+                header_end + payload.len() + FRAME_OVERHEAD,
+            )
+        };
+        Some(Self {
+            arguments_at: FRAME_HEADER_LEN + METHOD_ID_LEN,
+            properties: properties_at..properties_at + header.properties.len(),
+            body,
+            frames_len,
+        })
+    }
+}
+
+/// A message in the making, a frame at a time.
+#[derive(Debug, Default)]
+pub(crate) enum Assembly {
+    /// No message is being received.
+    #[default]
+    Idle,
+    /// The method came; `joined` holds its arguments.
+    Header {
+        announcement: Announcement,
+        joined: Vec<u8>,
+    },
+    /// The header came; `joined` holds arguments, properties and what there is of the body.
+    Body {
+        announcement: Announcement,
+        joined: Vec<u8>,
+        properties: Range<usize>,
+        missing: u64,
+    },
+}
+
+impl Assembly {
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self, Self::Idle)
+    }
+
+    /// A method that a message follows, by the payload of its frame. The caller made sure that no
+    /// message is being received.
+    pub(crate) fn begin(&mut self, announcement: Announcement, payload: &[u8]) {
+        *self = Self::Header {
+            announcement,
+            joined: arguments_of(payload).to_vec(),
+        };
+    }
+
+    /// A content header or a part of a body; the message, if it was the last frame of it.
+    pub(crate) fn add(
+        &mut self,
+        frame: &Frame<'_>,
+        max_message: u32,
+    ) -> Result<Option<Message>, Violation> {
+        match frame.kind {
+            FrameKind::Header => self.header(frame, max_message),
+            FrameKind::Body => self.body(frame),
+            FrameKind::Method | FrameKind::Heartbeat => Err(Violation::unexpected(frame)),
+        }
+    }
+
+    fn header(
+        &mut self,
+        frame: &Frame<'_>,
+        max_message: u32,
+    ) -> Result<Option<Message>, Violation> {
+        let channel = frame.channel;
+        let Self::Header {
+            announcement,
+            mut joined,
+        } = std::mem::take(self)
+        else {
+            return Err(Violation::unexpected(frame));
+        };
+        let header = ContentHeader::parse(frame.payload)
+            .ok_or(Violation::MalformedContentHeader { channel })?;
+        if header.class != CLASS {
+            let class = header.class;
+            return Err(Violation::ContentClass { channel, class });
+        }
+        if header.body_size > max_message.into() {
+            return Err(Violation::MessageTooLarge {
+                size: header.body_size,
+                limit: max_message,
+            });
+        }
+        let arguments_len = joined.len();
+        joined.extend_from_slice(header.properties);
+        *self = Self::Body {
+            announcement,
+            properties: arguments_len..joined.len(),
+            joined,
+            missing: header.body_size,
+        };
+        Ok(self.finish())
+    }
+
+    fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Message>, Violation> {
+        let Self::Body {
+            joined, missing, ..
+        } = self
+        else {
+            return Err(Violation::unexpected(frame));
+        };
+        let len = frame.payload.len() as u64;
+        *missing = missing.checked_sub(len).ok_or(Violation::BodyTooLong {
+            channel: frame.channel,
+        })?;
+        // Grows with what has come, never by what was announced.
+        joined.extend_from_slice(frame.payload);
+        Ok(self.finish())
+    }
+
+    /// The message, if nothing of it is missing.
+    fn finish(&mut self) -> Option<Message> {
+        match std::mem::take(self) {
+            Self::Body {
+                announcement,
+                joined,
+                properties,
+                missing: 0,
+            } => {
+                let layout = Layout {
+                    arguments_at: 0,
+                    body: properties.end..joined.len(),
+                    properties,
+                    frames_len: joined.len(),
+                };
+                Some(Message::new(announcement, joined.into(), &layout))
+            }
+            unfinished => {
+                *self = unfinished;
+                None
+            }
+        }
+    }
+}
+
+/// The payload of a content header frame (AMQP 0-9-1 §4.2.6.1).
+struct ContentHeader<'a> {
+    class: u16,
+    body_size: u64,
+    properties: &'a [u8],
+}
+
+impl<'a> ContentHeader<'a> {
+    fn parse(mut payload: &'a [u8]) -> Option<Self> {
+        // The weight between class and size is to be zero, and ignored where it is not, as LavinMQ
+        // does.
+        let (class, _weight, body_size) = take(&mut payload, (be_u16, be_u16, be_u64))?;
+        Some(Self {
+            class,
+            body_size,
+            properties: payload,
+        })
+    }
+}
+
+/// A range in half the space of a `Range<usize>`, counted from the front of the arguments.
+///
+/// A message is never longer than the `u32` that limits it, and its method and header are two
+/// frames, so its places fit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn new(range: &Range<usize>, origin: usize) -> Self {
+        Self {
+            start: (range.start - origin) as u32,
+            end: (range.end - origin) as u32,
+        }
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// The class whose methods messages follow.
+const CLASS: u16 = basic::Publish::ID.class;
+
+/// Class, weight and body size.
+pub(crate) const CONTENT_HEADER_LEN: usize = 12;
+
+const FRAME_HEADER_LEN: usize = FRAME_OVERHEAD - 1;

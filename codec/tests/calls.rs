@@ -1,0 +1,498 @@
+//! Calls and their replies: which answers which, and what comes of one that is late.
+
+mod pair;
+
+use std::time::{Duration, Instant};
+
+use pair::read::{client, client_with, content_of, read};
+use pair::wire::{delivery_in, header, method, written};
+use pair::{Pair, goodbye};
+use snowshoe_codec::method::{Arguments, basic, channel, confirm, connection, queue, tx};
+use snowshoe_codec::{
+    ChannelCloseReason, CloseReason, Connection, ConnectionLimits, Event, Method, ReplyCode,
+    SendError, Violation,
+};
+
+/// A client that has called these on channel 1.
+fn calling(methods: &[Method]) -> Connection {
+    let mut client = client(1);
+    let mut channel = client.channel(1).unwrap();
+    for method in methods {
+        channel.send(Instant::now(), method.clone()).unwrap();
+    }
+    assert_eq!(channel.pending_calls(), methods.len());
+    written(&mut client);
+    client
+}
+
+fn replies(events: &[Event]) -> Vec<&'static str> {
+    let reply = |event: &Event| match event {
+        Event::Reply { channel: 1, method } => method.name(),
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(reply).collect()
+}
+
+#[test]
+fn each_call_gets_its_reply() {
+    let (mut pair, id) = Pair::with_channel();
+    let mut channel = pair.client.connection.channel(id).unwrap();
+    channel.send(pair.now, queue::Declare::default()).unwrap();
+    channel.send(pair.now, basic::Qos::default()).unwrap();
+    pair.run();
+    let declared = queue::DeclareOk {
+        queue: "named-by-the-server".try_into().unwrap(),
+        message_count: 3,
+        consumer_count: 0,
+    };
+    let mut channel = pair.server.connection.channel(id).unwrap();
+    channel.send(pair.now, declared.clone()).unwrap();
+    channel.send(pair.now, basic::QosOk).unwrap();
+    pair.run();
+    match &pair.client.events[..] {
+        [
+            Event::Reply { method: first, .. },
+            Event::Reply { method: second, .. },
+        ] => {
+            assert_eq!(*first, Method::from(declared));
+            assert_eq!(*second, Method::from(basic::QosOk));
+        }
+        other => panic!("{other:?}"),
+    }
+    let channel = pair.client.connection.channel(id).unwrap();
+    assert_eq!(channel.pending_calls(), 0);
+}
+
+/// RabbitMQ 3.10.8: the reply to basic.consume takes the way through the queue, and comes behind
+/// those to all that was called right after it.
+#[test]
+fn consume_ok_may_come_behind_the_replies_to_later_calls() {
+    let calls: [Method; 4] = [
+        basic::Consume::default().into(),
+        basic::Qos::default().into(),
+        queue::Declare::default().into(),
+        basic::Qos::default().into(),
+    ];
+    let answers = [
+        method(1, basic::QosOk),
+        method(1, queue::DeclareOk::default()),
+        method(1, basic::QosOk),
+        method(1, basic::ConsumeOk::default()),
+    ]
+    .concat();
+    let mut outcome = read(|| calling(&calls), &answers);
+    let expected = [
+        "basic.qos-ok",
+        "queue.declare-ok",
+        "basic.qos-ok",
+        "basic.consume-ok",
+    ];
+    assert_eq!(replies(&outcome.events), expected);
+    assert_eq!(outcome.connection.channel(1).unwrap().pending_calls(), 0);
+}
+
+#[test]
+fn a_reply_to_nothing_ends_the_connection() {
+    let call = [Method::from(basic::Qos::default())];
+    let twice = method(1, basic::QosOk).repeat(2);
+    let wrong = method(1, queue::DeclareOk::default());
+    for bytes in [twice, wrong] {
+        let outcome = read(|| calling(&call), &bytes);
+        assert!(matches!(
+            outcome.violation(),
+            Violation::UnexpectedMethod { channel: 1, .. }
+        ));
+    }
+}
+
+#[test]
+fn basic_get_is_answered_by_a_message_or_by_none() {
+    let get = || calling(&[basic::Get::default().into(), basic::Get::default().into()]);
+    let got = basic::GetOk {
+        delivery_tag: 5,
+        redelivered: true,
+        exchange: "e".try_into().unwrap(),
+        routing_key: "k".try_into().unwrap(),
+        message_count: 42,
+    };
+    let bytes = [
+        method(1, basic::GetEmpty::default()),
+        method(1, got),
+        header(1, 0),
+    ]
+    .concat();
+    let mut outcome = read(get, &bytes);
+    match &outcome.events[..] {
+        [
+            Event::Reply {
+                method: Method::BasicGetEmpty(_),
+                ..
+            },
+            Event::Got { channel: 1, got },
+        ] => {
+            assert_eq!((got.delivery_tag, got.message_count), (5, 42));
+            assert!(got.redelivered);
+            assert_eq!(got.content.exchange(), "e");
+            assert_eq!(got.content.routing_key(), "k");
+            assert!(got.content.body().is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(outcome.connection.channel(1).unwrap().pending_calls(), 0);
+}
+
+#[test]
+fn nowait_awaits_nothing() {
+    let mut client = client(1);
+    let now = Instant::now();
+    let idle = client.poll_timeout();
+    let mut channel = client.channel(1).unwrap();
+    let declare = queue::Declare {
+        nowait: true,
+        ..Default::default()
+    };
+    channel.send(now, declare).unwrap();
+    channel.send(now, confirm::Select { nowait: true }).unwrap();
+    channel
+        .send(now, basic::RecoverAsync { requeue: true })
+        .unwrap();
+    assert_eq!(channel.pending_calls(), 0);
+    assert_eq!(client.poll_timeout(), idle);
+}
+
+/// No heartbeats, so that nothing but calls has a deadline.
+fn limits() -> ConnectionLimits {
+    ConnectionLimits {
+        heartbeat: Duration::ZERO,
+        call_timeout: Duration::from_secs(20),
+        close_timeout: Duration::from_secs(10),
+        ..ConnectionLimits::default()
+    }
+}
+
+fn quiet_pair() -> (Pair, u16) {
+    let mut pair = Pair::open_with(limits(), limits());
+    let id = pair.open_channel();
+    (pair, id)
+}
+
+#[track_caller]
+fn timed_out(events: &[Event]) -> Vec<(u16, &'static str)> {
+    let timed_out = |event: &Event| match event {
+        Event::ChannelClosed {
+            channel,
+            reason: ChannelCloseReason::CallTimeout(method),
+        } => (*channel, method.name().unwrap()),
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(timed_out).collect()
+}
+
+/// Fault 41.
+#[test]
+fn a_late_reply_does_not_answer_the_next_call() {
+    let (mut pair, id) = quiet_pair();
+    let mut channel = pair.client.connection.channel(id).unwrap();
+    channel.send(pair.now, queue::Declare::default()).unwrap();
+    pair.run();
+    pair.advance(Duration::from_millis(19_999));
+    assert!(pair.client.events.is_empty());
+
+    // The reply and the timeout cross.
+    pair.sleep(Duration::from_millis(1));
+    let mut late = pair.server.connection.channel(id).unwrap();
+    late.send(pair.now, queue::DeclareOk::default()).unwrap();
+    pair.client.connection.handle_timeout(pair.now);
+    let mut channel = pair.client.connection.channel(id).unwrap();
+    let next = channel.send(pair.now, queue::Declare::default());
+    assert_eq!(next, Err(SendError::NotOpen));
+    pair.run();
+    assert_eq!(timed_out(&pair.client.events), [(id, "queue.declare")]);
+    assert!(pair.client.connection.is_open());
+    assert!(pair.client.connection.channel(id).is_none());
+    assert_ne!(pair.open_channel(), id);
+}
+
+#[test]
+fn each_channel_has_its_own_deadline() {
+    let (mut pair, first) = quiet_pair();
+    let second = pair.open_channel();
+    let third = pair.open_channel();
+    for (id, wait) in [(second, 5), (first, 5), (third, 0)] {
+        let mut channel = pair.client.connection.channel(id).unwrap();
+        channel.send(pair.now, tx::Select).unwrap();
+        pair.advance(Duration::from_secs(wait));
+    }
+    // The third is answered, at 10 s.
+    let mut channel = pair.server.connection.channel(third).unwrap();
+    channel.send(pair.now, tx::SelectOk).unwrap();
+    pair.run();
+    pair.client.take_events();
+
+    pair.advance(Duration::from_secs(10));
+    assert_eq!(
+        timed_out(&pair.client.take_events()),
+        [(second, "tx.select")]
+    );
+    pair.advance(Duration::from_secs(5));
+    assert_eq!(
+        timed_out(&pair.client.take_events()),
+        [(first, "tx.select")]
+    );
+    pair.advance(Duration::from_secs(60));
+    assert!(pair.client.events.is_empty());
+}
+
+#[test]
+fn a_close_has_its_own_shorter_deadline() {
+    let (mut pair, calling) = quiet_pair();
+    let closing = pair.open_channel();
+    pair.black_hole = true;
+    let mut channel = pair.client.connection.channel(calling).unwrap();
+    channel.send(pair.now, tx::Select).unwrap();
+    let (code, text) = goodbye();
+    let mut channel = pair.client.connection.channel(closing).unwrap();
+    channel.close(pair.now, code, text).unwrap();
+    pair.advance(Duration::from_secs(10));
+    let closed = [(closing, "channel.close")];
+    assert_eq!(timed_out(&pair.client.take_events()), closed);
+    pair.advance(Duration::from_secs(10));
+    let closed = [(calling, "tx.select")];
+    assert_eq!(timed_out(&pair.client.take_events()), closed);
+    // Nobody answers the close that followed, but the end was told.
+    pair.advance(Duration::from_secs(60));
+    assert!(pair.client.events.is_empty());
+}
+
+#[test]
+fn a_number_whose_close_was_never_answered_stays_taken_until_it_is() {
+    let limits = ConnectionLimits {
+        channel_max: 1,
+        ..limits()
+    };
+    let mut pair = Pair::open_with(limits.clone(), limits);
+    let id = pair.open_channel();
+    pair.black_hole = true;
+    let (code, text) = goodbye();
+    let mut channel = pair.client.connection.channel(id).unwrap();
+    channel.close(pair.now, code, text).unwrap();
+    pair.advance(Duration::from_secs(60));
+    assert_eq!(
+        timed_out(&pair.client.take_events()),
+        [(id, "channel.close")]
+    );
+    assert!(pair.client.connection.open_channel(pair.now).is_err());
+
+    let mut answer = (&method(id, channel::CloseOk)[..]).into();
+    pair.client.connection.receive(pair.now, &mut answer);
+    assert!(pair.client.connection.poll_event().is_none());
+    assert_eq!(pair.client.connection.open_channel(pair.now), Ok(id));
+}
+
+#[test]
+fn a_channel_whose_open_is_not_answered_is_closed() {
+    let mut pair = Pair::open_with(limits(), limits());
+    pair.black_hole = true;
+    let id = pair.client.connection.open_channel(pair.now).unwrap();
+    pair.advance(Duration::from_secs(20));
+    assert_eq!(
+        timed_out(&pair.client.take_events()),
+        [(id, "channel.open")]
+    );
+    let late = [
+        method(id, channel::OpenOk::default()),
+        method(id, channel::CloseOk),
+    ]
+    .concat();
+    let mut late = (&late[..]).into();
+    pair.client.connection.receive(pair.now, &mut late);
+    pair.run();
+    assert!(pair.client.events.is_empty());
+    assert!(pair.client.connection.channel(id).is_none());
+}
+
+#[test]
+fn an_answered_call_wakes_at_most_once_more() {
+    let (mut pair, id) = quiet_pair();
+    for _ in 0..1000 {
+        let mut channel = pair.client.connection.channel(id).unwrap();
+        channel.send(pair.now, tx::Select).unwrap();
+        pair.run();
+        let mut channel = pair.server.connection.channel(id).unwrap();
+        channel.send(pair.now, tx::SelectOk).unwrap();
+        pair.run();
+    }
+    let mut wakes = 0;
+    while let Some(at) = pair.client.connection.poll_timeout() {
+        pair.client.connection.handle_timeout(at);
+        wakes += 1;
+    }
+    assert!(wakes <= 1);
+    assert!(pair.client.connection.is_open());
+}
+
+#[test]
+fn no_answer_is_overdue_while_reading_is_paused() {
+    let (mut pair, id) = quiet_pair();
+    let mut channel = pair.client.connection.channel(id).unwrap();
+    channel.send(pair.now, tx::Select).unwrap();
+    let secret = "secret".into();
+    let reason = "expires".try_into().unwrap();
+    pair.client
+        .connection
+        .update_secret(pair.now, secret, reason)
+        .unwrap();
+    pair.run();
+    for _ in 0..100 {
+        pair.now += Duration::from_secs(30);
+        let client = &mut pair.client.connection;
+        client.reading_is_paused(pair.now);
+        client.handle_timeout(pair.now);
+        assert!(client.is_open());
+        assert_eq!(client.channel(id).unwrap().pending_calls(), 1);
+    }
+    // Reading goes on, and the answers that lay there are still in time.
+    pair.now += Duration::from_secs(19);
+    pair.client.connection.handle_timeout(pair.now);
+    let answers = [
+        method(id, tx::SelectOk),
+        method(0, connection::UpdateSecretOk),
+    ]
+    .concat();
+    let mut answers = (&answers[..]).into();
+    pair.client.connection.receive(pair.now, &mut answers);
+    pair.run();
+    assert!(matches!(
+        pair.client.events[..],
+        [Event::Reply { .. }, Event::SecretUpdated]
+    ));
+}
+
+#[test]
+fn a_call_is_overdue_once_reading_goes_on_and_nothing_comes() {
+    let (mut pair, id) = quiet_pair();
+    pair.black_hole = true;
+    let mut channel = pair.client.connection.channel(id).unwrap();
+    channel.send(pair.now, tx::Select).unwrap();
+    pair.now += Duration::from_secs(60);
+    pair.client.connection.reading_is_paused(pair.now);
+    pair.client.connection.handle_timeout(pair.now);
+    pair.advance(Duration::from_millis(19_999));
+    assert!(pair.client.events.is_empty());
+    pair.advance(Duration::from_millis(1));
+    assert_eq!(timed_out(&pair.client.events), [(id, "tx.select")]);
+}
+
+#[test]
+fn deliveries_between_a_call_and_its_reply_are_no_reply() {
+    let bytes = [
+        delivery_in(1, 1, b"in between", 3),
+        method(1, queue::DeclareOk::default()),
+    ]
+    .concat();
+    let outcome = read(|| calling(&[queue::Declare::default().into()]), &bytes);
+    let [delivery @ Event::Delivery { .. }, Event::Reply { .. }] = &outcome.events[..] else {
+        panic!("{:?}", outcome.events);
+    };
+    assert_eq!(content_of(delivery).unwrap().body(), b"in between");
+}
+
+#[test]
+fn a_secret_is_replaced_once_at_a_time() {
+    let mut pair = Pair::open();
+    let update = |connection: &mut Connection, now| {
+        connection.update_secret(now, "token".into(), "expires".try_into().unwrap())
+    };
+    let now = pair.now;
+    update(&mut pair.client.connection, now).unwrap();
+    let update_secret = connection::UpdateSecret::ID;
+    let not_sendable = Err(SendError::NotSendable(update_secret));
+    assert_eq!(update(&mut pair.client.connection, now), not_sendable);
+    pair.run();
+    match &pair.server.events[..] {
+        [
+            Event::Request {
+                channel: 0,
+                method: Method::ConnectionUpdateSecret(update),
+            },
+        ] => assert_eq!(update.new_secret.as_bytes(), b"token"),
+        other => panic!("{other:?}"),
+    }
+    let debug = format!("{:?}", pair.server.events);
+    assert!(!debug.contains("token"), "{debug}");
+
+    let server = &mut pair.server.connection;
+    server.send_notice(connection::UpdateSecretOk).unwrap();
+    pair.run();
+    assert!(matches!(pair.client.events[..], [Event::SecretUpdated]));
+    update(&mut pair.client.connection, now).unwrap();
+    assert_eq!(update(&mut pair.server.connection, now), not_sendable);
+}
+
+#[test]
+fn a_secret_that_is_never_confirmed_ends_the_connection() {
+    let mut pair = Pair::open_with(limits(), limits());
+    pair.black_hole = true;
+    let reason = "expires".try_into().unwrap();
+    let secret = "token".into();
+    let now = pair.now;
+    let client = &mut pair.client.connection;
+    client.update_secret(now, secret, reason).unwrap();
+    pair.advance(Duration::from_secs(20));
+    let [Event::Closed(CloseReason::CallTimeout(connection::UpdateSecret::ID))] =
+        pair.client.events[..]
+    else {
+        panic!("{:?}", pair.client.events);
+    };
+}
+
+#[test]
+fn a_secret_that_was_not_sent_is_not_confirmed() {
+    let outcome = read(|| client(0), &method(0, connection::UpdateSecretOk));
+    let unexpected = Violation::UnexpectedMethod {
+        channel: 0,
+        method: connection::UpdateSecretOk::ID,
+    };
+    assert_eq!(*outcome.violation(), unexpected);
+}
+
+/// LavinMQ refuses a secret that is no OAuth token this way.
+#[test]
+fn a_secret_may_be_refused_by_the_end_of_the_connection() {
+    let make = || {
+        let mut client = client_with(0, ConnectionLimits::default());
+        let reason = "expires".try_into().unwrap();
+        client
+            .update_secret(Instant::now(), "token".into(), reason)
+            .unwrap();
+        written(&mut client);
+        client
+    };
+    let refusal = pair::wire::connection_close(ReplyCode::ACCESS_REFUSED, "no");
+    let outcome = read(make, &refusal);
+    assert!(matches!(outcome.close_reason(), CloseReason::Peer(_)));
+}
+
+#[test]
+fn blocked_and_unblocked_are_told() {
+    let mut pair = Pair::open();
+    let blocked = connection::Blocked {
+        reason: "low on memory".try_into().unwrap(),
+    };
+    pair.server.connection.send_notice(blocked).unwrap();
+    pair.run();
+    match &pair.client.take_events()[..] {
+        [Event::Blocked { reason }] => assert_eq!(*reason, "low on memory"),
+        other => panic!("{other:?}"),
+    }
+    assert!(pair.client.connection.is_blocked());
+    let server = &mut pair.server.connection;
+    server.send_notice(connection::Unblocked).unwrap();
+    pair.run();
+    assert!(matches!(pair.client.take_events()[..], [Event::Unblocked]));
+    assert!(!pair.client.connection.is_blocked());
+
+    let blocked = Err(SendError::NotSendable(connection::Unblocked::ID));
+    let client = &mut pair.client.connection;
+    assert_eq!(client.send_notice(connection::Unblocked), blocked);
+}

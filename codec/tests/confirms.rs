@@ -1,0 +1,181 @@
+//! Publishes are numbered as the broker counts them.
+
+mod pair;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use pair::read::{client, read};
+use pair::wire::{method, written};
+use pair::{Pair, goodbye};
+use snowshoe_codec::method::{basic, confirm};
+use snowshoe_codec::{
+    Channel, Connection, Event, Properties, Publish, SendError, ShortStr, Violation,
+};
+
+fn publish(channel: &mut Channel<'_>, body: &'static [u8]) -> Result<Option<u64>, SendError> {
+    channel.publish(&Publish {
+        exchange: ShortStr::new(b"").unwrap(),
+        routing_key: ShortStr::new(b"queue").unwrap(),
+        mandatory: false,
+        properties: &Properties::EMPTY,
+        body: &Bytes::from_static(body),
+    })
+}
+
+/// A client that has published so many messages in confirm mode.
+fn published(count: u64) -> Connection {
+    let mut client = client(1);
+    let mut channel = client.channel(1).unwrap();
+    let select = confirm::Select { nowait: true };
+    channel.send(Instant::now(), select).unwrap();
+    for number in 1..=count {
+        assert_eq!(publish(&mut channel, b"message"), Ok(Some(number)));
+    }
+    written(&mut client);
+    client
+}
+
+fn ack(delivery_tag: u64, multiple: bool) -> Vec<u8> {
+    let ack = basic::Ack {
+        delivery_tag,
+        multiple,
+    };
+    method(1, ack)
+}
+
+fn nack(delivery_tag: u64, multiple: bool) -> Vec<u8> {
+    let nack = basic::Nack {
+        delivery_tag,
+        multiple,
+        requeue: false,
+    };
+    method(1, nack)
+}
+
+#[test]
+fn publishes_count_from_confirm_select() {
+    let mut client = client(2);
+    let now = Instant::now();
+    let mut channel = client.channel(1).unwrap();
+    assert_eq!(publish(&mut channel, b"before"), Ok(None));
+    channel.send(now, confirm::Select::default()).unwrap();
+    assert_eq!(publish(&mut channel, b"first"), Ok(Some(1)));
+    // A second confirm.select changes nothing (RabbitMQ: confirms).
+    channel.send(now, confirm::Select::default()).unwrap();
+    assert_eq!(publish(&mut channel, b"second"), Ok(Some(2)));
+
+    let mut other = client.channel(2).unwrap();
+    assert_eq!(publish(&mut other, b"not confirmed"), Ok(None));
+}
+
+#[test]
+fn a_publish_that_was_refused_has_no_number() {
+    let mut client = published(1);
+    let too_large = Properties::builder()
+        .header("x", &*"y".repeat(200_000))
+        .build()
+        .unwrap();
+    let mut channel = client.channel(1).unwrap();
+    let refused = channel.publish(&Publish {
+        exchange: ShortStr::default(),
+        routing_key: ShortStr::default(),
+        mandatory: false,
+        properties: &too_large,
+        body: &Bytes::new(),
+    });
+    assert!(matches!(refused, Err(SendError::FrameTooLarge { .. })));
+    assert_eq!(publish(&mut channel, b"next"), Ok(Some(2)));
+}
+
+#[test]
+fn numbers_begin_again_with_each_channel() {
+    let mut pair = Pair::open();
+    for _ in 0..40 {
+        let id = pair.open_channel();
+        let mut channel = pair.client.connection.channel(id).unwrap();
+        let select = confirm::Select { nowait: true };
+        channel.send(pair.now, select).unwrap();
+        assert_eq!(publish(&mut channel, b"first"), Ok(Some(1)));
+        let (code, text) = goodbye();
+        channel.close(pair.now, code, text).unwrap();
+        pair.run();
+    }
+}
+
+/// LavinMQ's nacks overtake its acks, and a later multiple ack spans them.
+#[test]
+fn confirms_are_told_as_they_come() {
+    let bytes = [ack(1, false), nack(4, false), ack(5, true), nack(3, true)].concat();
+    let outcome = read(|| published(5), &bytes);
+    let confirms: Vec<_> = outcome
+        .events
+        .iter()
+        .map(|event| match *event {
+            Event::Confirm {
+                channel: 1,
+                delivery_tag,
+                multiple,
+                ack,
+            } => (delivery_tag, multiple, ack),
+            ref other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        (1, false, true),
+        (4, false, false),
+        (5, true, true),
+        (3, true, false),
+    ];
+    assert_eq!(confirms, expected);
+}
+
+#[test]
+fn a_confirm_of_what_was_never_published_ends_the_connection() {
+    for bytes in [ack(4, false), nack(4, true), ack(u64::MAX, true)] {
+        let outcome = read(|| published(3), &bytes);
+        assert!(matches!(
+            outcome.violation(),
+            Violation::UnknownConfirm { channel: 1, .. }
+        ));
+    }
+    let outcome = read(|| client(1), &ack(1, false));
+    let unknown = Violation::UnknownConfirm {
+        channel: 1,
+        delivery_tag: 1,
+    };
+    assert_eq!(*outcome.violation(), unknown);
+}
+
+#[test]
+fn a_server_confirms_with_the_functions_that_a_client_settles_with() {
+    let (mut pair, id) = Pair::with_channel();
+    let now = pair.now;
+    let mut channel = pair.client.connection.channel(id).unwrap();
+    channel.send(now, confirm::Select::default()).unwrap();
+    publish(&mut channel, b"one").unwrap();
+    publish(&mut channel, b"two").unwrap();
+    pair.run();
+    let mut channel = pair.server.connection.channel(id).unwrap();
+    channel.send(now, confirm::SelectOk).unwrap();
+    channel.nack(1, false, false).unwrap();
+    channel.ack(2, true).unwrap();
+    pair.run();
+    assert!(matches!(
+        pair.client.events[..],
+        [
+            Event::Reply { .. },
+            Event::Confirm {
+                delivery_tag: 1,
+                ack: false,
+                ..
+            },
+            Event::Confirm {
+                delivery_tag: 2,
+                multiple: true,
+                ack: true,
+                ..
+            }
+        ]
+    ));
+}

@@ -1,0 +1,134 @@
+//! A hostile peer cannot make a connection hold much more than what it sent.
+//!
+//! The allocator counts for the whole process, so this is one test, alone in its file.
+
+mod pair;
+
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use pair::read::{client, server};
+use pair::wire::{body, deliver, frame, header, header_of, method};
+use peak_alloc::PeakAlloc;
+use snowshoe_codec::frame::HEARTBEAT;
+use snowshoe_codec::method::{basic, channel, connection, queue, tx};
+use snowshoe_codec::{Connection, FieldTable, FrameKind, ShortString};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+const INPUT: usize = 64 * 1024;
+const ALLOWED: usize = 1024 * 1024;
+
+#[test]
+fn no_64_kib_of_input_hold_more_than_a_mib() {
+    let half_told = |id| [method(id, deliver(1)), header(id, 1 << 20), body(id, b"x")].concat();
+    let split = [
+        method(1, deliver(1)),
+        header(1, 2),
+        body(1, b"x"),
+        body(1, b"y"),
+    ];
+    let cancel = |consumer_tag, nowait| basic::Cancel {
+        consumer_tag: ShortString::from_static(consumer_tag),
+        nowait,
+    };
+    let to_a_client = [
+        ("heartbeats", repeated(&HEARTBEAT)),
+        ("a long body announced", message_of(128 << 20, &[])),
+        ("octets of a long body", message_of(128 << 20, b"x")),
+        ("empty frames of a body", message_of(1, b"")),
+        (
+            "messages half told on all channels",
+            (1..=1000).flat_map(half_told).collect(),
+        ),
+        (
+            "empty messages",
+            repeated(&[method(1, deliver(1)), header(1, 0)].concat()),
+        ),
+        ("messages in many frames", repeated(&split.concat())),
+        (
+            "header tables said to be of 4 GiB",
+            repeated(
+                &[
+                    method(1, deliver(1)),
+                    header_of(1, 60, 0, 0, b"\x20\0\xff\xff\xff\xff"),
+                ]
+                .concat(),
+            ),
+        ),
+        ("unblocked", repeated(&method(0, connection::Unblocked))),
+        ("cancels", repeated(&method(1, cancel("", true)))),
+        (
+            "cancels to be answered",
+            repeated(&method(1, cancel("c", false))),
+        ),
+        (
+            "pauses of the flow",
+            repeated(&method(1, channel::Flow { active: true })),
+        ),
+        (
+            "half of a large frame",
+            frame(FrameKind::Body, 1, &[0; 100_000])[..INPUT].to_vec(),
+        ),
+    ];
+    for (what, input) in to_a_client {
+        holds_little(what, client(1000), &input);
+    }
+
+    let declare = queue::Declare {
+        queue: ShortString::from_static("q"),
+        arguments: FieldTable::new().with("k", true).unwrap(),
+        ..Default::default()
+    };
+    let publish = method(1, basic::Publish::default());
+    let open = |id| method(id, channel::Open::default());
+    let open_and_close = |id| [open(id), method(id, channel::Close::default())].concat();
+    let to_a_server = [
+        ("requests", repeated(&method(1, tx::Select))),
+        ("requests with names", repeated(&method(1, declare))),
+        ("messages", repeated(&[publish, header(1, 0)].concat())),
+        ("all channels", (2..=2047).flat_map(open).collect()),
+        ("the last channel", open(2047)),
+        ("short channels", repeated(&open_and_close(2))),
+    ];
+    for (what, input) in to_a_server {
+        holds_little(what, server(1), &input);
+    }
+}
+
+/// As many of `frames` as fit.
+fn repeated(frames: &[u8]) -> Vec<u8> {
+    frames.repeat(INPUT / frames.len())
+}
+
+/// The announcement of a message of `size` bytes, and as many frames with `part` of it as fit.
+fn message_of(size: u64, part: &[u8]) -> Vec<u8> {
+    let mut input = [method(1, deliver(1)), header(1, size)].concat();
+    let frame = body(1, part);
+    while input.len() + frame.len() <= INPUT && !(size > 1 && part.is_empty()) {
+        input.extend(&frame);
+    }
+    input
+}
+
+/// Gives a connection bytes that come to nothing that is polled or written.
+#[track_caller]
+fn holds_little(what: &str, mut connection: Connection, bytes: &[u8]) {
+    let mut input = BytesMut::from(bytes);
+    let before = ALLOCATOR.current_usage();
+    connection.receive(Instant::now(), &mut input);
+    let held = ALLOCATOR.current_usage().saturating_sub(before) + bytes.len();
+    assert!(!connection.is_closed(), "{what}: a violation");
+    assert!(held <= ALLOWED, "{what}: {held} bytes are held");
+
+    // And it is given back.
+    while connection.poll_event().is_some() {}
+    let outbound = connection.outbound();
+    outbound.advance(outbound.remaining());
+    drop(input);
+    connection.transport_ended();
+    while connection.poll_event().is_some() {}
+    let kept = ALLOCATOR.current_usage().saturating_sub(before);
+    assert!(kept <= ALLOWED / 2, "{what}: {kept} bytes are kept");
+}
