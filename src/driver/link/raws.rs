@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use snowshoe_codec as codec;
+use snowshoe_codec::method::{Arguments, MethodId, basic};
 
 use super::senders::is_full;
 use crate::channel::{RawInbox, RawReply};
@@ -25,7 +26,7 @@ struct Raw {
     /// Whoever waits for it to open.
     opened: Option<Answer<Result<(), Error>>>,
     /// Whoever waits for a reply, in the order of the calls.
-    calls: VecDeque<Answer<Result<RawReply, Error>>>,
+    calls: Vec<(MethodId, Answer<Result<RawReply, Error>>)>,
 }
 
 impl Raws {
@@ -43,7 +44,7 @@ impl Raws {
             Raw {
                 inbox,
                 opened: Some(answer),
-                calls: VecDeque::new(),
+                calls: Vec::new(),
             },
         );
     }
@@ -88,10 +89,13 @@ impl Raws {
             return;
         };
         match operation {
-            RawOperation::Call { method, answer } => match channel.send(now, method) {
-                Ok(()) => raw.calls.push_back(answer),
-                Err(error) => _ = answer.try_send(Err(error.into())),
-            },
+            RawOperation::Call { method, answer } => {
+                let id = method.id();
+                match channel.send(now, method) {
+                    Ok(()) => raw.calls.push((id, answer)),
+                    Err(error) => _ = answer.try_send(Err(error.into())),
+                }
+            }
             RawOperation::Send { method, answer } => {
                 _ = answer.try_send(channel.send(now, method).map_err(Error::from));
             }
@@ -132,7 +136,15 @@ impl Raws {
             codec::Event::Got { got, .. } => RawReply::Got(got),
             other => return raw.inbox.push(other),
         };
-        if let Some(answer) = raw.calls.pop_front() {
+        // The oldest call of its kind: RabbitMQ's basic.consume-ok comes behind replies to later
+        // calls.
+        let id = match &reply {
+            RawReply::Method(method) => method.id(),
+            RawReply::Got(_) => basic::GetOk::ID,
+        };
+        let asked_by = |(call, _): &(MethodId, _)| id.is_reply_to(*call);
+        if let Some(index) = raw.calls.iter().position(asked_by) {
+            let (_, answer) = raw.calls.remove(index);
             _ = answer.try_send(Ok(reply));
         }
     }
@@ -153,7 +165,7 @@ impl Raws {
         if let Some(answer) = raw.opened {
             _ = answer.try_send(Err(error.clone()));
         }
-        for answer in raw.calls {
+        for (_, answer) in raw.calls {
             _ = answer.try_send(Err(error.clone()));
         }
     }
