@@ -46,6 +46,8 @@ struct InboxState {
     scheduled: bool,
     /// Whether the driver has stopped to read until some were taken.
     paused: bool,
+    /// Whether the consumer is gone: what still comes goes back to the queue.
+    abandoned: bool,
     end: Option<ConsumerEnd>,
 }
 
@@ -61,6 +63,16 @@ impl InboxState {
             self.requeue(&delivery);
         }
     }
+}
+
+/// What came of putting deliveries into an inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    Taken,
+    /// There are more now than are to wait.
+    Behind,
+    /// The consumer is gone. That they go back is to be told to the broker.
+    GivenBack,
 }
 
 /// What came of looking into an inbox.
@@ -87,6 +99,7 @@ impl Inbox {
             waker: None,
             scheduled: false,
             paused: false,
+            abandoned: false,
             end: None,
         };
         Self {
@@ -153,7 +166,7 @@ impl Inbox {
         taken
     }
 
-    /// Lets the deliveries of a batch, and all that wait, go back to the queue.
+    /// Lets the deliveries of a batch, all that wait, and all that still come go back to the queue.
     pub(crate) fn give_back(self: &Arc<Self>, batch: &mut VecDeque<Delivery>, epoch: Epoch) {
         let mut state = self.lock();
         if !self.no_ack && epoch == state.epoch {
@@ -162,6 +175,8 @@ impl Inbox {
                 state.requeue(delivery);
             }
         }
+        state.abandoned = true;
+        state.paused = false;
         state.give_back_all();
         self.schedule(state);
         batch.clear();
@@ -174,17 +189,11 @@ impl Inbox {
             .command(Command::CancelConsumer(Arc::clone(self)));
     }
 
-    /// Completes when no more will come; what still comes until then goes back to the queue.
-    pub(crate) async fn ended(self: &Arc<Self>) {
+    /// Completes when no more will come.
+    pub(crate) async fn ended(&self) {
         std::future::poll_fn(|cx| {
             let mut state = self.lock();
-            let ended = state.end.is_some();
-            if !state.deliveries.is_empty() {
-                state.give_back_all();
-                self.schedule(state);
-                state = self.lock();
-            }
-            if ended {
+            if state.end.is_some() {
                 return Poll::Ready(());
             }
             state.waker = Some(cx.waker().clone());
@@ -249,21 +258,28 @@ impl Inbox {
 
     // What the driver does.
 
-    /// Puts deliveries in. Whether there are now more than are to wait.
-    pub(crate) fn fill(&self, batch: &mut Vec<Delivery>) -> bool {
+    /// Puts deliveries in.
+    pub(crate) fn fill(&self, batch: &mut Vec<Delivery>) -> Filled {
         let mut state = self.lock();
         if !self.no_ack {
             for delivery in &*batch {
-                // The codec's tags come from the broker: one out of order is not tracked, and so
-                // never settled wrongly.
+                // A tag out of order is not tracked, and so never settled wrongly.
                 _ = state.tracker.delivered(delivery.delivery_tag);
             }
         }
         state.deliveries.extend(batch.drain(..));
+        if state.abandoned {
+            state.give_back_all();
+            return Filled::GivenBack;
+        }
         state.paused = state.deliveries.len() >= self.capacity;
-        let paused = state.paused;
+        let filled = if state.paused {
+            Filled::Behind
+        } else {
+            Filled::Taken
+        };
         wake(state);
-        paused
+        filled
     }
 
     /// A new epoch begins, with this queue: what belongs to the one before cannot be settled any

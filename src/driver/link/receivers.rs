@@ -13,7 +13,7 @@ use crate::core::session::Session;
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
 use crate::error::Error;
-use crate::inbox::Inbox;
+use crate::inbox::{Filled, Inbox};
 use crate::shared::Answer;
 
 /// Consumers by the session's keys for them.
@@ -121,11 +121,11 @@ impl Receivers {
             return;
         }
         match self.receivers.get(&self.addressee) {
-            Some(receiver) => {
-                if receiver.inbox.fill(&mut self.batch) {
-                    self.behind.push(self.addressee);
-                }
-            }
+            Some(receiver) => match receiver.inbox.fill(&mut self.batch) {
+                Filled::Taken => {}
+                Filled::Behind => self.behind.push(self.addressee),
+                Filled::GivenBack => self.settling.push(self.addressee),
+            },
             // Its channel is being closed; the broker delivers these again.
             None => self.batch.clear(),
         }
