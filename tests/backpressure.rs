@@ -1,13 +1,13 @@
 //! A consumer without acknowledgements that is behind stops the reading of its connection.
 
 mod broker;
+mod support;
 
-use futures_lite::future::block_on;
 use snowshoe::{Client, Queue};
 
 #[test]
 fn a_consumer_that_is_dropped_while_it_is_behind_lets_its_connection_be_read_again() {
-    block_on(async {
+    support::run(async {
         let client = Client::connect(&broker::url()).await.expect("a broker");
         let queue = client
             .declare(Queue::server_named())
