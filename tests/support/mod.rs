@@ -54,6 +54,16 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// [`wait_until`], for where this thread has other futures to run in the meantime.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let holds = async {
+        while !condition() {
+            Timer::after(POLL).await;
+        }
+    };
+    within(what, holds).await;
+}
+
 /// A client that does not wait long between its attempts to come back.
 pub(crate) fn builder(url: &str) -> ClientBuilder {
     let reconnect = Reconnect {
