@@ -251,9 +251,10 @@ impl Session {
         let verdict = subscription.cancelled_by_broker(now);
         let queue = subscription.spec().queue.clone();
         self.close_channel(now, channel);
-        self.outputs.push_back(Output::ConsumerCancelled(consumer));
         self.redeclare_queue(&queue, topology);
         self.consumer_ended(consumer, verdict, None);
+        // Told last: whoever hears of it finds that its deliveries are stale.
+        self.outputs.push_back(Output::ConsumerCancelled(consumer));
     }
 
     fn consumer_ended(&mut self, consumer: usize, verdict: Verdict, error: Option<Error>) {
