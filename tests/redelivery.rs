@@ -7,6 +7,7 @@ mod support;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use snowshoe::{ConnectionRole, Consumer, Delivery, Event, Queue, SettleError};
 
@@ -287,12 +288,44 @@ fn a_consumer_of_a_queue_that_others_declare_waits_until_they_do_so_again() {
     });
 }
 
+// fault 51
+#[test]
+fn a_subscription_that_is_not_answered_in_time_is_begun_again_and_leaves_no_other_behind() {
+    const QUEUE: &str = "redelivery: unanswered";
+    run(async {
+        let proxy = Proxy::start(&url());
+        let mut unanswered = 0;
+        proxy.on_frame(To::Client, move |link, frame| {
+            if link > 0 && frame.method() == Some(BASIC_CONSUME_OK) && unanswered < 2 {
+                unanswered += 1;
+                return Verdict::Drop;
+            }
+            Verdict::Pass
+        });
+        let patience = Duration::from_millis(300);
+        let mut cable = Cable::lay_with(proxy, |builder| builder.call_timeout(patience)).await;
+        declare_empty(&cable.client, QUEUE).await;
+        let mut consumer = consume(&cable, QUEUE, 10).await;
+        cable.proxy.all().end(End::Reset);
+        fill(QUEUE, 0..20).await;
+        for expected in 0..20 {
+            let delivery = take(&mut consumer, 1).await.pop().unwrap();
+            assert_eq!(number(&delivery), expected);
+            delivery.ack().unwrap();
+        }
+        let client = connect(&url()).await;
+        let queue = client.declare(Queue::new(QUEUE).passive()).await.unwrap();
+        assert_eq!((queue.message_count, queue.consumer_count), (0, 1));
+    });
+}
+
 async fn until_declared(queue: &'static str) {
     let client = connect(&url()).await;
     let declared = async { while client.declare(Queue::new(queue).passive()).await.is_err() {} };
     within("the queue", declared).await;
 }
 
+const BASIC_CONSUME_OK: (u16, u16) = (60, 21);
 const BASIC_ACK: (u16, u16) = (60, 80);
 const BASIC_REJECT: (u16, u16) = (60, 90);
 const BASIC_NACK: (u16, u16) = (60, 120);

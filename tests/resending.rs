@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use snowshoe::{
-    Confirmation, ConnectionRole, Message, Producer, Properties, Queue, ReplyCode, Unconfirmed,
+    Confirmation, ConnectionRole, Exchange, Message, Producer, Properties, Queue, ReplyCode,
+    Unconfirmed,
 };
 
 use broker::proxy::{End, Frame, Proxy, To, Verdict};
@@ -274,6 +275,110 @@ fn a_poison_message_is_found_and_failed_and_its_neighbours_arrive() {
     });
 }
 
+// fault 9, fault 10, fault 50
+#[test]
+fn a_missing_exchange_fails_its_own_messages_alone_until_it_is_there() {
+    const QUEUE: &str = "resending: neighbour of a missing exchange";
+    const EXCHANGE: &str = "resending: missing exchange";
+    run(async {
+        let (cable, neighbour) = connected(QUEUE).await;
+        let client = &cable.client;
+        client.delete_exchange(EXCHANGE).await.unwrap();
+        let producer = client.exchange_producer(EXCHANGE, "").unwrap().build();
+        let doomed = publish(&producer, 0..10);
+        let good = publish(&neighbour, 0..100);
+        for confirmation in doomed {
+            let Err(Unconfirmed::Rejected(close)) = outcome(confirmation).await else {
+                panic!("the exchange is not there");
+            };
+            assert_eq!(close.code, ReplyCode::NOT_FOUND);
+        }
+        assert_confirmed(good).await;
+        assert_eq!(take_numbers(QUEUE).await, (0..100).collect::<Vec<_>>());
+
+        client.declare(Exchange::fanout(EXCHANGE)).await.unwrap();
+        assert_confirmed(publish(&producer, 10..20)).await;
+        assert_eq!(cable.proxy.stats().links.len(), 2, "the connection lived");
+    });
+}
+
+// fault 10
+#[test]
+fn fire_and_forget_goes_on_behind_a_poison_message() {
+    const QUEUE: &str = "resending: forgotten poison";
+    run(async {
+        let cable = Cable::lay().await;
+        declare_empty(&cable.client, QUEUE).await;
+        let producer = cable
+            .client
+            .producer(QUEUE)
+            .unwrap()
+            .fire_and_forget()
+            .build();
+        producer.try_publish(poison(0)).unwrap();
+        // Whatever is written until the broker has closed the channel goes the way of the poison.
+        let arrived = async {
+            let mut number = 1;
+            loop {
+                producer.publish(numbered(number, 100)).await.unwrap();
+                producer.flushed().await;
+                if let [first, ..] = take_numbers(QUEUE).await[..] {
+                    return first;
+                }
+                number += 1;
+            }
+        };
+        assert_ne!(within("a message in the queue", arrived).await, 0);
+    });
+}
+
+// fault 38
+#[test]
+fn bodies_are_split_by_the_frame_size_of_the_connection_that_they_are_written_to() {
+    const QUEUE: &str = "resending: smaller frames";
+    const FRAME_MAX: u32 = 4096;
+    run(async {
+        let proxy = Proxy::start(&url());
+        proxy.on_frame(To::Client, |link, frame| {
+            if link >= 2 && frame.method() == Some(CONNECTION_TUNE) {
+                let mut tune = frame.payload().to_vec();
+                tune[6..10].copy_from_slice(&FRAME_MAX.to_be_bytes());
+                frame.set_payload(&tune);
+            }
+            Verdict::Pass
+        });
+        let longest = Arc::new(AtomicUsize::new(0));
+        proxy.on_frame(To::Server, {
+            let longest = Arc::clone(&longest);
+            move |link, frame| {
+                if link >= 2 {
+                    longest.fetch_max(frame.bytes.len(), Ordering::Relaxed);
+                }
+                Verdict::Pass
+            }
+        });
+        let mut cable = Cable::lay_with(proxy, |builder| builder).await;
+        declare_empty(&cable.client, QUEUE).await;
+        let builder = cable.client.producer(QUEUE).unwrap();
+        let producer = cable.first_producer(builder).await;
+        cable.proxy.link(1).silence(To::Server);
+        let confirmation = producer.try_publish(numbered(7, 50_000)).unwrap();
+        cable
+            .proxy
+            .wait_until("it was written in large frames", |stats| {
+                stats.links[1].held(To::Server) > 50_000
+            });
+        cable.proxy.all().end(End::Reset);
+        assert_confirmed(vec![confirmation]).await;
+        assert_eq!(
+            longest.load(Ordering::Relaxed),
+            4096,
+            "full frames, and none longer"
+        );
+        assert_eq!(take_numbers(QUEUE).await, [7]);
+    });
+}
+
 // fault 8
 #[test]
 fn nacks_belong_to_the_messages_that_the_queue_refused() {
@@ -297,5 +402,6 @@ fn nacks_belong_to_the_messages_that_the_queue_refused() {
     });
 }
 
+const CONNECTION_TUNE: (u16, u16) = (10, 30);
 const BASIC_PUBLISH: (u16, u16) = (60, 40);
 const BASIC_ACK: (u16, u16) = (60, 80);

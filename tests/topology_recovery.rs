@@ -250,6 +250,26 @@ fn an_exclusive_queue_is_tried_until_the_broker_has_given_up_the_old_connection(
     });
 }
 
+// fault 45
+#[test]
+fn an_exclusive_consumer_is_tried_until_the_broker_has_given_up_the_old_one() {
+    const QUEUE: &str = "topology: exclusive consumer";
+    run(async {
+        let mut half_open = HalfOpen::lay(Duration::from_secs(1)).await;
+        let client = half_open.cable.client.clone();
+        declare_empty(&client, QUEUE).await;
+        let consumer = client.consumer(QUEUE).unwrap().exclusive().start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
+        half_open.end();
+        recovered(&mut half_open.cable.events, ConnectionRole::Main).await;
+        let producer = client.producer(QUEUE).unwrap().build();
+        within("the confirm", producer.send(numbered(7, 100)))
+            .await
+            .unwrap();
+        assert_receives(&mut consumer, 7).await;
+    });
+}
+
 // fault 50, fault 55
 #[test]
 fn what_cannot_be_declared_again_is_told_and_its_neighbours_are_there() {
