@@ -18,6 +18,8 @@ pub(crate) mod ring;
 pub(crate) mod session;
 pub(crate) mod subscription;
 pub(crate) mod supervisor;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod topology;
 pub(crate) mod turnstile;
 

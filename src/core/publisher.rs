@@ -523,3 +523,6 @@ impl<W> Ledger<W> {
 
 /// What a message costs on the wire besides its body, roughly, for sharing a connection fairly.
 const MESSAGE_OVERHEAD: usize = 64;
+
+#[cfg(test)]
+mod tests;
