@@ -409,20 +409,31 @@ impl<W> Publisher<W> {
     /// The broker returned a publish of this epoch.
     ///
     /// It does not say which, but returns come in the order of the publishes, each before its
-    /// confirm: it is the first that looks like it behind the last one returned.
+    /// confirm: it is the first that looks like it behind the last one returned. A broker may have
+    /// encoded the properties anew, so they only choose among those that are alike otherwise.
     pub(crate) fn returned(&mut self, returned: &Returned) {
         let content = &returned.content;
-        let own_key = &self.address.routing_key;
-        let matches = |entry: &Entry<W>| {
-            let key = entry.message.routing_key.as_ref().unwrap_or(own_key);
-            entry.returned.is_none()
-                && key.as_short_str() == content.routing_key()
-                && entry.message.body == content.body()
+        let Address {
+            routing_key,
+            properties,
+            ..
+        } = &self.address;
+        let is_alike = |entry: &Entry<W>| {
+            let key = entry.message.routing_key.as_ref().unwrap_or(routing_key);
+            key.as_short_str() == content.routing_key() && entry.message.body == content.body()
         };
-        let written = self.ledger.ring.written();
-        let found = (self.ledger.ring.iter_from(self.returned_before))
-            .take_while(|(position, _)| *position < written)
-            .find(|(_, entry)| matches(entry))
+        let is_same = |entry: &Entry<W>| {
+            let properties = entry.message.properties.as_ref().unwrap_or(properties);
+            properties.as_bytes() == content.raw_properties()
+        };
+        let ring = &self.ledger.ring;
+        let alike = || {
+            (ring.iter_from(self.returned_before))
+                .take_while(|(position, _)| *position < ring.written())
+                .filter(|(_, entry)| is_alike(entry))
+        };
+        let found = (alike().find(|(_, entry)| is_same(entry)))
+            .or_else(|| alike().next())
             .map(|(position, _)| position);
         let details = Return::new(returned);
         self.ledger.news.returned.push(details.clone());
