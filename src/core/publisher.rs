@@ -207,13 +207,12 @@ impl<W> Publisher<W> {
             return Err((Refused::Closed, message));
         }
         let bytes = message.size();
+        // Where what is in flight leaves no room, no other message is to go for nothing.
         while self.overflow == Overflow::DropOldest
             && self.ledger.ring.room_for(bytes) == Err(Refusal::Full)
+            && self.ledger.ring.could_have_room_for(bytes)
         {
-            if !self.ledger.drop_oldest(DropReason::BufferFull) {
-                // All that is kept is being written: the new message is the oldest that is not.
-                break;
-            }
+            self.ledger.drop_oldest(DropReason::BufferFull);
         }
         let watch = if watched {
             Watch::Somebody
@@ -276,11 +275,7 @@ impl<W> Publisher<W> {
     pub(crate) fn abandon(&mut self, reason: DropReason) -> Vec<Message> {
         self.close();
         self.offline();
-        let mut abandoned = Vec::new();
-        while let Some((position, entry)) = self.ledger.ring.drop_oldest_unwritten() {
-            abandoned.push(self.ledger.dropped(position, entry, reason));
-        }
-        abandoned
+        std::iter::from_fn(|| self.ledger.drop_oldest(reason)).collect()
     }
 
     // What the connection does and hears.
@@ -486,9 +481,9 @@ impl<W> Ledger<W> {
             Ok(()) => self.news.confirmed += 1,
             Err(Unconfirmed::Nacked) => self.news.nacked += 1,
             Err(Unconfirmed::Rejected(close)) => self.news.rejected.push(close.clone()),
-            Err(Unconfirmed::Dropped { reason, .. }) => self.news.dropped(*reason),
-            // Its event came with the return itself.
-            Err(Unconfirmed::Returned(_) | Unconfirmed::Unsendable(_)) => {}
+            // The news of a return came with it.
+            Err(Unconfirmed::Returned(_)) => {}
+            Err(Unconfirmed::Unsendable(_) | Unconfirmed::Dropped { .. }) => {}
         }
         self.tell(position, entry.watch, outcome);
         self.wake_for_room();
@@ -503,16 +498,9 @@ impl<W> Ledger<W> {
         }
     }
 
-    /// Gives up the oldest message that is not written; `false` if there is none.
-    fn drop_oldest(&mut self, reason: DropReason) -> bool {
-        let oldest = self.ring.drop_oldest_unwritten();
-        oldest.is_some_and(|(position, entry)| {
-            self.dropped(position, entry, reason);
-            true
-        })
-    }
-
-    fn dropped(&mut self, position: u64, entry: Entry<W>, reason: DropReason) -> Message {
+    /// Gives up the oldest message that is not written.
+    fn drop_oldest(&mut self, reason: DropReason) -> Option<Message> {
+        let (position, entry) = self.ring.drop_oldest_unwritten()?;
         let outcome = Unconfirmed::Dropped {
             reason,
             sent: entry.sent,
@@ -520,7 +508,7 @@ impl<W> Ledger<W> {
         self.news.dropped(reason);
         self.tell(position, entry.watch, Err(outcome));
         self.wake_for_room();
-        entry.message
+        Some(entry.message)
     }
 
     fn wake_for_room(&mut self) {

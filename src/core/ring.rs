@@ -43,6 +43,7 @@ pub(crate) struct Ring<T> {
     /// The position of the next push.
     pushed: u64,
     in_flight: usize,
+    in_flight_bytes: usize,
     bytes: usize,
 }
 
@@ -60,6 +61,7 @@ impl<T> Ring<T> {
             written: 0,
             pushed: 0,
             in_flight: 0,
+            in_flight_bytes: 0,
             bytes: 0,
         }
     }
@@ -104,6 +106,11 @@ impl<T> Ring<T> {
         }
     }
 
+    /// Whether a message of this size would be taken if nothing unwritten were kept.
+    pub(crate) fn could_have_room_for(&self, bytes: usize) -> bool {
+        self.in_flight < self.limits.messages && bytes <= self.limits.bytes - self.in_flight_bytes
+    }
+
     /// Appends an item, or gives it back.
     pub(crate) fn push(&mut self, item: T, bytes: usize) -> Result<u64, (Refusal, T)> {
         if let Err(refusal) = self.room_for(bytes) {
@@ -139,9 +146,10 @@ impl<T> Ring<T> {
 
     /// Moves the written cursor past the item of [`next_unwritten`](Self::next_unwritten).
     pub(crate) fn mark_written(&mut self) {
-        if let Some((position, _)) = self.next_unwritten() {
+        if let Some((position, entry)) = self.entries.first_from(self.written) {
             self.written = position + 1;
             self.in_flight += 1;
+            self.in_flight_bytes += entry.bytes;
         }
     }
 
@@ -149,6 +157,7 @@ impl<T> Ring<T> {
     pub(crate) fn rewind(&mut self) {
         self.written = self.confirmed();
         self.in_flight = 0;
+        self.in_flight_bytes = 0;
     }
 
     /// Removes an item, wherever it is. Gives `None` if it has left before.
@@ -157,6 +166,7 @@ impl<T> Ring<T> {
         self.bytes -= entry.bytes;
         if position < self.written {
             self.in_flight -= 1;
+            self.in_flight_bytes -= entry.bytes;
         }
         Some(entry.item)
     }

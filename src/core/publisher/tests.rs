@@ -551,6 +551,22 @@ fn a_dropped_message_says_that_the_broker_may_have_it_if_it_was_sent_before() {
 }
 
 #[test]
+fn nothing_is_dropped_for_a_message_that_finds_no_room_all_the_same() {
+    let limits = Limits {
+        messages: 10,
+        bytes: 10,
+    };
+    let mut world = World::dropping_oldest(limits);
+    world.publish("in flight");
+    world.transmit();
+    let kept = world.publish("k");
+    let large = Message::from("large");
+    let refused = world.publisher.push(large.clone(), true);
+    assert_eq!(refused, Err((Refused::Full, large)));
+    assert_eq!(world.outcome(kept), None);
+}
+
+#[test]
 fn a_message_larger_than_the_buffer_drops_nothing() {
     let mut world = World::dropping_oldest(Limits {
         messages: 10,
