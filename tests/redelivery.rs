@@ -303,7 +303,7 @@ fn a_subscription_that_is_not_answered_in_time_is_begun_again_and_leaves_no_othe
             Verdict::Pass
         });
         let patience = Duration::from_millis(300);
-        let mut cable = Cable::lay_with(proxy, |builder| builder.call_timeout(patience)).await;
+        let cable = Cable::lay_with(proxy, |builder| builder.call_timeout(patience)).await;
         declare_empty(&cable.client, QUEUE).await;
         let mut consumer = consume(&cable, QUEUE, 10).await;
         cable.proxy.all().end(End::Reset);

@@ -108,8 +108,8 @@ impl Broker {
             // What the client sent before it heard that the channel is closed is not looked at.
             Event::Request { channel, .. } | Event::Published { channel, .. }
                 if channel != 0 && !self.is_open(channel) => {}
-            Event::Login { .. } if self.lets_in => self.connection().accept_login(now),
-            Event::OpenRequested { .. } => self.connection().accept_open(now),
+            Event::Login { .. } if self.lets_in => self.connection().accept_login(),
+            Event::OpenRequested { .. } => self.connection().accept_open(),
             Event::ChannelOpen { channel } => _ = self.tags.insert(channel, 0),
             Event::Request { channel, method } => {
                 self.requests.push((channel, method.clone()));
