@@ -80,8 +80,8 @@
 //!
 //! - does what is harmless to do twice: sets a value instead of adding to it, or
 //! - writes the id in the same transaction as the effect, and skips messages whose id is there, or
-//! - leaves it to the broker, where it can: LavinMQ drops messages by a header's value, and RabbitMQ
-//!   has a plugin for it.
+//! - leaves it to the broker, where it can: LavinMQ drops messages by a header's value, and there is
+//!   a plugin for RabbitMQ.
 //!
 //! [`is_redelivered`](crate::Delivery::is_redelivered) tells only that the broker may have delivered
 //! this copy before; a message that was published twice is two messages to the broker.
