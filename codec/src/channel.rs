@@ -12,7 +12,7 @@ use crate::outbound::Outbound;
 use crate::write::{self, put_method_id};
 use crate::{ChannelCloseReason, Method, Properties, ReplyCode, ShortStr, ShortString};
 
-/// One channel of a [`Connection`], borrowed to speak on it.
+/// One channel of a [`Connection`](crate::Connection), borrowed to speak on it.
 ///
 /// Every method is either refused before a byte is written, or written whole.
 #[derive(Debug)]
