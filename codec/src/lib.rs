@@ -280,6 +280,7 @@ mod options;
 mod outbound;
 mod parse;
 mod reply;
+mod side;
 mod text;
 mod types;
 mod violation;

@@ -6,9 +6,10 @@ use super::{Connection, Phase};
 use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
 use crate::content::{Announcement, ContentMethod, Layout, Message};
 use crate::frame::{self, Frame, FrameKind, Limits};
-use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
+use crate::method::{Arguments, MethodId, basic, channel, connection};
+use crate::side::Side;
 use crate::write;
-use crate::{ChannelCloseReason, CloseReason, Event, Method, MethodError, Violation};
+use crate::{ChannelCloseReason, CloseReason, Event, Method, MethodError, PeerClose, Violation};
 
 /// What became of the front of the input.
 pub(super) enum Step {
@@ -97,30 +98,30 @@ impl Connection {
     fn closed_by_peer(&mut self, frame: &Frame<'_>) -> Result<(), MethodError> {
         let close = decode::<connection::Close>(frame)?;
         write::short_method(&mut self.outbound, 0, &connection::CloseOk);
-        self.end(CloseReason::Peer(close.into()));
+        self.end(CloseReason::Peer(PeerClose::of_connection(close)));
         Ok(())
     }
 
     /// A method about the connection while it is open.
     fn notice(&mut self, method: Method) -> Result<(), Violation> {
-        let event = match (method, self.sends) {
-            (Method::ConnectionBlocked(blocked), SentBy::Client) => {
+        let event = match (method, self.side) {
+            (Method::ConnectionBlocked(blocked), Side::Client) => {
                 self.blocked = true;
                 Event::Blocked {
                     reason: blocked.reason,
                 }
             }
-            (Method::ConnectionUnblocked(_), SentBy::Client) => {
+            (Method::ConnectionUnblocked(_), Side::Client) => {
                 self.blocked = false;
                 Event::Unblocked
             }
-            (Method::ConnectionUpdateSecretOk(_), SentBy::Client)
+            (Method::ConnectionUpdateSecretOk(_), Side::Client)
                 if self.deadlines.secret.is_some() =>
             {
                 self.deadlines.secret = None;
                 Event::SecretUpdated
             }
-            (method @ Method::ConnectionUpdateSecret(_), SentBy::Server) => {
+            (method @ Method::ConnectionUpdateSecret(_), Side::Server) => {
                 Event::Request { channel: 0, method }
             }
             (method, _) => {
@@ -150,7 +151,7 @@ impl Connection {
         if frame.kind == FrameKind::Method {
             let method = MethodId::peek(frame.payload)?;
             let content = ContentMethod::from_id(method)
-                .filter(|_| !state.is_closing() && method.sent_by() != Some(self.sends));
+                .filter(|_| !state.is_closing() && self.side.receives(method));
             let Some(kind) = content else {
                 self.channel_method(frame, method)?;
                 return Ok(consumed);
@@ -179,26 +180,24 @@ impl Connection {
     /// A frame on a channel that does not exist.
     fn frame_without_channel(&mut self, frame: &Frame<'_>) -> Result<(), Violation> {
         let channel = frame.channel;
-        let gone = match self.sends {
-            // What was on its way when the channel ended is of no use any more, and RabbitMQ
-            // repeats a channel.close over a consumer timeout until it has seen close-ok.
-            SentBy::Client => self.channels.is_closed(channel),
-            // Behind a client's close or close-ok nothing is on its way.
-            _ => false,
-        };
-        if gone {
-            return Ok(());
+        let unknown = Err(Violation::UnknownChannel { channel });
+        match self.side {
+            // RabbitMQ repeats a channel.close over a consumer timeout until it has seen close-ok.
+            Side::Client if self.channels.is_closed(channel) => Ok(()),
+            Side::Client => unknown,
+            // Behind a client's close or close-ok nothing else is on its way.
+            Side::Server => {
+                let opens = frame.kind == FrameKind::Method
+                    && MethodId::peek(frame.payload)? == channel::Open::ID;
+                if !opens || channel > self.tuning.channel_max {
+                    return unknown;
+                }
+                self.channels.insert(channel, ChannelPhase::Open);
+                write::short_method(&mut self.outbound, channel, &channel::OpenOk::default());
+                self.events.push(Event::ChannelOpen { channel });
+                Ok(())
+            }
         }
-        let opens = self.sends == SentBy::Server
-            && frame.kind == FrameKind::Method
-            && MethodId::peek(frame.payload)? == channel::Open::ID;
-        if !opens || channel > self.tuning.channel_max {
-            return Err(Violation::UnknownChannel { channel });
-        }
-        self.channels.insert(channel, ChannelPhase::Open);
-        write::short_method(&mut self.outbound, channel, &channel::OpenOk::default());
-        self.events.push(Event::ChannelOpen { channel });
-        Ok(())
     }
 
     /// A method on an existing channel, other than one that a message follows.
@@ -215,7 +214,10 @@ impl Connection {
                 let close = decode::<channel::Close>(frame)?;
                 write::short_method(&mut self.outbound, channel, &channel::CloseOk);
                 self.release_channel(channel);
-                self.channel_closed(channel, ChannelCloseReason::Peer(close.into()));
+                self.channel_closed(
+                    channel,
+                    ChannelCloseReason::Peer(PeerClose::of_channel(close)),
+                );
                 Ok(())
             }
             (ChannelPhase::Opening { .. }, channel::OpenOk::ID) if state.answers(method) => {
@@ -228,9 +230,9 @@ impl Connection {
             }
             (ChannelPhase::Open, _) => {
                 let method = Method::decode(frame.payload)?;
-                let event = match self.sends {
-                    SentBy::Server => self.request(channel, method),
-                    _ => self.answer(channel, method),
+                let event = match self.side {
+                    Side::Server => self.request(channel, method),
+                    Side::Client => self.answer(channel, method),
                 };
                 self.events.push(event?);
                 Ok(())
@@ -260,7 +262,10 @@ impl Connection {
                 (*told, *answered) = (true, true);
                 write::short_method(&mut self.outbound, channel, &channel::CloseOk);
                 if !told_before {
-                    self.channel_closed(channel, ChannelCloseReason::Peer(close.into()));
+                    self.channel_closed(
+                        channel,
+                        ChannelCloseReason::Peer(PeerClose::of_channel(close)),
+                    );
                 }
             }
             channel::CloseOk::ID => {
@@ -269,7 +274,7 @@ impl Connection {
                     self.channel_closed(channel, ChannelCloseReason::Requested);
                 }
             }
-            channel::Open::ID if self.sends == SentBy::Server => {
+            channel::Open::ID if self.side == Side::Server => {
                 return Err(Violation::ChannelInUse { channel });
             }
             _ => {}
@@ -282,7 +287,7 @@ impl Connection {
         let id = method.id();
         if id == channel::Open::ID {
             Err(Violation::ChannelInUse { channel })
-        } else if is_housekeeping(id) || id.sent_by() == Some(SentBy::Server) {
+        } else if is_housekeeping(id) || !self.side.receives(id) {
             Err(Violation::UnexpectedMethod {
                 channel,
                 method: id,
@@ -335,9 +340,9 @@ impl Connection {
     }
 
     fn release_channel(&mut self, channel: u16) {
-        match self.sends {
-            SentBy::Client => self.channels.release(channel),
-            _ => _ = self.channels.close(channel),
+        match self.side {
+            Side::Client => self.channels.release(channel),
+            Side::Server => _ = self.channels.close(channel),
         }
     }
 

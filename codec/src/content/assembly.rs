@@ -1,3 +1,4 @@
+use std::fmt;
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
@@ -117,7 +118,7 @@ impl Layout {
 }
 
 /// A message in the making, a frame at a time.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) enum Assembly {
     /// No message is being received.
     #[default]
@@ -236,6 +237,19 @@ impl Assembly {
                 *self = unfinished;
                 None
             }
+        }
+    }
+}
+
+impl fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Sizes only, as of whole messages.
+        match self {
+            Self::Idle => f.write_str("Idle"),
+            Self::Header { .. } => f.write_str("Header"),
+            Self::Body {
+                joined, missing, ..
+            } => write!(f, "Body({} bytes, {missing} missing)", joined.len()),
         }
     }
 }
