@@ -6,20 +6,11 @@ use super::{Connection, Phase};
 use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
 use crate::content::{Announcement, ContentMethod, Layout, Message};
 use crate::frame::{self, Frame, FrameKind, Limits};
+use crate::handshake::Stage;
 use crate::method::{Arguments, MethodId, basic, channel, connection};
 use crate::side::Side;
 use crate::write;
 use crate::{ChannelCloseReason, CloseReason, Event, Method, MethodError, PeerClose, Violation};
-
-/// What became of the front of the input.
-pub(super) enum Step {
-    /// So many bytes were used up.
-    Consumed(usize),
-    /// A message stands whole at the front, and is to be cut out of the input.
-    Message(u16, Announcement, Layout),
-    /// More bytes are needed.
-    Incomplete,
-}
 
 impl Connection {
     /// Takes what was read from the transport: whole frames are consumed, the rest of a frame
@@ -34,12 +25,8 @@ impl Connection {
         }
         while !self.is_closed() {
             match self.receive_one(now, input) {
-                Ok(Step::Consumed(len)) => input.advance(len),
-                Ok(Step::Message(channel, announcement, layout)) => {
-                    let buffer = input.split_to(layout.frames_len).freeze();
-                    self.message(channel, Message::new(announcement, buffer, &layout));
-                }
-                Ok(Step::Incomplete) => break,
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(violation) => self.violated(violation),
             }
         }
@@ -49,26 +36,39 @@ impl Connection {
         self.left_over = input.len();
     }
 
-    fn receive_one(&mut self, now: Instant, input: &[u8]) -> Result<Step, Violation> {
-        if let Some(step) = self.greet(input) {
-            return Ok(step);
+    /// Takes a frame, or a whole message, off the front of the input; whether there was one.
+    fn receive_one(&mut self, now: Instant, input: &mut BytesMut) -> Result<bool, Violation> {
+        if self.stage() == Stage::Greeting {
+            let Some(len) = self.greet(input) else {
+                return Ok(false);
+            };
+            input.advance(len);
+            if self.is_closed() {
+                return Ok(true);
+            }
         }
         let limits = self.frame_limits();
         let Some(frame) = frame::find(input, &limits)? else {
-            return Ok(Step::Incomplete);
+            return Ok(false);
         };
-        match (&self.phase, frame.kind, frame.channel) {
+        let Frame { kind, channel, .. } = frame;
+        let len = frame.encoded_len();
+        match (&self.phase, kind, channel) {
             (_, FrameKind::Heartbeat, _) => {}
-            (Phase::Closing, kind, channel) => {
-                if (kind, channel) == (FrameKind::Method, 0) {
-                    self.method_while_closing(&frame)?;
+            (Phase::Closing, FrameKind::Method, 0) => self.method_while_closing(&frame)?,
+            (Phase::Closing, ..) => {}
+            (_, FrameKind::Method, 0) => self.connection_method(now, &frame)?,
+            (Phase::Open, _, 1..) => {
+                if let Some(layout) = self.channel_frame(input, &frame, &limits)? {
+                    let buffer = input.split_to(layout.frames_len).freeze();
+                    self.message(channel, Message::new(&layout, buffer));
+                    return Ok(true);
                 }
             }
-            (_, FrameKind::Method, 0) => self.connection_method(now, &frame)?,
-            (Phase::Open, _, 1..) => return self.channel_frame(input, &frame, &limits),
             _ => return Err(Violation::unexpected(&frame)),
         }
-        Ok(Step::Consumed(frame.encoded_len()))
+        input.advance(len);
+        Ok(true)
     }
 
     /// Behind our own connection.close all but its answer, and a close that crosses it, is
@@ -135,18 +135,18 @@ impl Connection {
         Ok(())
     }
 
-    /// A frame on a channel; `input` begins with it.
+    /// A frame on a channel, with which `input` begins. If a whole message does, it is left to the
+    /// caller, who is told what it is.
     fn channel_frame(
         &mut self,
         input: &[u8],
         frame: &Frame<'_>,
         limits: &Limits,
-    ) -> Result<Step, Violation> {
-        let consumed = Step::Consumed(frame.encoded_len());
+    ) -> Result<Option<Layout>, Violation> {
         let max_message = self.limits.max_message_size;
         let Some(state) = self.channels.get_mut(frame.channel) else {
             self.frame_without_channel(frame)?;
-            return Ok(consumed);
+            return Ok(None);
         };
         if frame.kind == FrameKind::Method {
             let method = MethodId::peek(frame.payload)?;
@@ -154,7 +154,7 @@ impl Connection {
                 .filter(|_| !state.is_closing() && self.side.receives(method));
             let Some(kind) = content else {
                 self.channel_method(frame, method)?;
-                return Ok(consumed);
+                return Ok(None);
             };
             if !state.assembly.is_idle() {
                 return Err(Violation::unexpected(frame));
@@ -165,16 +165,18 @@ impl Connection {
             }
             let announcement = Announcement::parse(kind, frame.payload)
                 .ok_or(Violation::MalformedArguments(method))?;
-            if let Some(layout) = Layout::of_whole(input, frame, limits, max_message) {
-                return Ok(Step::Message(frame.channel, announcement, layout));
+            let layout = Layout::of_whole(announcement, input, frame, limits, max_message);
+            if layout.is_none() {
+                state.assembly.begin(announcement, frame.payload);
             }
-            state.assembly.begin(announcement, frame.payload);
-        } else if !state.is_closing()
+            return Ok(layout);
+        }
+        if !state.is_closing()
             && let Some(message) = state.assembly.add(frame, max_message)?
         {
             self.message(frame.channel, message);
         }
-        Ok(consumed)
+        Ok(None)
     }
 
     /// A frame on a channel that does not exist.

@@ -2,14 +2,12 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
-use nom::number::complete::{be_u16, be_u64};
 
 use super::announcement::{Announcement, METHOD_ID_LEN, Purpose, arguments_of};
 use super::{Content, Delivery, Got, Published, Returned};
 use crate::Violation;
 use crate::frame::{self, FRAME_OVERHEAD, Frame, FrameKind, Limits};
 use crate::method::{Arguments, basic};
-use crate::parse::take;
 
 /// A whole message, by the method that announced it.
 #[derive(Debug)]
@@ -21,8 +19,9 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    /// Puts together what was announced and what came, which lies in `buffer` by `layout`.
-    pub(crate) fn new(announcement: Announcement, mut buffer: Bytes, layout: &Layout) -> Self {
+    /// The message that lies in `buffer` by this layout.
+    pub(crate) fn new(layout: &Layout, mut buffer: Bytes) -> Self {
+        let announcement = layout.announcement;
         let origin = layout.arguments_at;
         buffer.advance(origin);
         let content = Content {
@@ -64,8 +63,9 @@ impl Message {
     }
 }
 
-/// Where the parts of a message lie in a buffer.
+/// What was announced, and where the parts of a message lie in a buffer.
 pub(crate) struct Layout {
+    announcement: Announcement,
     arguments_at: usize,
     properties: Range<usize>,
     body: Range<usize>,
@@ -78,6 +78,7 @@ impl Layout {
     /// behind the other and whole. Anything else, malformed or merely incomplete, is `None` and
     /// left to [`Assembly`], which sees a frame at a time and says what is wrong.
     pub(crate) fn of_whole(
+        announcement: Announcement,
         input: &[u8],
         method: &Frame<'_>,
         limits: &Limits,
@@ -109,6 +110,7 @@ impl Layout {
             )
         };
         Some(Self {
+            announcement,
             arguments_at: FRAME_HEADER_LEN + METHOD_ID_LEN,
             properties: properties_at..properties_at + header.properties.len(),
             body,
@@ -226,12 +228,13 @@ impl Assembly {
                 missing: 0,
             } => {
                 let layout = Layout {
+                    announcement,
                     arguments_at: 0,
                     body: properties.end..joined.len(),
                     properties,
                     frames_len: joined.len(),
                 };
-                Some(Message::new(announcement, joined.into(), &layout))
+                Some(Message::new(&layout, joined.into()))
             }
             unfinished => {
                 *self = unfinished;
@@ -262,14 +265,15 @@ struct ContentHeader<'a> {
 }
 
 impl<'a> ContentHeader<'a> {
-    fn parse(mut payload: &'a [u8]) -> Option<Self> {
-        // The weight between class and size is to be zero, and ignored where it is not, as LavinMQ
-        // does.
-        let (class, _weight, body_size) = take(&mut payload, (be_u16, be_u16, be_u64))?;
+    fn parse(payload: &'a [u8]) -> Option<Self> {
+        let (class, rest) = payload.split_first_chunk()?;
+        // The weight is to be zero, and ignored where it is not, as LavinMQ does.
+        let (_weight, rest) = rest.split_first_chunk::<2>()?;
+        let (body_size, properties) = rest.split_first_chunk()?;
         Some(Self {
-            class,
-            body_size,
-            properties: payload,
+            class: u16::from_be_bytes(*class),
+            body_size: u64::from_be_bytes(*body_size),
+            properties,
         })
     }
 }
