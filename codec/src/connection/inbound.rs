@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 
 use super::{Connection, Phase};
 use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
-use crate::content::{Announcement, ContentMethod, Layout, Message};
+use crate::content::{Announcement, ContentMethod, Layout};
 use crate::frame::{self, Frame, FrameKind, Limits};
 use crate::handshake::Stage;
 use crate::method::{Arguments, MethodId, basic, channel, connection};
@@ -61,7 +61,7 @@ impl Connection {
             (Phase::Open, _, 1..) => {
                 if let Some(layout) = self.channel_frame(input, &frame, &limits)? {
                     let buffer = input.split_to(layout.frames_len).freeze();
-                    self.message(channel, Message::new(&layout, buffer));
+                    self.events.push(layout.event(channel, buffer));
                     return Ok(true);
                 }
             }
@@ -172,9 +172,9 @@ impl Connection {
             return Ok(layout);
         }
         if !state.is_closing()
-            && let Some(message) = state.assembly.add(frame, max_message)?
+            && let Some(event) = state.assembly.add(frame, max_message)?
         {
-            self.message(frame.channel, message);
+            self.events.push(event);
         }
         Ok(None)
     }
@@ -350,15 +350,6 @@ impl Connection {
 
     fn channel_closed(&mut self, channel: u16, reason: ChannelCloseReason) {
         self.events.push(Event::ChannelClosed { channel, reason });
-    }
-
-    fn message(&mut self, channel: u16, message: Message) {
-        self.events.push(match message {
-            Message::Delivery(delivery) => Event::Delivery { channel, delivery },
-            Message::Returned(returned) => Event::Returned { channel, returned },
-            Message::Got(got) => Event::Got { channel, got },
-            Message::Published(published) => Event::Published { channel, published },
-        });
     }
 }
 

@@ -5,63 +5,9 @@ use bytes::{Buf, Bytes};
 
 use super::announcement::{Announcement, METHOD_ID_LEN, Purpose, arguments_of};
 use super::{Content, Delivery, Got, Published, Returned};
-use crate::Violation;
 use crate::frame::{self, FRAME_OVERHEAD, Frame, FrameKind, Limits};
 use crate::method::{Arguments, basic};
-
-/// A whole message, by the method that announced it.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Delivery(Delivery),
-    Returned(Returned),
-    Got(Got),
-    Published(Published),
-}
-
-impl Message {
-    /// The message that lies in `buffer` by this layout.
-    pub(crate) fn new(layout: &Layout, mut buffer: Bytes) -> Self {
-        let announcement = layout.announcement;
-        let origin = layout.arguments_at;
-        buffer.advance(origin);
-        let content = Content {
-            buffer,
-            exchange: announcement.exchange,
-            routing_key: announcement.routing_key,
-            properties: Span::new(&layout.properties, origin),
-            body: Span::new(&layout.body, origin),
-        };
-        match announcement.purpose {
-            Purpose::Publish {
-                mandatory,
-                immediate,
-            } => Self::Published(Published {
-                mandatory,
-                immediate,
-                content,
-            }),
-            Purpose::Return { code } => Self::Returned(Returned { code, content }),
-            Purpose::Deliver {
-                delivery_tag,
-                redelivered,
-            } => Self::Delivery(Delivery {
-                delivery_tag,
-                redelivered,
-                content,
-            }),
-            Purpose::GetOk {
-                delivery_tag,
-                redelivered,
-                message_count,
-            } => Self::Got(Got {
-                delivery_tag,
-                redelivered,
-                message_count,
-                content,
-            }),
-        }
-    }
-}
+use crate::{Event, Violation};
 
 /// What was announced, and where the parts of a message lie in a buffer.
 pub(crate) struct Layout {
@@ -117,6 +63,60 @@ impl Layout {
             frames_len,
         })
     }
+
+    /// What is to be told of the message that lies in `buffer` by this layout.
+    pub(crate) fn event(&self, channel: u16, mut buffer: Bytes) -> Event {
+        let origin = self.arguments_at;
+        buffer.advance(origin);
+        let content = Content {
+            buffer,
+            exchange: self.announcement.exchange,
+            routing_key: self.announcement.routing_key,
+            properties: Span::new(&self.properties, origin),
+            body: Span::new(&self.body, origin),
+        };
+        match self.announcement.purpose {
+            Purpose::Publish {
+                mandatory,
+                immediate,
+            } => Event::Published {
+                channel,
+                published: Published {
+                    mandatory,
+                    immediate,
+                    content,
+                },
+            },
+            Purpose::Return { code } => Event::Returned {
+                channel,
+                returned: Returned { code, content },
+            },
+            Purpose::Deliver {
+                delivery_tag,
+                redelivered,
+            } => Event::Delivery {
+                channel,
+                delivery: Delivery {
+                    delivery_tag,
+                    redelivered,
+                    content,
+                },
+            },
+            Purpose::GetOk {
+                delivery_tag,
+                redelivered,
+                message_count,
+            } => Event::Got {
+                channel,
+                got: Got {
+                    delivery_tag,
+                    redelivered,
+                    message_count,
+                    content,
+                },
+            },
+        }
+    }
 }
 
 /// A message in the making, a frame at a time.
@@ -158,7 +158,7 @@ impl Assembly {
         &mut self,
         frame: &Frame<'_>,
         max_message: u32,
-    ) -> Result<Option<Message>, Violation> {
+    ) -> Result<Option<Event>, Violation> {
         match frame.kind {
             FrameKind::Header => self.header(frame, max_message),
             FrameKind::Body => self.body(frame),
@@ -166,11 +166,7 @@ impl Assembly {
         }
     }
 
-    fn header(
-        &mut self,
-        frame: &Frame<'_>,
-        max_message: u32,
-    ) -> Result<Option<Message>, Violation> {
+    fn header(&mut self, frame: &Frame<'_>, max_message: u32) -> Result<Option<Event>, Violation> {
         let channel = frame.channel;
         let Self::Header {
             announcement,
@@ -199,10 +195,10 @@ impl Assembly {
             joined,
             missing: header.body_size,
         };
-        Ok(self.finish())
+        Ok(self.finish(frame.channel))
     }
 
-    fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Message>, Violation> {
+    fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Event>, Violation> {
         let Self::Body {
             joined, missing, ..
         } = self
@@ -215,11 +211,11 @@ impl Assembly {
         })?;
         // Grows with what has come, never by what was announced.
         joined.extend_from_slice(frame.payload);
-        Ok(self.finish())
+        Ok(self.finish(frame.channel))
     }
 
     /// The message, if nothing of it is missing.
-    fn finish(&mut self) -> Option<Message> {
+    fn finish(&mut self, channel: u16) -> Option<Event> {
         match std::mem::take(self) {
             Self::Body {
                 announcement,
@@ -234,7 +230,7 @@ impl Assembly {
                     properties,
                     frames_len: joined.len(),
                 };
-                Some(Message::new(&layout, joined.into()))
+                Some(layout.event(channel, joined.into()))
             }
             unfinished => {
                 *self = unfinished;
