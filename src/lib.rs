@@ -1,1 +1,117 @@
-//! An AMQP 0-9-1 client that survives outages.
+//! An AMQP 0-9-1 client for RabbitMQ and LavinMQ that does not lose messages, does not stop, and
+//! costs almost nothing.
+//!
+//! A [`Client`] comes back by itself when it is cut off, and brings back what was declared, its
+//! consumers and its producers. What you publish waits in a bounded buffer while there is no
+//! connection, and stays there until the broker has confirmed it. It runs on any executor, or on a
+//! thread of its own.
+//!
+//! ```no_run
+//! use snowshoe::{Client, Queue};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! futures_lite::future::block_on(async {
+//!     let client = Client::connect("amqp://guest:guest@localhost").await?;
+//!     client.declare(Queue::new("orders")).await?;
+//!
+//!     let producer = client.producer("orders")?.build();
+//!     producer.send("one bicycle").await?; // returns once the broker has it
+//!
+//!     let mut consumer = client.consumer("orders")?.start().await?;
+//!     while let Some(order) = consumer.next().await {
+//!         println!("{}", String::from_utf8_lossy(order.body()));
+//!         order.ack()?;
+//!     }
+//! #   Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! | you use | you get |
+//! |---|---|
+//! | a [`Producer<Confirm>`](Producer) | Every accepted message resolves exactly once: acknowledged, or with the reason why not ([`Unconfirmed`]). What is acknowledged is with the broker. What was not yet when a connection ended is sent again, in order, ahead of all that is newer; so the broker may get a message **twice**, never out of order and never not at all. |
+//! | a [`Producer<FireAndForget>`](Producer) | Messages are kept until their last byte was written, and then forgotten: **at most once**, except that one which was cut in the middle is sent again whole. While there is no connection the newest are kept. |
+//! | a [`Consumer`] | What you do not acknowledge is delivered again: **at least once**. A delivery whose channel is gone cannot be settled by mistake: it answers [`SettleError::Stale`], and nothing is sent. |
+//! | a [`Consumer`] with [`no_ack`](ConsumerBuilder::no_ack) | **At most once**: what was on its way is lost with a connection. |
+//! | any buffer | It is bounded, in messages and in bytes, and what happens when it is full is yours to say ([`BufferPolicy`]). Nothing else grows with the length of an outage. |
+//!
+//! A message can thus reach a consumer twice, and then only if its confirm, or its
+//! acknowledgement, was lost with a connection. Consumers make that harmless by remembering the
+//! message ids they have worked on.
+//!
+//! # Connections, and what happens when one ends
+//!
+//! A client has one connection for publishing and one for everything else: a broker that is short
+//! of memory stops reading who publishes, and that must not stop acknowledgements. Each is under
+//! its own supervisor, which dials the URI's hosts in turn, waits 100 ms after a failure, doubled
+//! up to 30 s, with jitter ([`Reconnect`]), and goes on for ever. Only the very first connect fails
+//! fast, because a wrong password is better told at once.
+//!
+//! After a reconnect come, in this order: what was [declared](Client::declare), consumers, and
+//! publishing. [`Client::events`] tells what goes on.
+//!
+//! # Running it
+//!
+//! [`Client::connect`] needs no executor: its driver has a thread of its own. [`ClientBuilder::build`]
+//! gives the client and its [`Driver`], a future to spawn on smol, async-std, tokio or anything
+//! else. A [`Connector`] brings any other stream than TCP.
+//!
+//! The protocol alone, without I/O, is the crate [`codec`].
+
+mod channel;
+mod client;
+mod config;
+mod consumer;
+mod core;
+mod delivery;
+mod driver;
+mod error;
+mod events;
+mod handlers;
+mod inbox;
+mod message;
+mod outbox;
+mod outcome;
+mod password;
+mod producer;
+mod sasl;
+mod shared;
+#[cfg(feature = "tls")]
+mod tls;
+mod topology;
+mod transport;
+mod uri;
+
+#[cfg(feature = "tls")]
+#[doc(no_inline)]
+pub use futures_rustls::rustls;
+#[doc(no_inline)]
+pub use snowshoe_codec as codec;
+pub use snowshoe_codec::{
+    FieldArray, FieldTable, FieldValue, PeerClose, Properties, PropertiesRef, ReplyCode, ShortStr,
+    ShortString,
+};
+
+pub use self::channel::{Channel, ChannelEvent, RawDelivery, Returned};
+pub use self::client::{Client, ClientBuilder, CloseReport};
+pub use self::config::Reconnect;
+pub use self::consumer::{Consumer, ConsumerBuilder, ConsumerEnd};
+pub use self::delivery::{Batch, Delivery, Disposition};
+pub use self::driver::Driver;
+pub use self::error::{
+    ConnectionError, Error, Phase, PublishError, PublishErrorReason, SendMessageError, SettleError,
+};
+pub use self::events::{ConnectionRole, Event, Events, ProducerId};
+pub use self::message::Message;
+pub use self::outcome::{DropReason, Return, Unconfirmed};
+pub use self::password::Password;
+pub use self::producer::{
+    BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
+};
+#[cfg(feature = "tls")]
+pub use self::tls::TlsConnector;
+pub use self::topology::{Binding, Declare, DeclaredQueue, Exchange, Queue};
+pub use self::transport::{Connecting, Connector, Target, TcpConnector, Transport};
+pub use self::uri::{AmqpUri, Endpoint, UriError, UriOptions};

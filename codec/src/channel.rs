@@ -238,10 +238,25 @@ impl Channel<'_> {
         code: ReplyCode,
         text: ShortString,
     ) -> Result<(), SendError> {
+        self.close_over(now, code, text, NO_METHOD)
+    }
+
+    /// Closes the channel as [`close`](Self::close) does, and says over which of the peer's methods:
+    /// for a server that refuses one.
+    ///
+    /// # Errors
+    /// [`SendError::NotOpen`].
+    pub fn close_over(
+        &mut self,
+        now: Instant,
+        code: ReplyCode,
+        text: ShortString,
+        method: MethodId,
+    ) -> Result<(), SendError> {
         if self.state.is_closing() {
             return Err(SendError::NotOpen);
         }
-        self.begin_close(now, false, code, text);
+        self.begin_close(now, false, code, text, method);
         Ok(())
     }
 
@@ -258,7 +273,7 @@ impl Channel<'_> {
         let told = match &mut self.state.phase {
             ChannelPhase::Opening { .. } | ChannelPhase::Open => {
                 let text = ShortString::from_static("a call was not answered in time");
-                self.begin_close(now, true, ReplyCode::SUCCESS, text);
+                self.begin_close(now, true, ReplyCode::SUCCESS, text, NO_METHOD);
                 false
             }
             // The peer does not even answer channel.close. The number stays taken until it does.
@@ -277,12 +292,13 @@ impl Channel<'_> {
         told: bool,
         reply_code: ReplyCode,
         reply_text: ShortString,
+        method: MethodId,
     ) {
         let close = channel::Close {
             reply_code,
             reply_text,
-            class_id: 0,
-            method_id: 0,
+            class_id: method.class,
+            method_id: method.method,
         };
         write::short_method(self.wire.outbound, self.id, &close);
         let deadline = now + self.wire.close_timeout;
@@ -354,3 +370,9 @@ pub(crate) fn is_housekeeping(id: MethodId) -> bool {
 
 const CONNECTION: u16 = connection::Open::ID.class;
 const CHANNEL: u16 = channel::Open::ID.class;
+
+/// What channel.close names where it is not about any method.
+const NO_METHOD: MethodId = MethodId {
+    class: 0,
+    method: 0,
+};

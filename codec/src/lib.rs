@@ -286,6 +286,9 @@ mod types;
 mod violation;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     channel::{Channel, Publish, SendError},
     connection::{Connection, OpenChannelError},

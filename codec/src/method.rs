@@ -28,6 +28,8 @@ mod id;
 use bytes::BufMut;
 use nom::{Parser, number::complete::be_u16};
 
+#[cfg(test)]
+pub(crate) use self::call::CALLS;
 pub use self::{
     call::Call,
     id::{MethodId, SentBy},
@@ -111,6 +113,23 @@ macro_rules! any_method {
             pub const fn name(&self) -> &'static str {
                 match self {
                     $(Self::$Variant(_) => $class::$Name::NAME,)*
+                }
+            }
+        }
+
+        #[cfg(test)]
+        impl Method {
+            /// Each method once, with default arguments.
+            pub(crate) fn defaults() -> Vec<Self> {
+                vec![$(Self::$Variant(Default::default()),)*]
+            }
+        }
+
+        #[cfg(test)]
+        impl crate::tests::vectors::ListArguments for Method {
+            fn list(&self) -> serde_json::Value {
+                match self {
+                    $(Self::$Variant(arguments) => arguments.list(),)*
                 }
             }
         }

@@ -63,7 +63,8 @@ impl FieldTable {
         Ok(self)
     }
 
-    /// Appends an entry. One that is there already under this name stays, and is the one that [`get`](Self::get) finds.
+    /// Appends an entry. One that is there already under this name stays, and is the one that
+    /// [`get`](Self::get) finds.
     ///
     /// Refuses what a broker would close the connection over, and leaves the table as it was.
     pub fn insert<'v>(

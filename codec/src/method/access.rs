@@ -6,7 +6,7 @@ use crate::types::ShortString;
 methods! {
     class 30;
 
-    /// asks for a ticket. RabbitMQ answers 1 to everybody.
+    /// Asks for a ticket. RabbitMQ answers 1 to everybody.
     Request = 10 "access.request" from Client -> [RequestOk] {
         /// The name of a group of resources.
         realm: ShortString,
@@ -22,7 +22,7 @@ methods! {
         read: bool,
     }
 
-    /// grants a ticket.
+    /// Grants a ticket.
     RequestOk = 11 "access.request-ok" from Server -> [] {
         /// The ticket.
         ticket: u16,

@@ -38,8 +38,8 @@ macro_rules! methods {
 
         $(
             arguments_struct! {
-                #[doc = concat!("`", $name, "` (", $class, ".", $id, "): ")]
                 $(#[$doc])*
+                #[doc = concat!("\n\n`", $name, "`, number ", $id, " of class ", $class, ".")]
                 $Name { $($(#[$field_doc])* $field: $Type,)* }
             }
 
@@ -60,6 +60,16 @@ macro_rules! methods {
                     let writer = &mut ArgumentWriter::new(out);
                     $(writer.write(&self.$field);)*
                     writer.finish();
+                }
+            }
+
+            #[cfg(test)]
+            impl $crate::tests::vectors::ListArguments for $Name {
+                fn list(&self) -> serde_json::Value {
+                    serde_json::json!([$($crate::tests::vectors::list_argument(
+                        stringify!($field),
+                        &self.$field,
+                    )),*])
                 }
             }
         )*

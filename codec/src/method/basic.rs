@@ -6,7 +6,7 @@ use crate::{reply::ReplyCode, table::FieldTable, types::ShortString};
 methods! {
     class 60;
 
-    /// limits how many messages are delivered before they are acknowledged.
+    /// Limits how many messages are delivered before they are acknowledged.
     Qos = 10 "basic.qos" from Client -> [QosOk] {
         /// The limit in bytes; RabbitMQ takes only 0, which is none.
         prefetch_size: u32,
@@ -17,10 +17,10 @@ methods! {
         global: bool,
     }
 
-    /// confirms the limit.
+    /// Confirms the limit.
     QosOk = 11 "basic.qos-ok" from Server -> [] {}
 
-    /// starts a consumer.
+    /// Starts a consumer.
     Consume = 20 "basic.consume" from Client -> [ConsumeOk] {
         /// Reserved.
         ticket: u16,
@@ -40,13 +40,13 @@ methods! {
         arguments: FieldTable,
     }
 
-    /// confirms that the consumer is there.
+    /// Confirms that the consumer is there.
     ConsumeOk = 21 "basic.consume-ok" from Server -> [] {
         /// The name of the consumer.
         consumer_tag: ShortString,
     }
 
-    /// ends a consumer. A server that sends it tells that the queue is gone; it asks for no answer.
+    /// Ends a consumer. A server that sends it tells that the queue is gone; it asks for no answer.
     Cancel = 30 "basic.cancel" from Both -> [CancelOk] {
         /// The name of the consumer.
         consumer_tag: ShortString,
@@ -54,13 +54,13 @@ methods! {
         nowait: bool,
     }
 
-    /// confirms that the consumer is gone.
+    /// Confirms that the consumer is gone.
     CancelOk = 31 "basic.cancel-ok" from Both -> [] {
         /// The name of the consumer.
         consumer_tag: ShortString,
     }
 
-    /// publishes the message that follows.
+    /// Publishes the message that follows.
     Publish = 40 "basic.publish" from Client -> [] {
         /// Reserved.
         ticket: u16,
@@ -74,7 +74,7 @@ methods! {
         immediate: bool,
     }
 
-    /// returns the message that follows: it was mandatory or immediate, and could not be routed so.
+    /// Returns the message that follows: it was mandatory or immediate, and could not be routed so.
     Return = 50 "basic.return" from Server -> [] {
         /// Why.
         reply_code: ReplyCode,
@@ -86,7 +86,7 @@ methods! {
         routing_key: ShortString,
     }
 
-    /// delivers the message that follows to a consumer.
+    /// Delivers the message that follows to a consumer.
     Deliver = 60 "basic.deliver" from Server -> [] {
         /// The name of the consumer.
         consumer_tag: ShortString,
@@ -100,7 +100,7 @@ methods! {
         routing_key: ShortString,
     }
 
-    /// asks for one message.
+    /// Asks for one message.
     Get = 70 "basic.get" from Client -> [GetOk, GetEmpty] {
         /// Reserved.
         ticket: u16,
@@ -110,7 +110,7 @@ methods! {
         no_ack: bool,
     }
 
-    /// answers with the message that follows.
+    /// Answers with the message that follows.
     GetOk = 71 "basic.get-ok" from Server -> [] {
         /// The number of the delivery on its channel.
         delivery_tag: u64,
@@ -124,13 +124,13 @@ methods! {
         message_count: u32,
     }
 
-    /// answers that the queue is empty.
+    /// Answers that the queue is empty.
     GetEmpty = 72 "basic.get-empty" from Server -> [] {
         /// Reserved.
         cluster_id: ShortString,
     }
 
-    /// acknowledges deliveries or, from a server in confirm mode, messages published.
+    /// Acknowledges deliveries or, from a server in confirm mode, messages published.
     Ack = 80 "basic.ack" from Both -> [] {
         /// The number of the delivery, or of the message since confirm mode began.
         delivery_tag: u64,
@@ -138,7 +138,7 @@ methods! {
         multiple: bool,
     }
 
-    /// refuses a delivery.
+    /// Refuses a delivery.
     Reject = 90 "basic.reject" from Client -> [] {
         /// The number of the delivery.
         delivery_tag: u64,
@@ -146,22 +146,22 @@ methods! {
         requeue: bool,
     }
 
-    /// puts all unacknowledged deliveries back, without an answer. Deprecated.
+    /// Puts all unacknowledged deliveries back, without an answer. Deprecated.
     RecoverAsync = 100 "basic.recover-async" from Client -> [] {
         /// Whether others may get the messages.
         requeue: bool,
     }
 
-    /// puts all unacknowledged deliveries back.
+    /// Puts all unacknowledged deliveries back.
     Recover = 110 "basic.recover" from Client -> [RecoverOk] {
         /// Whether others may get the messages. RabbitMQ refuses `false`.
         requeue: bool,
     }
 
-    /// confirms that the deliveries are back.
+    /// Confirms that the deliveries are back.
     RecoverOk = 111 "basic.recover-ok" from Server -> [] {}
 
-    /// refuses deliveries or, from a server in confirm mode, messages published. A RabbitMQ extension.
+    /// Refuses deliveries or, from a server in confirm mode, messages published. A RabbitMQ extension.
     Nack = 120 "basic.nack" from Both -> [] {
         /// The number of the delivery, or of the message since confirm mode began.
         delivery_tag: u64,

@@ -5,7 +5,7 @@ use super::{Arguments, Method, access, basic, channel, confirm, connection, exch
 /// `basic.get` is none, as it is answered by one of two.
 pub trait Call: Arguments + Into<Method> {
     /// The method that answers.
-    type Reply: Arguments + TryFrom<Method>;
+    type Reply: Arguments + TryFrom<Method, Error = Method>;
 
     /// Whether this one asks not to be answered.
     fn nowait(&self) -> bool;
@@ -20,6 +20,14 @@ macro_rules! calls {
                 false $(|| self.$nowait)?
             }
         })*
+
+        /// Each call, its reply, and whether it can do without.
+        #[cfg(test)]
+        pub(crate) const CALLS: &[(super::MethodId, super::MethodId, bool)] = &[$((
+            $class::$Name::ID,
+            $class::$Reply::ID,
+            !<[&str]>::is_empty(&[$(stringify!($nowait))?]),
+        ),)*];
     };
 }
 

@@ -8,31 +8,31 @@ use crate::{reply::ReplyCode, types::ShortString};
 methods! {
     class 20;
 
-    /// opens a channel.
+    /// Opens a channel.
     Open = 10 "channel.open" from Client -> [OpenOk] {
         /// Reserved.
         out_of_band: ShortString,
     }
 
-    /// confirms that the channel is open.
+    /// Confirms that the channel is open.
     OpenOk = 11 "channel.open-ok" from Server -> [] {
         /// Reserved.
         channel_id: Bytes,
     }
 
-    /// asks the peer to pause or to go on sending content. RabbitMQ refuses to be paused.
+    /// Asks the peer to pause or to go on sending content. RabbitMQ refuses to be paused.
     Flow = 20 "channel.flow" from Both -> [FlowOk] {
         /// Whether to send.
         active: bool,
     }
 
-    /// confirms what `flow` asked for.
+    /// Confirms what `flow` asked for.
     FlowOk = 21 "channel.flow-ok" from Both -> [] {
         /// Whether the sender of this will send content.
         active: bool,
     }
 
-    /// asks to end the channel. Whoever sent it discards all but the answer.
+    /// Asks to end the channel. Whoever sent it discards all but the answer.
     Close = 40 "channel.close" from Both -> [CloseOk] {
         /// Why.
         reply_code: ReplyCode,
@@ -44,6 +44,6 @@ methods! {
         method_id: u16,
     }
 
-    /// ends the channel, and frees its number.
+    /// Ends the channel, and frees its number.
     CloseOk = 41 "channel.close-ok" from Both -> [] {}
 }

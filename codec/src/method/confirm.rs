@@ -5,12 +5,12 @@ use super::argument::methods;
 methods! {
     class 85;
 
-    /// has the server confirm every message that is published on this channel.
+    /// Has the server confirm every message that is published on this channel.
     Select = 10 "confirm.select" from Client -> [SelectOk] {
         /// Whether not to be answered.
         nowait: bool,
     }
 
-    /// confirms that the channel is in confirm mode.
+    /// Confirms that the channel is in confirm mode.
     SelectOk = 11 "confirm.select-ok" from Server -> [] {}
 }

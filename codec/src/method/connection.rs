@@ -12,7 +12,7 @@ use crate::{
 methods! {
     class 10;
 
-    /// opens the handshake and tells what the server is and how to log in.
+    /// Opens the handshake and tells what the server is and how to log in.
     Start = 10 "connection.start" from Server -> [StartOk] {
         /// The major version of the protocol: 0.
         version_major: u8,
@@ -26,7 +26,7 @@ methods! {
         locales: Bytes,
     }
 
-    /// chooses a mechanism and logs in.
+    /// Chooses a mechanism and logs in.
     StartOk = 11 "connection.start-ok" from Client -> [] {
         /// What the client is; its `capabilities` are a table within.
         client_properties: FieldTable,
@@ -38,19 +38,19 @@ methods! {
         locale: ShortString,
     }
 
-    /// goes on with the login.
+    /// Goes on with the login.
     Secure = 20 "connection.secure" from Server -> [SecureOk] {
         /// What the mechanism asks.
         challenge: Bytes,
     }
 
-    /// answers what the mechanism asked.
+    /// Answers what the mechanism asked.
     SecureOk = 21 "connection.secure-ok" from Client -> [] {
         /// The response of the mechanism.
         response: Secret,
     }
 
-    /// proposes limits.
+    /// Proposes limits.
     Tune = 30 "connection.tune" from Server -> [TuneOk] {
         /// The highest channel number; 0 is no limit.
         channel_max: u16,
@@ -60,7 +60,7 @@ methods! {
         heartbeat: u16,
     }
 
-    /// settles the limits, none above what the server proposed.
+    /// Settles the limits, none above what the server proposed.
     TuneOk = 31 "connection.tune-ok" from Client -> [] {
         /// The highest channel number. RabbitMQ takes 0 as no limit, LavinMQ closes the connection.
         channel_max: u16,
@@ -70,7 +70,7 @@ methods! {
         heartbeat: u16,
     }
 
-    /// chooses a virtual host.
+    /// Chooses a virtual host.
     Open = 40 "connection.open" from Client -> [OpenOk] {
         /// The name of the virtual host.
         virtual_host: ShortString,
@@ -80,13 +80,13 @@ methods! {
         insist: bool,
     }
 
-    /// ends the handshake.
+    /// Ends the handshake.
     OpenOk = 41 "connection.open-ok" from Server -> [] {
         /// Reserved.
         known_hosts: ShortString,
     }
 
-    /// asks to end the connection. Whoever sent it discards all but the answer.
+    /// Asks to end the connection. Whoever sent it discards all but the answer.
     Close = 50 "connection.close" from Both -> [CloseOk] {
         /// Why.
         reply_code: ReplyCode,
@@ -98,19 +98,19 @@ methods! {
         method_id: u16,
     }
 
-    /// ends the connection.
+    /// Ends the connection.
     CloseOk = 51 "connection.close-ok" from Both -> [] {}
 
-    /// tells that the server takes no messages for now. A RabbitMQ extension.
+    /// Tells that the server takes no messages for now. A RabbitMQ extension.
     Blocked = 60 "connection.blocked" from Server -> [] {
         /// Why.
         reason: ShortString,
     }
 
-    /// tells that the server takes messages again. A RabbitMQ extension.
+    /// Tells that the server takes messages again. A RabbitMQ extension.
     Unblocked = 61 "connection.unblocked" from Server -> [] {}
 
-    /// replaces the credentials before they expire. A RabbitMQ extension.
+    /// Replaces the credentials before they expire. A RabbitMQ extension.
     UpdateSecret = 70 "connection.update-secret" from Client -> [UpdateSecretOk] {
         /// The new credentials.
         new_secret: Secret,
@@ -118,6 +118,6 @@ methods! {
         reason: ShortString,
     }
 
-    /// confirms that the new credentials are used.
+    /// Confirms that the new credentials are used.
     UpdateSecretOk = 71 "connection.update-secret-ok" from Server -> [] {}
 }

@@ -6,7 +6,7 @@ use crate::{table::FieldTable, types::ShortString};
 methods! {
     class 40;
 
-    /// creates an exchange, or checks that it exists.
+    /// Creates an exchange, or checks that it exists.
     Declare = 10 "exchange.declare" from Client -> [DeclareOk] {
         /// Reserved.
         ticket: u16,
@@ -28,10 +28,10 @@ methods! {
         arguments: FieldTable,
     }
 
-    /// confirms that the exchange exists.
+    /// Confirms that the exchange exists.
     DeclareOk = 11 "exchange.declare-ok" from Server -> [] {}
 
-    /// deletes an exchange and its bindings.
+    /// Deletes an exchange and its bindings.
     Delete = 20 "exchange.delete" from Client -> [DeleteOk] {
         /// Reserved.
         ticket: u16,
@@ -43,10 +43,10 @@ methods! {
         nowait: bool,
     }
 
-    /// confirms that the exchange is gone.
+    /// Confirms that the exchange is gone.
     DeleteOk = 21 "exchange.delete-ok" from Server -> [] {}
 
-    /// routes messages from an exchange to another. A RabbitMQ extension.
+    /// Routes messages from an exchange to another. A RabbitMQ extension.
     Bind = 30 "exchange.bind" from Client -> [BindOk] {
         /// Reserved.
         ticket: u16,
@@ -62,10 +62,10 @@ methods! {
         arguments: FieldTable,
     }
 
-    /// confirms the binding.
+    /// Confirms the binding.
     BindOk = 31 "exchange.bind-ok" from Server -> [] {}
 
-    /// undoes a binding between exchanges. A RabbitMQ extension.
+    /// Undoes a binding between exchanges. A RabbitMQ extension.
     Unbind = 40 "exchange.unbind" from Client -> [UnbindOk] {
         /// Reserved.
         ticket: u16,
@@ -81,6 +81,6 @@ methods! {
         arguments: FieldTable,
     }
 
-    /// confirms that the binding is gone. Its id does not follow that of `unbind`.
+    /// Confirms that the binding is gone. Its id does not follow that of `unbind`.
     UnbindOk = 51 "exchange.unbind-ok" from Server -> [] {}
 }

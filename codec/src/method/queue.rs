@@ -6,7 +6,7 @@ use crate::{table::FieldTable, types::ShortString};
 methods! {
     class 50;
 
-    /// creates a queue, or checks that it exists.
+    /// Creates a queue, or checks that it exists.
     Declare = 10 "queue.declare" from Client -> [DeclareOk] {
         /// Reserved.
         ticket: u16,
@@ -26,7 +26,7 @@ methods! {
         arguments: FieldTable,
     }
 
-    /// confirms that the queue exists.
+    /// Confirms that the queue exists.
     DeclareOk = 11 "queue.declare-ok" from Server -> [] {
         /// The name of the queue.
         queue: ShortString,
@@ -36,7 +36,7 @@ methods! {
         consumer_count: u32,
     }
 
-    /// routes messages from an exchange to a queue.
+    /// Routes messages from an exchange to a queue.
     Bind = 20 "queue.bind" from Client -> [BindOk] {
         /// Reserved.
         ticket: u16,
@@ -52,10 +52,10 @@ methods! {
         arguments: FieldTable,
     }
 
-    /// confirms the binding.
+    /// Confirms the binding.
     BindOk = 21 "queue.bind-ok" from Server -> [] {}
 
-    /// drops the messages that are ready in a queue.
+    /// Drops the messages that are ready in a queue.
     Purge = 30 "queue.purge" from Client -> [PurgeOk] {
         /// Reserved.
         ticket: u16,
@@ -65,13 +65,13 @@ methods! {
         nowait: bool,
     }
 
-    /// confirms that the messages are gone.
+    /// Confirms that the messages are gone.
     PurgeOk = 31 "queue.purge-ok" from Server -> [] {
         /// How many they were.
         message_count: u32,
     }
 
-    /// deletes a queue, its bindings and its messages.
+    /// Deletes a queue, its bindings and its messages.
     Delete = 40 "queue.delete" from Client -> [DeleteOk] {
         /// Reserved.
         ticket: u16,
@@ -85,13 +85,13 @@ methods! {
         nowait: bool,
     }
 
-    /// confirms that the queue is gone.
+    /// Confirms that the queue is gone.
     DeleteOk = 41 "queue.delete-ok" from Server -> [] {
         /// How many messages went with it.
         message_count: u32,
     }
 
-    /// undoes a binding of a queue. It is always answered.
+    /// Undoes a binding of a queue. It is always answered.
     Unbind = 50 "queue.unbind" from Client -> [UnbindOk] {
         /// Reserved.
         ticket: u16,
@@ -105,6 +105,6 @@ methods! {
         arguments: FieldTable,
     }
 
-    /// confirms that the binding is gone.
+    /// Confirms that the binding is gone.
     UnbindOk = 51 "queue.unbind-ok" from Server -> [] {}
 }

@@ -10,7 +10,8 @@ use crate::{
     types::ShortStr,
 };
 
-/// Collects the properties of a message. The first value that cannot be sent is the error of [`build`](Self::build).
+/// Collects the properties of a message. The first value that cannot be sent is the error of
+/// [`build`](Self::build).
 ///
 /// ```
 /// use snowshoe_codec::Properties;

@@ -140,7 +140,8 @@ impl<'a> FieldValue<'a> {
         }
     }
 
-    /// The same value as one of a table or array that is nested in no other, whatever it was nested in before.
+    /// The same value as one of a table or array that is nested in no other, whatever it was nested
+    /// in before.
     pub(super) fn at_second_level(self) -> Self {
         match self {
             Self::Table(table) => Self::Table(table.at_depth(2)),

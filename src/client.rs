@@ -1,0 +1,565 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use snowshoe_codec::method::{exchange, queue};
+use snowshoe_codec::sasl::{AmqPlain, External, Mechanism};
+use snowshoe_codec::{
+    ConnectionLimits, FieldValue, Method, ShortString, TableError, TooLong, client_properties,
+};
+
+use crate::channel::{Channel, RawInbox};
+use crate::config::{Config, Reconnect};
+use crate::consumer::ConsumerBuilder;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::events::Events;
+use crate::message::Message;
+use crate::password::Password;
+use crate::producer::ProducerBuilder;
+use crate::sasl::Plain;
+use crate::shared::{Command, Shared};
+use crate::topology::Declare;
+use crate::transport::{Connector, DefaultConnector};
+use crate::uri::AmqpUri;
+
+/// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
+/// to declare what they use.
+///
+/// It keeps up to two connections, one for publishing and one for everything else, since a broker
+/// that is short of memory stops reading who publishes, and that must not stop acknowledgements.
+/// The second is opened when the first producer is made. Each comes back by itself when it is cut
+/// off, and brings back what was declared, the consumers and the producers.
+///
+/// Clones are the same client. When the last of them is dropped, and all producers, consumers and
+/// channels with it, the client is closed in the background.
+#[derive(Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// What keeps a client going; the last one closes it.
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.command(Command::Close {
+            within: None,
+            answer: None,
+        });
+    }
+}
+
+impl Client {
+    /// Connects to a broker, with drivers on a thread of their own: no executor is needed.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), snowshoe::Error> {
+    /// let client = snowshoe::Client::connect("amqp://guest:guest@localhost").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The URI is wrong, or the first connect failed at every host; from then on the client comes
+    /// back by itself.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the client.
+    pub async fn connect(uri: &str) -> Result<Self, Error> {
+        Self::builder(uri)?.connect().await
+    }
+
+    /// Configures a client.
+    ///
+    /// # Errors
+    /// The URI is wrong.
+    pub fn builder(uri: &str) -> Result<ClientBuilder, Error> {
+        ClientBuilder::new(uri)
+    }
+
+    /// Completes once the client has connected for the first time.
+    ///
+    /// # Errors
+    /// Why the client gave up instead.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.handle.shared.first.wait().await.clone()
+    }
+
+    /// A producer to a queue, by way of the default exchange.
+    ///
+    /// # Errors
+    /// Queue names have at most 255 bytes.
+    pub fn producer(
+        &self,
+        queue: impl TryInto<ShortString, Error: Into<TooLong>>,
+    ) -> Result<ProducerBuilder, Error> {
+        let queue = name(queue)?;
+        Ok(ProducerBuilder::new(
+            Arc::clone(&self.handle),
+            ShortString::EMPTY,
+            queue,
+        ))
+    }
+
+    /// A producer to an exchange, with a routing key that each message may override.
+    ///
+    /// # Errors
+    /// Names have at most 255 bytes.
+    pub fn exchange_producer(
+        &self,
+        exchange: impl TryInto<ShortString, Error: Into<TooLong>>,
+        routing_key: impl TryInto<ShortString, Error: Into<TooLong>>,
+    ) -> Result<ProducerBuilder, Error> {
+        let (exchange, routing_key) = (name(exchange)?, name(routing_key)?);
+        Ok(ProducerBuilder::new(
+            Arc::clone(&self.handle),
+            exchange,
+            routing_key,
+        ))
+    }
+
+    /// A consumer of a queue.
+    ///
+    /// # Errors
+    /// Queue names have at most 255 bytes.
+    pub fn consumer(
+        &self,
+        queue: impl TryInto<ShortString, Error: Into<TooLong>>,
+    ) -> Result<ConsumerBuilder, Error> {
+        Ok(ConsumerBuilder::new(Arc::clone(&self.handle), name(queue)?))
+    }
+
+    /// Declares a [queue](crate::Queue), an [exchange](crate::Exchange) or a
+    /// [binding](crate::Binding), and remembers it: after a reconnect it is declared again.
+    ///
+    /// While there is no connection, it waits for one.
+    ///
+    /// # Errors
+    /// The broker refuses, for instance because it is there already with other arguments.
+    ///
+    /// # Cancel safety
+    /// Once polled, it is declared whether or not the future is dropped.
+    pub async fn declare<D: Declare>(&self, entity: D) -> Result<D::Declared, Error> {
+        let method = entity.into_method()?;
+        let reply = self.call(method).await?;
+        Ok(D::declared(reply))
+    }
+
+    /// Deletes a queue with all its messages, and forgets it; how many messages it held. A queue
+    /// that is not there is no error.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn delete_queue(
+        &self,
+        queue: impl TryInto<ShortString, Error: Into<TooLong>>,
+    ) -> Result<u32, Error> {
+        let reply = self
+            .call(queue::Delete {
+                queue: name(queue)?,
+                ..Default::default()
+            })
+            .await?;
+        Ok(match reply {
+            Method::QueueDeleteOk(ok) => ok.message_count,
+            _ => 0,
+        })
+    }
+
+    /// Deletes all messages of a queue that are not delivered; how many there were.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn purge_queue(
+        &self,
+        queue: impl TryInto<ShortString, Error: Into<TooLong>>,
+    ) -> Result<u32, Error> {
+        let reply = self
+            .call(queue::Purge {
+                queue: name(queue)?,
+                ..Default::default()
+            })
+            .await?;
+        Ok(match reply {
+            Method::QueuePurgeOk(ok) => ok.message_count,
+            _ => 0,
+        })
+    }
+
+    /// Deletes an exchange, and forgets it with its bindings. One that is not there is no error.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn delete_exchange(
+        &self,
+        exchange: impl TryInto<ShortString, Error: Into<TooLong>>,
+    ) -> Result<(), Error> {
+        self.call(exchange::Delete {
+            exchange: name(exchange)?,
+            ..Default::default()
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Removes a binding, and forgets it.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn unbind(&self, binding: crate::Binding) -> Result<(), Error> {
+        self.call(binding.into_unbind()?).await?;
+        Ok(())
+    }
+
+    /// A channel for the protocol as it is. It does not come back after a reconnect, since only
+    /// you know what was on it.
+    ///
+    /// # Errors
+    /// No channel can be opened.
+    pub async fn channel(&self) -> Result<Channel, Error> {
+        let inbox = Arc::new(RawInbox::new());
+        let opened = Arc::clone(&inbox);
+        // Built before it is open, so that dropping this future closes it.
+        let channel = Channel::new(inbox, Arc::clone(&self.handle));
+        self.ask(|answer| Command::OpenRaw {
+            inbox: opened,
+            answer,
+        })
+        .await??;
+        Ok(channel)
+    }
+
+    /// What happens to the client from now on.
+    pub fn events(&self) -> Events {
+        self.handle.shared.hub.subscribe()
+    }
+
+    /// Replaces the secret of the open connections before it expires, for brokers with OAuth;
+    /// [`Event::SecretUpdated`](crate::Event::SecretUpdated) follows for each. Give the next
+    /// connections the new one through [`ClientBuilder::credentials`].
+    pub fn update_secret(&self, secret: impl Into<Bytes>, reason: ShortString) {
+        self.handle.shared.command(Command::UpdateSecret {
+            secret: secret.into(),
+            reason,
+        });
+    }
+
+    /// Closes the client: takes no more messages, waits until those in the buffers are settled,
+    /// lets acknowledgements through, and closes the connections; at the latest after the close
+    /// timeout (10 s, or [`ClientBuilder::close_timeout`]).
+    ///
+    /// # Cancel safety
+    /// Once polled, the client is closed whether or not the future is dropped.
+    pub async fn close(&self) -> CloseReport {
+        self.close_by(None).await
+    }
+
+    /// Closes the client within this time; see [`close`](Self::close).
+    pub async fn close_within(&self, timeout: Duration) -> CloseReport {
+        self.close_by(Some(timeout)).await
+    }
+
+    async fn close_by(&self, within: Option<Duration>) -> CloseReport {
+        // A client that has ended already has nothing left to report.
+        self.ask(|answer| Command::Close {
+            within,
+            answer: Some(answer),
+        })
+        .await
+        .unwrap_or_default()
+    }
+
+    async fn call(&self, method: impl Into<Method>) -> Result<Method, Error> {
+        let method = method.into();
+        self.ask(|answer| Command::Call { method, answer }).await?
+    }
+
+    /// Asks the driver, and waits for its answer.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(async_channel::Sender<T>) -> Command,
+    ) -> Result<T, Error> {
+        let (answer, answered) = async_channel::bounded(1);
+        self.handle.shared.command(command(answer));
+        answered.recv().await.map_err(|_| Error::Closed)
+    }
+}
+
+fn name(name: impl TryInto<ShortString, Error: Into<TooLong>>) -> Result<ShortString, Error> {
+    name.try_into()
+        .map_err(|error| Error::TooLong(error.into()))
+}
+
+/// What was left when a client was closed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// Messages that were accepted, but not settled by the deadline, oldest first for each
+    /// producer. The broker may have some of them.
+    pub undelivered: Vec<Message>,
+}
+
+/// Configures a [`Client`].
+#[must_use = "a builder does nothing until it is built"]
+pub struct ClientBuilder {
+    config: Config,
+    connection_name: Option<String>,
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientBuilder {
+    fn new(uri: &str) -> Result<Self, Error> {
+        let uri: AmqpUri = uri.parse()?;
+        let mechanisms = uri.options.auth_mechanisms.iter();
+        let mechanisms = mechanisms.map(|name| AuthMechanism::named(name));
+        let mechanisms = mechanisms.collect::<Result<Vec<_>, _>>()?;
+        let defaults = ConnectionLimits::default();
+        let limits = ConnectionLimits {
+            heartbeat: uri.options.heartbeat.unwrap_or(defaults.heartbeat),
+            channel_max: uri.options.channel_max.unwrap_or(defaults.channel_max),
+            frame_max: match uri.options.frame_max {
+                // No limit of ours, but one has to be (AMQP 0-9-1 §1.4.2.5: zero is no limit).
+                None | Some(0) => defaults.frame_max,
+                Some(small @ ..4096) => return Err(Error::FrameMax(small)),
+                Some(frame_max) => frame_max,
+            },
+            ..defaults
+        };
+        let (user, password) = (uri.user, uri.password);
+        let config = Config {
+            tls: uri.tls,
+            virtual_host: ShortString::try_from(uri.vhost)?,
+            connection_timeout: uri.options.connection_timeout.unwrap_or(CONNECTION_TIMEOUT),
+            endpoints: uri.endpoints,
+            credentials: Arc::new(move || Ok(log_in_by(&mechanisms, &user, &password))),
+            properties: client_properties(),
+            limits,
+            connector: Arc::new(DefaultConnector::default()),
+            write_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(10),
+            reconnect: Reconnect::default(),
+            seed: fastrand::u64(..),
+        };
+        Ok(Self {
+            config,
+            connection_name: None,
+        })
+    }
+
+    /// How to come back after a cut.
+    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
+        self.config.reconnect = reconnect;
+        self
+    }
+
+    /// The name that the broker's management page shows for the connections.
+    pub fn connection_name(mut self, name: impl Into<String>) -> Self {
+        self.connection_name = Some(name.into());
+        self
+    }
+
+    /// Tells the broker something more of the client.
+    ///
+    /// # Errors
+    /// The name is too long, or the value cannot be encoded.
+    pub fn property<'v>(
+        mut self,
+        name: &str,
+        value: impl Into<FieldValue<'v>>,
+    ) -> Result<Self, TableError> {
+        self.config.properties.insert(name, value)?;
+        Ok(self)
+    }
+
+    /// Where the ways to log in come from, best first, instead of the URI. It is asked at every
+    /// attempt to connect, so that a rotated password or token is picked up. An error counts as a
+    /// failed attempt; its text must not hold a secret.
+    ///
+    /// It is called on the driver, and is to be quick.
+    pub fn credentials<F>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> Result<Vec<Box<dyn Mechanism>>, String> + Send + Sync + 'static,
+    {
+        self.config.credentials = Arc::new(provider);
+        self
+    }
+
+    /// How transports are made; TCP through `async-io` by default.
+    pub fn connector(mut self, connector: impl Connector) -> Self {
+        self.config.connector = Arc::new(connector);
+        self
+    }
+
+    /// The interval of heartbeats, which a broker can only shorten; 10 s by default. A peer that is
+    /// silent for two intervals is given up. Zero leaves it to the broker.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.config.limits.heartbeat = interval;
+        self
+    }
+
+    /// How long an attempt to connect the transport may take; 30 s by default.
+    pub fn connection_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connection_timeout = timeout;
+        self
+    }
+
+    /// How long the AMQP handshake may take; 30 s by default.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.config.limits.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long the broker may take to answer a call; 20 s by default.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.config.limits.call_timeout = timeout;
+        self
+    }
+
+    /// How long a peer may take no bytes at all, unless it said that it is blocked; 60 s by
+    /// default.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.config.write_timeout = timeout;
+        self
+    }
+
+    /// How long [`Client::close`] waits for what is under way; 10 s by default.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.config.close_timeout = timeout;
+        self
+    }
+
+    /// The longest body that is accepted from the broker; 128 MiB by default.
+    pub fn max_message_size(mut self, bytes: u32) -> Self {
+        self.config.limits.max_message_size = bytes;
+        self
+    }
+
+    /// Fixes the randomness of delays and names, for tests.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = seed;
+        self
+    }
+
+    /// The client, and its driver to spawn on an executor of your choice.
+    pub fn build(mut self) -> (Client, Driver) {
+        let seed = self.config.seed;
+        let shared = Arc::new(Shared::new(seed));
+        self.describe();
+        let driver = Driver::new(self.config, Arc::clone(&shared));
+        (
+            Client {
+                handle: Arc::new(Handle { shared }),
+            },
+            driver,
+        )
+    }
+
+    /// The client, with its driver on a thread of its own, once it has connected.
+    ///
+    /// # Errors
+    /// Why it did not connect.
+    pub async fn connect(self) -> Result<Client, Error> {
+        let (client, driver) = self.build();
+        std::thread::Builder::new()
+            .name("snowshoe".to_owned())
+            .spawn(move || async_io::block_on(driver))
+            .map_err(|error| crate::error::ConnectionError::Dial(Arc::new(error)))?;
+        client.ready().await?;
+        Ok(client)
+    }
+
+    /// Says who we are, where the user has not.
+    fn describe(&mut self) {
+        let described = [
+            ("product", "Snowshoe"),
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("platform", "Rust"),
+        ];
+        let name = self
+            .connection_name
+            .as_deref()
+            .map(|name| ("connection_name", name));
+        for (key, value) in described.into_iter().chain(name) {
+            if self
+                .config
+                .properties
+                .get(key)
+                .is_ok_and(|known| known.is_none())
+                && let Err(error) = self.config.properties.insert(key, value)
+            {
+                log::warn!("the client property {key} is left out: {error}");
+            }
+        }
+    }
+}
+
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A way to log in that a URI can ask for.
+#[derive(Clone, Copy, Debug)]
+enum AuthMechanism {
+    Plain,
+    AmqPlain,
+    External,
+}
+
+impl AuthMechanism {
+    fn named(name: &str) -> Result<Self, Error> {
+        match name {
+            "PLAIN" => Ok(Self::Plain),
+            "AMQPLAIN" => Ok(Self::AmqPlain),
+            "EXTERNAL" => Ok(Self::External),
+            _ => Err(Error::UnknownMechanism(name.to_owned())),
+        }
+    }
+}
+
+/// The ways to log in that a URI allows, best first; PLAIN where it names none.
+fn log_in_by(
+    mechanisms: &[AuthMechanism],
+    user: &str,
+    password: &Password,
+) -> Vec<Box<dyn Mechanism>> {
+    let make = |mechanism: &AuthMechanism| -> Box<dyn Mechanism> {
+        match mechanism {
+            AuthMechanism::Plain => Box::new(Plain::new(user, password)),
+            AuthMechanism::AmqPlain => Box::new(AmqPlain::new(user, password.expose())),
+            AuthMechanism::External => Box::new(External::new()),
+        }
+    };
+    match mechanisms {
+        [] => vec![make(&AuthMechanism::Plain)],
+        named => named.iter().map(make).collect(),
+    }
+}

@@ -1,0 +1,335 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures_lite::Stream;
+use snowshoe_codec as codec;
+use snowshoe_codec::{FieldTable, FieldValue, ShortString, TableError, TooLong};
+
+use crate::client::Handle;
+use crate::core::Epoch;
+use crate::core::subscription::ConsumerSpec;
+use crate::delivery::{Batch, Delivery, Disposition};
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::shared::Command;
+
+/// Receives a queue's messages, through outages.
+///
+/// It has a channel of its own, so that its prefetch and its acknowledgements are its own. When
+/// the channel or the connection ends, it comes back by itself; the broker then delivers again
+/// what was not acknowledged, and what had been received before but not handed out is discarded,
+/// so that nothing is worked on twice without need.
+///
+/// It is a [`Stream`]; [`next`](Self::next) takes deliveries one by one,
+/// [`next_batch`](Self::next_batch) as they come, and
+/// [`for_each_concurrent`](Self::for_each_concurrent) runs a handler whose result settles them.
+/// Dropping it cancels it; deliveries at hand can still be settled.
+///
+/// ```no_run
+/// # async fn run(client: snowshoe::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut orders = client.consumer("orders")?.prefetch(50).start().await?;
+/// while let Some(order) = orders.next().await {
+///     println!("{} bytes", order.body().len());
+///     order.ack()?;
+/// }
+/// # Ok(()) }
+/// ```
+pub struct Consumer {
+    inbox: Arc<Inbox>,
+    /// Taken out of the inbox in one go, and not handed out yet.
+    batch: VecDeque<codec::Delivery>,
+    /// The epoch that the batch belongs to.
+    epoch: Epoch,
+    _client: Arc<Handle>,
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("queue", &self.queue())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Consumer {
+    /// The next message; `None` once the consumer has ended, as [`end`](Self::end) tells.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        std::future::poll_fn(|cx| self.poll_next_delivery(cx)).await
+    }
+
+    /// All messages that are there, at least one and at most `limit`; `None` once the consumer has
+    /// ended. [`Batch::ack`] acknowledges them all at once.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next_batch(&mut self, limit: usize) -> Option<Batch> {
+        let mut deliveries = vec![self.next().await?];
+        while deliveries.len() < limit
+            && let Some(delivery) = self.take_from_batch()
+        {
+            deliveries.push(delivery);
+        }
+        Some(Batch::new(deliveries))
+    }
+
+    /// A message that is there already.
+    pub fn try_next(&mut self) -> Option<Delivery> {
+        self.take_from_batch().or_else(|| {
+            self.refill(None);
+            self.take_from_batch()
+        })
+    }
+
+    /// Runs `handler` on every message until the consumer ends, on at most `limit` at a time, all
+    /// within this future. What the handler returns settles the message; see [`Disposition`].
+    ///
+    /// A handler that panics passes the panic on. Its message, and those whose handlers were
+    /// running, stay unsettled, and the broker delivers them again once the consumer is dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the handlers that are running, and leaves their messages
+    /// unsettled.
+    pub async fn for_each_concurrent<H, F>(&mut self, limit: usize, handler: H)
+    where
+        H: FnMut(Delivery) -> F,
+        F: Future,
+        F::Output: Into<Disposition>,
+    {
+        crate::handlers::run(self, limit.max(1), handler).await;
+    }
+
+    /// The queue; if the broker chose its name, the name it has now.
+    pub fn queue(&self) -> ShortString {
+        self.inbox.queue()
+    }
+
+    /// How many messages wait to be taken.
+    pub fn buffered(&self) -> usize {
+        self.batch.len() + self.inbox.len()
+    }
+
+    /// Why the consumer ended, if it has.
+    pub fn end(&self) -> Option<ConsumerEnd> {
+        self.inbox.end()
+    }
+
+    /// Asks the broker to send no more. Messages that were received but not handed out go back to
+    /// the queue, and [`next`](Self::next) gives `None` from then on; deliveries at hand can still
+    /// be settled.
+    ///
+    /// # Cancel safety
+    /// The consumer is cancelled whether or not the future is dropped.
+    pub async fn cancel(mut self) {
+        self.stop();
+        self.inbox.ended().await;
+    }
+
+    pub(crate) fn poll_next_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if let Some(delivery) = self.take_from_batch() {
+            return Poll::Ready(Some(delivery));
+        }
+        let ended = self.refill(Some(cx.waker()));
+        match self.take_from_batch() {
+            Some(delivery) => Poll::Ready(Some(delivery)),
+            None if ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn take_from_batch(&mut self) -> Option<Delivery> {
+        if self.batch.is_empty() {
+            return None;
+        }
+        if self.inbox.is_stale(self.epoch) {
+            // The broker delivers these again (fault 5).
+            self.batch.clear();
+            return None;
+        }
+        let delivery = self.batch.pop_front()?;
+        Some(Delivery::new(delivery, self.epoch, Arc::clone(&self.inbox)))
+    }
+
+    /// Takes what is in the inbox. Whether no more will come.
+    fn refill(&mut self, waker: Option<&Waker>) -> bool {
+        let taken = self.inbox.take(&mut self.batch, waker);
+        self.epoch = taken.epoch;
+        taken.ended
+    }
+
+    fn stop(&mut self) {
+        self.inbox.give_back(&mut self.batch, self.epoch);
+        self.inbox.cancel();
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.poll_next_delivery(cx)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Why a consumer ended.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumerEnd {
+    /// It was cancelled.
+    #[error("the consumer was cancelled")]
+    Cancelled,
+    /// The client was closed, gave up on its connection, or its driver was dropped.
+    #[error("the client was closed")]
+    ClientClosed,
+    /// The broker would not let it start.
+    #[error("the consumer could not be started: {0}")]
+    Failed(Error),
+}
+
+/// Sets up a [`Consumer`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct ConsumerBuilder {
+    client: Arc<Handle>,
+    spec: ConsumerSpec,
+    dedicated: bool,
+    capacity: usize,
+}
+
+impl ConsumerBuilder {
+    pub(crate) fn new(client: Arc<Handle>, queue: ShortString) -> Self {
+        let shared = client.shared();
+        // LavinMQ keys direct replies by consumer tag, so tags are unique across the world.
+        let tag = format!("snowshoe-{:016x}-{}", shared.seed, shared.next_id());
+        let spec = ConsumerSpec {
+            queue,
+            tag: tag.try_into().unwrap_or_default(),
+            prefetch: 100,
+            no_ack: false,
+            exclusive: false,
+            no_local: false,
+            arguments: FieldTable::new(),
+        };
+        Self {
+            client,
+            spec,
+            dedicated: false,
+            capacity: 1000,
+        }
+    }
+
+    /// How many messages the broker may have delivered and not seen acknowledged; 100 by default.
+    /// It bounds what waits in the consumer, too. 0 means no limit: then
+    /// [`capacity`](Self::capacity) bounds it.
+    pub fn prefetch(mut self, messages: u16) -> Self {
+        self.spec.prefetch = messages;
+        self
+    }
+
+    /// Takes messages as acknowledged when they are sent: fastest, and what was on its way is lost
+    /// with a connection.
+    pub fn no_ack(mut self) -> Self {
+        self.spec.no_ack = true;
+        self
+    }
+
+    /// How many messages may wait to be taken where no prefetch bounds them; 1,000 by default.
+    /// When they are exceeded, the connection is not read until some were taken, which holds up
+    /// everything on it: see [`dedicated_connection`](Self::dedicated_connection).
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.capacity = messages.max(1);
+        self
+    }
+
+    /// Gives the consumer a connection to itself.
+    pub fn dedicated_connection(mut self) -> Self {
+        self.dedicated = true;
+        self
+    }
+
+    /// Lets no other consumer have the queue.
+    pub fn exclusive(mut self) -> Self {
+        self.spec.exclusive = true;
+        self
+    }
+
+    /// Names the consumer. Names are unique on a connection; by default one is made up that is
+    /// unique everywhere.
+    ///
+    /// # Errors
+    /// Consumer tags have at most 255 bytes.
+    pub fn tag(mut self, tag: impl TryInto<ShortString, Error = TooLong>) -> Result<Self, TooLong> {
+        self.spec.tag = tag.try_into()?;
+        Ok(self)
+    }
+
+    /// Consumers of higher priority are served first (`x-priority`); 0 by default.
+    ///
+    /// # Errors
+    /// None for a number; the signature is that of [`argument`](Self::argument).
+    pub fn priority(self, priority: i32) -> Result<Self, TableError> {
+        self.argument("x-priority", priority)
+    }
+
+    /// Adds an argument, such as `x-stream-offset`.
+    ///
+    /// # Errors
+    /// The name is too long, or the value cannot be encoded.
+    pub fn argument<'v>(
+        mut self,
+        name: &str,
+        value: impl Into<FieldValue<'v>>,
+    ) -> Result<Self, TableError> {
+        self.spec.arguments.insert(name, value)?;
+        Ok(self)
+    }
+
+    /// Starts the consumer, as soon as there is a connection.
+    ///
+    /// # Errors
+    /// The broker refuses it, because there is no such queue as a rule. Once it has started, it
+    /// comes back whatever happens.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the consumer.
+    pub async fn start(self) -> Result<Consumer, Error> {
+        let Self {
+            client,
+            spec,
+            dedicated,
+            capacity,
+        } = self;
+        let bounded = spec.prefetch > 0 && !spec.no_ack;
+        let capacity = if bounded { usize::MAX } else { capacity };
+        let shared = Arc::clone(client.shared());
+        let inbox = Inbox::new(spec.queue.clone(), spec.no_ack, capacity, shared);
+        let inbox = Arc::new(inbox);
+        let consumer = Consumer {
+            inbox: Arc::clone(&inbox),
+            batch: VecDeque::new(),
+            epoch: Epoch::default(),
+            _client: Arc::clone(&client),
+        };
+        let (answer, started) = async_channel::bounded(1);
+        client.shared().command(Command::AddConsumer {
+            inbox,
+            spec,
+            dedicated,
+            started: answer,
+        });
+        started.recv().await.map_err(|_| Error::Closed)??;
+        Ok(consumer)
+    }
+}

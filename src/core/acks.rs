@@ -1,0 +1,190 @@
+//! The deliveries of one channel that wait to be settled, and the fewest frames that settle them.
+//!
+//! Settling is local and cheap; the frames are made when there is something to write anyway. A run
+//! of deliveries settled alike, with nothing unsettled below it, becomes one frame with `multiple`
+//! (AMQP 0-9-1 §1.8.3.13, and RabbitMQ's basic.nack). It means the same, only shorter.
+
+use thiserror::Error;
+
+use super::Epoch;
+use super::keyed_queue::KeyedQueue;
+
+/// What becomes of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settle {
+    Ack,
+    Nack { requeue: bool },
+    Reject { requeue: bool },
+}
+
+impl Settle {
+    /// basic.reject is the one that has no `multiple`.
+    fn can_be_multiple(self) -> bool {
+        !matches!(self, Self::Reject { .. })
+    }
+}
+
+/// A basic.ack, basic.nack or basic.reject to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SettleFrame {
+    pub(crate) settle: Settle,
+    pub(crate) tag: u64,
+    pub(crate) multiple: bool,
+}
+
+/// Why a settle does nothing. None of these sends a byte: the broker answers a tag it does not
+/// expect by closing the channel, or by settling another message (RabbitMQ: 406).
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub(crate) enum SettleError {
+    /// The broker has taken the message back, and delivers it again.
+    #[error("the delivery belongs to a channel that is gone, the broker delivers it again")]
+    Stale,
+    #[error("the delivery is settled already")]
+    AlreadySettled,
+    #[error("no delivery has this tag")]
+    Unknown,
+}
+
+/// A delivery tag that does not follow the one before it: the broker broke the protocol.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("delivery tag {tag} came after {last}")]
+pub(crate) struct TagOutOfOrder {
+    pub(crate) tag: u64,
+    pub(crate) last: u64,
+}
+
+/// The deliveries of one channel in its present epoch that the broker has not seen settled.
+#[derive(Debug)]
+pub(crate) struct AckTracker {
+    epoch: Epoch,
+    /// By tag; `None` is still in the user's hands, `Some` waits for the next flush.
+    deliveries: KeyedQueue<Option<Settle>>,
+    /// The tags settled since the last flush, in the order they were settled.
+    settled: Vec<u64>,
+    /// Every delivery before this tag is settled, so that a multiple need not look there again.
+    settled_before: u64,
+    last_tag: u64,
+}
+
+impl AckTracker {
+    pub(crate) const fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            deliveries: KeyedQueue::new(),
+            settled: Vec::new(),
+            settled_before: 0,
+            last_tag: 0,
+        }
+    }
+
+    /// Forgets the channel that was. To be called as soon as that is lost, even if the next one
+    /// takes a while to open: from here on its deliveries are stale.
+    pub(crate) fn begin_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+        self.deliveries.clear();
+        self.settled = Vec::new();
+        self.settled_before = 0;
+        self.last_tag = 0;
+    }
+
+    /// The epoch that deliveries belong to now.
+    #[cfg(test)]
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Number of deliveries in the user's hands.
+    #[cfg(test)]
+    pub(crate) fn unsettled(&self) -> usize {
+        self.deliveries.len() - self.settled.len()
+    }
+
+    /// Number of deliveries settled since the last flush.
+    pub(crate) fn pending(&self) -> usize {
+        self.settled.len()
+    }
+
+    /// Notes a delivery that has to be settled. Tags ascend, but may skip some.
+    pub(crate) fn delivered(&mut self, tag: u64) -> Result<(), TagOutOfOrder> {
+        if tag <= self.last_tag {
+            return Err(TagOutOfOrder {
+                tag,
+                last: self.last_tag,
+            });
+        }
+        self.last_tag = tag;
+        self.deliveries.push(tag, None);
+        Ok(())
+    }
+
+    /// Settles one delivery, or with `multiple` every unsettled one up to it.
+    pub(crate) fn settle(
+        &mut self,
+        epoch: Epoch,
+        tag: u64,
+        settle: Settle,
+        multiple: bool,
+    ) -> Result<(), SettleError> {
+        if epoch != self.epoch {
+            return Err(SettleError::Stale);
+        }
+        // Tag 0 would mean "all" to the broker.
+        if tag == 0 || tag > self.last_tag {
+            return Err(SettleError::Unknown);
+        }
+        let pending = self.pending();
+        if multiple {
+            self.settle_up_to(tag, settle);
+        } else if let Some(state @ None) = self.deliveries.get_mut(tag) {
+            *state = Some(settle);
+            self.settled.push(tag);
+        }
+        if self.pending() == pending {
+            return Err(SettleError::AlreadySettled);
+        }
+        Ok(())
+    }
+
+    fn settle_up_to(&mut self, last: u64, settle: Settle) {
+        while let Some((tag, state)) = self.deliveries.first_from(self.settled_before)
+            && tag <= last
+        {
+            if state.is_none() {
+                *state = Some(settle);
+                self.settled.push(tag);
+            }
+            self.settled_before = tag + 1;
+        }
+    }
+
+    /// Says in as few frames as possible what was settled since the last flush.
+    pub(crate) fn flush(&mut self, mut send: impl FnMut(SettleFrame)) {
+        while let Some((first, Some(settle))) = self.deliveries.pop_first_if(|_, it| it.is_some()) {
+            let mut tag = first;
+            if settle.can_be_multiple() {
+                let alike = |_, state: &Option<Settle>| *state == Some(settle);
+                while let Some((next, _)) = self.deliveries.pop_first_if(alike) {
+                    tag = next;
+                }
+            }
+            send(SettleFrame {
+                settle,
+                tag,
+                multiple: tag != first,
+            });
+        }
+        // What is left lies above an unsettled delivery, where a multiple would settle that too.
+        for tag in self.settled.drain(..) {
+            if let Some(Some(settle)) = self.deliveries.remove(tag) {
+                send(SettleFrame {
+                    settle,
+                    tag,
+                    multiple: false,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! How long to wait between attempts.
+
+use std::time::{Duration, Instant};
+
+/// The rule for the delays between attempts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Backoff {
+    /// The first delay.
+    pub(crate) initial: Duration,
+    /// What each further delay is multiplied by. Less than 1 counts as 1.
+    pub(crate) multiplier: f64,
+    /// No delay is longer.
+    pub(crate) max: Duration,
+    /// The part of a delay that is left to chance, from 0 to 1: clients that were cut off together
+    /// should not come back together.
+    pub(crate) jitter: f64,
+    /// How many attempts in a row may fail, `None` for any number.
+    pub(crate) max_attempts: Option<u32>,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(100),
+            multiplier: 2.0,
+            max: Duration::from_secs(30),
+            jitter: 0.5,
+            max_attempts: None,
+        }
+    }
+}
+
+/// A run of attempts, and the delays between them.
+#[derive(Debug)]
+pub(crate) struct Delays {
+    backoff: Backoff,
+    /// The last delay, without its jitter; zero before the first.
+    last: Duration,
+    /// Since when all is well.
+    well_since: Option<Instant>,
+    random: fastrand::Rng,
+}
+
+impl Delays {
+    pub(crate) fn new(backoff: Backoff, seed: u64) -> Self {
+        Self {
+            backoff,
+            last: Duration::ZERO,
+            well_since: None,
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// An attempt succeeded.
+    pub(crate) fn succeeded(&mut self, now: Instant) {
+        self.well_since = Some(now);
+    }
+
+    /// What had succeeded came to an end. Whether it had lasted, so that the delays begin again
+    /// with the shortest.
+    ///
+    /// What does not outlive the delay before it has not: it would be tried, lost and tried without
+    /// end.
+    pub(crate) fn ended(&mut self, now: Instant) -> bool {
+        let well_for = self
+            .well_since
+            .take()
+            .map(|since| now.saturating_duration_since(since));
+        let lasted = well_for.is_some_and(|well_for| well_for >= self.last);
+        if lasted {
+            self.last = Duration::ZERO;
+        }
+        lasted
+    }
+
+    /// How long to wait before the next attempt.
+    pub(crate) fn next(&mut self, now: Instant) -> Duration {
+        self.ended(now);
+        self.last = if self.last.is_zero() {
+            self.backoff.initial.min(self.backoff.max)
+        } else {
+            let grown = scale(self.last, self.backoff.multiplier.max(1.0));
+            grown.map_or(self.backoff.max, |grown| grown.min(self.backoff.max))
+        };
+        let kept = 1.0 - self.backoff.jitter.clamp(0.0, 1.0) * self.random.f64();
+        scale(self.last, kept).unwrap_or(self.last)
+    }
+}
+
+/// `None` where the result is no duration: too long, or not a number.
+fn scale(duration: Duration, factor: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delays(jitter: f64) -> Delays {
+        Delays::new(
+            Backoff {
+                jitter,
+                ..Backoff::default()
+            },
+            7,
+        )
+    }
+
+    #[test]
+    fn delays_double_up_to_the_limit() {
+        let (mut delays, now) = (delays(0.0), Instant::now());
+        let millis: Vec<u128> = (0..11).map(|_| delays.next(now).as_millis()).collect();
+        assert_eq!(
+            millis,
+            [
+                100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000
+            ]
+        );
+    }
+
+    #[test]
+    fn jitter_takes_away_up_to_its_part() {
+        let (mut delays, now) = (delays(0.5), Instant::now());
+        for full in [100, 200, 400, 800] {
+            let delay = delays.next(now);
+            assert!(
+                delay <= Duration::from_millis(full) && delay >= Duration::from_millis(full / 2)
+            );
+        }
+    }
+
+    #[test]
+    fn what_lasted_begins_again_with_short_delays_and_what_flaps_does_not() {
+        let (mut delays, now) = (delays(0.0), Instant::now());
+        delays.next(now);
+        delays.succeeded(now);
+        assert_eq!(
+            delays.next(now + Duration::from_millis(99)),
+            Duration::from_millis(200)
+        );
+        delays.succeeded(now);
+        assert_eq!(
+            delays.next(now + Duration::from_secs(1)),
+            Duration::from_millis(100)
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! Calls that are made one behind the other on a channel of their own.
+//!
+//! A broker answers a channel's methods in their order, and closes the channel over the first that
+//! it refuses, without a look at those behind. So of what is under way when the channel closes, the
+//! oldest is to blame and the rest has not happened: it is sent again on the next channel.
+
+use std::collections::VecDeque;
+
+/// A queue of calls, each described by a `T`.
+#[derive(Debug)]
+pub(crate) struct Courier<T> {
+    queue: VecDeque<T>,
+    /// How many at the front of the queue were sent on the current channel.
+    sent: usize,
+    channel: ChannelState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChannelState {
+    None,
+    Opening(u16),
+    Open(u16),
+}
+
+/// How many calls may be under way at once: enough to hide the latency of a long recovery.
+const WINDOW: usize = 32;
+
+impl<T> Courier<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            sent: 0,
+            channel: ChannelState::None,
+        }
+    }
+
+    pub(crate) fn push(&mut self, call: T) {
+        self.queue.push_back(call);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether there are calls, but no channel to make them on.
+    pub(crate) fn wants_channel(&self) -> bool {
+        self.channel == ChannelState::None && !self.queue.is_empty()
+    }
+
+    pub(crate) fn opening(&mut self, channel: u16) {
+        self.channel = ChannelState::Opening(channel);
+    }
+
+    pub(crate) fn opened(&mut self) {
+        if let ChannelState::Opening(channel) = self.channel {
+            self.channel = ChannelState::Open(channel);
+        }
+    }
+
+    /// The channel, once it is open.
+    pub(crate) fn channel(&self) -> Option<u16> {
+        match self.channel {
+            ChannelState::Open(channel) => Some(channel),
+            ChannelState::None | ChannelState::Opening(_) => None,
+        }
+    }
+
+    /// The next call to send.
+    pub(crate) fn next_to_send(&mut self) -> Option<&T> {
+        if self.channel().is_none() || self.sent >= WINDOW {
+            return None;
+        }
+        let call = self.queue.get(self.sent)?;
+        self.sent += 1;
+        Some(call)
+    }
+
+    /// Takes the oldest call under way off the queue: it was answered, or could not be sent.
+    pub(crate) fn answered(&mut self) -> Option<T> {
+        self.sent = self.sent.checked_sub(1)?;
+        self.queue.pop_front()
+    }
+
+    /// Takes the call that [`next_to_send`](Self::next_to_send) gave last off the queue.
+    pub(crate) fn unsendable(&mut self) -> Option<T> {
+        self.sent = self.sent.checked_sub(1)?;
+        self.queue.remove(self.sent)
+    }
+
+    /// The channel was closed: the oldest call under way is to blame, if there is one, and is
+    /// handed back. The others wait for the next channel.
+    pub(crate) fn channel_closed(&mut self) -> Option<T> {
+        self.channel = ChannelState::None;
+        let blamed = (self.sent > 0).then(|| self.queue.pop_front()).flatten();
+        self.sent = 0;
+        blamed
+    }
+
+    /// The connection is gone: all calls wait for the next one.
+    pub(crate) fn connection_lost(&mut self) {
+        self.channel = ChannelState::None;
+        self.sent = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn courier_with(calls: &[u8]) -> Courier<u8> {
+        let mut courier = Courier::new();
+        for &call in calls {
+            courier.push(call);
+        }
+        courier.opening(1);
+        courier.opened();
+        courier
+    }
+
+    fn send_all(courier: &mut Courier<u8>) -> Vec<u8> {
+        std::iter::from_fn(|| courier.next_to_send().copied()).collect()
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_channel_is_open() {
+        let mut courier = Courier::new();
+        courier.push(1);
+        assert!(courier.wants_channel());
+        courier.opening(1);
+        assert_eq!(courier.next_to_send(), None);
+        courier.opened();
+        assert_eq!(courier.next_to_send(), Some(&1));
+    }
+
+    #[test]
+    fn answers_go_to_the_calls_in_their_order() {
+        let mut courier = courier_with(&[1, 2]);
+        assert_eq!(send_all(&mut courier), [1, 2]);
+        assert_eq!(
+            (courier.answered(), courier.answered(), courier.answered()),
+            (Some(1), Some(2), None)
+        );
+    }
+
+    #[test]
+    fn the_oldest_call_is_blamed_for_a_closed_channel_and_the_rest_is_sent_again() {
+        let mut courier = courier_with(&[1, 2, 3]);
+        send_all(&mut courier);
+        assert_eq!(courier.channel_closed(), Some(1));
+        courier.opening(2);
+        courier.opened();
+        assert_eq!(send_all(&mut courier), [2, 3]);
+        assert_eq!((courier.answered(), courier.answered()), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn nobody_is_blamed_where_nothing_was_under_way() {
+        let mut courier = courier_with(&[1]);
+        assert_eq!(courier.channel_closed(), None);
+        assert!(courier.wants_channel());
+    }
+
+    #[test]
+    fn a_lost_connection_loses_no_call() {
+        let mut courier = courier_with(&[1, 2]);
+        courier.next_to_send();
+        courier.connection_lost();
+        courier.opening(1);
+        courier.opened();
+        assert_eq!(send_all(&mut courier), [1, 2]);
+    }
+
+    #[test]
+    fn more_calls_than_the_window_wait_for_answers() {
+        let mut courier = courier_with(&[0; WINDOW + 1]);
+        assert_eq!(send_all(&mut courier).len(), WINDOW);
+        courier.answered();
+        assert_eq!(send_all(&mut courier).len(), 1);
+    }
+}

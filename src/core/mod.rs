@@ -1,0 +1,43 @@
+//! Plain state machines that make every decision of the client.
+//!
+//! Input goes in as method calls, output is returned or polled; time is an argument and randomness
+//! comes from a seed. Nothing in here does I/O, reads a clock, holds a lock or a waker, or knows
+//! `async`, so the same code runs under the driver on a socket, in a simulation in virtual time,
+//! and under a fuzzer.
+//!
+//! The machines do not know each other. What several of them need is the container
+//! [`keyed_queue`], which decides nothing.
+
+pub(crate) mod acks;
+pub(crate) mod backoff;
+pub(crate) mod confirms;
+pub(crate) mod courier;
+pub(crate) mod keyed_queue;
+pub(crate) mod publisher;
+pub(crate) mod ring;
+pub(crate) mod session;
+pub(crate) mod subscription;
+pub(crate) mod supervisor;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod topology;
+pub(crate) mod turnstile;
+
+/// One life of a connection, or of a channel on it.
+///
+/// Numbers that the protocol counts from 1 again, and results that may arrive late, mean something
+/// only together with the epoch they belong to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Epoch(u64);
+
+impl Epoch {
+    /// The epoch after this one. An epoch never comes back.
+    #[must_use]
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}

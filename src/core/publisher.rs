@@ -1,0 +1,527 @@
+//! One producer's messages, from acceptance to the broker's word on them.
+//!
+//! It joins the [ring](super::ring) with the [confirms](super::confirms) of the current epoch, and
+//! decides what is written when, and how each message ends. `W` is whatever waits for an outcome:
+//! a waker in the client, nothing much in a simulation.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use snowshoe_codec::{Channel, PeerClose, Properties, Publish, Returned, SendError, ShortString};
+
+use super::confirms::{Confirms, NeverPublished};
+use super::ring::{Limits, Refusal, Ring};
+use crate::message::Message;
+use crate::outcome::{DropReason, Return, Unconfirmed};
+
+/// Where a producer's messages go, unless a message says otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) exchange: ShortString,
+    pub(crate) routing_key: ShortString,
+    pub(crate) mandatory: bool,
+    pub(crate) properties: Properties,
+}
+
+/// What ends a message's stay in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settlement {
+    /// The broker's confirm.
+    Confirm,
+    /// The transport took its last byte.
+    Written,
+}
+
+/// What happens to a message when the ring is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overflow {
+    /// It is refused, for the caller to wait or to give up.
+    Refuse,
+    /// The oldest message that is not written makes room.
+    DropOldest,
+}
+
+/// Why a message was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no room now.
+    Full,
+    /// There will never be room: the message alone exceeds the bound in bytes.
+    TooLarge,
+    /// No more messages are taken.
+    Closed,
+}
+
+/// What happened since it was last asked, for events and counters.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) confirmed: u64,
+    pub(crate) nacked: u64,
+    pub(crate) rejected: Vec<PeerClose>,
+    pub(crate) returned: Vec<Return>,
+    pub(crate) dropped: Vec<(DropReason, u64)>,
+}
+
+impl News {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.confirmed == 0
+            && self.nacked == 0
+            && self.rejected.is_empty()
+            && self.returned.is_empty()
+            && self.dropped.is_empty()
+    }
+
+    fn dropped(&mut self, reason: DropReason) {
+        match self.dropped.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => self.dropped.push((reason, 1)),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Publisher<W> {
+    address: Address,
+    overflow: Overflow,
+    in_flight: InFlight,
+    /// Messages before this position were in flight when the broker closed the channel over one of
+    /// them. They are written one at a time, until the culprit has shown itself (fault 10).
+    suspects_before: u64,
+    /// Returns come in the order of the publishes: where to look for the next one.
+    returned_before: u64,
+    ledger: Ledger<W>,
+}
+
+/// What is on its way, by what it waits for.
+#[derive(Debug)]
+enum InFlight {
+    Confirms(Confirms),
+    /// Where in the stream each message ends, and its position.
+    Unflushed(VecDeque<(u64, u64)>),
+}
+
+/// The messages and their outcomes.
+#[derive(Debug)]
+struct Ledger<W> {
+    ring: Ring<Entry<W>>,
+    closed: bool,
+    /// Outcomes, other than an ack, that nobody has asked for yet.
+    outcomes: BTreeMap<u64, Unconfirmed>,
+    /// Who waits for room, and for how much of it.
+    room: Option<(usize, W)>,
+    woken: Vec<W>,
+    news: News,
+}
+
+#[derive(Debug)]
+struct Entry<W> {
+    message: Message,
+    watch: Watch<W>,
+    /// Whether it was ever written, and so may have reached the broker.
+    sent: bool,
+    /// The broker could not route it. The outcome is due with the confirm that follows (fault 20).
+    returned: Option<Box<Return>>,
+}
+
+/// Who wants to know how a message ends.
+#[derive(Debug)]
+enum Watch<W> {
+    Nobody,
+    /// Somebody may ask.
+    Somebody,
+    /// Somebody is to be woken.
+    Waiting(W),
+}
+
+impl<W> Publisher<W> {
+    pub(crate) fn new(
+        address: Address,
+        settlement: Settlement,
+        overflow: Overflow,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            address,
+            overflow,
+            in_flight: match settlement {
+                Settlement::Confirm => InFlight::Confirms(Confirms::new()),
+                Settlement::Written => InFlight::Unflushed(VecDeque::new()),
+            },
+            suspects_before: 0,
+            returned_before: 0,
+            ledger: Ledger {
+                ring: Ring::new(limits),
+                closed: false,
+                outcomes: BTreeMap::new(),
+                room: None,
+                woken: Vec::new(),
+                news: News::default(),
+            },
+        }
+    }
+
+    /// How many messages are not settled yet.
+    pub(crate) fn len(&self) -> usize {
+        self.ledger.ring.len()
+    }
+
+    /// How many bytes they are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.ledger.ring.bytes()
+    }
+
+    /// Whether everything that was accepted has been settled.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ledger.ring.is_empty()
+    }
+
+    /// How many messages were written and are not settled yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.ledger.ring.in_flight()
+    }
+
+    /// Whether no more messages are taken.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ledger.closed
+    }
+
+    /// Whether nobody is to be woken or told anything.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ledger.woken.is_empty() && self.ledger.news.is_empty()
+    }
+
+    /// Whether there is anything that [`transmit`](Self::transmit) could write.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.ledger.ring.unwritten() > 0
+    }
+
+    // What users ask for.
+
+    /// Accepts a message, or gives it back. `watched` tells whether anybody will ask for the
+    /// outcome.
+    pub(crate) fn push(
+        &mut self,
+        message: Message,
+        watched: bool,
+    ) -> Result<u64, (Refused, Message)> {
+        if self.ledger.closed {
+            return Err((Refused::Closed, message));
+        }
+        let bytes = message.size();
+        // Where what is in flight leaves no room, no other message is to go for nothing.
+        while self.overflow == Overflow::DropOldest
+            && self.ledger.ring.room_for(bytes) == Err(Refusal::Full)
+            && self.ledger.ring.could_have_room_for(bytes)
+        {
+            self.ledger.drop_oldest(DropReason::BufferFull);
+        }
+        let watch = if watched {
+            Watch::Somebody
+        } else {
+            Watch::Nobody
+        };
+        let entry = Entry {
+            message,
+            watch,
+            sent: false,
+            returned: None,
+        };
+        self.ledger
+            .ring
+            .push(entry, bytes)
+            .map_err(|(refusal, entry)| {
+                let refused = match refusal {
+                    Refusal::Full => Refused::Full,
+                    Refusal::TooLarge => Refused::TooLarge,
+                };
+                (refused, entry.message)
+            })
+    }
+
+    /// Asks to be woken when there is room for so many bytes. One at a time can wait.
+    pub(crate) fn wait_for_room(&mut self, bytes: usize, waiter: W) {
+        self.ledger.room = Some((bytes, waiter));
+    }
+
+    /// The outcome of the message at `position`; until there is one, `waiter` will be woken for it.
+    pub(crate) fn poll_outcome(
+        &mut self,
+        position: u64,
+        waiter: impl FnOnce() -> W,
+    ) -> Option<Result<(), Unconfirmed>> {
+        match self.ledger.ring.get_mut(position) {
+            Some(entry) => {
+                entry.watch = Watch::Waiting(waiter());
+                None
+            }
+            None => Some(self.ledger.outcomes.remove(&position).map_or(Ok(()), Err)),
+        }
+    }
+
+    /// Nobody will ask for the outcome of the message at `position` any more; nothing else changes.
+    pub(crate) fn unwatch(&mut self, position: u64) {
+        match self.ledger.ring.get_mut(position) {
+            Some(entry) => entry.watch = Watch::Nobody,
+            None => _ = self.ledger.outcomes.remove(&position),
+        }
+    }
+
+    /// Takes no more messages; what was accepted goes on.
+    pub(crate) fn close(&mut self) {
+        self.ledger.closed = true;
+        self.ledger.wake_for_room();
+    }
+
+    /// Takes no more messages, and gives up those that are not settled: they are handed back.
+    pub(crate) fn abandon(&mut self, reason: DropReason) -> Vec<Message> {
+        self.close();
+        self.offline();
+        std::iter::from_fn(|| self.ledger.drop_oldest(reason)).collect()
+    }
+
+    // What the connection does and hears.
+
+    /// A new channel is ready: confirms are asked for and count from 1.
+    pub(crate) fn online(&mut self) {
+        self.offline();
+    }
+
+    /// The channel is gone: what was in flight is to be written again, in its order, ahead of all
+    /// that is newer.
+    pub(crate) fn offline(&mut self) {
+        // What the broker had already returned has its outcome, though its confirm is lost.
+        let returned: Vec<u64> = (self.ledger.ring.iter())
+            .filter_map(|(position, entry)| entry.returned.is_some().then_some(position))
+            .collect();
+        for position in returned {
+            self.ledger.settle(position, Ok(()));
+        }
+        match &mut self.in_flight {
+            InFlight::Confirms(confirms) => confirms.begin_epoch(),
+            InFlight::Unflushed(unflushed) => unflushed.clear(),
+        }
+        self.ledger.ring.rewind();
+        self.returned_before = 0;
+    }
+
+    /// The broker closed the channel over a publish, without saying which (faults 9 and 10).
+    ///
+    /// One in flight is the culprit. Of several, none is blamed yet: they are tried one by one.
+    pub(crate) fn rejected(&mut self, close: &PeerClose) {
+        let ring = &self.ledger.ring;
+        let oldest = ring.iter().next().map(|(position, _)| position);
+        match (&self.in_flight, oldest) {
+            (InFlight::Confirms(_), Some(culprit)) if ring.in_flight() == 1 => {
+                let rejected = Unconfirmed::Rejected(close.clone());
+                self.ledger.settle(culprit, Err(rejected));
+            }
+            (InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {
+                self.suspects_before = self.suspects_before.max(ring.written());
+            }
+            // Without confirms the culprit has left the ring already, or is about to.
+            _ => {}
+        }
+        self.offline();
+    }
+
+    /// Writes messages until `budget` bytes were written or nothing is left that may be written
+    /// now. Whether more could be written.
+    pub(crate) fn transmit(&mut self, channel: &mut Channel<'_>, budget: usize) -> bool {
+        if !channel.flow_active() {
+            return false;
+        }
+        let mut left = budget;
+        loop {
+            if self.ledger.ring.unwritten() == 0
+                || self.is_isolating() && self.ledger.ring.in_flight() > 0
+            {
+                return false;
+            }
+            if left == 0 {
+                return true;
+            }
+            let Some((position, entry)) = self.ledger.ring.next_unwritten() else {
+                return false;
+            };
+            let Message {
+                body,
+                properties,
+                routing_key,
+            } = &entry.message;
+            let publish = Publish {
+                exchange: self.address.exchange.as_short_str(),
+                routing_key: routing_key
+                    .as_ref()
+                    .unwrap_or(&self.address.routing_key)
+                    .as_short_str(),
+                mandatory: self.address.mandatory,
+                properties: properties.as_ref().unwrap_or(&self.address.properties),
+                body,
+            };
+            let size = body.len() + MESSAGE_OVERHEAD;
+            match channel.publish(&publish) {
+                Ok(_) => {}
+                Err(error @ SendError::FrameTooLarge { .. }) => {
+                    self.ledger
+                        .settle(position, Err(Unconfirmed::Unsendable(error)));
+                    continue;
+                }
+                // The channel ended a moment ago, and its end is about to be told.
+                Err(_) => return false,
+            }
+            entry.sent = true;
+            self.ledger.ring.mark_written();
+            match &mut self.in_flight {
+                InFlight::Confirms(confirms) => _ = confirms.written(position),
+                InFlight::Unflushed(unflushed) => unflushed.push_back((channel.queued(), position)),
+            }
+            left = left.saturating_sub(size);
+        }
+    }
+
+    /// The broker confirmed or refused publishes of this epoch.
+    pub(crate) fn confirm(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        ack: bool,
+    ) -> Result<(), NeverPublished> {
+        let InFlight::Confirms(confirms) = &mut self.in_flight else {
+            return Ok(());
+        };
+        confirms.resolve(tag, multiple, |position| {
+            self.ledger.settle(
+                position,
+                if ack {
+                    Ok(())
+                } else {
+                    Err(Unconfirmed::Nacked)
+                },
+            );
+        })?;
+        Ok(())
+    }
+
+    /// The broker returned a publish of this epoch.
+    ///
+    /// It does not say which, but returns come in the order of the publishes, each before its
+    /// confirm: it is the first that looks like it behind the last one returned. A broker may have
+    /// encoded the properties anew, so they only choose among those that are alike otherwise.
+    pub(crate) fn returned(&mut self, returned: &Returned) {
+        let content = &returned.content;
+        let Address {
+            routing_key,
+            properties,
+            ..
+        } = &self.address;
+        let is_alike = |entry: &Entry<W>| {
+            let key = entry.message.routing_key.as_ref().unwrap_or(routing_key);
+            key.as_short_str() == content.routing_key() && entry.message.body == content.body()
+        };
+        let is_same = |entry: &Entry<W>| {
+            let properties = entry.message.properties.as_ref().unwrap_or(properties);
+            properties.as_bytes() == content.raw_properties()
+        };
+        let ring = &self.ledger.ring;
+        let alike = || {
+            (ring.iter_from(self.returned_before))
+                .take_while(|(position, _)| *position < ring.written())
+                .filter(|(_, entry)| is_alike(entry))
+        };
+        let found = (alike().find(|(_, entry)| is_same(entry)))
+            .or_else(|| alike().next())
+            .map(|(position, _)| position);
+        let details = Return::new(returned);
+        self.ledger.news.returned.push(details.clone());
+        let Some(position) = found else { return };
+        self.returned_before = position + 1;
+        if let Some(entry) = self.ledger.ring.get_mut(position) {
+            entry.returned = Some(Box::new(details));
+        }
+    }
+
+    /// The transport has taken so many bytes of this epoch's stream.
+    pub(crate) fn flushed(&mut self, written: u64) {
+        let InFlight::Unflushed(unflushed) = &mut self.in_flight else {
+            return;
+        };
+        while let Some(&(_, position)) = unflushed.front().filter(|(end, _)| *end <= written) {
+            unflushed.pop_front();
+            self.ledger.settle(position, Ok(()));
+        }
+    }
+
+    // What comes of it.
+
+    /// Whoever is to be woken, each once.
+    pub(crate) fn take_woken(&mut self) -> Vec<W> {
+        std::mem::take(&mut self.ledger.woken)
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.ledger.news)
+    }
+
+    fn is_isolating(&self) -> bool {
+        self.ledger.ring.confirmed() < self.suspects_before
+    }
+}
+
+impl<W> Ledger<W> {
+    /// Ends a message. An ack of one that was returned means that the broker has dropped it.
+    fn settle(&mut self, position: u64, outcome: Result<(), Unconfirmed>) {
+        let Some(entry) = self.ring.settle(position) else {
+            return;
+        };
+        let outcome = match (outcome, entry.returned) {
+            (Ok(()), Some(returned)) => Err(Unconfirmed::Returned(returned)),
+            (outcome, _) => outcome,
+        };
+        match &outcome {
+            Ok(()) => self.news.confirmed += 1,
+            Err(Unconfirmed::Nacked) => self.news.nacked += 1,
+            Err(Unconfirmed::Rejected(close)) => self.news.rejected.push(close.clone()),
+            // The news of a return came with it.
+            Err(Unconfirmed::Returned(_)) => {}
+            Err(Unconfirmed::Unsendable(_) | Unconfirmed::Dropped { .. }) => {}
+        }
+        self.tell(position, entry.watch, outcome);
+        self.wake_for_room();
+    }
+
+    fn tell(&mut self, position: u64, watch: Watch<W>, outcome: Result<(), Unconfirmed>) {
+        if let (Err(outcome), Watch::Somebody | Watch::Waiting(_)) = (outcome, &watch) {
+            self.outcomes.insert(position, outcome);
+        }
+        if let Watch::Waiting(waiter) = watch {
+            self.woken.push(waiter);
+        }
+    }
+
+    /// Gives up the oldest message that is not written.
+    fn drop_oldest(&mut self, reason: DropReason) -> Option<Message> {
+        let (position, entry) = self.ring.drop_oldest_unwritten()?;
+        let outcome = Unconfirmed::Dropped {
+            reason,
+            sent: entry.sent,
+        };
+        self.news.dropped(reason);
+        self.tell(position, entry.watch, Err(outcome));
+        self.wake_for_room();
+        Some(entry.message)
+    }
+
+    fn wake_for_room(&mut self) {
+        let enough =
+            |(bytes, _): &mut (usize, W)| self.closed || self.ring.room_for(*bytes).is_ok();
+        if let Some((_, waiter)) = self.room.take_if(enough) {
+            self.woken.push(waiter);
+        }
+    }
+}
+
+/// What a message costs on the wire besides its body, roughly, for sharing a connection fairly.
+const MESSAGE_OVERHEAD: usize = 64;
+
+#[cfg(test)]
+mod tests;

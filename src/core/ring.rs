@@ -1,0 +1,210 @@
+//! The bounded buffer between a producer and its connection.
+//!
+//! One FIFO is the outage buffer, the send queue and the window in flight at once: a message keeps
+//! its place from the push until it is settled, so a reconnect only has to move a cursor back.
+//! Order survives, and nothing is copied to be sent again.
+//!
+//! ```text
+//!       confirmed             written              pushed
+//!           |     in flight      |     unwritten      |
+//!   settled |  (and holes where  |  (all of it after  |
+//!           |  later ones left)  |      a rewind)     |
+//! ```
+
+use super::keyed_queue::KeyedQueue;
+
+/// What a ring may hold, in flight and waiting together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Why a ring does not take a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There will be room once messages have been settled or dropped.
+    Full,
+    /// The message alone is larger than the ring: no waiting and no dropping makes room for it.
+    TooLarge,
+}
+
+/// A bounded FIFO with cursors `confirmed <= written <= pushed`.
+///
+/// Every item has a position, counted from 0 and never used again. Items are written in the order
+/// of their positions and settled in any order.
+#[derive(Debug)]
+pub(crate) struct Ring<T> {
+    entries: KeyedQueue<Entry<T>>,
+    limits: Limits,
+    /// What is before this position is in flight, what is at or after it is unwritten. It may point
+    /// to a hole.
+    written: u64,
+    /// The position of the next push.
+    pushed: u64,
+    in_flight: usize,
+    in_flight_bytes: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    item: T,
+    bytes: usize,
+}
+
+impl<T> Ring<T> {
+    pub(crate) const fn new(limits: Limits) -> Self {
+        Self {
+            entries: KeyedQueue::new(),
+            limits,
+            written: 0,
+            pushed: 0,
+            in_flight: 0,
+            in_flight_bytes: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Number of items not settled yet.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Size of the items not settled yet.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of items written and not settled yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Number of items still to be written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.len() - self.in_flight
+    }
+
+    #[cfg(test)]
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whether a message of this size would be taken now.
+    pub(crate) fn room_for(&self, bytes: usize) -> Result<(), Refusal> {
+        if bytes > self.limits.bytes {
+            Err(Refusal::TooLarge)
+        } else if self.len() >= self.limits.messages || bytes > self.limits.bytes - self.bytes {
+            Err(Refusal::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether a message of this size would be taken if nothing unwritten were kept.
+    pub(crate) fn could_have_room_for(&self, bytes: usize) -> bool {
+        self.in_flight < self.limits.messages && bytes <= self.limits.bytes - self.in_flight_bytes
+    }
+
+    /// Appends an item, or gives it back.
+    pub(crate) fn push(&mut self, item: T, bytes: usize) -> Result<u64, (Refusal, T)> {
+        if let Err(refusal) = self.room_for(bytes) {
+            return Err((refusal, item));
+        }
+        let position = self.pushed;
+        self.entries.push(position, Entry { item, bytes });
+        self.pushed += 1;
+        self.bytes += bytes;
+        Ok(position)
+    }
+
+    /// Removes the oldest item still to be written, to make room for a newer one.
+    ///
+    /// Items in flight are not touched: their fate is the broker's to tell.
+    pub(crate) fn drop_oldest_unwritten(&mut self) -> Option<(u64, T)> {
+        let (position, _) = self.next_unwritten()?;
+        self.settle(position).map(|item| (position, item))
+    }
+
+    /// The item to write next. It stays the next one until [`mark_written`](Self::mark_written).
+    pub(crate) fn next_unwritten(&mut self) -> Option<(u64, &mut T)> {
+        if self.written == self.pushed {
+            return None;
+        }
+        let Some((position, entry)) = self.entries.first_from(self.written) else {
+            self.written = self.pushed;
+            return None;
+        };
+        self.written = position;
+        Some((position, &mut entry.item))
+    }
+
+    /// Moves the written cursor past the item of [`next_unwritten`](Self::next_unwritten).
+    pub(crate) fn mark_written(&mut self) {
+        if let Some((position, entry)) = self.entries.first_from(self.written) {
+            self.written = position + 1;
+            self.in_flight += 1;
+            self.in_flight_bytes += entry.bytes;
+        }
+    }
+
+    /// Lets everything unsettled be written again, in the same order: the connection was lost.
+    pub(crate) fn rewind(&mut self) {
+        self.written = self.confirmed();
+        self.in_flight = 0;
+        self.in_flight_bytes = 0;
+    }
+
+    /// Removes an item, wherever it is. Gives `None` if it has left before.
+    pub(crate) fn settle(&mut self, position: u64) -> Option<T> {
+        let entry = self.entries.remove(position)?;
+        self.bytes -= entry.bytes;
+        if position < self.written {
+            self.in_flight -= 1;
+            self.in_flight_bytes -= entry.bytes;
+        }
+        Some(entry.item)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn get(&self, position: u64) -> Option<&T> {
+        self.entries.get(position).map(|entry| &entry.item)
+    }
+
+    pub(crate) fn get_mut(&mut self, position: u64) -> Option<&mut T> {
+        self.entries.get_mut(position).map(|entry| &mut entry.item)
+    }
+
+    /// Everything unsettled, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.entries
+            .iter()
+            .map(|(position, entry)| (position, &entry.item))
+    }
+
+    /// Everything unsettled at or behind `position`, oldest first.
+    pub(crate) fn iter_from(&self, position: u64) -> impl Iterator<Item = (u64, &T)> {
+        let entries = self.entries.iter_from(position);
+        entries.map(|(position, entry)| (position, &entry.item))
+    }
+
+    /// The position before which everything was written, or is settled.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The position before which everything is settled.
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.entries
+            .first()
+            .map_or(self.pushed, |(position, _)| position)
+    }
+}
+
+#[cfg(test)]
+mod tests;

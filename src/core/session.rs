@@ -1,0 +1,563 @@
+//! One connection through all its epochs: who has which channel, and what happens in which order
+//! after a reconnect.
+//!
+//! It composes the [supervisor](super::supervisor), the codec's connection of the current epoch,
+//! the [subscriptions](super::subscription) and the [couriers](super::courier) for calls. What it
+//! wants done comes out of [`Session::poll_output`]; producers' buffers and consumers' inboxes are
+//! not in here, since users share them, but everything that happens to them is told there.
+//!
+//! A recovery is a list of stages, each begun when the one before it is through:
+//! topology, consumers, producers.
+
+mod channels;
+mod recovery;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use slab::Slab;
+use snowshoe_codec as codec;
+use snowshoe_codec::{
+    ClientOptions, CloseReason, Connection, Delivery, Method, PeerClose, ReplyCode, Returned,
+    ShortString,
+};
+
+use self::channels::{Line, Owner, RawLine};
+use self::recovery::{Locked, Stage};
+use super::Epoch;
+use super::backoff::Backoff;
+use super::courier::Courier;
+use super::subscription::{ConsumerSpec, Subscription};
+use super::supervisor::{Action, Next, Step, Supervisor};
+use super::topology::{self, Topology};
+use crate::error::{ConnectionError, Error, Phase};
+
+/// How a session goes about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) supervisor: super::supervisor::Config,
+    pub(crate) backoff: Backoff,
+    /// Whether exclusive and server-named queues belong to this connection. One connection of a
+    /// client declares them; the others could only meet a 405.
+    pub(crate) owns_exclusive_queues: bool,
+    pub(crate) seed: u64,
+}
+
+/// What a session wants done, or has to tell.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// Connect the transport, and report under this epoch.
+    Dial {
+        epoch: Epoch,
+        attempt: u32,
+        endpoint: usize,
+    },
+    /// Drop the transport at once, with a reset rather than an orderly end.
+    Abort,
+    /// Write this if it goes out at once, then end the transport in order.
+    Finish(Bytes),
+    /// The connection is open; recovery begins.
+    Connected,
+    /// Recovery is through: everything is back.
+    Ready,
+    /// The connection is gone.
+    Lost {
+        cause: ConnectionError,
+        next: Next,
+    },
+    Blocked(ShortString),
+    Unblocked,
+    SecretUpdated,
+
+    /// The producer's channel is ready to be written to.
+    ProducerOnline(usize),
+    ProducerOffline(usize),
+    /// The broker asked to pause, and now lets it go on.
+    ProducerMayGoOn(usize),
+    /// The broker closed the producer's channel over a publish.
+    ProducerRejected(usize, PeerClose),
+    Confirm {
+        producer: usize,
+        tag: u64,
+        multiple: bool,
+        ack: bool,
+    },
+    Returned {
+        producer: usize,
+        returned: Returned,
+    },
+
+    /// The consumer receives from now on, from this queue; its deliveries belong to this epoch.
+    ConsumerOnline {
+        consumer: usize,
+        epoch: Epoch,
+        queue: ShortString,
+    },
+    /// What the consumer was delivered so far cannot be settled any more.
+    ConsumerOffline(usize),
+    /// The broker cancelled the consumer. It is tried again.
+    ConsumerCancelled(usize),
+    /// The consumer could not even be started.
+    ConsumerFailed(usize, Error),
+    /// No more deliveries will come, as the user wanted; what there is can still be settled.
+    ConsumerDraining(usize),
+    Delivery {
+        consumer: usize,
+        delivery: Delivery,
+    },
+
+    /// A call was answered.
+    Called {
+        token: u64,
+        result: Result<Method, Error>,
+    },
+    /// A queue that the broker names has another name now.
+    QueueRenamed {
+        old: ShortString,
+        new: ShortString,
+    },
+    /// Something could not be declared again.
+    NotRecovered {
+        entity: String,
+        reason: PeerClose,
+    },
+
+    RawOpened(usize),
+    /// Something happened on a channel that the user drives.
+    Raw(usize, codec::Event),
+    /// The channel is gone.
+    RawClosed(usize, Error),
+}
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    settings: Settings,
+    supervisor: Supervisor,
+    connection: Option<Connection>,
+    stage: Stage,
+    /// Whose the channels of the current epoch are, by number.
+    owners: Vec<Option<Owner>>,
+    producers: Slab<Line>,
+    consumers: Slab<Subscription>,
+    raws: Slab<RawLine>,
+    recovery: Courier<topology::Step>,
+    calls: Courier<(u64, Method)>,
+    locked: Vec<Locked>,
+    /// Until when locked queues that are being tried are worth another try.
+    patience: Vec<(topology::Step, Instant)>,
+    /// When channels are to be opened, for the first time or again.
+    retries: Vec<(Instant, Owner)>,
+    outputs: VecDeque<Output>,
+    channel_epoch: Epoch,
+    random: fastrand::Rng,
+}
+
+impl Session {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let mut random = fastrand::Rng::with_seed(settings.seed);
+        Self {
+            supervisor: Supervisor::new(settings.supervisor, random.u64(..)),
+            settings,
+            connection: None,
+            stage: Stage::Offline,
+            owners: Vec::new(),
+            producers: Slab::new(),
+            consumers: Slab::new(),
+            raws: Slab::new(),
+            recovery: Courier::new(),
+            calls: Courier::new(),
+            locked: Vec::new(),
+            patience: Vec::new(),
+            retries: Vec::new(),
+            outputs: VecDeque::new(),
+            channel_epoch: Epoch::default(),
+            random,
+        }
+    }
+
+    // The life of the connection.
+
+    /// Begins to connect.
+    pub(crate) fn start(&mut self, now: Instant) {
+        self.supervisor.start(now);
+    }
+
+    /// The transport is connected; `false` if it comes too late and is to be dropped.
+    pub(crate) fn dialed(&mut self, now: Instant, epoch: Epoch, options: ClientOptions) -> bool {
+        let in_time = self.supervisor.dialed(epoch, now).is_ok();
+        if in_time {
+            self.connection = Some(Connection::client(options, now));
+        }
+        in_time
+    }
+
+    /// The transport could not be connected.
+    pub(crate) fn dial_failed(&mut self, now: Instant, epoch: Epoch, error: ConnectionError) {
+        if let Some(next) = self.supervisor.lost(epoch, now) {
+            self.outputs.push_back(Output::Lost { cause: error, next });
+        }
+    }
+
+    /// Bytes came in; whole frames are consumed.
+    pub(crate) fn receive(&mut self, now: Instant, input: &mut BytesMut) {
+        match &mut self.connection {
+            Some(connection) => connection.receive(now, input),
+            None => input.clear(),
+        }
+    }
+
+    /// The transport ended; with an error, if it did not end in order.
+    pub(crate) fn transport_ended(&mut self, now: Instant, error: Option<ConnectionError>) {
+        if let Some(error) = error {
+            self.lost(now, error);
+            self.outputs.push_back(Output::Abort);
+        } else if let Some(connection) = &mut self.connection {
+            // The codec tells how far it had come.
+            connection.transport_ended();
+        }
+    }
+
+    /// The transport is not read for now, because a consumer is behind.
+    pub(crate) fn reading_is_paused(&mut self, now: Instant) {
+        if let Some(connection) = &mut self.connection {
+            connection.reading_is_paused(now);
+        }
+    }
+
+    /// Closes for good, in order if that is done by the deadline.
+    pub(crate) fn close(&mut self, now: Instant, deadline: Instant) {
+        self.supervisor.close(deadline);
+        let orderly = self.supervisor.is_closing();
+        match &mut self.connection {
+            Some(connection) if orderly => {
+                connection.close(now, ReplyCode::SUCCESS, ShortString::from_static("goodbye"));
+            }
+            _ => {
+                self.connection = None;
+                self.forget_channels();
+                self.outputs.push_back(Output::Abort);
+            }
+        }
+    }
+
+    /// Whether it was closed, and has ended or is about to.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.supervisor.is_closing() || self.supervisor.is_closed()
+    }
+
+    /// Whether it was closed, and has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.supervisor.is_closed()
+    }
+
+    /// Ends everything at once, in whatever state it is.
+    pub(crate) fn abandon(&mut self, now: Instant) {
+        self.supervisor.close(now);
+        self.supervisor.lost(self.supervisor.epoch(), now);
+        self.connection = None;
+        self.forget_channels();
+    }
+
+    /// Whether recovery is through.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+
+    pub(crate) fn update_secret(
+        &mut self,
+        now: Instant,
+        secret: Bytes,
+        reason: ShortString,
+    ) -> Result<(), Error> {
+        let connection = self.connection.as_mut().ok_or(Error::ConnectionLost)?;
+        Ok(connection.update_secret(now, secret, reason)?)
+    }
+
+    // Time, input and output.
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let connection = self.connection.as_ref().and_then(Connection::poll_timeout);
+        let retries = self.retries.iter().map(|(at, _)| *at);
+        let locked = self.locked.iter().map(|locked| locked.retry_at);
+        [self.supervisor.poll_timeout(), connection]
+            .into_iter()
+            .flatten()
+            .chain(retries)
+            .chain(locked)
+            .min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, topology: &Topology) {
+        while let Some(action) = self.supervisor.handle_timeout(now) {
+            match action {
+                Action::Dial {
+                    epoch,
+                    attempt,
+                    endpoint,
+                } => {
+                    self.outputs.push_back(Output::Dial {
+                        epoch,
+                        attempt,
+                        endpoint,
+                    });
+                }
+                Action::Abort { step, next, .. } => {
+                    let phase = match step {
+                        Step::Dial => Phase::Dial,
+                        Step::Handshake => Phase::Handshake,
+                        Step::Recovery => Phase::Recovery,
+                        Step::Close => Phase::Close,
+                    };
+                    self.forget_channels();
+                    self.connection = None;
+                    self.outputs.push_back(Output::Lost {
+                        cause: ConnectionError::Timeout(phase),
+                        next,
+                    });
+                    self.outputs.push_back(Output::Abort);
+                }
+            }
+        }
+        if let Some(connection) = &mut self.connection {
+            connection.handle_timeout(now);
+        }
+        self.retry(now, topology);
+        self.advance(now, topology);
+    }
+
+    /// What is to be written to the transport.
+    pub(crate) fn outbound(&mut self) -> Option<&mut codec::Outbound> {
+        self.connection.as_mut().map(Connection::outbound)
+    }
+
+    /// What is to be done, or has happened, next.
+    pub(crate) fn poll_output(&mut self, now: Instant, topology: &mut Topology) -> Option<Output> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            let event = self.connection.as_mut()?.poll_event()?;
+            let owner = match event {
+                codec::Event::Delivery { channel, .. } | codec::Event::Confirm { channel, .. } => {
+                    self.owner(channel)
+                }
+                _ => None,
+            };
+            match (event, owner) {
+                // The common ones go through without a stop in the queue.
+                (codec::Event::Delivery { delivery, .. }, Some(Owner::Consumer(consumer))) => {
+                    return Some(Output::Delivery { consumer, delivery });
+                }
+                (
+                    codec::Event::Confirm {
+                        delivery_tag: tag,
+                        multiple,
+                        ack,
+                        ..
+                    },
+                    Some(Owner::Producer(producer)),
+                ) => {
+                    return Some(Output::Confirm {
+                        producer,
+                        tag,
+                        multiple,
+                        ack,
+                    });
+                }
+                (event, _) => self.event(now, event, topology),
+            }
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: codec::Event, topology: &mut Topology) {
+        use codec::Event;
+        match event {
+            Event::Open(_) => self.connected(now, topology),
+            Event::Closed(reason) => self.closed(now, reason),
+            Event::Blocked { reason } => self.outputs.push_back(Output::Blocked(reason)),
+            Event::Unblocked => self.outputs.push_back(Output::Unblocked),
+            Event::SecretUpdated => self.outputs.push_back(Output::SecretUpdated),
+            Event::ChannelOpen { channel } => self.channel_opened(now, channel),
+            Event::Reply { channel, method } => self.replied(now, channel, method, topology),
+            Event::ChannelClosed { channel, reason } => self.channel_closed(now, channel, reason),
+            Event::ConsumerCancelled {
+                channel,
+                consumer_tag,
+            } => {
+                self.consumer_cancelled(now, channel, consumer_tag, topology);
+            }
+            Event::Returned { channel, returned } => match self.owner(channel) {
+                Some(Owner::Producer(producer)) => {
+                    self.outputs
+                        .push_back(Output::Returned { producer, returned });
+                }
+                _ => self.raw_event(channel, Event::Returned { channel, returned }),
+            },
+            Event::Delivery { channel, .. }
+            | Event::Got { channel, .. }
+            | Event::Confirm { channel, .. } => self.raw_event(channel, event),
+            Event::Flow { channel, .. } => match self.owner(channel) {
+                Some(Owner::Producer(producer)) => {
+                    self.outputs.push_back(Output::ProducerMayGoOn(producer));
+                }
+                _ => self.raw_event(channel, event),
+            },
+            // Only servers see the others.
+            _ => {}
+        }
+        self.advance(now, topology);
+    }
+
+    fn connected(&mut self, now: Instant, topology: &Topology) {
+        if self
+            .supervisor
+            .handshaken(self.supervisor.epoch(), now)
+            .is_ok()
+        {
+            self.outputs.push_back(Output::Connected);
+            self.begin_recovery(topology);
+        }
+    }
+
+    /// The one place where a connection's end is noticed, if it was the codec that noticed it.
+    fn closed(&mut self, now: Instant, reason: CloseReason) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        let orderly = matches!(
+            reason,
+            CloseReason::Requested | CloseReason::Peer(_) | CloseReason::Violation(_)
+        );
+        let outbound = connection.outbound();
+        let last_words = outbound.copy_to_bytes(outbound.remaining());
+        let cause = ConnectionError::from_close(reason, self.stage == Stage::Offline);
+        self.lost(now, cause);
+        self.outputs.push_back(if orderly {
+            Output::Finish(last_words)
+        } else {
+            Output::Abort
+        });
+    }
+
+    fn lost(&mut self, now: Instant, cause: ConnectionError) {
+        self.connection = None;
+        self.forget_channels();
+        if let Some(next) = self.supervisor.lost(self.supervisor.epoch(), now) {
+            self.outputs.push_back(Output::Lost { cause, next });
+        }
+    }
+
+    // What users ask for.
+
+    pub(crate) fn add_producer(&mut self, now: Instant, confirms: bool) -> usize {
+        let seed = self.random.u64(..);
+        let line = Line::new(confirms, self.settings.backoff, seed);
+        let producer = self.producers.insert(line);
+        self.retries.push((now, Owner::Producer(producer)));
+        producer
+    }
+
+    pub(crate) fn add_consumer(&mut self, now: Instant, spec: ConsumerSpec) -> usize {
+        let seed = self.random.u64(..);
+        let subscription = Subscription::new(spec, self.settings.backoff, seed);
+        let consumer = self.consumers.insert(subscription);
+        self.retries.push((now, Owner::Consumer(consumer)));
+        consumer
+    }
+
+    pub(crate) fn add_raw(&mut self, now: Instant) -> usize {
+        let raw = self.raws.insert(RawLine::Waiting);
+        self.retries.push((now, Owner::Raw(raw)));
+        raw
+    }
+
+    /// Makes a call, now or as soon as the connection is ready; [`Output::Called`] follows.
+    pub(crate) fn call(&mut self, now: Instant, token: u64, method: Method) {
+        self.calls.push((token, method));
+        self.retries.push((now, Owner::Calls));
+    }
+
+    /// The channel of a producer that is online.
+    pub(crate) fn producer_channel(&mut self, producer: usize) -> Option<codec::Channel<'_>> {
+        let channel = self.producers.get(producer)?.online()?;
+        self.connection.as_mut()?.channel(channel)
+    }
+
+    /// The channel of a consumer.
+    pub(crate) fn consumer_channel(&mut self, consumer: usize) -> Option<codec::Channel<'_>> {
+        let channel = self.consumers.get(consumer)?.channel()?;
+        self.connection.as_mut()?.channel(channel)
+    }
+
+    /// The channel that a user drives.
+    pub(crate) fn raw_channel(&mut self, raw: usize) -> Option<codec::Channel<'_>> {
+        let RawLine::Open(channel) = *self.raws.get(raw)? else {
+            return None;
+        };
+        self.connection.as_mut()?.channel(channel)
+    }
+
+    /// Stops a consumer: [`Output::ConsumerDraining`] follows, at once if there is nothing to ask
+    /// the broker.
+    pub(crate) fn cancel_consumer(
+        &mut self,
+        now: Instant,
+        consumer: usize,
+        topology: &mut Topology,
+    ) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        if subscription.is_wanted() {
+            topology.consumer_cancelled(&subscription.spec().queue);
+        }
+        let channel = subscription.channel();
+        match (subscription.cancel(), channel) {
+            (Some(cancel), Some(channel)) => self.send(now, channel, cancel),
+            (_, channel) if subscription.is_ended() => {
+                if let Some(channel) = channel {
+                    self.close_channel(now, channel);
+                }
+                self.outputs.push_back(Output::ConsumerDraining(consumer));
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets a consumer whose deliveries are settled, or will never be.
+    pub(crate) fn remove_consumer(&mut self, now: Instant, consumer: usize) {
+        if let Some(subscription) = self.consumers.try_remove(consumer)
+            && let Some(channel) = subscription.channel()
+        {
+            self.close_channel(now, channel);
+        }
+    }
+
+    /// Forgets a producer whose messages are settled.
+    pub(crate) fn remove_producer(&mut self, now: Instant, producer: usize) {
+        if let Some(line) = self.producers.try_remove(producer)
+            && let Some(channel) = line.channel()
+        {
+            self.close_channel(now, channel);
+        }
+    }
+
+    /// Closes and forgets a channel that a user drove.
+    pub(crate) fn remove_raw(&mut self, now: Instant, raw: usize) {
+        if let Some(RawLine::Opening(channel) | RawLine::Open(channel)) = self.raws.try_remove(raw)
+        {
+            self.close_channel(now, channel);
+        }
+    }
+
+    /// How long an exclusive queue may stay locked by a connection that the broker has not yet
+    /// given up: three heartbeats, and some.
+    fn lock_patience(&self) -> Duration {
+        let heartbeat = self
+            .connection
+            .as_ref()
+            .map_or(0, |connection| connection.tuning().heartbeat);
+        Duration::from_secs(u64::from(heartbeat) * 4 + 5)
+    }
+}

@@ -1,0 +1,477 @@
+//! Whose the channels are, and how each comes into use.
+
+use std::time::Instant;
+
+use snowshoe_codec::method::confirm;
+use snowshoe_codec::{ChannelCloseReason, Event, Method, PeerClose, ReplyCode, ShortString};
+
+use super::{Output, Session, Stage};
+use crate::core::backoff::{Backoff, Delays};
+use crate::core::subscription::{State, Step, Verdict};
+use crate::core::topology::Topology;
+use crate::error::Error;
+
+/// Whose a channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// What was declared is declared again.
+    Recovery,
+    /// What users ask for, one call behind the other.
+    Calls,
+    Producer(usize),
+    Consumer(usize),
+    /// A channel that a user drives.
+    Raw(usize),
+}
+
+/// A producer's way onto a channel.
+#[derive(Debug)]
+pub(super) struct Line {
+    state: LineState,
+    confirms: bool,
+    delays: Delays,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineState {
+    Waiting,
+    Opening(u16),
+    /// confirm.select is on its way.
+    Selecting(u16),
+    Online(u16),
+    BackingOff(Instant),
+}
+
+impl Line {
+    pub(super) fn new(confirms: bool, backoff: Backoff, seed: u64) -> Self {
+        Self {
+            state: LineState::Waiting,
+            confirms,
+            delays: Delays::new(backoff, seed),
+        }
+    }
+
+    pub(super) fn online(&self) -> Option<u16> {
+        match self.state {
+            LineState::Online(channel) => Some(channel),
+            _ => None,
+        }
+    }
+
+    pub(super) fn channel(&self) -> Option<u16> {
+        match self.state {
+            LineState::Opening(channel)
+            | LineState::Selecting(channel)
+            | LineState::Online(channel) => Some(channel),
+            LineState::Waiting | LineState::BackingOff(_) => None,
+        }
+    }
+
+    /// Whether it is on its way, and its outcome to be waited for.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, LineState::Opening(_) | LineState::Selecting(_))
+    }
+
+    fn wants_channel(&self, now: Instant) -> bool {
+        match self.state {
+            LineState::Waiting => true,
+            LineState::BackingOff(until) => until <= now,
+            _ => false,
+        }
+    }
+}
+
+/// A channel that a user drives. It does not come back: what its state was, only the user knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RawLine {
+    Waiting,
+    Opening(u16),
+    Open(u16),
+    Closed,
+}
+
+impl Session {
+    pub(super) fn owner(&self, channel: u16) -> Option<Owner> {
+        self.owners.get(usize::from(channel)).copied().flatten()
+    }
+
+    /// Opens a channel for `owner`; `None` while the connection is not open.
+    pub(super) fn open_channel(&mut self, now: Instant, owner: Owner) -> Option<u16> {
+        let channel = self.connection.as_mut()?.open_channel(now).ok()?;
+        let index = usize::from(channel);
+        if self.owners.len() <= index {
+            self.owners.resize(index + 1, None);
+        }
+        self.owners[index] = Some(owner);
+        Some(channel)
+    }
+
+    pub(super) fn close_channel(&mut self, now: Instant, channel: u16) {
+        if let Some(owner) = self.owners.get_mut(usize::from(channel)) {
+            *owner = None;
+        }
+        if let Some(mut channel) = self
+            .connection
+            .as_mut()
+            .and_then(|connection| connection.channel(channel))
+        {
+            // Where it is not open, its end is on the way already.
+            _ = channel.close(now, ReplyCode::SUCCESS, ShortString::EMPTY);
+        }
+    }
+
+    /// Sends one of our own methods, which always fit into a frame.
+    pub(super) fn send(&mut self, now: Instant, channel: u16, method: Method) {
+        if let Some(mut channel) = self
+            .connection
+            .as_mut()
+            .and_then(|connection| connection.channel(channel))
+        {
+            _ = channel.send(now, method);
+        }
+    }
+
+    pub(super) fn channel_opened(&mut self, now: Instant, channel: u16) {
+        match self.owner(channel) {
+            Some(Owner::Recovery) => self.recovery.opened(),
+            Some(Owner::Calls) => self.calls.opened(),
+            Some(Owner::Producer(producer)) => {
+                let Some(line) = self.producers.get_mut(producer) else {
+                    return;
+                };
+                if line.confirms {
+                    line.state = LineState::Selecting(channel);
+                    self.send(now, channel, confirm::Select::default().into());
+                } else {
+                    self.producer_online(now, producer, channel);
+                }
+            }
+            Some(Owner::Consumer(consumer)) => {
+                if let Some(method) = self
+                    .consumers
+                    .get_mut(consumer)
+                    .and_then(super::super::subscription::Subscription::opened)
+                {
+                    self.send(now, channel, method);
+                }
+            }
+            Some(Owner::Raw(raw)) => {
+                if let Some(line) = self.raws.get_mut(raw) {
+                    *line = RawLine::Open(channel);
+                    self.outputs.push_back(Output::RawOpened(raw));
+                }
+            }
+            // Its owner is gone since.
+            None => self.close_channel(now, channel),
+        }
+    }
+
+    pub(super) fn replied(
+        &mut self,
+        now: Instant,
+        channel: u16,
+        method: Method,
+        topology: &mut Topology,
+    ) {
+        match self.owner(channel) {
+            Some(Owner::Recovery) => self.entity_recovered(&method, topology),
+            Some(Owner::Calls) => {
+                if let Some((token, call)) = self.calls.answered() {
+                    topology.observe(&call, &method);
+                    self.outputs.push_back(Output::Called {
+                        token,
+                        result: Ok(method),
+                    });
+                }
+            }
+            Some(Owner::Producer(producer)) => self.producer_online(now, producer, channel),
+            Some(Owner::Consumer(consumer)) => {
+                self.consumer_replied(now, consumer, channel, topology);
+            }
+            Some(Owner::Raw(_)) => self.raw_event(channel, Event::Reply { channel, method }),
+            None => {}
+        }
+        self.progressed(now);
+    }
+
+    fn producer_online(&mut self, now: Instant, producer: usize, channel: u16) {
+        if let Some(line) = self.producers.get_mut(producer) {
+            line.state = LineState::Online(channel);
+            line.delays.succeeded(now);
+            self.outputs.push_back(Output::ProducerOnline(producer));
+        }
+    }
+
+    fn consumer_replied(
+        &mut self,
+        now: Instant,
+        consumer: usize,
+        channel: u16,
+        topology: &mut Topology,
+    ) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        match subscription.replied(now) {
+            Some(Step::Send(method)) => self.send(now, channel, method),
+            Some(Step::Active { first }) => {
+                if first {
+                    topology.consumer_started(&subscription.spec().queue);
+                }
+                self.channel_epoch = self.channel_epoch.next();
+                self.outputs.push_back(Output::ConsumerOnline {
+                    consumer,
+                    epoch: self.channel_epoch,
+                    queue: subscription.spec().queue.clone(),
+                });
+            }
+            Some(Step::Cancelled) => self.outputs.push_back(Output::ConsumerDraining(consumer)),
+            None => {}
+        }
+    }
+
+    /// The broker cancelled a consumer. Its channel goes too, and with it what was delivered.
+    pub(super) fn consumer_cancelled(
+        &mut self,
+        now: Instant,
+        channel: u16,
+        tag: ShortString,
+        topology: &Topology,
+    ) {
+        let Some(Owner::Consumer(consumer)) = self.owner(channel) else {
+            let event = Event::ConsumerCancelled {
+                channel,
+                consumer_tag: tag,
+            };
+            return self.raw_event(channel, event);
+        };
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let verdict = subscription.cancelled_by_broker(now);
+        let queue = subscription.spec().queue.clone();
+        self.close_channel(now, channel);
+        self.redeclare_queue(&queue, topology);
+        self.consumer_ended(consumer, verdict, None);
+        // Told last: whoever hears of it finds that its deliveries are stale.
+        self.outputs.push_back(Output::ConsumerCancelled(consumer));
+    }
+
+    fn consumer_ended(&mut self, consumer: usize, verdict: Verdict, error: Option<Error>) {
+        self.outputs.push_back(Output::ConsumerOffline(consumer));
+        match verdict {
+            Verdict::Retry(at) => self.retries.push((at, Owner::Consumer(consumer))),
+            Verdict::Fail => {
+                let error = error.unwrap_or(Error::ChannelClosed);
+                self.outputs
+                    .push_back(Output::ConsumerFailed(consumer, error));
+            }
+            Verdict::Ended => self.outputs.push_back(Output::ConsumerDraining(consumer)),
+        }
+    }
+
+    pub(super) fn channel_closed(
+        &mut self,
+        now: Instant,
+        channel: u16,
+        reason: ChannelCloseReason,
+    ) {
+        let owner = self
+            .owners
+            .get_mut(usize::from(channel))
+            .and_then(Option::take);
+        match owner {
+            Some(Owner::Recovery) => self.entity_refused(now, &reason),
+            Some(Owner::Calls) => {
+                if let Some((token, _)) = self.calls.channel_closed() {
+                    let result = Err(refusal(reason));
+                    self.outputs.push_back(Output::Called { token, result });
+                }
+            }
+            Some(Owner::Producer(producer)) => self.producer_closed(now, producer, reason),
+            Some(Owner::Consumer(consumer)) => {
+                if let Some(subscription) = self.consumers.get_mut(consumer) {
+                    let verdict = subscription.channel_closed(now, &reason);
+                    self.consumer_ended(consumer, verdict, Some(refusal(reason)));
+                }
+            }
+            Some(Owner::Raw(raw)) => {
+                if let Some(line) = self.raws.get_mut(raw) {
+                    *line = RawLine::Closed;
+                    self.outputs
+                        .push_back(Output::RawClosed(raw, refusal(reason)));
+                }
+            }
+            None => {}
+        }
+        self.progressed(now);
+    }
+
+    fn producer_closed(&mut self, now: Instant, producer: usize, reason: ChannelCloseReason) {
+        let Some(line) = self.producers.get_mut(producer) else {
+            return;
+        };
+        let was_online = line.online().is_some();
+        let publish = snowshoe_codec::method::basic::Publish::default();
+        match reason {
+            // A poison message must not slow down the others: its channel comes back at once.
+            ChannelCloseReason::Peer(close)
+                if was_online && is_over(&close, &publish.into()) && !is_passing(&close) =>
+            {
+                line.state = LineState::Waiting;
+                self.retries.push((now, Owner::Producer(producer)));
+                self.outputs
+                    .push_back(Output::ProducerRejected(producer, close));
+            }
+            _ => {
+                let until = now + line.delays.next(now);
+                line.state = LineState::BackingOff(until);
+                self.retries.push((until, Owner::Producer(producer)));
+                self.outputs.push_back(Output::ProducerOffline(producer));
+            }
+        }
+    }
+
+    pub(super) fn raw_event(&mut self, channel: u16, event: Event) {
+        if let Some(Owner::Raw(raw)) = self.owner(channel) {
+            self.outputs.push_back(Output::Raw(raw, event));
+        }
+    }
+
+    /// All channels are gone, and with them what they were used for.
+    pub(super) fn forget_channels(&mut self) {
+        self.stage = Stage::Offline;
+        self.owners.clear();
+        self.retries.clear();
+        self.locked.clear();
+        self.patience.clear();
+        self.calls.connection_lost();
+        self.recovery = super::Courier::new();
+        for (producer, line) in &mut self.producers {
+            if line.online().is_some() {
+                self.outputs.push_back(Output::ProducerOffline(producer));
+            }
+            line.state = LineState::Waiting;
+        }
+        for (consumer, subscription) in &mut self.consumers {
+            let had_deliveries = matches!(
+                subscription.state(),
+                State::Active(_) | State::Cancelling(_) | State::Draining(_)
+            );
+            let was_ended = subscription.is_ended();
+            subscription.connection_lost();
+            if had_deliveries {
+                self.outputs.push_back(Output::ConsumerOffline(consumer));
+            }
+            if subscription.is_ended() && !was_ended {
+                self.outputs.push_back(Output::ConsumerDraining(consumer));
+            }
+        }
+        for (raw, line) in &mut self.raws {
+            if matches!(line, RawLine::Opening(_) | RawLine::Open(_)) {
+                *line = RawLine::Closed;
+                self.outputs
+                    .push_back(Output::RawClosed(raw, Error::ConnectionLost));
+            }
+        }
+    }
+
+    /// Opens channels for consumers that have none.
+    pub(super) fn open_consumers(&mut self, now: Instant) {
+        let wanting: Vec<usize> = self
+            .consumers
+            .iter()
+            .filter(|(_, it)| it.wants_channel(now))
+            .map(|(key, _)| key)
+            .collect();
+        for consumer in wanting {
+            if let Some(channel) = self.open_channel(now, Owner::Consumer(consumer)) {
+                self.consumers[consumer].opening(channel);
+            }
+        }
+    }
+
+    /// Opens channels for producers that have none.
+    pub(super) fn open_producers(&mut self, now: Instant) {
+        let wanting: Vec<usize> = self
+            .producers
+            .iter()
+            .filter(|(_, line)| line.wants_channel(now))
+            .map(|(key, _)| key)
+            .collect();
+        for producer in wanting {
+            if let Some(channel) = self.open_channel(now, Owner::Producer(producer)) {
+                self.producers[producer].state = LineState::Opening(channel);
+            }
+        }
+    }
+
+    /// Opens the channels that users asked for to drive them.
+    pub(super) fn open_raws(&mut self, now: Instant) {
+        let wanting: Vec<usize> = self
+            .raws
+            .iter()
+            .filter(|(_, line)| **line == RawLine::Waiting)
+            .map(|(key, _)| key)
+            .collect();
+        for raw in wanting {
+            match self.open_channel(now, Owner::Raw(raw)) {
+                Some(channel) => self.raws[raw] = RawLine::Opening(channel),
+                None => {
+                    self.raws[raw] = RawLine::Closed;
+                    self.outputs
+                        .push_back(Output::RawClosed(raw, Error::NoFreeChannel));
+                }
+            }
+        }
+    }
+
+    /// Makes the calls that users asked for.
+    pub(super) fn make_calls(&mut self, now: Instant) {
+        if self.calls.wants_channel()
+            && let Some(channel) = self.open_channel(now, Owner::Calls)
+        {
+            self.calls.opening(channel);
+        }
+        let Some(id) = self.calls.channel() else {
+            return;
+        };
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        while let Some((_, method)) = self.calls.next_to_send() {
+            let Some(mut channel) = connection.channel(id) else {
+                return;
+            };
+            let Err(error) = channel.send(now, method.clone()) else {
+                continue;
+            };
+            if let Some((token, _)) = self.calls.unsendable() {
+                self.outputs.push_back(Output::Called {
+                    token,
+                    result: Err(error.into()),
+                });
+            }
+        }
+    }
+}
+
+/// Whether the broker closed over this kind of method.
+fn is_over(close: &PeerClose, method: &Method) -> bool {
+    close.method == method.id()
+}
+
+/// Whether the broker will take the same thing later: LavinMQ refuses publishes on a channel,
+/// instead of blocking the connection, while its disk is nearly full.
+fn is_passing(close: &PeerClose) -> bool {
+    close.code == ReplyCode::PRECONDITION_FAILED
+        && close.text.to_string_lossy().contains("disk space")
+}
+
+fn refusal(reason: ChannelCloseReason) -> Error {
+    match reason {
+        ChannelCloseReason::Peer(close) => Error::Refused(close),
+        ChannelCloseReason::CallTimeout(method) => Error::Timeout(method),
+        _ => Error::ChannelClosed,
+    }
+}

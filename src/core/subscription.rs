@@ -1,0 +1,265 @@
+//! One consumer's way onto a channel, and back onto the next.
+
+use std::time::Instant;
+
+use snowshoe_codec::method::basic;
+use snowshoe_codec::{ChannelCloseReason, FieldTable, Method, ShortString};
+
+use super::backoff::{Backoff, Delays};
+
+/// What a consumer asks of the broker.
+#[derive(Clone, Debug)]
+pub(crate) struct ConsumerSpec {
+    pub(crate) queue: ShortString,
+    /// The part of the consumer tag that is the same on every channel.
+    pub(crate) tag: ShortString,
+    pub(crate) prefetch: u16,
+    pub(crate) no_ack: bool,
+    pub(crate) exclusive: bool,
+    pub(crate) no_local: bool,
+    pub(crate) arguments: FieldTable,
+}
+
+/// The recovery of one consumer. It has a channel of its own, so that delivery tags, prefetch and
+/// errors are its own too.
+///
+/// ```text
+///            connected         open             qos-ok             consume-ok
+///   Waiting ──────────► Opening ────► Limiting ───────► Subscribing ──────────► Active
+///      ▲                   │              │                  │                   │ │
+///      │ connection lost   └──────────────┴────────┬─────────┘                   │ │
+///      │ (from anywhere)                           │ channel closed, cancelled   │ │
+///      │                                           ▼                             │ │
+///      │                   ┌────────────────── BackingOff ◄──────────────────────┘ │
+///      │                   ▼  its time has come                                    │
+///      │                Opening              Ended ◄── cancel-ok ── Cancelling ◄───┘ cancel
+/// ```
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    spec: ConsumerSpec,
+    state: State,
+    /// Whether it ever received: from then on it comes back, whatever happens.
+    established: bool,
+    delays: Delays,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Waiting,
+    Opening(u16),
+    Limiting(u16),
+    Subscribing(u16),
+    Active(u16),
+    BackingOff(Instant),
+    /// Cancelled by the user; the broker's answer is awaited.
+    Cancelling(u16),
+    /// Cancelled by the user; the channel lives on for what is to be settled.
+    Draining(u16),
+    Ended,
+}
+
+/// What follows a reply.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    Send(Method),
+    /// Deliveries may come from now on, for the first time or again.
+    Active {
+        first: bool,
+    },
+    /// No more deliveries will come.
+    Cancelled,
+}
+
+/// What follows the end of its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is tried again at that time.
+    Retry(Instant),
+    /// It never worked, so the user is told instead.
+    Fail,
+    /// It was to end.
+    Ended,
+}
+
+impl Subscription {
+    pub(crate) fn new(spec: ConsumerSpec, backoff: Backoff, seed: u64) -> Self {
+        Self {
+            spec,
+            state: State::Waiting,
+            established: false,
+            delays: Delays::new(backoff, seed),
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &ConsumerSpec {
+        &self.spec
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether it has started, and the user has not cancelled it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let unwanted = matches!(
+            self.state,
+            State::Cancelling(_) | State::Draining(_) | State::Ended
+        );
+        self.established && !unwanted
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// Whether a channel is to be opened for it now.
+    pub(crate) fn wants_channel(&self, now: Instant) -> bool {
+        match self.state {
+            State::Waiting => true,
+            State::BackingOff(until) => until <= now,
+            _ => false,
+        }
+    }
+
+    /// The channel that it has, in whatever state.
+    pub(crate) fn channel(&self) -> Option<u16> {
+        match self.state {
+            State::Opening(channel)
+            | State::Limiting(channel)
+            | State::Subscribing(channel)
+            | State::Active(channel)
+            | State::Cancelling(channel)
+            | State::Draining(channel) => Some(channel),
+            State::Waiting | State::BackingOff(_) | State::Ended => None,
+        }
+    }
+
+    /// Its queue was declared anew by the broker, under another name.
+    pub(crate) fn queue_renamed(&mut self, old: &ShortString, new: &ShortString) {
+        if self.spec.queue == *old {
+            self.spec.queue = new.clone();
+        }
+    }
+
+    pub(crate) fn opening(&mut self, channel: u16) {
+        self.state = State::Opening(channel);
+    }
+
+    /// Its channel is open.
+    pub(crate) fn opened(&mut self) -> Option<Method> {
+        let State::Opening(channel) = self.state else {
+            return None;
+        };
+        if self.spec.prefetch == 0 || self.spec.no_ack {
+            return Some(self.subscribe(channel));
+        }
+        self.state = State::Limiting(channel);
+        let prefetch_count = self.spec.prefetch;
+        Some(
+            basic::Qos {
+                prefetch_size: 0,
+                prefetch_count,
+                global: false,
+            }
+            .into(),
+        )
+    }
+
+    /// The broker answered.
+    pub(crate) fn replied(&mut self, now: Instant) -> Option<Step> {
+        match self.state {
+            State::Limiting(channel) => Some(Step::Send(self.subscribe(channel))),
+            State::Subscribing(channel) => {
+                self.state = State::Active(channel);
+                let first = !std::mem::replace(&mut self.established, true);
+                self.delays.succeeded(now);
+                Some(Step::Active { first })
+            }
+            State::Cancelling(channel) => {
+                self.state = State::Draining(channel);
+                Some(Step::Cancelled)
+            }
+            _ => None,
+        }
+    }
+
+    /// The broker cancelled it, as a rule because its queue is gone; its channel is to be closed.
+    pub(crate) fn cancelled_by_broker(&mut self, now: Instant) -> Verdict {
+        self.ended_at(now, true)
+    }
+
+    /// Its channel was closed.
+    pub(crate) fn channel_closed(&mut self, now: Instant, reason: &ChannelCloseReason) -> Verdict {
+        // A passing state, even at the first try: another connection's exclusive queue or consumer,
+        // a broker that was slow.
+        let passing = matches!(reason, ChannelCloseReason::CallTimeout(_));
+        self.ended_at(now, self.established || passing)
+    }
+
+    /// The user wants no more; the method to send, if the broker has to be asked.
+    pub(crate) fn cancel(&mut self) -> Option<Method> {
+        match self.state {
+            State::Active(channel) => {
+                self.state = State::Cancelling(channel);
+                Some(
+                    basic::Cancel {
+                        consumer_tag: self.spec.tag.clone(),
+                        nowait: false,
+                    }
+                    .into(),
+                )
+            }
+            State::Cancelling(_) | State::Draining(_) => None,
+            _ => {
+                self.state = State::Ended;
+                None
+            }
+        }
+    }
+
+    /// The connection is gone, and all channels with it.
+    pub(crate) fn connection_lost(&mut self) {
+        self.state = match self.state {
+            State::Cancelling(_) | State::Draining(_) | State::Ended => State::Ended,
+            _ => State::Waiting,
+        };
+    }
+
+    fn ended_at(&mut self, now: Instant, retry: bool) -> Verdict {
+        let (state, verdict) = match self.state {
+            State::Cancelling(_) | State::Draining(_) | State::Ended => {
+                (State::Ended, Verdict::Ended)
+            }
+            _ if !retry => (State::Ended, Verdict::Fail),
+            _ => {
+                let until = now + self.delays.next(now);
+                (State::BackingOff(until), Verdict::Retry(until))
+            }
+        };
+        self.state = state;
+        verdict
+    }
+
+    fn subscribe(&mut self, channel: u16) -> Method {
+        self.state = State::Subscribing(channel);
+        let ConsumerSpec {
+            queue,
+            tag,
+            no_ack,
+            exclusive,
+            no_local,
+            arguments,
+            ..
+        } = self.spec.clone();
+        basic::Consume {
+            queue,
+            consumer_tag: tag,
+            no_local,
+            no_ack,
+            exclusive,
+            arguments,
+            ..Default::default()
+        }
+        .into()
+    }
+}

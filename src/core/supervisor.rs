@@ -1,0 +1,329 @@
+//! When to dial, which endpoint, when to back off, and when to stop.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::Epoch;
+use super::backoff::{Backoff, Delays};
+
+/// How long each step of a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) dial: Duration,
+    pub(crate) handshake: Duration,
+    /// For one step of the recovery, see [`Supervisor::progressed`].
+    pub(crate) recovery: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    /// The number of addresses to take in turn.
+    pub(crate) endpoints: NonZeroUsize,
+    pub(crate) backoff: Backoff,
+    pub(crate) timeouts: Timeouts,
+    /// Whether to give up once the first connect has failed at every endpoint, when it is more
+    /// likely that the configuration is wrong than that all of them are down.
+    pub(crate) fail_fast: bool,
+}
+
+/// What a connection is doing.
+///
+/// ```text
+///   Idle --start--> BackingOff --Dial--> Dialing --dialed--> Handshaking
+///                       ^                   |                  |      |
+///                       |                   v                  v      |
+///                       +-- lost, or past its deadline: Next::Retry   | handshaken
+///                       |                   ^                  ^      v
+///                       |                   |                  |      |
+///                       |                 Ready <--recovered-- Recovering
+///
+///   Recovering, Ready --close--> Closing --lost, or past its deadline--> Closed
+///   every other state ------------------close--------------------------> Closed
+///   every attempt failed: Next::GiveUp --------------------------------> Closed
+/// ```
+///
+/// Nothing leads out of `Closed`, and out of `Closing` only there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Idle,
+    Dialing { deadline: Instant },
+    Handshaking { deadline: Instant },
+    Recovering { deadline: Instant },
+    Ready,
+    BackingOff { until: Instant },
+    Closing { deadline: Instant },
+    Closed,
+}
+
+/// What [`Supervisor::handle_timeout`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Dial this endpoint, and report everything that comes of it under this epoch.
+    Dial {
+        epoch: Epoch,
+        /// Counted from 1 since the last time the connection was up and stable.
+        attempt: u32,
+        endpoint: usize,
+    },
+    /// A step has taken too long: drop whatever there is of this epoch. It has ended already, no
+    /// [`Supervisor::lost`] is due for it.
+    Abort {
+        epoch: Epoch,
+        step: Step,
+        next: Next,
+    },
+}
+
+/// The steps that have a deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Dial,
+    Handshake,
+    Recovery,
+    Close,
+}
+
+/// What follows the end of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next attempt follows after the delay.
+    Retry { attempt: u32, delay: Duration },
+    /// There is no next attempt, and the reason is why the last one failed.
+    GiveUp,
+    /// The end was asked for.
+    Closed,
+}
+
+/// News of an attempt that is over: whatever it brought is to be dropped, not used.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("this attempt to connect is over")]
+pub(crate) struct TooLate;
+
+/// The life of one connection through all its epochs.
+///
+/// Every dial begins an epoch, and every epoch ends exactly once: by [`lost`](Self::lost) or by
+/// [`Action::Abort`]. Only one is alive at a time, and news of any other changes nothing.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    config: Config,
+    state: State,
+    epoch: Epoch,
+    /// Whether the connection was ever ready.
+    established: bool,
+    /// The number of the last dial since the connection was stable.
+    attempt: u32,
+    delays: Delays,
+    /// The endpoints in the order they are taken: shuffled, so that the clients of a node that
+    /// dies spread over the others.
+    order: Vec<usize>,
+    /// How many times an endpoint was taken.
+    taken: usize,
+}
+
+impl Supervisor {
+    pub(crate) fn new(config: Config, seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut order: Vec<usize> = (0..config.endpoints.get()).collect();
+        random.shuffle(&mut order);
+        Self {
+            config,
+            state: State::Idle,
+            epoch: Epoch::default(),
+            established: false,
+            attempt: 0,
+            delays: Delays::new(config.backoff, random.u64(..)),
+            order,
+            taken: 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// The epoch of the last dial.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// Whether the connection is being closed in order.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing { .. })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Begins to connect: [`handle_timeout`](Self::handle_timeout) gives the first dial.
+    pub(crate) fn start(&mut self, now: Instant) {
+        if self.state == State::Idle {
+            self.state = State::BackingOff { until: now };
+        }
+    }
+
+    /// The transport is connected.
+    pub(crate) fn dialed(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
+        let expected = matches!(self.state, State::Dialing { .. });
+        let deadline = after(now, self.config.timeouts.handshake);
+        self.advance(epoch, expected, State::Handshaking { deadline })
+    }
+
+    /// The AMQP connection is open.
+    pub(crate) fn handshaken(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
+        let expected = matches!(self.state, State::Handshaking { .. });
+        let deadline = after(now, self.config.timeouts.recovery);
+        self.advance(epoch, expected, State::Recovering { deadline })
+    }
+
+    /// The recovery has done one of its steps. How long it may take as a whole depends on how much
+    /// there is to recover, so only a step has a deadline.
+    pub(crate) fn progressed(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
+        let expected = matches!(self.state, State::Recovering { .. });
+        let deadline = after(now, self.config.timeouts.recovery);
+        self.advance(epoch, expected, State::Recovering { deadline })
+    }
+
+    /// Channels, topology and consumers are back.
+    pub(crate) fn recovered(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
+        let expected = matches!(self.state, State::Recovering { .. });
+        self.advance(epoch, expected, State::Ready)?;
+        self.delays.succeeded(now);
+        self.established = true;
+        Ok(())
+    }
+
+    /// The epoch has ended, whatever the cause: a failed dial, a refused login, a reset, a close by
+    /// the broker, or one by us that is done. `None` if it had ended before.
+    pub(crate) fn lost(&mut self, epoch: Epoch, now: Instant) -> Option<Next> {
+        if epoch != self.epoch {
+            return None;
+        }
+        match self.state {
+            State::Idle | State::BackingOff { .. } | State::Closed => None,
+            State::Ready => {
+                if self.delays.ended(now) {
+                    self.attempt = 0;
+                }
+                Some(self.retry_or_give_up(now))
+            }
+            State::Dialing { .. } | State::Handshaking { .. } | State::Recovering { .. } => {
+                Some(self.retry_or_give_up(now))
+            }
+            State::Closing { .. } => {
+                self.state = State::Closed;
+                Some(Next::Closed)
+            }
+        }
+    }
+
+    /// Ends it all for good.
+    ///
+    /// A connection that is open becomes [`State::Closing`], to be closed in order until the
+    /// deadline; repeating this can only bring the deadline forward. Otherwise the state is
+    /// [`State::Closed`] at once, and an attempt under way is to be dropped.
+    pub(crate) fn close(&mut self, deadline: Instant) {
+        self.state = match self.state {
+            State::Recovering { .. } | State::Ready => State::Closing { deadline },
+            State::Closing { deadline: earlier } => State::Closing {
+                deadline: deadline.min(earlier),
+            },
+            State::Idle
+            | State::BackingOff { .. }
+            | State::Dialing { .. }
+            | State::Handshaking { .. }
+            | State::Closed => State::Closed,
+        };
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Dialing { deadline }
+            | State::Handshaking { deadline }
+            | State::Recovering { deadline }
+            | State::Closing { deadline } => Some(deadline),
+            State::BackingOff { until } => Some(until),
+            State::Idle | State::Ready | State::Closed => None,
+        }
+    }
+
+    /// Does what is due. To be called until there is nothing more.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
+        if self.poll_timeout()? > now {
+            return None;
+        }
+        let step = match self.state {
+            State::Dialing { .. } => Step::Dial,
+            State::Handshaking { .. } => Step::Handshake,
+            State::Recovering { .. } => Step::Recovery,
+            State::Closing { .. } => Step::Close,
+            State::BackingOff { .. } => return Some(self.dial(now)),
+            State::Idle | State::Ready | State::Closed => return None,
+        };
+        let epoch = self.epoch;
+        let next = self.lost(epoch, now)?;
+        Some(Action::Abort { epoch, step, next })
+    }
+
+    fn advance(&mut self, epoch: Epoch, expected: bool, to: State) -> Result<(), TooLate> {
+        if epoch != self.epoch || !expected {
+            return Err(TooLate);
+        }
+        self.state = to;
+        Ok(())
+    }
+
+    fn dial(&mut self, now: Instant) -> Action {
+        let deadline = after(now, self.config.timeouts.dial);
+        self.state = State::Dialing { deadline };
+        self.epoch = self.epoch.next();
+        self.attempt = self.attempt.saturating_add(1);
+        let endpoint = self.order[self.taken % self.order.len()];
+        self.taken += 1;
+        Action::Dial {
+            epoch: self.epoch,
+            attempt: self.attempt,
+            endpoint,
+        }
+    }
+
+    fn retry_or_give_up(&mut self, now: Instant) -> Next {
+        let max_attempts = self.config.backoff.max_attempts;
+        let first_round = !self.established && self.taken < self.order.len();
+        let delay = if first_round {
+            Duration::ZERO
+        } else if !self.established && self.config.fail_fast
+            || max_attempts.is_some_and(|max| self.attempt >= max)
+        {
+            self.state = State::Closed;
+            return Next::GiveUp;
+        } else {
+            self.delays.next(now)
+        };
+        self.state = State::BackingOff {
+            until: after(now, delay),
+        };
+        Next::Retry {
+            attempt: self.attempt.saturating_add(1),
+            delay,
+        }
+    }
+}
+
+/// A duration too long for the clock stands for "never".
+fn after(now: Instant, duration: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now.checked_add(duration).unwrap_or_else(|| now + NEVER)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,404 @@
+//! What the user declared on purpose, as a plan to declare it again.
+//!
+//! After a reconnect the broker may have forgotten transient, exclusive and auto-delete entities,
+//! or everything. The registry holds the user's intent and nothing else: what was not declared is
+//! never invented, and what was deleted does not rise again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use snowshoe_codec::method::{exchange, queue};
+use snowshoe_codec::{FieldTable, Method, ShortString, TableError};
+
+/// A queue, whatever its name is at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum QueueId {
+    /// A queue whose name the user chose. It need not be declared by this client.
+    Named(ShortString),
+    /// A queue declared without a name. The server gives it another each time it is declared, and
+    /// refuses to declare it under the name it had (RabbitMQ: 403 for `amq.`).
+    ServerNamed(u64),
+}
+
+/// Where a binding leads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Destination {
+    Queue(QueueId),
+    Exchange(ShortString),
+}
+
+/// What tells one binding from another: all of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Binding {
+    source: ShortString,
+    destination: Destination,
+    routing_key: ShortString,
+    /// Encoded in the order of their names: RabbitMQ does not tell other orders apart, and a user
+    /// who fills them from a hash map has a new order every time.
+    arguments: Vec<u8>,
+}
+
+impl Binding {
+    fn new(
+        source: &ShortString,
+        destination: Destination,
+        routing_key: &ShortString,
+        arguments: &FieldTable,
+    ) -> Self {
+        // A table that does not decode can only be compared as it is.
+        let sorted = sorted(arguments).unwrap_or_else(|_| arguments.clone());
+        Self {
+            source: source.clone(),
+            destination,
+            routing_key: routing_key.clone(),
+            arguments: sorted.as_bytes().to_vec(),
+        }
+    }
+
+    fn leads_to_queue(&self, queue: &QueueId) -> bool {
+        matches!(&self.destination, Destination::Queue(id) if id == queue)
+    }
+
+    fn leads_to_exchange(&self, exchange: &ShortString) -> bool {
+        matches!(&self.destination, Destination::Exchange(name) if name == exchange)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exchange(name) => write!(f, "exchange {name:?}"),
+            Self::Queue(QueueId::Named(name)) => write!(f, "queue {name:?}"),
+            Self::Queue(QueueId::ServerNamed(_)) => f.write_str("server-named queue"),
+            Self::Binding(Binding {
+                source,
+                destination,
+                routing_key,
+                ..
+            }) => {
+                write!(f, "binding of ")?;
+                match destination {
+                    Destination::Queue(QueueId::Named(name)) => write!(f, "queue {name:?}")?,
+                    Destination::Queue(QueueId::ServerNamed(_)) => {
+                        write!(f, "a server-named queue")?;
+                    }
+                    Destination::Exchange(name) => write!(f, "exchange {name:?}")?,
+                }
+                write!(
+                    f,
+                    " to exchange {source:?} with routing key {routing_key:?}"
+                )
+            }
+        }
+    }
+}
+
+/// One entity to declare again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Exchange(ShortString),
+    Queue(QueueId),
+    Binding(Binding),
+}
+
+#[derive(Debug)]
+struct Queue {
+    /// Its name on the server.
+    name: ShortString,
+    declare: queue::Declare,
+}
+
+impl Queue {
+    fn is_exclusive(&self) -> bool {
+        self.declare.exclusive || self.declare.queue.is_empty()
+    }
+}
+
+/// The registry of exchanges, queues and bindings.
+///
+/// A call is to be recorded when the broker has accepted it. Like the broker, the registry forgets
+/// what goes away with something else: the bindings of a deleted queue or exchange, and an
+/// auto-delete exchange that lost its last binding.
+#[derive(Debug, Default)]
+pub(crate) struct Topology {
+    exchanges: BTreeMap<ShortString, exchange::Declare>,
+    queues: BTreeMap<QueueId, Queue>,
+    /// With their arguments in the order the user gave them.
+    bindings: BTreeMap<Binding, FieldTable>,
+    server_named: u64,
+    /// How many consumers of ours a queue has.
+    consumers: BTreeMap<QueueId, usize>,
+}
+
+impl Topology {
+    /// The queue that has this name now.
+    pub(crate) fn queue_id(&self, name: &ShortString) -> QueueId {
+        self.queues
+            .range(QueueId::ServerNamed(0)..)
+            .find(|(_, queue)| queue.name == *name)
+            .map_or_else(|| QueueId::Named(name.clone()), |(id, _)| id.clone())
+    }
+
+    /// The name of a queue now; `None` if it was server-named and is gone.
+    pub(crate) fn queue_name<'a>(&'a self, queue: &'a QueueId) -> Option<&'a ShortString> {
+        match queue {
+            QueueId::Named(name) => Some(name),
+            QueueId::ServerNamed(_) => self.queues.get(queue).map(|queue| &queue.name),
+        }
+    }
+
+    /// Takes note of a call that the broker has answered: what it declared or deleted.
+    pub(crate) fn observe(&mut self, call: &Method, reply: &Method) {
+        match (call, reply) {
+            (Method::ExchangeDeclare(declare), _) => self.record_exchange(declare),
+            (Method::QueueDeclare(declare), Method::QueueDeclareOk(ok)) => {
+                self.record_queue(declare, &ok.queue);
+            }
+            (Method::QueueBind(bind), _) => self.record_queue_binding(bind),
+            (Method::ExchangeBind(bind), _) => self.record_exchange_binding(bind),
+            (Method::ExchangeDelete(delete), _) => self.forget_exchange(&delete.exchange),
+            (Method::QueueDelete(delete), _) => self.forget_queue(&self.queue_id(&delete.queue)),
+            (Method::QueueUnbind(unbind), _) => self.forget_queue_binding(unbind),
+            (Method::ExchangeUnbind(unbind), _) => self.forget_exchange_binding(unbind),
+            _ => {}
+        }
+    }
+
+    /// Whether a step is about a queue that belongs to one connection alone.
+    pub(crate) fn is_exclusive(&self, step: &Step) -> bool {
+        let queue = match step {
+            Step::Queue(id) => Some(id),
+            Step::Binding(Binding {
+                destination: Destination::Queue(id),
+                ..
+            }) => Some(id),
+            Step::Exchange(_) | Step::Binding(_) => None,
+        };
+        queue
+            .and_then(|id| self.queues.get(id))
+            .is_some_and(Queue::is_exclusive)
+    }
+
+    /// Whether there is any queue that belongs to one connection alone.
+    pub(crate) fn has_exclusive_queues(&self) -> bool {
+        self.queues.values().any(Queue::is_exclusive)
+    }
+
+    pub(crate) fn record_exchange(&mut self, declare: &exchange::Declare) {
+        // A passive declare asks whether there is one, it does not wish for one.
+        if declare.passive {
+            return;
+        }
+        let name = declare.exchange.clone();
+        let declare = exchange::Declare {
+            nowait: false,
+            ..declare.clone()
+        };
+        self.exchanges.insert(name, declare);
+    }
+
+    /// Records a queue, where `name` is the one in the broker's answer.
+    pub(crate) fn record_queue(&mut self, declare: &queue::Declare, name: &ShortString) -> QueueId {
+        if declare.passive {
+            return self.queue_id(name);
+        }
+        let id = if declare.queue.is_empty() {
+            self.server_named += 1;
+            QueueId::ServerNamed(self.server_named)
+        } else {
+            match self.queue_id(name) {
+                // Declared once more, under the name that the server gave it: it stays what it is.
+                known @ QueueId::ServerNamed(_) => return known,
+                named @ QueueId::Named(_) => named,
+            }
+        };
+        let queue = Queue {
+            name: name.clone(),
+            declare: queue::Declare {
+                nowait: false,
+                ..declare.clone()
+            },
+        };
+        self.queues.insert(id.clone(), queue);
+        id
+    }
+
+    pub(crate) fn record_queue_binding(&mut self, bind: &queue::Bind) {
+        let binding = Binding::new(
+            &bind.exchange,
+            Destination::Queue(self.queue_id(&bind.queue)),
+            &bind.routing_key,
+            &bind.arguments,
+        );
+        self.bindings.insert(binding, bind.arguments.clone());
+    }
+
+    pub(crate) fn record_exchange_binding(&mut self, bind: &exchange::Bind) {
+        let binding = Binding::new(
+            &bind.source,
+            Destination::Exchange(bind.destination.clone()),
+            &bind.routing_key,
+            &bind.arguments,
+        );
+        self.bindings.insert(binding, bind.arguments.clone());
+    }
+
+    pub(crate) fn forget_queue_binding(&mut self, unbind: &queue::Unbind) {
+        let binding = Binding::new(
+            &unbind.exchange,
+            Destination::Queue(self.queue_id(&unbind.queue)),
+            &unbind.routing_key,
+            &unbind.arguments,
+        );
+        self.forget_bindings(|other| *other == binding);
+    }
+
+    pub(crate) fn forget_exchange_binding(&mut self, unbind: &exchange::Unbind) {
+        let binding = Binding::new(
+            &unbind.source,
+            Destination::Exchange(unbind.destination.clone()),
+            &unbind.routing_key,
+            &unbind.arguments,
+        );
+        self.forget_bindings(|other| *other == binding);
+    }
+
+    /// A queue was deleted on purpose.
+    pub(crate) fn forget_queue(&mut self, queue: &QueueId) {
+        self.queues.remove(queue);
+        self.forget_bindings(|binding| binding.leads_to_queue(queue));
+    }
+
+    /// An exchange was deleted on purpose.
+    pub(crate) fn forget_exchange(&mut self, name: &ShortString) {
+        self.exchanges.remove(name);
+        self.forget_bindings(|binding| binding.source == *name || binding.leads_to_exchange(name));
+    }
+
+    /// A consumer of a queue was started.
+    pub(crate) fn consumer_started(&mut self, queue: &ShortString) {
+        *self.consumers.entry(self.queue_id(queue)).or_default() += 1;
+    }
+
+    /// The user cancelled a consumer of a queue. With the last one the broker deletes the queue, if
+    /// it is auto-delete.
+    pub(crate) fn consumer_cancelled(&mut self, queue: &ShortString) {
+        let queue = self.queue_id(queue);
+        let Some(left) = self.consumers.get_mut(&queue) else {
+            return;
+        };
+        *left -= 1;
+        if *left == 0 {
+            self.consumers.remove(&queue);
+            let declared = self.queues.get(&queue);
+            if declared.is_some_and(|queue| queue.declare.auto_delete) {
+                self.forget_queue(&queue);
+            }
+        }
+    }
+
+    /// The server has given a queue another name. Its bindings follow. Gives the old name if there
+    /// is a change to tell the user about.
+    pub(crate) fn rename_queue(&mut self, id: &QueueId, name: &ShortString) -> Option<ShortString> {
+        let queue = self
+            .queues
+            .get_mut(id)
+            .filter(|queue| queue.name != *name)?;
+        Some(std::mem::replace(&mut queue.name, name.clone()))
+    }
+
+    /// Everything, in the order in which it can be declared: all exchanges, all queues, then the
+    /// bindings between them.
+    ///
+    /// The steps name entities and not methods, for those change on the way: a queue is given a
+    /// new name, or the user deletes what is yet to come.
+    pub(crate) fn plan(&self) -> Vec<Step> {
+        let exchanges = self.exchanges.keys().cloned().map(Step::Exchange);
+        let queues = self.queues.keys().cloned().map(Step::Queue);
+        let bindings = self.bindings.keys().cloned().map(Step::Binding);
+        exchanges.chain(queues).chain(bindings).collect()
+    }
+
+    /// A queue and what is bound to it, for when that queue alone has vanished. Empty if it was not
+    /// declared here, and so is not ours to bring back.
+    pub(crate) fn plan_for_queue(&self, id: &QueueId) -> Vec<Step> {
+        if !self.queues.contains_key(id) {
+            return Vec::new();
+        }
+        let bindings = self.bindings.keys().filter(|it| it.leads_to_queue(id));
+        let bindings = bindings.cloned().map(Step::Binding);
+        std::iter::once(Step::Queue(id.clone()))
+            .chain(bindings)
+            .collect()
+    }
+
+    /// The method to call for a step; `None` if the entity has been forgotten since.
+    ///
+    /// The answer to that of a queue is to be reported by [`rename_queue`](Self::rename_queue).
+    pub(crate) fn method(&self, step: &Step) -> Option<Method> {
+        Some(match step {
+            Step::Exchange(name) => self.exchanges.get(name)?.clone().into(),
+            Step::Queue(id) => self.queues.get(id)?.declare.clone().into(),
+            Step::Binding(binding) => self.bind(binding, self.bindings.get(binding)?)?,
+        })
+    }
+
+    fn bind(&self, binding: &Binding, arguments: &FieldTable) -> Option<Method> {
+        Some(match &binding.destination {
+            Destination::Queue(id) => Method::from(queue::Bind {
+                queue: self.queue_name(id)?.clone(),
+                exchange: binding.source.clone(),
+                routing_key: binding.routing_key.clone(),
+                arguments: arguments.clone(),
+                ..queue::Bind::default()
+            }),
+            Destination::Exchange(name) => Method::from(exchange::Bind {
+                destination: name.clone(),
+                source: binding.source.clone(),
+                routing_key: binding.routing_key.clone(),
+                arguments: arguments.clone(),
+                ..exchange::Bind::default()
+            }),
+        })
+    }
+
+    /// Forgets bindings, and the auto-delete exchanges that the broker deletes with the last
+    /// binding from them, and the bindings to those, and so on.
+    fn forget_bindings(&mut self, doomed: impl Fn(&Binding) -> bool) {
+        let mut sources = self.remove_bindings(doomed);
+        while let Some(name) = sources.pop() {
+            let auto_delete = self.exchanges.get(&name).is_some_and(|it| it.auto_delete);
+            if auto_delete && !self.bindings.keys().any(|binding| binding.source == name) {
+                self.exchanges.remove(&name);
+                sources.extend(self.remove_bindings(|binding| binding.leads_to_exchange(&name)));
+            }
+        }
+    }
+
+    /// Removes bindings, and tells what they were bindings from.
+    fn remove_bindings(&mut self, doomed: impl Fn(&Binding) -> bool) -> Vec<ShortString> {
+        let mut sources = Vec::new();
+        self.bindings.retain(|binding, _| {
+            let doomed = doomed(binding);
+            if doomed {
+                sources.push(binding.source.clone());
+            }
+            !doomed
+        });
+        sources
+    }
+}
+
+/// The entries by name; those of one name keep their order.
+fn sorted(table: &FieldTable) -> Result<FieldTable, TableError> {
+    let mut entries = table.iter().collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(|&(name, _)| name);
+    entries
+        .into_iter()
+        .try_fold(FieldTable::new(), |sorted, (name, value)| {
+            sorted.with(name, value)
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use snowshoe_codec as codec;
+use snowshoe_codec::{PropertiesError, PropertiesRef, ShortStr};
+
+use crate::core::Epoch;
+use crate::core::acks::Settle;
+use crate::error::SettleError;
+use crate::inbox::Inbox;
+
+/// A message from a queue, to be acknowledged or refused.
+///
+/// Settling it is local and immediate; the driver tells the broker, and joins acknowledgements
+/// that follow each other into one. A delivery that is dropped unsettled stays unacknowledged: the
+/// broker delivers it again once the consumer's channel has ended.
+#[must_use = "a delivery that is not settled stays with the broker, and counts against the prefetch"]
+pub struct Delivery {
+    delivery: codec::Delivery,
+    epoch: Epoch,
+    inbox: Arc<Inbox>,
+    settled: bool,
+}
+
+impl Delivery {
+    pub(crate) fn new(delivery: codec::Delivery, epoch: Epoch, inbox: Arc<Inbox>) -> Self {
+        // Without acknowledgements there is nothing to settle.
+        let settled = inbox.is_no_ack();
+        Self {
+            delivery,
+            epoch,
+            inbox,
+            settled,
+        }
+    }
+
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        self.delivery.content.body()
+    }
+
+    /// The body as shared bytes, without a copy. They share the block that they were read into
+    /// with other messages; copy what is kept for long.
+    pub fn body_bytes(&self) -> Bytes {
+        self.delivery.content.body_bytes()
+    }
+
+    /// The exchange it was published to; empty for the default exchange.
+    pub fn exchange(&self) -> ShortStr<'_> {
+        self.delivery.content.exchange()
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> ShortStr<'_> {
+        self.delivery.content.routing_key()
+    }
+
+    /// The properties.
+    ///
+    /// # Errors
+    /// Brokers pass on whatever a publisher wrote. Malformed properties are an error of this
+    /// message alone, which can still be settled.
+    pub fn properties(&self) -> Result<PropertiesRef<'_>, PropertiesError> {
+        self.delivery.content.properties()
+    }
+
+    /// Whether the broker may have delivered it before, to anybody.
+    pub fn is_redelivered(&self) -> bool {
+        self.delivery.redelivered
+    }
+
+    /// The number that the broker gave it. It means something on this consumer's channel only, and
+    /// begins again after a reconnect.
+    pub fn delivery_tag(&self) -> u64 {
+        self.delivery.delivery_tag
+    }
+
+    /// The message as the codec has it.
+    pub fn content(&self) -> &codec::Content {
+        &self.delivery.content
+    }
+
+    /// Tells the broker that the message is done with.
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing was sent then.
+    pub fn ack(self) -> Result<(), SettleError> {
+        self.settle(Settle::Ack, false)
+    }
+
+    /// Acknowledges this message and all before it on the same consumer that are not settled yet.
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing was sent then.
+    pub fn ack_all_up_to(self) -> Result<(), SettleError> {
+        self.settle(Settle::Ack, true)
+    }
+
+    /// Refuses the message: with `requeue` it goes back to the queue, otherwise it is dropped or
+    /// dead-lettered.
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing was sent then.
+    pub fn nack(self, requeue: bool) -> Result<(), SettleError> {
+        self.settle(Settle::Nack { requeue }, false)
+    }
+
+    /// Refuses this message and all before it on the same consumer that are not settled yet.
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing was sent then.
+    pub fn nack_all_up_to(self, requeue: bool) -> Result<(), SettleError> {
+        self.settle(Settle::Nack { requeue }, true)
+    }
+
+    /// Refuses the message by basic.reject, the method from before nack; the same to the broker.
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing was sent then.
+    pub fn reject(self, requeue: bool) -> Result<(), SettleError> {
+        self.settle(Settle::Reject { requeue }, false)
+    }
+
+    /// Settles the message as a handler decided.
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing was sent then.
+    pub fn settle_as(self, disposition: Disposition) -> Result<(), SettleError> {
+        match disposition {
+            Disposition::Ack => self.ack(),
+            Disposition::Requeue => self.nack(true),
+            Disposition::Discard => self.nack(false),
+        }
+    }
+
+    /// A handle that settles the message, without the message.
+    pub(crate) fn settler(&self) -> Settler {
+        Settler {
+            inbox: Arc::clone(&self.inbox),
+            epoch: self.epoch,
+            tag: self.delivery.delivery_tag,
+        }
+    }
+
+    fn settle(mut self, settle: Settle, multiple: bool) -> Result<(), SettleError> {
+        if self.inbox.is_no_ack() {
+            return Err(SettleError::NoAck);
+        }
+        self.settled = true;
+        self.inbox
+            .settle(self.epoch, self.delivery.delivery_tag, settle, multiple, 1)
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.delivery.fmt(f)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.inbox.release(self.epoch);
+        }
+    }
+}
+
+/// Settles a message whose [`Delivery`] was given away.
+pub(crate) struct Settler {
+    inbox: Arc<Inbox>,
+    epoch: Epoch,
+    tag: u64,
+}
+
+impl Settler {
+    pub(crate) fn settle(self, disposition: Disposition) {
+        if self.inbox.is_no_ack() {
+            return;
+        }
+        let settle = match disposition {
+            Disposition::Ack => Settle::Ack,
+            Disposition::Requeue => Settle::Nack { requeue: true },
+            Disposition::Discard => Settle::Nack { requeue: false },
+        };
+        // The handler may have settled it by itself, or the connection may be another by now.
+        _ = self.inbox.settle(self.epoch, self.tag, settle, false, 0);
+    }
+}
+
+/// Some messages of one consumer, in order.
+#[derive(Debug)]
+pub struct Batch {
+    deliveries: Vec<Delivery>,
+}
+
+impl Batch {
+    pub(crate) fn new(deliveries: Vec<Delivery>) -> Self {
+        Self { deliveries }
+    }
+
+    /// How many there are; at least one.
+    pub fn len(&self) -> usize {
+        self.deliveries.len()
+    }
+
+    /// Whether there is none, which happens only once all were taken out.
+    pub fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    /// The messages.
+    pub fn iter(&self) -> std::slice::Iter<'_, Delivery> {
+        self.deliveries.iter()
+    }
+
+    /// Acknowledges the messages of the batch, and no others.
+    ///
+    /// # Errors
+    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
+    pub fn ack(self) -> Result<(), SettleError> {
+        self.settle(Settle::Ack)
+    }
+
+    /// Refuses the messages of the batch, and no others.
+    ///
+    /// # Errors
+    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
+    pub fn nack(self, requeue: bool) -> Result<(), SettleError> {
+        self.settle(Settle::Nack { requeue })
+    }
+
+    fn settle(mut self, settle: Settle) -> Result<(), SettleError> {
+        let Some(Delivery { inbox, epoch, .. }) = self.deliveries.first() else {
+            return Ok(());
+        };
+        let (inbox, epoch) = (Arc::clone(inbox), *epoch);
+        if inbox.is_no_ack() {
+            return Err(SettleError::NoAck);
+        }
+        for delivery in &mut self.deliveries {
+            delivery.settled = true;
+        }
+        let tags = self
+            .deliveries
+            .iter()
+            .map(|delivery| delivery.delivery.delivery_tag);
+        inbox.settle_each(epoch, tags, settle)
+    }
+}
+
+impl IntoIterator for Batch {
+    type Item = Delivery;
+    type IntoIter = std::vec::IntoIter<Delivery>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.deliveries.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Batch {
+    type Item = &'a Delivery;
+    type IntoIter = std::slice::Iter<'a, Delivery>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// What becomes of a message that a handler has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// It is done with. `()` and `Ok(())` mean this.
+    Ack,
+    /// It goes back to the queue, to be delivered again. `Err(_)` means this.
+    Requeue,
+    /// It is dropped, or dead-lettered where the queue says so.
+    Discard,
+}
+
+impl From<()> for Disposition {
+    fn from((): ()) -> Self {
+        Self::Ack
+    }
+}
+
+impl<T: Into<Self>, E> From<Result<T, E>> for Disposition {
+    fn from(result: Result<T, E>) -> Self {
+        result.map_or(Self::Requeue, Into::into)
+    }
+}

@@ -1,0 +1,76 @@
+//! The end of a client.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+use crate::client::CloseReport;
+use crate::shared::Answer;
+
+/// What is known of a close that is under way: first messages are settled, then the connections
+/// are closed, and all of it by a deadline.
+pub(super) struct Closing {
+    /// Until when messages may be settled.
+    settle_by: Instant,
+    /// Until when the connections may say goodbye.
+    deadline: Instant,
+    /// Goes off at the next of the two.
+    timer: async_io::Timer,
+    /// Whether the connections are being closed.
+    pub(super) connections: bool,
+    pub(super) answers: Vec<Answer<CloseReport>>,
+    pub(super) report: CloseReport,
+}
+
+/// How long a connection may take to say goodbye.
+pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+
+impl Closing {
+    pub(super) fn new(now: Instant, within: Duration) -> Self {
+        let (settle_by, deadline) = deadlines(now, within);
+        Self {
+            settle_by,
+            deadline,
+            timer: async_io::Timer::at(settle_by),
+            connections: false,
+            answers: Vec::new(),
+            report: CloseReport::default(),
+        }
+    }
+
+    /// A further close can only bring the deadlines forward.
+    pub(super) fn shorten(&mut self, now: Instant, within: Duration) {
+        let (settle_by, deadline) = deadlines(now, within);
+        self.settle_by = self.settle_by.min(settle_by);
+        self.deadline = self.deadline.min(deadline);
+        self.timer.set_at(self.due());
+    }
+
+    /// Whether the step that is under way has had its time; otherwise `cx` is woken when it has.
+    pub(super) fn is_late(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        Pin::new(&mut self.timer).poll(cx).is_ready() || self.due() <= now
+    }
+
+    /// The messages are through, or late: when the connections have to be.
+    pub(super) fn begin_connections(&mut self) -> Instant {
+        self.connections = true;
+        self.timer.set_at(self.deadline);
+        self.deadline
+    }
+
+    fn due(&self) -> Instant {
+        if self.connections {
+            self.deadline
+        } else {
+            self.settle_by
+        }
+    }
+}
+
+/// Until when messages may be settled, and until when connections be closed. However long the
+/// messages take, a part of the time is kept for an orderly goodbye.
+fn deadlines(now: Instant, within: Duration) -> (Instant, Instant) {
+    let goodbye = GOODBYE.min(within / 4);
+    (now + (within - goodbye), now + within)
+}

@@ -1,0 +1,567 @@
+//! One connection: its transport, its session, and the handles of those who use it.
+
+mod raws;
+mod receivers;
+mod senders;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use snowshoe_codec::{ClientOptions, Method, ShortString};
+
+use self::raws::Raws;
+use self::receivers::Receivers;
+use self::senders::Senders;
+use super::stream::{Finishing, Stream};
+use crate::channel::RawInbox;
+use crate::client::CloseReport;
+use crate::config::Config;
+use crate::consumer::ConsumerEnd;
+use crate::core::Epoch;
+use crate::core::session::{Output, Session};
+use crate::core::subscription::ConsumerSpec;
+use crate::core::supervisor::Next;
+use crate::core::topology::Topology;
+use crate::error::{ConnectionError, Error};
+use crate::events::{ConnectionRole, Event};
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+use crate::outcome::DropReason;
+use crate::shared::{Answer, RawOperation, Shared, role};
+use crate::transport::{Connecting, Target};
+
+pub(super) struct Link {
+    index: usize,
+    role: ConnectionRole,
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+    session: Session,
+    io: Io,
+    timer: async_io::Timer,
+    /// What the timer is set to; it may be earlier than needed, never later.
+    armed: Option<Instant>,
+    senders: Senders,
+    receivers: Receivers,
+    raws: Raws,
+    calls: HashMap<u64, Answer<Result<Method, Error>>>,
+    blocked: bool,
+    was_ready: bool,
+    given_up: Option<ConnectionError>,
+}
+
+enum Io {
+    Idle,
+    Dialing(Epoch, Connecting),
+    Open(Stream),
+    /// The session has ended; its last words are being written.
+    Finishing(Finishing),
+}
+
+impl Link {
+    pub(super) fn new(
+        now: Instant,
+        index: usize,
+        mut session: Session,
+        config: Arc<Config>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        session.start(now);
+        Self {
+            index,
+            role: role(index),
+            config,
+            shared,
+            session,
+            io: Io::Idle,
+            timer: async_io::Timer::never(),
+            armed: None,
+            senders: Senders::default(),
+            receivers: Receivers::default(),
+            raws: Raws::default(),
+            calls: HashMap::new(),
+            blocked: false,
+            was_ready: false,
+            given_up: None,
+        }
+    }
+
+    // What users ask for.
+
+    pub(super) fn add_producer(&mut self, now: Instant, outbox: Arc<Outbox>) {
+        self.senders.add(now, self.index, &mut self.session, outbox);
+    }
+
+    pub(super) fn add_consumer(
+        &mut self,
+        now: Instant,
+        consumer: (Arc<Inbox>, ConsumerSpec),
+        started: Answer<Result<(), Error>>,
+    ) {
+        self.receivers
+            .add(now, self.index, &mut self.session, consumer, started);
+    }
+
+    pub(super) fn cancel_consumer(
+        &mut self,
+        now: Instant,
+        key: usize,
+        inbox: &Arc<Inbox>,
+        topology: &mut Topology,
+    ) {
+        let session = &mut self.session;
+        self.receivers.cancel(now, session, key, inbox, topology);
+    }
+
+    pub(super) fn call(
+        &mut self,
+        now: Instant,
+        method: Method,
+        answer: Answer<Result<Method, Error>>,
+    ) {
+        let token = self.shared.next_id();
+        self.calls.insert(token, answer);
+        self.session.call(now, token, method);
+    }
+
+    pub(super) fn open_raw(
+        &mut self,
+        now: Instant,
+        inbox: Arc<RawInbox>,
+        answer: Answer<Result<(), Error>>,
+    ) {
+        self.raws.open(now, &mut self.session, inbox, answer);
+    }
+
+    pub(super) fn operate(&mut self, inbox: Arc<RawInbox>, operation: RawOperation) {
+        self.raws.ask(inbox, operation);
+    }
+
+    pub(super) fn update_secret(&mut self, now: Instant, secret: &Bytes, reason: &ShortString) {
+        if let Err(error) = self
+            .session
+            .update_secret(now, secret.clone(), reason.clone())
+        {
+            // The next connection asks for the credentials anyway.
+            log::warn!(
+                "{} connection: the secret was not updated: {error}",
+                self.role
+            );
+        }
+    }
+
+    pub(super) fn producer_is_ready(&mut self, key: usize) {
+        self.senders.is_ready(key);
+    }
+
+    pub(super) fn consumer_is_ready(&mut self, key: usize) {
+        self.receivers.is_ready(key);
+    }
+
+    // The end.
+
+    pub(super) fn stop_accepting(&mut self) {
+        self.senders.stop_accepting();
+    }
+
+    /// Whether every message has its outcome, and every settle was written.
+    pub(super) fn is_drained(&self) -> bool {
+        self.senders.are_drained() && self.receivers.have_settled()
+    }
+
+    /// Ends all handles: what is not settled is given up.
+    pub(super) fn give_up(
+        &mut self,
+        reason: DropReason,
+        end: &ConsumerEnd,
+        report: &mut CloseReport,
+    ) {
+        self.senders.give_up(reason, report);
+        self.receivers.give_up(&mut self.session, end);
+        self.raws.give_up();
+        // Dropping the answers tells.
+        self.calls.clear();
+    }
+
+    pub(super) fn close(&mut self, now: Instant, deadline: Instant) {
+        self.session.close(now, deadline);
+    }
+
+    /// Drops the transport, with a reset.
+    pub(super) fn abort(&mut self, now: Instant) {
+        match mem::replace(&mut self.io, Io::Idle) {
+            Io::Open(stream) => stream.abort(),
+            Io::Finishing(finishing) => finishing.abort(),
+            Io::Idle | Io::Dialing(..) => {}
+        }
+        self.session.abandon(now);
+    }
+
+    /// Whether it has ended, or is about to.
+    pub(super) fn is_closing(&self) -> bool {
+        self.session.is_closing()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.session.is_closed() && matches!(self.io, Io::Idle)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.session.is_ready()
+    }
+
+    pub(super) fn was_ready(&self) -> bool {
+        self.was_ready
+    }
+
+    pub(super) fn has_consumers(&self) -> bool {
+        !self.receivers.is_empty()
+    }
+
+    pub(super) fn given_up(&self) -> Option<&ConnectionError> {
+        self.given_up.as_ref()
+    }
+
+    // The loop.
+
+    /// Does what can be done now. Whether anything moved.
+    pub(super) fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        topology: &mut Topology,
+        may_publish: bool,
+    ) -> bool {
+        let mut moved = self.dial(cx, now);
+        moved |= self.read(cx, now);
+        moved |= self.let_time_pass(now, topology);
+        moved |= self.carry_out(now, topology);
+        self.receivers.settle(now, &mut self.session);
+        moved |= self.raws.operate(now, &mut self.session);
+        if may_publish && !self.blocked {
+            moved |= self.senders.publish(now, &mut self.session);
+        }
+        moved |= self.write(cx, now);
+        moved |= self.arm(cx, now);
+        moved
+    }
+
+    fn dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Io::Dialing(epoch, connecting) = &mut self.io else {
+            return false;
+        };
+        let epoch = *epoch;
+        let Poll::Ready(result) = connecting.as_mut().poll(cx) else {
+            return false;
+        };
+        self.io = Io::Idle;
+        let result = result.map_err(|error| ConnectionError::Dial(Arc::new(error)));
+        match result.and_then(|transport| Ok((transport, self.client_options()?))) {
+            Ok((transport, options)) => {
+                // Where it comes too late, the attempt is dropped (fault 34).
+                if self.session.dialed(now, epoch, options) {
+                    self.io = Io::Open(Stream::new(transport));
+                }
+            }
+            Err(error) => self.session.dial_failed(now, epoch, error),
+        }
+        true
+    }
+
+    fn client_options(&self) -> Result<ClientOptions, ConnectionError> {
+        // User code: asked at every attempt (fault 28), and without any lock.
+        let mechanisms = (self.config.credentials)().map_err(ConnectionError::Credentials)?;
+        Ok(ClientOptions {
+            mechanisms,
+            virtual_host: self.config.virtual_host.clone(),
+            properties: self.config.properties.clone(),
+            limits: self.config.limits.clone(),
+        })
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if !self.receivers.have_room() {
+            self.session.reading_is_paused(now);
+            return false;
+        }
+        let Io::Open(stream) = &mut self.io else {
+            return false;
+        };
+        match stream.read(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0)) => {
+                self.io = Io::Idle;
+                self.session.transport_ended(now, None);
+            }
+            Poll::Ready(Ok(_)) => self.session.receive(now, stream.input()),
+            Poll::Ready(Err(error)) => {
+                self.io = Io::Idle;
+                let error = ConnectionError::Transport(Arc::new(error));
+                self.session.transport_ended(now, Some(error));
+            }
+        }
+        true
+    }
+
+    fn let_time_pass(&mut self, now: Instant, topology: &Topology) -> bool {
+        let due = self.session.poll_timeout().is_some_and(|at| at <= now);
+        if due {
+            self.session.handle_timeout(now, topology);
+        }
+        due
+    }
+
+    /// Sets the timer, unless it goes off early enough: one that goes off too early costs a turn,
+    /// and setting it costs something every time. Whether it has gone off.
+    fn arm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let io = match &self.io {
+            Io::Open(stream) => self.stalls_at(stream),
+            Io::Finishing(finishing) => Some(finishing.deadline()),
+            Io::Idle | Io::Dialing(..) => None,
+        };
+        if let Some(due) = self.session.poll_timeout().into_iter().chain(io).min()
+            && self.armed.is_none_or(|armed| due < armed)
+        {
+            self.armed = Some(due);
+            self.timer.set_at(due.max(now));
+        }
+        let gone_off = Pin::new(&mut self.timer).poll(cx).is_ready();
+        if gone_off {
+            self.armed = None;
+        }
+        gone_off
+    }
+
+    /// When a transport that takes no bytes is given up. A broker that blocks publishers reads
+    /// nothing, and is no reason to reconnect (fault 12).
+    fn stalls_at(&self, stream: &Stream) -> Option<Instant> {
+        let since = stream.stalled_since().filter(|_| !self.blocked)?;
+        Some(since + self.config.write_timeout)
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let error = match &mut self.io {
+            Io::Open(stream) => {
+                let Some(outbound) = self.session.outbound() else {
+                    return false;
+                };
+                let before = outbound.written();
+                let result = stream.write(cx, now, outbound);
+                let written = outbound.written();
+                if written != before {
+                    self.senders.flushed(now, &mut self.session, written);
+                }
+                match result {
+                    Err(error) => ConnectionError::Transport(Arc::new(error)),
+                    Ok(()) => return written != before || self.check_stall(now),
+                }
+            }
+            Io::Finishing(finishing) => {
+                let finished = finishing.poll(cx, now).is_ready();
+                if finished {
+                    self.io = Io::Idle;
+                }
+                return finished;
+            }
+            Io::Idle | Io::Dialing(..) => return false,
+        };
+        self.session.transport_ended(now, Some(error));
+        true
+    }
+
+    fn check_stall(&mut self, now: Instant) -> bool {
+        let Io::Open(stream) = &self.io else {
+            return false;
+        };
+        let stalled = self.stalls_at(stream).is_some_and(|at| at <= now);
+        if stalled {
+            self.session
+                .transport_ended(now, Some(ConnectionError::WriteStalled));
+        }
+        stalled
+    }
+
+    // What the session says.
+
+    fn carry_out(&mut self, now: Instant, topology: &mut Topology) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.session.poll_output(now, topology) {
+            moved = true;
+            match output {
+                Output::Delivery { consumer, delivery } => {
+                    self.receivers.deliver(consumer, delivery);
+                }
+                other => {
+                    // What came before it is to be there before it.
+                    self.receivers.hand_over();
+                    self.carry_out_one(now, other);
+                }
+            }
+        }
+        self.receivers.hand_over();
+        moved
+    }
+
+    fn carry_out_one(&mut self, now: Instant, output: Output) {
+        let (hub, role, session) = (&self.shared.hub, self.role, &mut self.session);
+        let (senders, receivers, raws) = (&mut self.senders, &mut self.receivers, &mut self.raws);
+        match output {
+            Output::Dial {
+                epoch,
+                attempt,
+                endpoint,
+            } => self.begin_dial(epoch, attempt, endpoint),
+            Output::Abort => {
+                if let Io::Open(stream) = mem::replace(&mut self.io, Io::Idle) {
+                    stream.abort();
+                }
+            }
+            Output::Finish(last_words) => {
+                if let Io::Open(stream) = mem::replace(&mut self.io, Io::Idle) {
+                    self.io = Io::Finishing(stream.finish(last_words, now));
+                }
+            }
+            Output::Connected => {
+                log::info!("{role} connection: open");
+                hub.emit_with(|| Event::Connected { role });
+            }
+            Output::Ready => {
+                self.was_ready = true;
+                log::info!("{role} connection: ready");
+                hub.emit_with(|| Event::Recovered { role });
+            }
+            Output::Lost { cause, next } => self.lost(cause, next),
+            Output::Blocked(reason) => {
+                self.blocked = true;
+                log::warn!("{role} connection: blocked by the broker: {reason}");
+                hub.emit_with(|| Event::Blocked { role, reason });
+            }
+            Output::Unblocked => {
+                self.blocked = false;
+                log::info!("{role} connection: no longer blocked");
+                hub.emit_with(|| Event::Unblocked { role });
+            }
+            Output::SecretUpdated => hub.emit_with(|| Event::SecretUpdated { role }),
+
+            Output::ProducerOnline(key) => senders.with(
+                now,
+                session,
+                key,
+                super::super::core::publisher::Publisher::online,
+            ),
+            Output::ProducerOffline(key) => senders.with(
+                now,
+                session,
+                key,
+                super::super::core::publisher::Publisher::offline,
+            ),
+            Output::ProducerRejected(key, close) => {
+                senders.with(now, session, key, |it| it.rejected(&close));
+            }
+            Output::ProducerMayGoOn(key) => senders.is_ready(key),
+            Output::Confirm {
+                producer,
+                tag,
+                multiple,
+                ack,
+            } => {
+                // The codec refuses confirms of what was never published.
+                senders.with(now, session, producer, |it| {
+                    _ = it.confirm(tag, multiple, ack);
+                });
+            }
+            Output::Returned { producer, returned } => {
+                senders.with(now, session, producer, |it| it.returned(&returned));
+            }
+
+            Output::Delivery { consumer, delivery } => receivers.deliver(consumer, delivery),
+            Output::ConsumerOnline {
+                consumer,
+                epoch,
+                queue,
+            } => receivers.online(consumer, epoch, queue),
+            Output::ConsumerOffline(key) => receivers.offline(key),
+            Output::ConsumerCancelled(key) => {
+                if let Some(queue) = receivers.queue(key) {
+                    log::warn!("the broker cancelled the consumer of {queue:?}");
+                    hub.emit_with(|| Event::ConsumerCancelled { queue });
+                }
+            }
+            Output::ConsumerFailed(key, error) => {
+                session.remove_consumer(now, key);
+                receivers.failed(key, error);
+            }
+            Output::ConsumerDraining(key) => receivers.draining(key),
+
+            Output::Called { token, result } => {
+                if let Some(answer) = self.calls.remove(&token) {
+                    _ = answer.try_send(result);
+                }
+            }
+            Output::QueueRenamed { old, new } => {
+                log::info!("the queue {old:?} is called {new:?} now");
+                receivers.queue_renamed(&old, &new);
+                hub.emit_with(|| Event::QueueRenamed { old, new });
+            }
+            Output::NotRecovered { entity, reason } => {
+                log::error!("{entity} could not be declared again: {reason}");
+                hub.emit_with(|| Event::NotRecovered { entity, reason });
+            }
+
+            Output::RawOpened(key) => raws.opened(key),
+            Output::Raw(key, event) => raws.event(key, event),
+            Output::RawClosed(key, error) => raws.closed(now, session, key, &error),
+        }
+    }
+
+    fn begin_dial(&mut self, epoch: Epoch, attempt: u32, endpoint: usize) {
+        // The session was told how many there are.
+        let endpoint = &self.config.endpoints[endpoint];
+        let target = Target {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            tls: self.config.tls,
+            attempt,
+        };
+        log::debug!(
+            "{} connection: attempt {attempt}, {}:{}",
+            self.role,
+            target.host,
+            target.port
+        );
+        self.io = Io::Dialing(epoch, self.config.connector.connect(&target));
+    }
+
+    fn lost(&mut self, cause: ConnectionError, next: Next) {
+        let (hub, role) = (&self.shared.hub, self.role);
+        self.blocked = false;
+        self.receivers.lost();
+        if matches!(self.io, Io::Dialing(..)) {
+            self.io = Io::Idle;
+        }
+        match next {
+            Next::Closed => {}
+            Next::Retry { attempt, delay } => {
+                log::warn!("{role} connection: {cause}; attempt {attempt} in {delay:?}");
+                hub.emit_with(|| Event::Disconnected { role, cause });
+                hub.emit_with(|| Event::Reconnecting {
+                    role,
+                    attempt,
+                    delay,
+                });
+            }
+            Next::GiveUp => {
+                hub.emit_with(|| Event::GaveUp {
+                    role,
+                    cause: cause.clone(),
+                });
+                self.given_up = Some(cause);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The producers of a connection.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use crate::client::CloseReport;
+use crate::core::publisher::Publisher;
+use crate::core::session::Session;
+use crate::outbox::{Outbox, OutboxState};
+use crate::outcome::DropReason;
+
+/// Producers by the session's keys for them, and whose turn it is.
+#[derive(Default)]
+pub(super) struct Senders {
+    senders: HashMap<usize, Sender>,
+    /// Those that may have something to write, in the order of their turns.
+    queue: VecDeque<usize>,
+    /// Those whose messages are settled when the transport has taken them.
+    unflushed: Vec<usize>,
+}
+
+struct Sender {
+    outbox: Arc<Outbox>,
+    /// Whether it stands in the queue.
+    queued: bool,
+    /// Whether it is among the unflushed.
+    unflushed: bool,
+}
+
+/// How many bytes a producer may write before the next one has its turn.
+const SHARE: usize = 64 * 1024;
+
+/// How many bytes may wait to be written before publishes have to wait. Everything else passes.
+const OUTBOUND_LIMIT: usize = 256 * 1024;
+
+impl Senders {
+    pub(super) fn add(
+        &mut self,
+        now: Instant,
+        link: usize,
+        session: &mut Session,
+        outbox: Arc<Outbox>,
+    ) {
+        let key = session.add_producer(now, outbox.confirms());
+        outbox.settle_in(link, key);
+        self.senders.insert(
+            key,
+            Sender {
+                outbox,
+                queued: false,
+                unflushed: false,
+            },
+        );
+    }
+
+    /// A producer has something to write.
+    pub(super) fn is_ready(&mut self, key: usize) {
+        if let Some(sender) = self.senders.get_mut(&key)
+            && !std::mem::replace(&mut sender.queued, true)
+        {
+            self.queue.push_back(key);
+        }
+    }
+
+    /// Works on a producer's messages, and lets it go on if that made it possible.
+    pub(super) fn with(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: usize,
+        work: impl FnOnce(&mut Publisher<Waker>),
+    ) {
+        let Some(sender) = self.senders.get(&key) else {
+            return;
+        };
+        let (go_on, finished) = sender.outbox.with(|state| {
+            work(&mut state.publisher);
+            (state.publisher.has_unwritten(), is_finished(state))
+        });
+        if go_on {
+            self.is_ready(key);
+        }
+        if finished {
+            self.remove(now, session, key);
+        }
+    }
+
+    /// Lets every producer that has something to write have its share, while there is room.
+    /// Whether anything was written.
+    pub(super) fn publish(&mut self, now: Instant, session: &mut Session) -> bool {
+        let mut moved = false;
+        for _ in 0..self.queue.len() {
+            if is_full(session) {
+                break;
+            }
+            let Some(key) = self.queue.pop_front() else {
+                break;
+            };
+            let Some(sender) = self.senders.get_mut(&key) else {
+                continue;
+            };
+            sender.queued = false;
+            let outbox = &sender.outbox;
+            let (more, finished) = outbox.with(|state| {
+                let more = match session.producer_channel(key) {
+                    Some(mut channel) => state.publisher.transmit(&mut channel, SHARE),
+                    None => false,
+                };
+                // What could not be written now is taken up again when the channel is back, or
+                // with the next confirm: until then there is no need to be told of more.
+                state.scheduled = more || state.publisher.has_unwritten();
+                (more, is_finished(state))
+            });
+            moved |= more;
+            if !outbox.confirms() && !std::mem::replace(&mut sender.unflushed, true) {
+                self.unflushed.push(key);
+            }
+            if more {
+                self.is_ready(key);
+            }
+            if finished {
+                self.remove(now, session, key);
+            }
+        }
+        moved
+    }
+
+    /// The transport has taken so many bytes of this connection's stream.
+    pub(super) fn flushed(&mut self, now: Instant, session: &mut Session, written: u64) {
+        for key in std::mem::take(&mut self.unflushed) {
+            let Some(sender) = self.senders.get_mut(&key) else {
+                continue;
+            };
+            let (in_flight, finished) = sender.outbox.with(|state| {
+                state.publisher.flushed(written);
+                (state.publisher.in_flight() > 0, is_finished(state))
+            });
+            sender.unflushed = in_flight;
+            if in_flight {
+                self.unflushed.push(key);
+            }
+            if finished {
+                self.remove(now, session, key);
+            }
+        }
+    }
+
+    pub(super) fn stop_accepting(&self) {
+        for sender in self.senders.values() {
+            sender.outbox.with(|state| state.publisher.close());
+        }
+    }
+
+    /// Whether every message has its outcome.
+    pub(super) fn are_drained(&self) -> bool {
+        self.senders
+            .values()
+            .all(|sender| sender.outbox.lock().publisher.is_empty())
+    }
+
+    /// Ends all producers: messages that are not settled are given up.
+    pub(super) fn give_up(&mut self, reason: DropReason, report: &mut CloseReport) {
+        for (_, sender) in self.senders.drain() {
+            let abandoned = sender.outbox.with(|state| state.publisher.abandon(reason));
+            report.undelivered.extend(abandoned);
+        }
+        self.queue.clear();
+    }
+
+    fn remove(&mut self, now: Instant, session: &mut Session, key: usize) {
+        self.senders.remove(&key);
+        session.remove_producer(now, key);
+    }
+}
+
+/// Whether what waits to be written is enough for now.
+pub(super) fn is_full(session: &mut Session) -> bool {
+    let outbound = session.outbound();
+    outbound.is_some_and(|outbound| outbound.len() >= OUTBOUND_LIMIT)
+}
+
+/// Whether a producer is closed and has nothing left to say.
+fn is_finished(state: &OutboxState) -> bool {
+    state.publisher.is_closed() && state.publisher.is_empty()
+}

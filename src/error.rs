@@ -1,0 +1,190 @@
+use std::io;
+use std::sync::Arc;
+
+use snowshoe_codec::method::MethodId;
+use snowshoe_codec::{
+    CloseReason, Greeting, HandshakeError, PeerClose, ReplyCode, SendError, TableError, TooLong,
+};
+
+use crate::message::Message;
+use crate::outcome::Unconfirmed;
+use crate::uri::UriError;
+
+/// Why something that was asked of a client did not work out.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URI cannot be used.
+    #[error(transparent)]
+    Uri(#[from] UriError),
+    /// The URI asks for a login mechanism that is not known; give a provider of credentials instead.
+    #[error("unknown login mechanism {0}: use PLAIN, AMQPLAIN or EXTERNAL, or give credentials")]
+    UnknownMechanism(String),
+    /// AMQP frames are at least 4096 bytes long.
+    #[error("a frame_max of {0} is too small: AMQP asks for 4096 at least")]
+    FrameMax(u32),
+    /// The first connect failed, or the limit of attempts was reached.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The broker refused what was asked, and closed the channel that it was asked on.
+    #[error("the broker refused: {0}")]
+    Refused(PeerClose),
+    /// The broker did not answer in time.
+    #[error("{0} was not answered in time")]
+    Timeout(MethodId),
+    /// The connection was lost before the answer came: whether it was done is not known.
+    #[error("the connection was lost before the broker's answer")]
+    ConnectionLost,
+    /// The channel was closed before.
+    #[error("the channel is closed")]
+    ChannelClosed,
+    /// The client is closed, or its driver was dropped.
+    #[error("the client is closed")]
+    Closed,
+    /// All channels that the broker allows on the connection are in use.
+    #[error("all channels that the broker allows are in use")]
+    NoFreeChannel,
+    /// A name is longer than AMQP allows.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// An argument cannot be encoded.
+    #[error(transparent)]
+    Argument(#[from] TableError),
+    /// It does not fit into a frame, or cannot be sent this way.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+/// Why a connection could not be made, or ended.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// No connection to the address: refused, unreachable, unknown host, failed TLS handshake.
+    #[error("cannot connect: {0}")]
+    Dial(Arc<io::Error>),
+    /// The transport failed.
+    #[error("the transport failed: {0}")]
+    Transport(Arc<io::Error>),
+    /// The broker does not know the user or the password.
+    #[error("the broker refused the login: {0}")]
+    LoginRefused(PeerClose),
+    /// The virtual host does not exist, or the user may not use it.
+    #[error("the broker refused the virtual host: {0}")]
+    VirtualHostRefused(PeerClose),
+    /// What answered is not an AMQP 0-9-1 broker.
+    #[error(transparent)]
+    NotAmqp(Greeting),
+    /// The connection ended in any other way.
+    #[error(transparent)]
+    Closed(CloseReason),
+    /// No progress in time.
+    #[error("{0} took too long")]
+    Timeout(Phase),
+    /// The credentials provider gave none.
+    #[error("no credentials: {0}")]
+    Credentials(String),
+    /// No byte could be written for too long, and no broker said that it was blocked.
+    #[error("the peer takes no more bytes")]
+    WriteStalled,
+}
+
+/// What a connection was busy with when it took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Connecting the transport.
+    #[error("connecting")]
+    Dial,
+    /// The AMQP handshake.
+    #[error("the handshake")]
+    Handshake,
+    /// Bringing back channels, topology and consumers.
+    #[error("the recovery")]
+    Recovery,
+    /// Closing in order.
+    #[error("closing")]
+    Close,
+}
+
+impl ConnectionError {
+    /// Sorts the end of a connection by what a user would want to know of it.
+    pub(crate) fn from_close(reason: CloseReason, during_handshake: bool) -> Self {
+        match reason {
+            CloseReason::Peer(close)
+                if during_handshake && close.code == ReplyCode::ACCESS_REFUSED =>
+            {
+                Self::LoginRefused(close)
+            }
+            CloseReason::Peer(close)
+                if during_handshake
+                    && matches!(close.code, ReplyCode::NOT_ALLOWED | ReplyCode::INVALID_PATH) =>
+            {
+                Self::VirtualHostRefused(close)
+            }
+            CloseReason::Handshake(HandshakeError::NotAmqp(greeting)) => Self::NotAmqp(greeting),
+            reason => Self::Closed(reason),
+        }
+    }
+}
+
+/// Why a message was not accepted for publishing. It is handed back.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+#[non_exhaustive]
+pub struct PublishError {
+    /// Why.
+    pub reason: PublishErrorReason,
+    /// What was to be published.
+    pub message: Message,
+}
+
+impl std::fmt::Debug for PublishError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PublishError")
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The reasons for a [`PublishError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishErrorReason {
+    /// The buffer is full, in messages or in bytes.
+    #[error("the producer's buffer is full")]
+    BufferFull,
+    /// The message alone is larger than the buffer may be.
+    #[error("the message is larger than the producer's buffer")]
+    TooLarge,
+    /// The producer or its client was closed.
+    #[error("the producer is closed")]
+    Closed,
+}
+
+/// Why a message that was to be published and confirmed was not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendMessageError {
+    /// It was not even accepted.
+    #[error(transparent)]
+    NotAccepted(#[from] PublishError),
+    /// It was accepted, but the broker did not acknowledge it.
+    #[error(transparent)]
+    Unconfirmed(#[from] Unconfirmed),
+}
+
+/// Why a delivery was not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettleError {
+    /// It came over a channel that is gone since; the broker delivers it again. Nothing was sent:
+    /// its tag may by now be that of another message.
+    #[error("the delivery's channel is gone; the broker delivers the message again")]
+    Stale,
+    /// It was settled before, together with a later one.
+    #[error("the delivery is settled already")]
+    AlreadySettled,
+    /// Its consumer takes deliveries without acknowledgements.
+    #[error("the consumer takes no acknowledgements")]
+    NoAck,
+}

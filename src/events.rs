@@ -1,0 +1,291 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use snowshoe_codec::{PeerClose, ShortString};
+
+use crate::error::ConnectionError;
+use crate::outcome::{DropReason, Return};
+use crate::shared::lock;
+
+/// Which of a client's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionRole {
+    /// For consuming, declaring, and everything but publishing.
+    Main,
+    /// For publishing. It is opened for the first producer, and has a connection to itself because
+    /// a broker that is short of memory stops reading it.
+    Publishing,
+    /// For one consumer that asked for a connection of its own.
+    Dedicated,
+}
+
+impl std::fmt::Display for ConnectionRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Main => "main",
+            Self::Publishing => "publishing",
+            Self::Dedicated => "dedicated",
+        })
+    }
+}
+
+/// What happened to a client.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A connection was opened. Recovery begins.
+    Connected {
+        /// Which.
+        role: ConnectionRole,
+    },
+    /// Channels, topology, consumers and producers are in place: for the first time, or again.
+    Recovered {
+        /// Which connection's.
+        role: ConnectionRole,
+    },
+    /// A connection ended, or an attempt to make one failed.
+    Disconnected {
+        /// Which.
+        role: ConnectionRole,
+        /// Why.
+        cause: ConnectionError,
+    },
+    /// There will be another attempt to connect.
+    Reconnecting {
+        /// Which connection.
+        role: ConnectionRole,
+        /// The how-manieth in a row, from 1.
+        attempt: u32,
+        /// When, from now.
+        delay: Duration,
+    },
+    /// The client gave up on a connection: the first connect failed, or the limit of attempts was
+    /// reached.
+    GaveUp {
+        /// Which.
+        role: ConnectionRole,
+        /// Why the last attempt failed.
+        cause: ConnectionError,
+    },
+    /// The broker is short of memory or disk, and takes nothing from a connection until further
+    /// notice. Messages wait in their buffers.
+    Blocked {
+        /// Which connection.
+        role: ConnectionRole,
+        /// Why, in the broker's words.
+        reason: ShortString,
+    },
+    /// The broker takes messages again.
+    Unblocked {
+        /// Which connection.
+        role: ConnectionRole,
+    },
+    /// A queue whose name the broker chooses was declared again, and has another name now.
+    QueueRenamed {
+        /// What it was called before.
+        old: ShortString,
+        /// What it is called now.
+        new: ShortString,
+    },
+    /// Something that was declared before could not be declared again.
+    NotRecovered {
+        /// What.
+        entity: String,
+        /// Why.
+        reason: PeerClose,
+    },
+    /// The broker cancelled a consumer, as a rule because its queue was deleted. It is tried again.
+    ConsumerCancelled {
+        /// The consumer's queue.
+        queue: ShortString,
+    },
+    /// A producer's messages were confirmed.
+    Confirmed {
+        /// The producer.
+        producer: ProducerId,
+        /// How many since the last event of the kind.
+        count: u64,
+    },
+    /// The broker refused a producer's messages.
+    Nacked {
+        /// The producer.
+        producer: ProducerId,
+        /// How many since the last event of the kind.
+        count: u64,
+    },
+    /// The broker closed a channel over a message, which is not sent again.
+    Rejected {
+        /// The producer.
+        producer: ProducerId,
+        /// What the broker said.
+        reason: PeerClose,
+    },
+    /// The broker returned a message that no queue took.
+    Returned {
+        /// The producer.
+        producer: ProducerId,
+        /// The message, and what the broker said.
+        returned: Box<Return>,
+    },
+    /// Messages were given up.
+    Dropped {
+        /// The producer.
+        producer: ProducerId,
+        /// Why.
+        reason: DropReason,
+        /// How many.
+        count: u64,
+    },
+    /// The secret that the connection was opened with was replaced.
+    SecretUpdated {
+        /// Which connection.
+        role: ConnectionRole,
+    },
+    /// Whoever reads these events is behind, and so many older ones are lost.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// A producer, as events name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProducerId(pub(crate) u64);
+
+/// A subscription to a client's [events](Event).
+///
+/// It holds the last 1,024; who falls further behind is told by [`Event::Lagged`].
+#[derive(Debug)]
+pub struct Events {
+    receiver: async_channel::Receiver<Event>,
+    lag: Arc<Mutex<u64>>,
+}
+
+impl Events {
+    /// The next event; `None` once the client has ended and all were taken.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no event.
+    pub async fn next(&mut self) -> Option<Event> {
+        if let Some(lagged) = self.take_lag() {
+            return Some(lagged);
+        }
+        self.receiver.recv().await.ok()
+    }
+
+    /// The next event, if there is one now.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.take_lag().or_else(|| self.receiver.try_recv().ok())
+    }
+
+    fn take_lag(&self) -> Option<Event> {
+        let mut missed = lock(&self.lag);
+        let missed = std::mem::take(&mut *missed);
+        (missed > 0).then_some(Event::Lagged { missed })
+    }
+}
+
+/// Where events go.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    subscribers: Mutex<Vec<Subscriber>>,
+    /// Whether there are any, for the hot path to skip the lock.
+    listened_to: AtomicBool,
+}
+
+#[derive(Clone, Debug)]
+struct Subscriber {
+    sender: async_channel::Sender<Event>,
+    lag: Arc<Mutex<u64>>,
+}
+
+impl Hub {
+    pub(crate) fn subscribe(&self) -> Events {
+        let (sender, receiver) = async_channel::bounded(1024);
+        let lag = Arc::new(Mutex::new(0));
+        self.lock().push(Subscriber {
+            sender,
+            lag: Arc::clone(&lag),
+        });
+        self.listened_to.store(true, Ordering::Relaxed);
+        Events { receiver, lag }
+    }
+
+    /// Tells whoever listens. The event is only made if anybody does.
+    pub(crate) fn emit_with(&self, event: impl FnOnce() -> Event) {
+        if self.listened_to.load(Ordering::Relaxed) {
+            self.emit(&event());
+        }
+    }
+
+    pub(crate) fn emit(&self, event: &Event) {
+        // Sending wakes, so it is done without the lock.
+        let mut subscribers = self.lock().clone();
+        if subscribers.is_empty() {
+            return;
+        }
+        subscribers.retain(
+            |Subscriber { sender, lag }| match sender.force_send(event.clone()) {
+                Ok(None) => false,
+                Ok(Some(_)) => {
+                    *lock(lag) += 1;
+                    false
+                }
+                Err(_) => true,
+            },
+        );
+        // Those that are left have gone away.
+        if !subscribers.is_empty() {
+            let mut subscribers = self.lock();
+            subscribers.retain(|subscriber| !subscriber.sender.is_closed());
+            self.listened_to
+                .store(!subscribers.is_empty(), Ordering::Relaxed);
+        }
+    }
+
+    /// No more events will come.
+    pub(crate) fn close(&self) {
+        let subscribers = std::mem::take(&mut *self.lock());
+        drop(subscribers);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Subscriber>> {
+        lock(&self.subscribers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unblocked() -> Event {
+        Event::Unblocked {
+            role: ConnectionRole::Main,
+        }
+    }
+
+    #[test]
+    fn who_falls_behind_is_told_how_much_was_lost() {
+        let hub = Hub::default();
+        let mut events = hub.subscribe();
+        for _ in 0..1030 {
+            hub.emit(&unblocked());
+        }
+        assert!(matches!(
+            events.try_next(),
+            Some(Event::Lagged { missed: 6 })
+        ));
+        let rest = std::iter::from_fn(|| events.try_next()).count();
+        assert_eq!(rest, 1024);
+    }
+
+    #[test]
+    fn subscribers_that_went_away_are_forgotten() {
+        let hub = Hub::default();
+        drop(hub.subscribe());
+        hub.emit(&unblocked());
+        assert!(hub.lock().is_empty());
+    }
+}

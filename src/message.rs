@@ -1,0 +1,132 @@
+use bytes::Bytes;
+use snowshoe_codec::{Properties, ShortString, TooLong};
+
+/// A message to publish: a body, and what of the producer's settings it overrides.
+///
+/// A body goes to the broker as it is, without a copy where it is large. Anything that is a body
+/// is a message:
+///
+/// ```
+/// use snowshoe::{Message, Properties};
+///
+/// let plain = Message::from("hello");
+///
+/// let properties = Properties::builder().content_type("application/json").persistent().build()?;
+/// let order = Message::new(br#"{"id": 1}"#.as_slice())
+///     .with_properties(properties)
+///     .with_routing_key("orders.new")?;
+/// assert_eq!(order.body(), br#"{"id": 1}"#.as_slice());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Properties are encoded when they are built, so messages that share them share the work:
+/// build them once and clone them, which is cheap.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    pub(crate) body: Bytes,
+    pub(crate) properties: Option<Properties>,
+    pub(crate) routing_key: Option<ShortString>,
+}
+
+impl Message {
+    /// A message with this body, and the producer's properties and routing key.
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self {
+            body: body.into(),
+            properties: None,
+            routing_key: None,
+        }
+    }
+
+    /// Replaces the producer's properties altogether.
+    ///
+    /// A producer's messages are persistent unless it says otherwise; these are what they say.
+    #[must_use]
+    pub fn with_properties(mut self, properties: Properties) -> Self {
+        self.properties = Some(properties);
+        self
+    }
+
+    /// Replaces the producer's routing key.
+    ///
+    /// # Errors
+    /// Routing keys have at most 255 bytes.
+    pub fn with_routing_key<K>(mut self, routing_key: K) -> Result<Self, TooLong>
+    where
+        K: TryInto<ShortString>,
+        TooLong: From<K::Error>,
+    {
+        self.routing_key = Some(routing_key.try_into()?);
+        Ok(self)
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The properties that replace the producer's, if any.
+    pub fn properties(&self) -> Option<&Properties> {
+        self.properties.as_ref()
+    }
+
+    /// The routing key that replaces the producer's, if any.
+    pub fn routing_key(&self) -> Option<&ShortString> {
+        self.routing_key.as_ref()
+    }
+
+    /// What it counts for in a producer's buffer, in bytes: body, properties and routing key.
+    pub fn size(&self) -> usize {
+        let properties = self
+            .properties
+            .as_ref()
+            .map_or(0, |properties| properties.as_bytes().len());
+        let routing_key = self
+            .routing_key
+            .as_ref()
+            .map_or(0, |key| key.as_bytes().len());
+        self.body.len() + properties + routing_key
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Sizes only: a payload has no place in a log, and can be of any length.
+        f.debug_struct("Message")
+            .field("body_len", &self.body.len())
+            .field("routing_key", &self.routing_key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(body: Bytes) -> Self {
+        Self::new(body)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(body: Vec<u8>) -> Self {
+        Self::new(body)
+    }
+}
+
+impl From<String> for Message {
+    fn from(body: String) -> Self {
+        Self::new(body)
+    }
+}
+
+/// Copies the body; [`Message::new`] takes `&'static` ones as they are.
+impl From<&str> for Message {
+    fn from(body: &str) -> Self {
+        Self::new(Bytes::copy_from_slice(body.as_bytes()))
+    }
+}
+
+/// Copies the body; [`Message::new`] takes `&'static` ones as they are.
+impl From<&[u8]> for Message {
+    fn from(body: &[u8]) -> Self {
+        Self::new(Bytes::copy_from_slice(body))
+    }
+}

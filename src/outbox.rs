@@ -1,0 +1,275 @@
+//! What a producer shares with the driver.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::task::{Poll, Waker};
+
+use crate::core::publisher::{News, Publisher, Refused};
+use crate::core::turnstile::Turnstile;
+use crate::error::{PublishError, PublishErrorReason};
+use crate::events::{Event, ProducerId};
+use crate::message::Message;
+use crate::shared::{Ready, Shared, lock};
+
+pub(crate) struct Outbox {
+    id: ProducerId,
+    confirms: bool,
+    state: Mutex<OutboxState>,
+    /// Where the driver keeps it: connection and key.
+    place: OnceLock<(usize, usize)>,
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct OutboxState {
+    pub(crate) publisher: Publisher<Waker>,
+    /// Whether the driver knows that there is something to write, or has no need to know.
+    pub(crate) scheduled: bool,
+    /// Publishes that wait for room; only the first of them watches the buffer.
+    turnstile: Turnstile<Waker>,
+    /// Who waits for the buffer to be empty.
+    drained: Vec<Waker>,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(publisher: Publisher<Waker>, confirms: bool, shared: Arc<Shared>) -> Self {
+        Self {
+            id: ProducerId(shared.next_id()),
+            confirms,
+            state: Mutex::new(OutboxState {
+                publisher,
+                scheduled: false,
+                turnstile: Turnstile::new(),
+                drained: Vec::new(),
+            }),
+            place: OnceLock::new(),
+            shared,
+        }
+    }
+
+    pub(crate) fn id(&self) -> ProducerId {
+        self.id
+    }
+
+    pub(crate) fn confirms(&self) -> bool {
+        self.confirms
+    }
+
+    pub(crate) fn place(&self) -> Option<(usize, usize)> {
+        self.place.get().copied()
+    }
+
+    /// The driver has taken it in; it does so once.
+    pub(crate) fn settle_in(&self, link: usize, key: usize) {
+        _ = self.place.set((link, key));
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, OutboxState> {
+        lock(&self.state)
+    }
+
+    /// Works on the messages under the lock, then wakes and tells whoever is concerned.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut OutboxState) -> R) -> R {
+        let mut state = self.lock();
+        let result = work(&mut state);
+        let aftermath = state.aftermath();
+        drop(state);
+        if let Some(aftermath) = aftermath {
+            self.follow_up(aftermath);
+        }
+        result
+    }
+
+    /// Accepts a message, if there is room and nobody waits for it.
+    pub(crate) fn push(self: &Arc<Self>, message: Message) -> Result<u64, PublishError> {
+        self.push_if(message, |state| state.turnstile.is_empty())
+    }
+
+    /// Accepts a message as soon as there is room, and those that waited before have had theirs.
+    pub(crate) async fn push_in_turn(
+        self: &Arc<Self>,
+        message: Message,
+    ) -> Result<u64, PublishError> {
+        let turn = Turn::new(self);
+        let bytes = message.size();
+        let mut message = Some(message);
+        std::future::poll_fn(|cx| {
+            // Registered before the attempt: a turn or room that comes in between wakes.
+            turn.wait(bytes, cx.waker());
+            let next = message
+                .take()
+                .expect("it is put back whenever this stays pending");
+            match self.push_if(next, |state| state.turnstile.is_first(turn.ticket)) {
+                Err(error) if error.reason == PublishErrorReason::BufferFull => {
+                    message = Some(error.message);
+                    Poll::Pending
+                }
+                result => Poll::Ready(result),
+            }
+        })
+        .await
+    }
+
+    /// Completes when the buffer is empty.
+    pub(crate) async fn drained(&self) {
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            if state.publisher.is_empty() {
+                return Poll::Ready(());
+            }
+            if !state
+                .drained
+                .iter()
+                .any(|waker| waker.will_wake(cx.waker()))
+            {
+                state.drained.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes no more messages. What was accepted is still published.
+    pub(crate) fn finish(self: &Arc<Self>) {
+        let known = self.with(|state| {
+            state.publisher.close();
+            std::mem::replace(&mut state.scheduled, true)
+        });
+        self.ring_unless(known);
+    }
+
+    fn push_if(
+        self: &Arc<Self>,
+        message: Message,
+        may_go: impl FnOnce(&OutboxState) -> bool,
+    ) -> Result<u64, PublishError> {
+        let mut known = true;
+        let pushed = self.with(|state| {
+            if !may_go(state) {
+                return Err((Refused::Full, message));
+            }
+            let position = state.publisher.push(message, self.confirms)?;
+            known = std::mem::replace(&mut state.scheduled, true);
+            Ok(position)
+        });
+        self.ring_unless(known);
+        pushed.map_err(|(refused, message)| {
+            let reason = match refused {
+                Refused::Full => PublishErrorReason::BufferFull,
+                Refused::TooLarge => PublishErrorReason::TooLarge,
+                Refused::Closed => PublishErrorReason::Closed,
+            };
+            PublishError { reason, message }
+        })
+    }
+
+    fn ring_unless(self: &Arc<Self>, known: bool) {
+        if !known {
+            self.shared.ready(Ready::Producer(Arc::clone(self)));
+        }
+    }
+
+    fn follow_up(&self, aftermath: Aftermath) {
+        for waker in aftermath.woken {
+            waker.wake();
+        }
+        let News {
+            confirmed,
+            nacked,
+            rejected,
+            returned,
+            dropped,
+        } = aftermath.news;
+        let (hub, producer) = (&self.shared.hub, self.id);
+        if confirmed > 0 && self.confirms {
+            hub.emit_with(|| Event::Confirmed {
+                producer,
+                count: confirmed,
+            });
+        }
+        if nacked > 0 {
+            hub.emit_with(|| Event::Nacked {
+                producer,
+                count: nacked,
+            });
+        }
+        for reason in rejected {
+            hub.emit_with(|| Event::Rejected { producer, reason });
+        }
+        for returned in returned {
+            hub.emit_with(|| Event::Returned {
+                producer,
+                returned: Box::new(returned),
+            });
+        }
+        for (reason, count) in dropped {
+            hub.emit_with(|| Event::Dropped {
+                producer,
+                reason,
+                count,
+            });
+        }
+    }
+}
+
+/// What is to be done once the lock is released.
+struct Aftermath {
+    woken: Vec<Waker>,
+    news: News,
+}
+
+impl OutboxState {
+    fn aftermath(&mut self) -> Option<Aftermath> {
+        if self.publisher.is_quiet() {
+            return None;
+        }
+        let mut woken = self.publisher.take_woken();
+        if self.publisher.is_empty() {
+            woken.append(&mut self.drained);
+        }
+        Some(Aftermath {
+            woken,
+            news: self.publisher.take_news(),
+        })
+    }
+}
+
+/// A place at the turnstile, which is left also if the publish is dropped there.
+struct Turn<'a> {
+    outbox: &'a Outbox,
+    ticket: u64,
+}
+
+impl<'a> Turn<'a> {
+    fn new(outbox: &'a Outbox) -> Self {
+        let ticket = outbox.lock().turnstile.join();
+        Self { outbox, ticket }
+    }
+
+    /// Asks to be woken when there may be room: the first watches the buffer, the others wait to be
+    /// the first.
+    fn wait(&self, bytes: usize, waker: &Waker) {
+        let mut state = self.outbox.lock();
+        if state.turnstile.is_first(self.ticket) {
+            state.publisher.wait_for_room(bytes, waker.clone());
+        } else {
+            state.turnstile.wait(self.ticket, waker.clone());
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let next = self.outbox.lock().turnstile.leave(self.ticket);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}

@@ -1,0 +1,420 @@
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use snowshoe_codec::{Properties, ShortString};
+
+use self::sealed::Accepted;
+use crate::client::Handle;
+use crate::core::publisher::{Address, Overflow, Publisher, Settlement};
+use crate::core::ring::Limits;
+use crate::error::{PublishError, PublishErrorReason, SendMessageError};
+use crate::events::ProducerId;
+use crate::message::Message;
+use crate::outbox::Outbox;
+use crate::outcome::Unconfirmed;
+use crate::shared::Command;
+
+/// Publishes messages to one queue or exchange, through outages.
+///
+/// Messages are accepted into a bounded buffer, written in order as fast as the connection takes
+/// them, and, with a confirming producer, kept until the broker has confirmed them: what was not
+/// confirmed when a connection ends is written again on the next one, ahead of all that is newer.
+///
+/// There are two kinds. A `Producer<Confirm>`, the default, gives a [`Confirmation`] for each
+/// message. A `Producer<FireAndForget>` gives nothing and keeps a message only until its last byte
+/// was written.
+///
+/// Clones publish to the same buffer. When the last one is dropped, what was accepted is still
+/// published in the background.
+///
+/// ```no_run
+/// # async fn run(client: snowshoe::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let orders = client.producer("orders")?.build();
+/// orders.send("first").await?;             // waits for the broker's confirm
+///
+/// let confirmation = orders.publish("second").await?; // waits for room in the buffer only
+/// confirmation.await?;
+/// # Ok(()) }
+/// ```
+pub struct Producer<M = Confirm> {
+    owner: Arc<Owner>,
+    mode: PhantomData<M>,
+}
+
+/// What the last clone of a producer takes with it.
+#[derive(Debug)]
+struct Owner {
+    outbox: Arc<Outbox>,
+    /// Whether publishes wait for room.
+    blocks: bool,
+    limits: Limits,
+    /// Keeps the client going.
+    _client: Arc<Handle>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.outbox.finish();
+    }
+}
+
+impl<M> Clone for Producer<M> {
+    fn clone(&self) -> Self {
+        Self {
+            owner: Arc::clone(&self.owner),
+            mode: PhantomData,
+        }
+    }
+}
+
+impl<M> fmt::Debug for Producer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("id", &self.owner.outbox.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The mode of a producer whose messages the broker confirms.
+#[derive(Clone, Copy, Debug)]
+pub enum Confirm {}
+
+/// The mode of a producer whose messages are forgotten once they are written.
+#[derive(Clone, Copy, Debug)]
+pub enum FireAndForget {}
+
+/// [`Confirm`] or [`FireAndForget`].
+pub trait Mode: sealed::Sealed + Send + Sync + 'static {
+    /// What a producer gives for an accepted message.
+    type Receipt: Send;
+}
+
+impl Mode for Confirm {
+    type Receipt = Confirmation;
+}
+
+impl Mode for FireAndForget {
+    type Receipt = ();
+}
+
+mod sealed {
+    use std::sync::Arc;
+
+    /// A message that was accepted, by its place in the buffer.
+    #[derive(Debug)]
+    pub struct Accepted {
+        pub(super) outbox: Arc<super::Outbox>,
+        pub(super) position: u64,
+    }
+
+    pub trait Sealed: Sized {
+        const CONFIRMS: bool;
+
+        fn receipt(accepted: Accepted) -> <Self as super::Mode>::Receipt
+        where
+            Self: super::Mode;
+    }
+
+    impl Sealed for super::Confirm {
+        const CONFIRMS: bool = true;
+
+        fn receipt(Accepted { outbox, position }: Accepted) -> super::Confirmation {
+            let outbox = Some(outbox);
+            super::Confirmation { outbox, position }
+        }
+    }
+
+    impl Sealed for super::FireAndForget {
+        const CONFIRMS: bool = false;
+
+        fn receipt(_: Accepted) {}
+    }
+}
+
+impl<M: Mode> Producer<M> {
+    /// Accepts a message for publishing.
+    ///
+    /// It waits only while the buffer is full, and only with [`BufferPolicy::Block`]; waiting
+    /// publishes get their turn in order. What a connection is doing does not matter.
+    ///
+    /// # Errors
+    /// [`PublishError`], with the message in it.
+    ///
+    /// # Cancel safety
+    /// Until it completes, nothing was accepted; once it has, dropping anything does not take the
+    /// message back.
+    pub async fn publish(&self, message: impl Into<Message>) -> Result<M::Receipt, PublishError> {
+        let outbox = &self.owner.outbox;
+        match self.try_publish(message) {
+            Err(error) if error.reason == PublishErrorReason::BufferFull && self.owner.blocks => {
+                let position = outbox.push_in_turn(error.message).await?;
+                Ok(self.receipt(position))
+            }
+            result => result,
+        }
+    }
+
+    /// Accepts a message for publishing, unless it would have to wait.
+    ///
+    /// # Errors
+    /// [`PublishError`], with the message in it.
+    pub fn try_publish(&self, message: impl Into<Message>) -> Result<M::Receipt, PublishError> {
+        let outbox = &self.owner.outbox;
+        let position = outbox.push(message.into())?;
+        Ok(self.receipt(position))
+    }
+
+    fn receipt(&self, position: u64) -> M::Receipt {
+        let outbox = Arc::clone(&self.owner.outbox);
+        M::receipt(Accepted { outbox, position })
+    }
+
+    /// How many messages are in the buffer: waiting, being written, or awaiting their confirm.
+    pub fn buffered(&self) -> usize {
+        self.owner.outbox.lock().publisher.len()
+    }
+
+    /// How many bytes they are; see [`Message::size`].
+    pub fn buffered_bytes(&self) -> usize {
+        self.owner.outbox.lock().publisher.bytes()
+    }
+
+    /// How many messages the buffer can hold.
+    pub fn capacity(&self) -> usize {
+        self.owner.limits.messages
+    }
+
+    /// How many bytes the buffer can hold.
+    pub fn capacity_bytes(&self) -> usize {
+        self.owner.limits.bytes
+    }
+
+    /// What [events](crate::Event) call this producer.
+    pub fn id(&self) -> ProducerId {
+        self.owner.outbox.id()
+    }
+
+    /// Completes when the buffer is empty: every message accepted so far has been settled.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn flushed(&self) {
+        self.owner.outbox.drained().await;
+    }
+}
+
+impl Producer<Confirm> {
+    /// Publishes a message and waits until the broker has it.
+    ///
+    /// # Errors
+    /// The message was not accepted, or not acknowledged.
+    ///
+    /// # Cancel safety
+    /// A message that was accepted is published whether or not the future is dropped.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendMessageError> {
+        Ok(self.publish(message).await?.await?)
+    }
+}
+
+/// The broker's word on one message, to be awaited.
+///
+/// It completes with `Ok` once the broker has taken responsibility for the message, or with how
+/// the message ended otherwise. Dropping it changes nothing about the message.
+#[must_use = "the message is published either way, but how it ends is told here"]
+pub struct Confirmation {
+    /// `None` once it has completed.
+    outbox: Option<Arc<Outbox>>,
+    position: u64,
+}
+
+impl fmt::Debug for Confirmation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Confirmation")
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Future for Confirmation {
+    type Output = Result<(), Unconfirmed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(outbox) = &self.outbox else {
+            panic!("a Confirmation was polled after it had completed");
+        };
+        // A waker is only cloned where it is stored.
+        let waker = || cx.waker().clone();
+        let outcome = outbox.lock().publisher.poll_outcome(self.position, waker);
+        match outcome {
+            Some(outcome) => {
+                self.outbox = None;
+                Poll::Ready(outcome)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Confirmation {
+    fn drop(&mut self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.lock().publisher.unwatch(self.position);
+        }
+    }
+}
+
+/// What happens to a publish while the buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum BufferPolicy {
+    /// It waits for room. The default of a confirming producer.
+    #[default]
+    Block,
+    /// It fails.
+    Error,
+    /// The oldest message that is not being written or awaiting its confirm is given up. A
+    /// fire-and-forget producer always does this. If there is none, publishing fails.
+    DropOldest,
+}
+
+/// Sets up a [`Producer`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct ProducerBuilder<M = Confirm> {
+    client: Arc<Handle>,
+    address: Address,
+    mandatory: Option<bool>,
+    policy: BufferPolicy,
+    limits: Limits,
+    mode: PhantomData<M>,
+}
+
+impl ProducerBuilder<Confirm> {
+    pub(crate) fn new(
+        client: Arc<Handle>,
+        exchange: ShortString,
+        routing_key: ShortString,
+    ) -> Self {
+        // To the default exchange the routing key is a queue, which is meant to exist.
+        let mandatory = exchange.is_empty();
+        let properties = Properties::builder()
+            .persistent()
+            .build()
+            .unwrap_or_default();
+        Self {
+            client,
+            address: Address {
+                exchange,
+                routing_key,
+                mandatory,
+                properties,
+            },
+            mandatory: None,
+            policy: BufferPolicy::Block,
+            limits: Limits {
+                messages: 10_000,
+                bytes: 64 << 20,
+            },
+            mode: PhantomData,
+        }
+    }
+
+    /// What happens while the buffer is full; [`BufferPolicy::Block`] by default.
+    pub fn policy(mut self, policy: BufferPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Publishes without confirms: fastest, and messages can be lost with a connection.
+    pub fn fire_and_forget(self) -> ProducerBuilder<FireAndForget> {
+        let Self {
+            client,
+            address,
+            mandatory,
+            limits,
+            ..
+        } = self;
+        ProducerBuilder {
+            client,
+            address,
+            mandatory,
+            policy: BufferPolicy::DropOldest,
+            limits,
+            mode: PhantomData,
+        }
+    }
+}
+
+impl<M: Mode> ProducerBuilder<M> {
+    /// Whether messages that no queue takes are returned, and so resolve as
+    /// [`Unconfirmed::Returned`], instead of being dropped by the broker and confirmed all the
+    /// same.
+    ///
+    /// By default `true` for a confirming producer to a queue, and `false` otherwise: an exchange
+    /// without a queue may be what is wanted.
+    pub fn mandatory(mut self, mandatory: bool) -> Self {
+        self.mandatory = Some(mandatory);
+        self
+    }
+
+    /// The properties of messages that have none of their own; persistent by default.
+    pub fn properties(mut self, properties: Properties) -> Self {
+        self.address.properties = properties;
+        self
+    }
+
+    /// How many messages the buffer holds, at least one; 10,000 by default.
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.limits.messages = messages.max(1);
+        self
+    }
+
+    /// How many bytes the buffer holds; 64 MiB by default. A larger message is never accepted.
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// The producer. It takes messages at once, whatever the connection is doing.
+    pub fn build(self) -> Producer<M> {
+        let Self {
+            client,
+            mut address,
+            mandatory,
+            policy,
+            limits,
+            ..
+        } = self;
+        address.mandatory = mandatory.unwrap_or(M::CONFIRMS && address.mandatory);
+        let settlement = if M::CONFIRMS {
+            Settlement::Confirm
+        } else {
+            Settlement::Written
+        };
+        let overflow = match policy {
+            BufferPolicy::DropOldest => Overflow::DropOldest,
+            BufferPolicy::Block | BufferPolicy::Error => Overflow::Refuse,
+        };
+        let shared = Arc::clone(client.shared());
+        let publisher = Publisher::new(address, settlement, overflow, limits);
+        let outbox = Arc::new(Outbox::new(publisher, M::CONFIRMS, Arc::clone(&shared)));
+        if !shared.command(Command::AddProducer(Arc::clone(&outbox))) {
+            outbox.lock().publisher.close();
+        }
+        let blocks = policy == BufferPolicy::Block;
+        let owner = Owner {
+            outbox,
+            blocks,
+            limits,
+            _client: client,
+        };
+        Producer {
+            owner: Arc::new(owner),
+            mode: PhantomData,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::pin::Pin;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_io::Async;
+use futures_lite::{AsyncRead, AsyncWrite};
+use socket2::{SockRef, TcpKeepalive};
+
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Target {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether the URI asks for TLS (`amqps`).
+    pub tls: bool,
+    /// The how-manieth attempt in a row this is, from 1: a connector that finds several addresses
+    /// for the host can begin with another one each time.
+    pub attempt: u32,
+}
+
+/// A byte stream to a broker.
+///
+/// Anything that reads, writes and can be sent between threads is a transport if it says so:
+///
+/// ```
+/// # use std::{io, pin::Pin, task::{Context, Poll}};
+/// # use futures_lite::{AsyncRead, AsyncWrite};
+/// struct MyStream { /* … */ }
+/// # impl AsyncRead for MyStream {
+/// #     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> { Poll::Pending }
+/// # }
+/// # impl AsyncWrite for MyStream {
+/// #     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> { Poll::Pending }
+/// #     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Pending }
+/// #     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> { Poll::Pending }
+/// # }
+/// impl snowshoe::Transport for MyStream {}
+/// ```
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Makes the end of the stream, which is about to be dropped, a reset instead of an orderly
+    /// one.
+    ///
+    /// A broker that finds an orderly end behind publishes it has not read yet still takes them,
+    /// and the client, which could not know, sends them again. The default does nothing.
+    fn prepare_abort(&mut self) {}
+}
+
+impl Transport for Box<dyn Transport> {
+    fn prepare_abort(&mut self) {
+        (**self).prepare_abort();
+    }
+}
+
+/// The future of a connection attempt.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Transport>>> + Send>>;
+
+/// Makes transports: the way to bring TLS, a proxy, or another runtime's streams.
+///
+/// The default is TCP through `async-io`. A closure is a connector:
+///
+/// ```no_run
+/// use snowshoe::{Client, Target, Transport, TcpConnector, Connector};
+///
+/// let through_jump_host = |target: &Target| {
+///     let mut target = target.clone();
+///     target.host = "jump.example.com".to_owned();
+///     TcpConnector::default().connect(&target)
+/// };
+/// let (client, driver) = Client::builder("amqp://broker.internal")?
+///     .connector(through_jump_host)
+///     .build();
+/// # Ok::<(), snowshoe::Error>(())
+/// ```
+pub trait Connector: Send + Sync + 'static {
+    /// Begins to connect. The future is dropped if it takes longer than the connection timeout.
+    fn connect(&self, target: &Target) -> Connecting;
+}
+
+impl<F> Connector for F
+where
+    F: Fn(&Target) -> Connecting + Send + Sync + 'static,
+{
+    fn connect(&self, target: &Target) -> Connecting {
+        self(target)
+    }
+}
+
+/// TCP through `async-io`, on any executor.
+///
+/// The host name is resolved afresh for every attempt, and its addresses are tried in turn,
+/// beginning with another one each time. Small writes are not delayed (`TCP_NODELAY`), and idle
+/// connections are kept alive.
+#[derive(Clone, Debug)]
+pub struct TcpConnector {
+    /// How long a connection is idle before the first keep-alive probe, and the time between
+    /// probes. 30 s by default.
+    pub keepalive: Duration,
+}
+
+impl Default for TcpConnector {
+    fn default() -> Self {
+        Self {
+            keepalive: Duration::from_secs(30),
+        }
+    }
+}
+
+impl TcpConnector {
+    pub(crate) async fn connect_tcp(self, target: Target) -> io::Result<Async<TcpStream>> {
+        let Target {
+            host,
+            port,
+            attempt,
+            ..
+        } = target;
+        // The system's resolver blocks.
+        let mut addresses: Vec<SocketAddr> = blocking::unblock(move || {
+            Ok::<_, io::Error>((host.as_str(), port).to_socket_addrs()?.collect())
+        })
+        .await?;
+        if !addresses.is_empty() {
+            let first = attempt.saturating_sub(1) as usize % addresses.len();
+            addresses.rotate_left(first);
+        }
+        let mut last_error =
+            io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+        for address in addresses {
+            match Async::<TcpStream>::connect(address).await {
+                Ok(stream) => {
+                    self.configure(stream.get_ref())?;
+                    return Ok(stream);
+                }
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+
+    fn configure(&self, stream: &TcpStream) -> io::Result<()> {
+        let socket = SockRef::from(stream);
+        socket.set_tcp_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(self.keepalive)
+            .with_interval(self.keepalive);
+        socket.set_tcp_keepalive(&keepalive)
+    }
+}
+
+impl Connector for TcpConnector {
+    fn connect(&self, target: &Target) -> Connecting {
+        if target.tls {
+            let error = "amqps needs the feature \"tls\", or a connector of your own";
+            return Box::pin(std::future::ready(Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                error,
+            ))));
+        }
+        let connecting = self.clone().connect_tcp(target.clone());
+        Box::pin(async move {
+            let transport: Box<dyn Transport> = Box::new(Tcp(connecting.await?));
+            Ok(transport)
+        })
+    }
+}
+
+/// What a client connects by unless it is told otherwise: TCP, and TLS where the URI asks for it and
+/// the feature is there.
+#[derive(Debug, Default)]
+pub(crate) struct DefaultConnector {
+    tcp: TcpConnector,
+    /// Made when it is first needed: reading the system's certificates takes time and can fail.
+    #[cfg(feature = "tls")]
+    tls: Arc<async_lock::OnceCell<crate::tls::TlsConnector>>,
+}
+
+impl Connector for DefaultConnector {
+    fn connect(&self, target: &Target) -> Connecting {
+        #[cfg(feature = "tls")]
+        if target.tls {
+            let (tls, target) = (Arc::clone(&self.tls), target.clone());
+            return Box::pin(async move {
+                let load = || blocking::unblock(crate::tls::TlsConnector::with_system_certificates);
+                tls.get_or_try_init(load).await?.connect(&target).await
+            });
+        }
+        self.tcp.connect(target)
+    }
+}
+
+/// A TCP stream of `async-io`.
+pub(crate) struct Tcp(pub(crate) Async<TcpStream>);
+
+impl Transport for Tcp {
+    fn prepare_abort(&mut self) {
+        // With nothing to linger for, closing resets. Where that fails, an orderly end must do.
+        _ = SockRef::from(self.0.get_ref()).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl fmt::Debug for Tcp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tcp").field(self.0.get_ref()).finish()
+    }
+}
+
+impl AsyncRead for Tcp {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Tcp {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}

@@ -1,0 +1,79 @@
+//! The main promise: every confirmed message is consumed, in order, whatever happens to the broker
+//! in the middle.
+
+mod broker;
+mod support;
+
+use async_io::block_on;
+
+use broker::{Admin, Node};
+use support::ledger::{Duplicates, Ledger};
+use support::workload::Workload;
+use support::{channel_errors, connect, declare_empty, messages_in};
+
+const QUEUE: &str = "through the outage";
+const MESSAGES: u64 = 200_000;
+
+fn start(node: &Node) -> Workload {
+    let url = node.url();
+    block_on(async {
+        let client = connect(&url).await;
+        declare_empty(&client, QUEUE).await;
+        client.close().await;
+    });
+    Workload::start(&url, QUEUE, MESSAGES)
+}
+
+fn finish(workload: Workload, admin: &Admin) -> Duplicates {
+    let ledger = workload.finish(|| messages_in(admin, QUEUE) == 0);
+    let duplicates = ledger.duplicates();
+    assert_promises_kept(&ledger);
+    assert_eq!(duplicates.unexplained, []);
+    assert_eq!(channel_errors(admin), Vec::<String>::new());
+    eprintln!("{duplicates:?}, {} stale settles", ledger.stale());
+    duplicates
+}
+
+fn assert_promises_kept(ledger: &Ledger) {
+    assert_eq!(ledger.published.len() as u64, MESSAGES);
+    assert_eq!(ledger.unconfirmed(), Vec::<usize>::new());
+    assert_eq!(ledger.lost(), Vec::<usize>::new());
+    assert_eq!(ledger.reordered(), Vec::<u64>::new());
+}
+
+#[test]
+fn a_killed_broker_costs_no_confirmed_message_and_no_order() {
+    let mut node = Node::start();
+    let mut workload = start(&node);
+    workload.wait_for_percent(40);
+    workload.outage(|| {
+        node.kill();
+        node.start_again();
+    });
+    finish(workload, node.admin());
+}
+
+#[test]
+fn a_stopped_broker_costs_no_confirmed_message_and_no_order() {
+    let node = Node::start();
+    let mut workload = start(&node);
+    workload.wait_for_percent(40);
+    workload.outage(|| {
+        node.admin().stop_app();
+        node.admin().start_app();
+    });
+    let duplicates = finish(workload, node.admin());
+    assert_eq!(duplicates.forgotten, 0, "it had time to note every ack");
+}
+
+#[test]
+fn closed_connections_cost_no_confirmed_message_and_no_order() {
+    let node = Node::start();
+    let mut workload = start(&node);
+    for percent in [15, 30, 45, 60, 75] {
+        workload.wait_for_percent(percent);
+        workload.outage(|| node.admin().close_all_connections("the test says so"));
+    }
+    let duplicates = finish(workload, node.admin());
+    assert_eq!(duplicates.forgotten, 0, "the broker was there all the time");
+}

@@ -1,0 +1,218 @@
+//! A producer that publishes numbered messages, and a consumer that acknowledges each, both on
+//! threads of their own, while a test breaks things.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use async_channel::{Receiver, Sender};
+use async_io::block_on;
+use futures_lite::{FutureExt as _, future};
+use snowshoe::{Client, Confirmation, ConnectionRole, Consumer, Event, Events, Producer};
+
+use super::ledger::{Ledger, Published, Received};
+use super::{PATIENCE, builder, number, numbered};
+
+/// The size of each message.
+const SIZE: usize = 100;
+
+#[derive(Debug)]
+pub(crate) struct Workload {
+    client: Client,
+    messages: u64,
+    progress: Arc<Progress>,
+    publishing: JoinHandle<Vec<Published>>,
+    consuming: JoinHandle<Vec<Received>>,
+    stop_consuming: Sender<()>,
+    ledger: Ledger,
+}
+
+/// How far a workload has come, for a test to wait for.
+#[derive(Debug, Default)]
+struct Progress {
+    now: Mutex<Counts>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    resolved: u64,
+    /// Different messages that were received.
+    received: u64,
+    /// How often each connection was ready.
+    main_recovered: u32,
+    publishing_recovered: u32,
+}
+
+impl Workload {
+    /// Publishes so many messages to a queue that is there, and consumes them.
+    pub(crate) fn start(url: &str, queue: &'static str, messages: u64) -> Self {
+        let progress = Arc::new(Progress::default());
+        let client = block_on(builder(url).connect()).expect("the broker is there");
+        let (stop_consuming, stop) = async_channel::bounded(1);
+
+        let events = client.events();
+        let producer = client.producer(queue).expect("the name is short").build();
+        let consumer = block_on(client.consumer(queue).expect("the name is short").start())
+            .expect("the queue is there");
+        thread::spawn({
+            let progress = Arc::clone(&progress);
+            move || block_on(observe(events, &progress))
+        });
+        let publishing = thread::spawn({
+            let progress = Arc::clone(&progress);
+            move || block_on(publish(&producer, messages, &progress))
+        });
+        let consuming = thread::spawn({
+            let progress = Arc::clone(&progress);
+            move || block_on(consume(consumer, &stop, &progress))
+        });
+        Self {
+            client,
+            messages,
+            progress,
+            publishing,
+            consuming,
+            stop_consuming,
+            ledger: Ledger::default(),
+        }
+    }
+
+    /// Waits until a part of the messages was received, in percent.
+    pub(crate) fn wait_for_percent(&self, percent: u64) {
+        let enough = self.messages * percent / 100;
+        self.progress
+            .wait_until(&format!("{percent} % were received"), |counts| {
+                counts.received >= enough
+            });
+    }
+
+    /// Causes an outage of both connections, and waits until the client is back by itself.
+    pub(crate) fn outage(&mut self, cause: impl FnOnce()) {
+        let (start, before) = (Instant::now(), self.progress.counts());
+        cause();
+        self.progress
+            .wait_until("both connections are back", |counts| {
+                counts.main_recovered > before.main_recovered
+                    && counts.publishing_recovered > before.publishing_recovered
+            });
+        self.ledger.outages.push(start..Instant::now());
+    }
+
+    /// Waits until every message was resolved and received, and the queue is empty, and closes the
+    /// client.
+    pub(crate) fn finish(mut self, is_queue_empty: impl FnMut() -> bool) -> Ledger {
+        let all = self.messages;
+        self.progress
+            .wait_until("all messages were resolved", |counts| {
+                counts.resolved == all
+            });
+        self.progress
+            .wait_until("all messages were received", |counts| {
+                counts.received == all
+            });
+        super::wait_until("the queue is empty", is_queue_empty);
+        self.stop_consuming.close();
+        self.ledger.published = self.publishing.join().expect("the producer runs through");
+        self.ledger.received = self.consuming.join().expect("the consumer runs through");
+        let report = block_on(self.client.close());
+        assert!(report.undelivered.is_empty(), "nothing was left");
+        self.ledger
+    }
+}
+
+impl Progress {
+    fn counts(&self) -> Counts {
+        *self.now.lock().expect("nothing panics under this lock")
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.now.lock().expect("nothing panics under this lock"));
+        self.changed.notify_all();
+    }
+
+    fn wait_until(&self, what: &str, condition: impl Fn(&Counts) -> bool) {
+        let now = self.now.lock().expect("nothing panics under this lock");
+        let (now, late) = (self.changed)
+            .wait_timeout_while(now, PATIENCE, |counts| !condition(counts))
+            .expect("nothing panics under this lock");
+        assert!(!late.timed_out(), "waited in vain until {what}: {now:?}");
+    }
+}
+
+async fn observe(mut events: Events, progress: &Progress) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Recovered { role } => progress.change(|counts| match role {
+                ConnectionRole::Main => counts.main_recovered += 1,
+                _ => counts.publishing_recovered += 1,
+            }),
+            Event::Lagged { missed } => panic!("{missed} events were missed"),
+            _ => {}
+        }
+    }
+}
+
+async fn publish(producer: &Producer, messages: u64, progress: &Progress) -> Vec<Published> {
+    let (accepted, to_be_resolved) = async_channel::unbounded();
+    let publish = async move {
+        for number in 0..messages {
+            let confirmation = producer
+                .publish(numbered(number, SIZE))
+                .await
+                .expect("a blocking producer waits for room");
+            let news = (Instant::now(), confirmation);
+            accepted.try_send(news).expect("somebody takes it");
+        }
+    };
+    let resolve = resolve(to_be_resolved, progress);
+    future::zip(publish, resolve).await.1
+}
+
+async fn resolve(
+    accepted: Receiver<(Instant, Confirmation)>,
+    progress: &Progress,
+) -> Vec<Published> {
+    let mut published = Vec::new();
+    while let Ok((accepted, confirmation)) = accepted.recv().await {
+        let outcome = confirmation.await;
+        let resolved = Instant::now();
+        published.push(Published {
+            accepted,
+            resolved,
+            outcome,
+        });
+        progress.change(|counts| counts.resolved += 1);
+    }
+    published
+}
+
+async fn consume(
+    mut consumer: Consumer,
+    stop: &Receiver<()>,
+    progress: &Progress,
+) -> Vec<Received> {
+    let mut received = Vec::new();
+    let mut known = HashSet::new();
+    loop {
+        let stopped = async {
+            // It is closed, not sent to.
+            _ = stop.recv().await;
+            None
+        };
+        let Some(delivery) = consumer.next().or(stopped).await else {
+            return received;
+        };
+        let (number, redelivered) = (number(&delivery), delivery.is_redelivered());
+        received.push(Received {
+            number,
+            redelivered,
+            at: Instant::now(),
+            settled: delivery.ack(),
+        });
+        if known.insert(number) {
+            progress.change(|counts| counts.received += 1);
+        }
+    }
+}
