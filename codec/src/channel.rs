@@ -1,5 +1,6 @@
 mod state;
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes};
@@ -9,10 +10,11 @@ use crate::encode::put_short_str;
 use crate::frame::{self, FrameKind};
 use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
 use crate::outbound::Outbound;
+use crate::side::Side;
 use crate::write::{self, put_method_id};
 use crate::{ChannelCloseReason, Method, Properties, ReplyCode, ShortStr, ShortString};
 
-/// One channel of a [`Connection`], borrowed to speak on it.
+/// One channel of a [`Connection`](crate::Connection), borrowed to speak on it.
 ///
 /// Every method is either refused before a byte is written, or written whole.
 #[derive(Debug)]
@@ -31,11 +33,11 @@ pub(crate) struct Wire<'a> {
     pub(crate) frame_max: u32,
     pub(crate) call_timeout: Duration,
     pub(crate) close_timeout: Duration,
-    pub(crate) sends: SentBy,
+    pub(crate) side: Side,
 }
 
 /// A message to publish.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Publish<'a> {
     /// The exchange; empty for the default exchange, which routes to the queue that the routing
     /// key names.
@@ -50,12 +52,25 @@ pub struct Publish<'a> {
     pub body: &'a Bytes,
 }
 
+impl fmt::Debug for Publish<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The size only: a payload has no place in a log, and can be of any length.
+        f.debug_struct("Publish")
+            .field("exchange", &self.exchange)
+            .field("routing_key", &self.routing_key)
+            .field("mandatory", &self.mandatory)
+            .field("properties", &self.properties)
+            .field("body_len", &self.body.len())
+            .finish()
+    }
+}
+
 /// Why something could not be sent; nothing of it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The channel is not open yet, or no longer.
-    #[error("the channel is not open")]
+    /// The channel, or all of the connection, is not open yet or no longer.
+    #[error("not open yet, or no longer")]
     NotOpen,
     /// A method that the machine sends by itself, that carries a message, or that belongs to
     /// another channel or to the other side.
@@ -116,10 +131,8 @@ impl Channel<'_> {
     pub fn send(&mut self, now: Instant, method: impl Into<Method>) -> Result<(), SendError> {
         let method = method.into();
         let id = method.id();
-        let ours = id
-            .sent_by()
-            .is_some_and(|by| by == self.wire.sends || by == SentBy::Both);
-        if !ours || is_housekeeping(id) || id.has_content() {
+        let side = self.wire.side;
+        if !side.sends(id) || is_housekeeping(id) || id.has_content() {
             return Err(SendError::NotSendable(id));
         }
         self.check_open()?;
@@ -127,7 +140,7 @@ impl Channel<'_> {
         if matches!(method, Method::ConfirmSelect(_)) {
             self.state.begin_confirms();
         }
-        if self.wire.sends == SentBy::Client && !id.replies().is_empty() && !method.is_nowait() {
+        if side == Side::Client && !id.replies().is_empty() && !method.is_nowait() {
             self.expect(id, now + self.wire.call_timeout);
         }
         Ok(())
@@ -140,7 +153,7 @@ impl Channel<'_> {
     /// # Errors
     /// [`SendError`].
     pub fn publish(&mut self, message: &Publish<'_>) -> Result<Option<u64>, SendError> {
-        if self.wire.sends != SentBy::Client {
+        if self.wire.side != Side::Client {
             return Err(SendError::NotSendable(basic::Publish::ID));
         }
         self.check_open()?;
@@ -174,7 +187,7 @@ impl Channel<'_> {
         let method = method.into();
         let id = method.id();
         let to_a_client = id.has_content() && id.sent_by() == Some(SentBy::Server);
-        if !to_a_client || self.wire.sends != SentBy::Server {
+        if !to_a_client || self.wire.side != Side::Server {
             return Err(SendError::NotSendable(id));
         }
         self.check_open()?;
@@ -208,7 +221,7 @@ impl Channel<'_> {
     /// # Errors
     /// [`SendError::NotOpen`], [`SendError::TagZero`]; and servers do not reject.
     pub fn reject(&mut self, delivery_tag: u64, requeue: bool) -> Result<(), SendError> {
-        if self.wire.sends != SentBy::Client {
+        if self.wire.side != Side::Client {
             return Err(SendError::NotSendable(basic::Reject::ID));
         }
         self.write_settle(basic::Reject::ID, delivery_tag, requeue.into())

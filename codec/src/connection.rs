@@ -13,9 +13,10 @@ use crate::channel::Wire;
 use crate::channels::Channels;
 use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER};
 use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
-use crate::method::{Arguments, SentBy, connection};
+use crate::method::{Arguments, connection};
 use crate::options::Offer;
 use crate::outbound::Outbound;
+use crate::side::Side;
 use crate::write;
 use crate::{
     Channel, ClientOptions, CloseReason, ConnectionLimits, Event, FieldTable, Method, ReplyCode,
@@ -38,7 +39,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connection {
     phase: Phase,
-    sends: SentBy,
+    side: Side,
     limits: ConnectionLimits,
     offer: Offer,
     tuning: Tuning,
@@ -56,6 +57,17 @@ pub struct Connection {
     peer_properties: FieldTable,
 }
 
+/// ```text
+///  Client ──┐ open-ok         close           close-ok
+///           ├─────────► Open ───────► Closing ─────────► Closed
+///  Server ──┘                            ▲                 ▲
+///    │ a server's close, which refuses   │                 │
+///    └───────────────────────────────────┘                 │
+///  from anywhere, without Closing in between:              │
+///  the peer's close (crossing ours or not), a violation,   │
+///  a deadline, the end of the transport;                   │
+///  and a client's close before it is open ─────────────────┘
+/// ```
 #[derive(Debug)]
 enum Phase {
     Client(ClientHandshake),
@@ -76,7 +88,7 @@ impl Connection {
             properties: options.properties,
         };
         let phase = Phase::Client(ClientHandshake::Start(login));
-        let mut connection = Self::new(phase, SentBy::Client, options.limits, now);
+        let mut connection = Self::new(phase, Side::Client, options.limits, now);
         connection
             .outbound
             .copied()
@@ -87,20 +99,16 @@ impl Connection {
     /// The server's side of a new transport.
     pub fn server(options: ServerOptions, now: Instant) -> Self {
         let limits = options.limits.clone();
-        Self::new(
-            Phase::Server(ServerHandshake::Header, options),
-            SentBy::Server,
-            limits,
-            now,
-        )
+        let phase = Phase::Server(ServerHandshake::Header, options);
+        Self::new(phase, Side::Server, limits, now)
     }
 
-    fn new(phase: Phase, sends: SentBy, limits: ConnectionLimits, now: Instant) -> Self {
+    fn new(phase: Phase, side: Side, limits: ConnectionLimits, now: Instant) -> Self {
         let limits = limits.within_reason();
         let offer = Offer::new(&limits);
         Self {
             phase,
-            sends,
+            side,
             offer,
             tuning: offer.tuning(),
             channels: Channels::default(),
@@ -172,7 +180,7 @@ impl Connection {
             frame_max: self.tuning.frame_max,
             call_timeout: self.limits.call_timeout,
             close_timeout: self.limits.close_timeout,
-            sends: self.sends,
+            side: self.side,
         };
         Some(Channel { id, state, wire })
     }
@@ -188,9 +196,9 @@ impl Connection {
             Stage::Greeting => {}
             Stage::Login | Stage::Opening | Stage::Open => self.write_close(code, text),
         }
-        let answered = match self.sends {
-            SentBy::Server => stage != Stage::Greeting,
-            _ => stage == Stage::Open,
+        let answered = match self.side {
+            Side::Server => stage != Stage::Greeting,
+            Side::Client => stage == Stage::Open,
         };
         if !answered {
             self.end(CloseReason::Requested);
@@ -220,7 +228,7 @@ impl Connection {
         if !self.is_open() {
             return Err(SendError::NotOpen);
         }
-        if self.sends != SentBy::Client || self.deadlines.secret.is_some() {
+        if self.side != Side::Client || self.deadlines.secret.is_some() {
             return Err(SendError::NotSendable(connection::UpdateSecret::ID));
         }
         let method = connection::UpdateSecret {
@@ -246,7 +254,7 @@ impl Connection {
                 | Method::ConnectionUnblocked(_)
                 | Method::ConnectionUpdateSecretOk(_)
         );
-        if !notice || self.sends != SentBy::Server {
+        if !notice || self.side != Side::Server {
             return Err(SendError::NotSendable(method.id()));
         }
         if !self.is_open() {

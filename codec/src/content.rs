@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 pub(crate) use self::announcement::{Announcement, ContentMethod};
 use self::assembly::Span;
-pub(crate) use self::assembly::{Assembly, CONTENT_HEADER_LEN, Layout, Message};
+pub(crate) use self::assembly::{Assembly, CONTENT_HEADER_LEN, Layout};
 use crate::parse::short_str;
 use crate::{PropertiesError, PropertiesRef, ReplyCode, ShortStr};
 

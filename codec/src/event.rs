@@ -188,29 +188,28 @@ pub struct PeerClose {
     pub method: MethodId,
 }
 
-impl From<connection::Close> for PeerClose {
-    fn from(close: connection::Close) -> Self {
-        Self {
-            code: close.reply_code,
-            text: close.reply_text,
-            method: MethodId {
-                class: close.class_id,
-                method: close.method_id,
-            },
-        }
+impl PeerClose {
+    pub(crate) fn of_connection(close: connection::Close) -> Self {
+        Self::new(
+            close.reply_code,
+            close.reply_text,
+            close.class_id,
+            close.method_id,
+        )
     }
-}
 
-impl From<channel::Close> for PeerClose {
-    fn from(close: channel::Close) -> Self {
-        Self {
-            code: close.reply_code,
-            text: close.reply_text,
-            method: MethodId {
-                class: close.class_id,
-                method: close.method_id,
-            },
-        }
+    pub(crate) fn of_channel(close: channel::Close) -> Self {
+        Self::new(
+            close.reply_code,
+            close.reply_text,
+            close.class_id,
+            close.method_id,
+        )
+    }
+
+    fn new(code: ReplyCode, text: ShortString, class: u16, method: u16) -> Self {
+        let method = MethodId { class, method };
+        Self { code, text, method }
     }
 }
 

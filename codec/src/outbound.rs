@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 use std::ops::Range;
 
@@ -10,7 +11,7 @@ use bytes::{Buf, Bytes};
 /// [`advance`](Buf::advance) by what the transport took. Frames and small bodies are copied
 /// together into one buffer, because many small slices defeat a vectored write; large bodies are
 /// kept as they are and spliced in by reference.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Outbound {
     /// Everything that was copied; `copied[read..]` is not written yet.
     copied: Vec<u8>,
@@ -21,7 +22,6 @@ pub struct Outbound {
     written: u64,
 }
 
-#[derive(Debug)]
 struct Kept {
     at: usize,
     bytes: Bytes,
@@ -105,6 +105,16 @@ impl Outbound {
             }
             self.read = 0;
         }
+    }
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Sizes only: among the bytes are passwords and payloads.
+        f.debug_struct("Outbound")
+            .field("len", &self.len())
+            .field("written", &self.written)
+            .finish()
     }
 }
 

@@ -4,13 +4,18 @@ mod pair;
 
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
 use pair::read::{client, client_with, read, server};
-use pair::wire::{connection_close, delivery, frame, method, raw_frame, tune, written};
+use pair::wire::{
+    body, connection_close, deliver, delivery, frame, header, method, raw_frame, start, tune,
+    written,
+};
 use pair::{Pair, goodbye};
 use snowshoe_codec::method::{basic, channel, connection, queue};
+use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
-    CloseReason, Connection, ConnectionLimits, Event, FrameKind, OpenChannelError, ReplyCode,
-    SendError, Violation,
+    ClientOptions, CloseReason, Connection, ConnectionLimits, Event, FrameKind, OpenChannelError,
+    Properties, Publish, ReplyCode, SendError, ServerOptions, Violation,
 };
 
 /// A client with an open channel that has just sent connection.close.
@@ -272,4 +277,37 @@ fn the_last_word_is_left_to_be_written() {
         ..Default::default()
     };
     assert_eq!(outcome.answer, method(0, close));
+}
+
+#[test]
+fn debug_of_a_connection_shows_neither_passwords_nor_payloads() {
+    let options = ClientOptions::new(Plain::new("guest", "s3cret"));
+    let mut pair = Pair::new(options, ServerOptions::default());
+    for _ in 0..2 {
+        let text = format!("{:?} {:?}", pair.client.connection, pair.server.connection);
+        assert!(
+            !text.contains("s3cret") && !text.contains("115, 51"),
+            "{text}"
+        );
+        pair.client.connection.outbound().advance(8);
+        let mut input = (&start("PLAIN")[..]).into();
+        pair.client.connection.receive(pair.now, &mut input);
+    }
+
+    let payload = [method(1, deliver(1)), header(1, 100), body(1, b"s3cret")].concat();
+    let mut outcome = read(|| client(1), &payload);
+    let channel = outcome.connection.channel(1).unwrap();
+    let text = format!("{channel:?}");
+    assert!(
+        !text.contains("s3cret") && !text.contains("115, 51"),
+        "{text}"
+    );
+    let publish = Publish {
+        exchange: Default::default(),
+        routing_key: Default::default(),
+        mandatory: false,
+        properties: &Properties::EMPTY,
+        body: &"s3cret".into(),
+    };
+    assert!(!format!("{publish:?}").contains("s3cret"));
 }

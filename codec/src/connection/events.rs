@@ -23,10 +23,9 @@ impl Events {
     }
 
     pub(super) fn pop(&mut self) -> Option<Event> {
-        let event = self.queue.pop_front();
         if self.queue.is_empty() {
             self.queue.shrink_to(RETAINED);
         }
-        event
+        self.queue.pop_front()
     }
 }

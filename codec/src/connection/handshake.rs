@@ -2,7 +2,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::inbound::Step;
 use super::{Connection, Phase};
 use crate::frame::{FRAME_MIN_SIZE, PROTOCOL_HEADER};
 use crate::handshake::{
@@ -48,37 +47,36 @@ impl Connection {
 }
 
 impl Connection {
-    /// Judges the first bytes of the stream; `None` where they are, or should be, frames.
-    pub(super) fn greet(&mut self, input: &[u8]) -> Option<Step> {
-        let greeting = match &self.phase {
-            Phase::Server(ServerHandshake::Header, _) => Greeting::of_client(input),
-            Phase::Client(ClientHandshake::Start(_)) => Greeting::of_server(input),
-            _ => return None,
-        };
-        match (greeting, &mut self.phase) {
-            (None, _) => Some(Step::Incomplete),
-            (Some(Ok(())), Phase::Server(handshake, options)) => {
-                *handshake = ServerHandshake::StartOk;
-                let start = connection::Start {
-                    version_major: 0,
-                    version_minor: 9,
-                    server_properties: options.properties.clone(),
-                    mechanisms: options.mechanisms.clone().into(),
-                    locales: "en_US".into(),
-                };
-                self.send_in_handshake(start);
-                Some(Step::Consumed(PROTOCOL_HEADER.len()))
-            }
-            (Some(Ok(())), _) => None,
-            (Some(Err(greeting)), phase) => {
-                // A server answers a wrong header with the right one (AMQP 0-9-1 §4.2.2).
-                if matches!(phase, Phase::Server(..)) {
-                    self.outbound.copied().extend_from_slice(&PROTOCOL_HEADER);
+    /// Judges the first bytes of the stream; how many of them come before the first frame, or
+    /// `None` where more are needed.
+    pub(super) fn greet(&mut self, input: &[u8]) -> Option<usize> {
+        match &mut self.phase {
+            Phase::Server(handshake, options) => match Greeting::of_client(input)? {
+                Ok(()) => {
+                    *handshake = ServerHandshake::StartOk;
+                    let start = connection::Start {
+                        version_major: 0,
+                        version_minor: 9,
+                        server_properties: options.properties.clone(),
+                        mechanisms: options.mechanisms.clone().into(),
+                        locales: "en_US".into(),
+                    };
+                    self.send_in_handshake(start);
+                    return Some(PROTOCOL_HEADER.len());
                 }
-                self.end(HandshakeError::NotAmqp(greeting).into());
-                Some(Step::Consumed(0))
+                Err(greeting) => {
+                    // A wrong header is answered with the right one (AMQP 0-9-1 §4.2.2).
+                    self.outbound.copied().extend_from_slice(&PROTOCOL_HEADER);
+                    self.end(HandshakeError::NotAmqp(greeting).into());
+                }
+            },
+            _ => {
+                if let Err(greeting) = Greeting::of_server(input)? {
+                    self.end(HandshakeError::NotAmqp(greeting).into());
+                }
             }
         }
+        Some(0)
     }
 
     pub(super) fn client_handshake(

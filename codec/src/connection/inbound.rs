@@ -4,21 +4,13 @@ use bytes::{Buf, BytesMut};
 
 use super::{Connection, Phase};
 use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
-use crate::content::{Announcement, ContentMethod, Layout, Message};
+use crate::content::{Announcement, ContentMethod, Layout};
 use crate::frame::{self, Frame, FrameKind, Limits};
-use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
+use crate::handshake::Stage;
+use crate::method::{Arguments, MethodId, basic, channel, connection};
+use crate::side::Side;
 use crate::write;
-use crate::{ChannelCloseReason, CloseReason, Event, Method, MethodError, Violation};
-
-/// What became of the front of the input.
-pub(super) enum Step {
-    /// So many bytes were used up.
-    Consumed(usize),
-    /// A message stands whole at the front, and is to be cut out of the input.
-    Message(u16, Announcement, Layout),
-    /// More bytes are needed.
-    Incomplete,
-}
+use crate::{ChannelCloseReason, CloseReason, Event, Method, MethodError, PeerClose, Violation};
 
 impl Connection {
     /// Takes what was read from the transport: whole frames are consumed, the rest of a frame
@@ -33,12 +25,8 @@ impl Connection {
         }
         while !self.is_closed() {
             match self.receive_one(now, input) {
-                Ok(Step::Consumed(len)) => input.advance(len),
-                Ok(Step::Message(channel, announcement, layout)) => {
-                    let buffer = input.split_to(layout.frames_len).freeze();
-                    self.message(channel, Message::new(announcement, buffer, &layout));
-                }
-                Ok(Step::Incomplete) => break,
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(violation) => self.violated(violation),
             }
         }
@@ -48,26 +36,39 @@ impl Connection {
         self.left_over = input.len();
     }
 
-    fn receive_one(&mut self, now: Instant, input: &[u8]) -> Result<Step, Violation> {
-        if let Some(step) = self.greet(input) {
-            return Ok(step);
+    /// Takes a frame, or a whole message, off the front of the input; whether there was one.
+    fn receive_one(&mut self, now: Instant, input: &mut BytesMut) -> Result<bool, Violation> {
+        if self.stage() == Stage::Greeting {
+            let Some(len) = self.greet(input) else {
+                return Ok(false);
+            };
+            input.advance(len);
+            if self.is_closed() {
+                return Ok(true);
+            }
         }
         let limits = self.frame_limits();
         let Some(frame) = frame::find(input, &limits)? else {
-            return Ok(Step::Incomplete);
+            return Ok(false);
         };
-        match (&self.phase, frame.kind, frame.channel) {
+        let Frame { kind, channel, .. } = frame;
+        let len = frame.encoded_len();
+        match (&self.phase, kind, channel) {
             (_, FrameKind::Heartbeat, _) => {}
-            (Phase::Closing, kind, channel) => {
-                if (kind, channel) == (FrameKind::Method, 0) {
-                    self.method_while_closing(&frame)?;
+            (Phase::Closing, FrameKind::Method, 0) => self.method_while_closing(&frame)?,
+            (Phase::Closing, ..) => {}
+            (_, FrameKind::Method, 0) => self.connection_method(now, &frame)?,
+            (Phase::Open, _, 1..) => {
+                if let Some(layout) = self.channel_frame(input, &frame, &limits)? {
+                    let buffer = input.split_to(layout.frames_len).freeze();
+                    self.events.push(layout.event(channel, buffer));
+                    return Ok(true);
                 }
             }
-            (_, FrameKind::Method, 0) => self.connection_method(now, &frame)?,
-            (Phase::Open, _, 1..) => return self.channel_frame(input, &frame, &limits),
             _ => return Err(Violation::unexpected(&frame)),
         }
-        Ok(Step::Consumed(frame.encoded_len()))
+        input.advance(len);
+        Ok(true)
     }
 
     /// Behind our own connection.close all but its answer, and a close that crosses it, is
@@ -97,30 +98,30 @@ impl Connection {
     fn closed_by_peer(&mut self, frame: &Frame<'_>) -> Result<(), MethodError> {
         let close = decode::<connection::Close>(frame)?;
         write::short_method(&mut self.outbound, 0, &connection::CloseOk);
-        self.end(CloseReason::Peer(close.into()));
+        self.end(CloseReason::Peer(PeerClose::of_connection(close)));
         Ok(())
     }
 
     /// A method about the connection while it is open.
     fn notice(&mut self, method: Method) -> Result<(), Violation> {
-        let event = match (method, self.sends) {
-            (Method::ConnectionBlocked(blocked), SentBy::Client) => {
+        let event = match (method, self.side) {
+            (Method::ConnectionBlocked(blocked), Side::Client) => {
                 self.blocked = true;
                 Event::Blocked {
                     reason: blocked.reason,
                 }
             }
-            (Method::ConnectionUnblocked(_), SentBy::Client) => {
+            (Method::ConnectionUnblocked(_), Side::Client) => {
                 self.blocked = false;
                 Event::Unblocked
             }
-            (Method::ConnectionUpdateSecretOk(_), SentBy::Client)
+            (Method::ConnectionUpdateSecretOk(_), Side::Client)
                 if self.deadlines.secret.is_some() =>
             {
                 self.deadlines.secret = None;
                 Event::SecretUpdated
             }
-            (method @ Method::ConnectionUpdateSecret(_), SentBy::Server) => {
+            (method @ Method::ConnectionUpdateSecret(_), Side::Server) => {
                 Event::Request { channel: 0, method }
             }
             (method, _) => {
@@ -134,26 +135,26 @@ impl Connection {
         Ok(())
     }
 
-    /// A frame on a channel; `input` begins with it.
+    /// A frame on a channel, with which `input` begins. If a whole message does, it is left to the
+    /// caller, who is told what it is.
     fn channel_frame(
         &mut self,
         input: &[u8],
         frame: &Frame<'_>,
         limits: &Limits,
-    ) -> Result<Step, Violation> {
-        let consumed = Step::Consumed(frame.encoded_len());
+    ) -> Result<Option<Layout>, Violation> {
         let max_message = self.limits.max_message_size;
         let Some(state) = self.channels.get_mut(frame.channel) else {
             self.frame_without_channel(frame)?;
-            return Ok(consumed);
+            return Ok(None);
         };
         if frame.kind == FrameKind::Method {
             let method = MethodId::peek(frame.payload)?;
             let content = ContentMethod::from_id(method)
-                .filter(|_| !state.is_closing() && method.sent_by() != Some(self.sends));
+                .filter(|_| !state.is_closing() && self.side.receives(method));
             let Some(kind) = content else {
                 self.channel_method(frame, method)?;
-                return Ok(consumed);
+                return Ok(None);
             };
             if !state.assembly.is_idle() {
                 return Err(Violation::unexpected(frame));
@@ -164,41 +165,41 @@ impl Connection {
             }
             let announcement = Announcement::parse(kind, frame.payload)
                 .ok_or(Violation::MalformedArguments(method))?;
-            if let Some(layout) = Layout::of_whole(input, frame, limits, max_message) {
-                return Ok(Step::Message(frame.channel, announcement, layout));
+            let layout = Layout::of_whole(announcement, input, frame, limits, max_message);
+            if layout.is_none() {
+                state.assembly.begin(announcement, frame.payload);
             }
-            state.assembly.begin(announcement, frame.payload);
-        } else if !state.is_closing()
-            && let Some(message) = state.assembly.add(frame, max_message)?
-        {
-            self.message(frame.channel, message);
+            return Ok(layout);
         }
-        Ok(consumed)
+        if !state.is_closing()
+            && let Some(event) = state.assembly.add(frame, max_message)?
+        {
+            self.events.push(event);
+        }
+        Ok(None)
     }
 
     /// A frame on a channel that does not exist.
     fn frame_without_channel(&mut self, frame: &Frame<'_>) -> Result<(), Violation> {
         let channel = frame.channel;
-        let gone = match self.sends {
-            // What was on its way when the channel ended is of no use any more, and RabbitMQ
-            // repeats a channel.close over a consumer timeout until it has seen close-ok.
-            SentBy::Client => self.channels.is_closed(channel),
-            // Behind a client's close or close-ok nothing is on its way.
-            _ => false,
-        };
-        if gone {
-            return Ok(());
+        let unknown = Err(Violation::UnknownChannel { channel });
+        match self.side {
+            // RabbitMQ repeats a channel.close over a consumer timeout until it has seen close-ok.
+            Side::Client if self.channels.is_closed(channel) => Ok(()),
+            Side::Client => unknown,
+            // Behind a client's close or close-ok nothing else is on its way.
+            Side::Server => {
+                let opens = frame.kind == FrameKind::Method
+                    && MethodId::peek(frame.payload)? == channel::Open::ID;
+                if !opens || channel > self.tuning.channel_max {
+                    return unknown;
+                }
+                self.channels.insert(channel, ChannelPhase::Open);
+                write::short_method(&mut self.outbound, channel, &channel::OpenOk::default());
+                self.events.push(Event::ChannelOpen { channel });
+                Ok(())
+            }
         }
-        let opens = self.sends == SentBy::Server
-            && frame.kind == FrameKind::Method
-            && MethodId::peek(frame.payload)? == channel::Open::ID;
-        if !opens || channel > self.tuning.channel_max {
-            return Err(Violation::UnknownChannel { channel });
-        }
-        self.channels.insert(channel, ChannelPhase::Open);
-        write::short_method(&mut self.outbound, channel, &channel::OpenOk::default());
-        self.events.push(Event::ChannelOpen { channel });
-        Ok(())
     }
 
     /// A method on an existing channel, other than one that a message follows.
@@ -215,7 +216,10 @@ impl Connection {
                 let close = decode::<channel::Close>(frame)?;
                 write::short_method(&mut self.outbound, channel, &channel::CloseOk);
                 self.release_channel(channel);
-                self.channel_closed(channel, ChannelCloseReason::Peer(close.into()));
+                self.channel_closed(
+                    channel,
+                    ChannelCloseReason::Peer(PeerClose::of_channel(close)),
+                );
                 Ok(())
             }
             (ChannelPhase::Opening { .. }, channel::OpenOk::ID) if state.answers(method) => {
@@ -228,9 +232,9 @@ impl Connection {
             }
             (ChannelPhase::Open, _) => {
                 let method = Method::decode(frame.payload)?;
-                let event = match self.sends {
-                    SentBy::Server => self.request(channel, method),
-                    _ => self.answer(channel, method),
+                let event = match self.side {
+                    Side::Server => self.request(channel, method),
+                    Side::Client => self.answer(channel, method),
                 };
                 self.events.push(event?);
                 Ok(())
@@ -260,7 +264,10 @@ impl Connection {
                 (*told, *answered) = (true, true);
                 write::short_method(&mut self.outbound, channel, &channel::CloseOk);
                 if !told_before {
-                    self.channel_closed(channel, ChannelCloseReason::Peer(close.into()));
+                    self.channel_closed(
+                        channel,
+                        ChannelCloseReason::Peer(PeerClose::of_channel(close)),
+                    );
                 }
             }
             channel::CloseOk::ID => {
@@ -269,7 +276,7 @@ impl Connection {
                     self.channel_closed(channel, ChannelCloseReason::Requested);
                 }
             }
-            channel::Open::ID if self.sends == SentBy::Server => {
+            channel::Open::ID if self.side == Side::Server => {
                 return Err(Violation::ChannelInUse { channel });
             }
             _ => {}
@@ -282,7 +289,7 @@ impl Connection {
         let id = method.id();
         if id == channel::Open::ID {
             Err(Violation::ChannelInUse { channel })
-        } else if is_housekeeping(id) || id.sent_by() == Some(SentBy::Server) {
+        } else if is_housekeeping(id) || !self.side.receives(id) {
             Err(Violation::UnexpectedMethod {
                 channel,
                 method: id,
@@ -335,23 +342,14 @@ impl Connection {
     }
 
     fn release_channel(&mut self, channel: u16) {
-        match self.sends {
-            SentBy::Client => self.channels.release(channel),
-            _ => _ = self.channels.close(channel),
+        match self.side {
+            Side::Client => self.channels.release(channel),
+            Side::Server => _ = self.channels.close(channel),
         }
     }
 
     fn channel_closed(&mut self, channel: u16, reason: ChannelCloseReason) {
         self.events.push(Event::ChannelClosed { channel, reason });
-    }
-
-    fn message(&mut self, channel: u16, message: Message) {
-        self.events.push(match message {
-            Message::Delivery(delivery) => Event::Delivery { channel, delivery },
-            Message::Returned(returned) => Event::Returned { channel, returned },
-            Message::Got(got) => Event::Got { channel, got },
-            Message::Published(published) => Event::Published { channel, published },
-        });
     }
 }
 

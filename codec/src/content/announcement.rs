@@ -1,9 +1,5 @@
-use nom::Parser;
-use nom::number::complete::{be_u8, be_u16, be_u32, be_u64};
-
 use crate::ReplyCode;
 use crate::method::{Arguments, MethodId, basic};
-use crate::parse::{short_str, take};
 
 /// The methods that a message follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +60,9 @@ impl Announcement {
         let mut arguments = Reader::new(arguments_of(payload));
         let (purpose, (exchange, routing_key)) = match method {
             ContentMethod::Publish => {
-                let _ticket = arguments.read(be_u16)?;
+                let _ticket: [u8; 2] = arguments.octets()?;
                 let names = arguments.names()?;
-                let bits = arguments.read(be_u8)?;
+                let [bits] = arguments.octets()?;
                 let purpose = Purpose::Publish {
                     mandatory: bits & 1 != 0,
                     immediate: bits & 2 != 0,
@@ -74,26 +70,26 @@ impl Announcement {
                 (purpose, names)
             }
             ContentMethod::Return => {
-                let code = ReplyCode(arguments.read(be_u16)?);
-                let _text = arguments.read(short_str)?;
+                let code = ReplyCode(u16::from_be_bytes(arguments.octets()?));
+                let _text = arguments.name()?;
                 (Purpose::Return { code }, arguments.names()?)
             }
             ContentMethod::Deliver => {
-                let _consumer_tag = arguments.read(short_str)?;
+                let _consumer_tag = arguments.name()?;
+                let (delivery_tag, redelivered) = arguments.tag_and_bit()?;
                 let purpose = Purpose::Deliver {
-                    delivery_tag: arguments.read(be_u64)?,
-                    redelivered: arguments.read(be_u8)? & 1 != 0,
+                    delivery_tag,
+                    redelivered,
                 };
                 (purpose, arguments.names()?)
             }
             ContentMethod::GetOk => {
-                let delivery_tag = arguments.read(be_u64)?;
-                let redelivered = arguments.read(be_u8)? & 1 != 0;
+                let (delivery_tag, redelivered) = arguments.tag_and_bit()?;
                 let names = arguments.names()?;
                 let purpose = Purpose::GetOk {
                     delivery_tag,
                     redelivered,
-                    message_count: arguments.read(be_u32)?,
+                    message_count: u32::from_be_bytes(arguments.octets()?),
                 };
                 (purpose, names)
             }
@@ -107,6 +103,9 @@ impl Announcement {
 }
 
 /// Reads arguments one after the other, and knows where it is.
+///
+/// By hand, since every message passes here: nom's steps are calls into another crate, and with them
+/// a delivery took a quarter more instructions from its bytes to its event.
 struct Reader<'a> {
     len: usize,
     rest: &'a [u8],
@@ -120,21 +119,29 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn read<T>(&mut self, parser: impl Parser<&'a [u8], Output = T, Error = ()>) -> Option<T> {
-        take(&mut self.rest, parser)
+    fn octets<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (octets, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*octets)
+    }
+
+    fn tag_and_bit(&mut self) -> Option<(u64, bool)> {
+        let tag = u64::from_be_bytes(self.octets()?);
+        let [bits] = self.octets()?;
+        Some((tag, bits & 1 != 0))
+    }
+
+    /// Where a name begins; what is read is behind it then.
+    fn name(&mut self) -> Option<u16> {
+        let at = u16::try_from(self.len - self.rest.len()).ok()?;
+        let (len, rest) = self.rest.split_first()?;
+        self.rest = rest.get(usize::from(*len)..)?;
+        Some(at)
     }
 
     /// Where the names of exchange and routing key begin, which stand together in every method.
     fn names(&mut self) -> Option<(u16, u16)> {
-        let exchange = self.position()?;
-        self.read(short_str)?;
-        let routing_key = self.position()?;
-        self.read(short_str)?;
-        Some((exchange, routing_key))
-    }
-
-    fn position(&self) -> Option<u16> {
-        u16::try_from(self.len - self.rest.len()).ok()
+        Some((self.name()?, self.name()?))
     }
 }
 

@@ -1,70 +1,17 @@
+use std::fmt;
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
-use nom::number::complete::{be_u16, be_u64};
 
 use super::announcement::{Announcement, METHOD_ID_LEN, Purpose, arguments_of};
 use super::{Content, Delivery, Got, Published, Returned};
-use crate::Violation;
 use crate::frame::{self, FRAME_OVERHEAD, Frame, FrameKind, Limits};
 use crate::method::{Arguments, basic};
-use crate::parse::take;
+use crate::{Event, Violation};
 
-/// A whole message, by the method that announced it.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Delivery(Delivery),
-    Returned(Returned),
-    Got(Got),
-    Published(Published),
-}
-
-impl Message {
-    /// Puts together what was announced and what came, which lies in `buffer` by `layout`.
-    pub(crate) fn new(announcement: Announcement, mut buffer: Bytes, layout: &Layout) -> Self {
-        let origin = layout.arguments_at;
-        buffer.advance(origin);
-        let content = Content {
-            buffer,
-            exchange: announcement.exchange,
-            routing_key: announcement.routing_key,
-            properties: Span::new(&layout.properties, origin),
-            body: Span::new(&layout.body, origin),
-        };
-        match announcement.purpose {
-            Purpose::Publish {
-                mandatory,
-                immediate,
-            } => Self::Published(Published {
-                mandatory,
-                immediate,
-                content,
-            }),
-            Purpose::Return { code } => Self::Returned(Returned { code, content }),
-            Purpose::Deliver {
-                delivery_tag,
-                redelivered,
-            } => Self::Delivery(Delivery {
-                delivery_tag,
-                redelivered,
-                content,
-            }),
-            Purpose::GetOk {
-                delivery_tag,
-                redelivered,
-                message_count,
-            } => Self::Got(Got {
-                delivery_tag,
-                redelivered,
-                message_count,
-                content,
-            }),
-        }
-    }
-}
-
-/// Where the parts of a message lie in a buffer.
+/// What was announced, and where the parts of a message lie in a buffer.
 pub(crate) struct Layout {
+    announcement: Announcement,
     arguments_at: usize,
     properties: Range<usize>,
     body: Range<usize>,
@@ -77,6 +24,7 @@ impl Layout {
     /// behind the other and whole. Anything else, malformed or merely incomplete, is `None` and
     /// left to [`Assembly`], which sees a frame at a time and says what is wrong.
     pub(crate) fn of_whole(
+        announcement: Announcement,
         input: &[u8],
         method: &Frame<'_>,
         limits: &Limits,
@@ -108,16 +56,71 @@ impl Layout {
             )
         };
         Some(Self {
+            announcement,
             arguments_at: FRAME_HEADER_LEN + METHOD_ID_LEN,
             properties: properties_at..properties_at + header.properties.len(),
             body,
             frames_len,
         })
     }
+
+    /// What is to be told of the message that lies in `buffer` by this layout.
+    pub(crate) fn event(&self, channel: u16, mut buffer: Bytes) -> Event {
+        let origin = self.arguments_at;
+        buffer.advance(origin);
+        let content = Content {
+            buffer,
+            exchange: self.announcement.exchange,
+            routing_key: self.announcement.routing_key,
+            properties: Span::new(&self.properties, origin),
+            body: Span::new(&self.body, origin),
+        };
+        match self.announcement.purpose {
+            Purpose::Publish {
+                mandatory,
+                immediate,
+            } => Event::Published {
+                channel,
+                published: Published {
+                    mandatory,
+                    immediate,
+                    content,
+                },
+            },
+            Purpose::Return { code } => Event::Returned {
+                channel,
+                returned: Returned { code, content },
+            },
+            Purpose::Deliver {
+                delivery_tag,
+                redelivered,
+            } => Event::Delivery {
+                channel,
+                delivery: Delivery {
+                    delivery_tag,
+                    redelivered,
+                    content,
+                },
+            },
+            Purpose::GetOk {
+                delivery_tag,
+                redelivered,
+                message_count,
+            } => Event::Got {
+                channel,
+                got: Got {
+                    delivery_tag,
+                    redelivered,
+                    message_count,
+                    content,
+                },
+            },
+        }
+    }
 }
 
 /// A message in the making, a frame at a time.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) enum Assembly {
     /// No message is being received.
     #[default]
@@ -155,7 +158,7 @@ impl Assembly {
         &mut self,
         frame: &Frame<'_>,
         max_message: u32,
-    ) -> Result<Option<Message>, Violation> {
+    ) -> Result<Option<Event>, Violation> {
         match frame.kind {
             FrameKind::Header => self.header(frame, max_message),
             FrameKind::Body => self.body(frame),
@@ -163,11 +166,7 @@ impl Assembly {
         }
     }
 
-    fn header(
-        &mut self,
-        frame: &Frame<'_>,
-        max_message: u32,
-    ) -> Result<Option<Message>, Violation> {
+    fn header(&mut self, frame: &Frame<'_>, max_message: u32) -> Result<Option<Event>, Violation> {
         let channel = frame.channel;
         let Self::Header {
             announcement,
@@ -196,10 +195,10 @@ impl Assembly {
             joined,
             missing: header.body_size,
         };
-        Ok(self.finish())
+        Ok(self.finish(frame.channel))
     }
 
-    fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Message>, Violation> {
+    fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Event>, Violation> {
         let Self::Body {
             joined, missing, ..
         } = self
@@ -212,11 +211,11 @@ impl Assembly {
         })?;
         // Grows with what has come, never by what was announced.
         joined.extend_from_slice(frame.payload);
-        Ok(self.finish())
+        Ok(self.finish(frame.channel))
     }
 
     /// The message, if nothing of it is missing.
-    fn finish(&mut self) -> Option<Message> {
+    fn finish(&mut self, channel: u16) -> Option<Event> {
         match std::mem::take(self) {
             Self::Body {
                 announcement,
@@ -225,17 +224,31 @@ impl Assembly {
                 missing: 0,
             } => {
                 let layout = Layout {
+                    announcement,
                     arguments_at: 0,
                     body: properties.end..joined.len(),
                     properties,
                     frames_len: joined.len(),
                 };
-                Some(Message::new(announcement, joined.into(), &layout))
+                Some(layout.event(channel, joined.into()))
             }
             unfinished => {
                 *self = unfinished;
                 None
             }
+        }
+    }
+}
+
+impl fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Sizes only, as of whole messages.
+        match self {
+            Self::Idle => f.write_str("Idle"),
+            Self::Header { .. } => f.write_str("Header"),
+            Self::Body {
+                joined, missing, ..
+            } => write!(f, "Body({} bytes, {missing} missing)", joined.len()),
         }
     }
 }
@@ -248,14 +261,15 @@ struct ContentHeader<'a> {
 }
 
 impl<'a> ContentHeader<'a> {
-    fn parse(mut payload: &'a [u8]) -> Option<Self> {
-        // The weight between class and size is to be zero, and ignored where it is not, as LavinMQ
-        // does.
-        let (class, _weight, body_size) = take(&mut payload, (be_u16, be_u16, be_u64))?;
+    fn parse(payload: &'a [u8]) -> Option<Self> {
+        let (class, rest) = payload.split_first_chunk()?;
+        // The weight is to be zero, and ignored where it is not, as LavinMQ does.
+        let (_weight, rest) = rest.split_first_chunk::<2>()?;
+        let (body_size, properties) = rest.split_first_chunk()?;
         Some(Self {
-            class,
-            body_size,
-            properties: payload,
+            class: u16::from_be_bytes(*class),
+            body_size: u64::from_be_bytes(*body_size),
+            properties,
         })
     }
 }
