@@ -10,8 +10,8 @@ use snowshoe::{Client, Confirmation, ConnectionRole, Event, Events, Producer};
 
 use broker::Node;
 use support::{
-    builder, declare_empty, disconnected, messages_in, next_event, number, numbered, recovered,
-    run, wait_until, within,
+    builder, declare_empty, disconnected, executor, messages_in, next_event, number, numbered,
+    recovered, run, wait_until, within,
 };
 
 const QUEUE: &str = "blocked";
@@ -34,7 +34,9 @@ impl Blocked {
         let builder = builder(&node.url())
             .heartbeat(Duration::from_secs(1))
             .write_timeout(Duration::from_secs(1));
-        let client = within("the connection", builder.connect()).await.unwrap();
+        let client = within("the connection", executor::connect(builder))
+            .await
+            .unwrap();
         let mut events = client.events();
         declare_empty(&client, QUEUE).await;
         let producer = client.producer(QUEUE).unwrap().build();

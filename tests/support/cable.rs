@@ -5,7 +5,7 @@ use snowshoe::{
     Client, ClientBuilder, ConnectionRole, Event, Events, Mode, Producer, ProducerBuilder,
 };
 
-use super::{builder, recovered, within};
+use super::{builder, executor, recovered, within};
 use crate::broker::proxy::{End, Proxy};
 use crate::broker::url;
 
@@ -27,9 +27,12 @@ impl Cable {
         proxy: Proxy,
         configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Self {
-        let client = within("the connection", configure(builder(&proxy.url())).connect())
-            .await
-            .expect("the broker is there");
+        let client = within(
+            "the connection",
+            executor::connect(configure(builder(&proxy.url()))),
+        )
+        .await
+        .expect("the broker is there");
         let events = client.events();
         Self {
             proxy,

@@ -8,6 +8,8 @@
 )]
 
 pub(crate) mod cable;
+#[path = "../executor/mod.rs"]
+pub(crate) mod executor;
 pub(crate) mod ledger;
 pub(crate) mod workload;
 
@@ -78,7 +80,7 @@ pub(crate) fn builder(url: &str) -> ClientBuilder {
 
 /// [`builder`]'s client, connected.
 pub(crate) async fn connect(url: &str) -> Client {
-    within("the connection", builder(url).connect())
+    within("the connection", executor::connect(builder(url)))
         .await
         .expect("the broker is there")
 }

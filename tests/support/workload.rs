@@ -12,7 +12,7 @@ use futures_lite::{FutureExt as _, future};
 use snowshoe::{Client, Confirmation, ConnectionRole, Consumer, Event, Events, Producer};
 
 use super::ledger::{Ledger, Published, Received};
-use super::{PATIENCE, builder, number, numbered};
+use super::{PATIENCE, builder, executor, number, numbered};
 
 /// The size of each message.
 const SIZE: usize = 100;
@@ -49,7 +49,7 @@ impl Workload {
     /// Publishes so many messages to a queue that is there, and consumes them.
     pub(crate) fn start(url: &str, queue: &'static str, messages: u64) -> Self {
         let progress = Arc::new(Progress::default());
-        let client = block_on(builder(url).connect()).expect("the broker is there");
+        let client = block_on(executor::connect(builder(url))).expect("the broker is there");
         let (stop_consuming, stop) = async_channel::bounded(1);
 
         let events = client.events();
