@@ -476,6 +476,7 @@ impl ClientBuilder {
         let seed = self.config.seed;
         let shared = Arc::new(Shared::new(seed));
         self.describe();
+        self.warn_of_clear_text();
         let driver = Driver::new(self.config, Arc::clone(&shared));
         (
             Client {
@@ -497,6 +498,21 @@ impl ClientBuilder {
             .map_err(|error| crate::error::ConnectionError::Dial(Arc::new(error)))?;
         client.ready().await?;
         Ok(client)
+    }
+
+    /// A password over a network in clear text is worth a word, once.
+    fn warn_of_clear_text(&self) {
+        let is_local = |host: &str| {
+            let address: Option<std::net::IpAddr> = host.parse().ok();
+            host == "localhost" || address.is_some_and(|address| address.is_loopback())
+        };
+        let Config { tls, endpoints, .. } = &self.config;
+        if !tls && let Some(remote) = endpoints.iter().find(|endpoint| !is_local(&endpoint.host)) {
+            log::warn!(
+                "the login to {} and all messages go in clear text: use amqps",
+                remote.host
+            );
+        }
     }
 
     /// Says who we are, where the user has not.

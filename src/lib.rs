@@ -38,8 +38,8 @@
 //! | any buffer | It is bounded, in messages and in bytes, and what happens when it is full is yours to say ([`BufferPolicy`]). Nothing else grows with the length of an outage. |
 //!
 //! A message can thus reach a consumer twice, and then only if its confirm, or its
-//! acknowledgement, was lost with a connection. Consumers make that harmless by remembering the
-//! message ids they have worked on.
+//! acknowledgement, was lost with a connection. [`guarantees`] has all of it: what rests on what,
+//! how to make duplicates harmless, and what a broker in trouble does.
 //!
 //! # Connections, and what happens when one ends
 //!
@@ -69,6 +69,7 @@ mod delivery;
 mod driver;
 mod error;
 mod events;
+pub mod guarantees;
 mod handlers;
 mod inbox;
 mod message;
@@ -90,8 +91,8 @@ pub use futures_rustls::rustls;
 #[doc(no_inline)]
 pub use snowshoe_codec as codec;
 pub use snowshoe_codec::{
-    FieldArray, FieldTable, FieldValue, PeerClose, Properties, PropertiesRef, ReplyCode, ShortStr,
-    ShortString,
+    FieldArray, FieldTable, FieldValue, PeerClose, Properties, PropertiesBuilder, PropertiesRef,
+    ReplyCode, ShortStr, ShortString,
 };
 
 pub use self::channel::{Channel, ChannelEvent, RawDelivery, Returned};

@@ -38,6 +38,9 @@ pub enum DropReason {
     /// The buffer was full, and its policy is to make room for newer messages.
     #[error("newer messages needed its place in the buffer")]
     BufferFull,
+    /// It cannot be written as it is: its properties do not fit into a frame.
+    #[error("it fits into no frame")]
+    Unsendable,
     /// The client was closed before the broker's word came.
     #[error("the client was closed")]
     Closed,

@@ -306,6 +306,7 @@ impl<W> Publisher<W> {
     /// The broker closed the channel over a publish, without saying which (faults 9 and 10).
     ///
     /// One in flight is the culprit. Of several, none is blamed yet: they are tried one by one.
+    /// Without confirms there is nobody to blame, for the culprit has left the ring.
     pub(crate) fn rejected(&mut self, close: &PeerClose) {
         let ring = &self.ledger.ring;
         let oldest = ring.iter().next().map(|(position, _)| position);
@@ -317,8 +318,8 @@ impl<W> Publisher<W> {
             (InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {
                 self.suspects_before = self.suspects_before.max(ring.written());
             }
-            // Without confirms the culprit has left the ring already, or is about to.
-            _ => {}
+            (InFlight::Confirms(_), _) => {}
+            (InFlight::Unflushed(_), _) => self.ledger.news.rejected.push(close.clone()),
         }
         self.offline();
     }
@@ -481,9 +482,10 @@ impl<W> Ledger<W> {
             Ok(()) => self.news.confirmed += 1,
             Err(Unconfirmed::Nacked) => self.news.nacked += 1,
             Err(Unconfirmed::Rejected(close)) => self.news.rejected.push(close.clone()),
-            // The news of a return came with it.
+            Err(Unconfirmed::Unsendable(_)) => self.news.dropped(DropReason::Unsendable),
+            Err(Unconfirmed::Dropped { reason, .. }) => self.news.dropped(*reason),
+            // The news of it came with the return itself.
             Err(Unconfirmed::Returned(_)) => {}
-            Err(Unconfirmed::Unsendable(_) | Unconfirmed::Dropped { .. }) => {}
         }
         self.tell(position, entry.watch, outcome);
         self.wake_for_room();

@@ -263,3 +263,6 @@ impl Subscription {
         .into()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -689,6 +689,8 @@ fn a_message_that_fits_into_no_frame_fails_alone() {
     assert_eq!(world.outcomes([a, c]), [Ok(()), Ok(())]);
     let outcome = world.outcome(unsendable).unwrap();
     assert!(matches!(outcome, Err(Unconfirmed::Unsendable(_))));
+    let news = world.publisher.take_news();
+    assert_eq!(news.dropped, [(DropReason::Unsendable, 1)]);
 }
 
 // fault 38
@@ -751,6 +753,17 @@ fn positions_in_the_stream_mean_nothing_on_the_next_connection() {
     world.lose_connection();
     world.publisher.flushed(u64::MAX);
     assert_eq!(world.publisher.len(), 1);
+}
+
+// fault 22
+#[test]
+fn without_confirms_a_refusal_is_news() {
+    let mut world = World::fire_and_forget();
+    world.publish("poison");
+    world.write(EVERYTHING);
+    world.publisher.flushed(u64::MAX);
+    world.run();
+    assert_eq!(world.publisher.take_news().rejected.len(), 1);
 }
 
 // The end.

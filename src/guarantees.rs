@@ -1,0 +1,123 @@
+//! What is promised in each mode, what it rests on, and what changes it.
+//!
+//! # Publishing with confirms
+//!
+//! `Producer<Confirm>`, the default, promises for every message that `publish` or `try_publish`
+//! accepted:
+//!
+//! - It **resolves exactly once**: acknowledged, or with one of the reasons in
+//!   [`Unconfirmed`](crate::Unconfirmed). None is left open, whatever happens to the connection, the
+//!   driver or the client, and whether or not anybody awaits the
+//!   [`Confirmation`](crate::Confirmation).
+//! - **Acknowledged means that the broker has it.** A persistent message in a durable queue is on
+//!   its disk then, and in a quorum queue on most of its nodes. What the broker returned is never
+//!   acknowledged.
+//! - **Order** holds for each producer: messages arrive at their queue, for the first time, in the
+//!   order in which they were accepted. What was not confirmed when a connection ended is sent
+//!   again ahead of all that is newer.
+//!
+//! A message whose confirm was lost with a connection is sent again, so it can be in the queue
+//! **twice**. There is no way for a client to know. It is the only way in which a duplicate comes
+//! about here, and never one of a message that was acknowledged.
+//!
+//! How a message ends tells what is known of it:
+//!
+//! | outcome | the broker has it | send it again? |
+//! |---|---|---|
+//! | `Ok(())` | yes | no |
+//! | [`Nacked`](crate::Unconfirmed::Nacked) | no: it refused | later, perhaps: a queue was full, or the broker was in trouble |
+//! | [`Returned`](crate::Unconfirmed::Returned) | no: no queue took it | once there is a queue; the message is attached |
+//! | [`Rejected`](crate::Unconfirmed::Rejected) | no: it closed the channel over it | not as it is |
+//! | [`Unsendable`](crate::Unconfirmed::Unsendable) | no: it was never written | not as it is |
+//! | [`Dropped`](crate::Unconfirmed::Dropped), `sent: false` | no: it was never written | as you like |
+//! | [`Dropped`](crate::Unconfirmed::Dropped), `sent: true` | perhaps | only if a duplicate does no harm |
+//!
+//! ## A message that the broker refuses
+//!
+//! A broker closes the channel over a message to an exchange that is not there, or over one that is
+//! too large, and does not say which of those under way it was. They are then tried one at a time,
+//! in order, until the culprit has shown itself: it resolves as
+//! [`Rejected`](crate::Unconfirmed::Rejected), and the others go on. Those that had reached the
+//! broker before can be duplicates then.
+//!
+//! ## Messages that no queue takes
+//!
+//! A broker drops a message that no queue takes, and confirms it all the same, unless it is
+//! *mandatory*. A producer to a queue is mandatory by default: the queue is meant to be there. One
+//! to an exchange is not, since an exchange without queues can be what is wanted; say
+//! [`mandatory(true)`](crate::ProducerBuilder::mandatory) where it is not.
+//!
+//! # Publishing without confirms
+//!
+//! `Producer<FireAndForget>` keeps a message until its last byte was written, and then forgets it:
+//! **at most once**. What the broker had not read when a connection ended is lost. A message that
+//! was cut in the middle is sent again whole, since brokers store no halves. While there is no
+//! connection, messages wait in the buffer, and the oldest give way to newer ones.
+//!
+//! # Consuming
+//!
+//! What you do not acknowledge, the broker delivers again: **at least once**. That is so when a
+//! handler fails, when the process ends, and when a connection ends before the acknowledgement was
+//! through.
+//!
+//! - A [`Delivery`](crate::Delivery) belongs to the channel it came over. When that is gone, settling
+//!   it answers [`Stale`](crate::SettleError::Stale) and sends nothing: its number may be that of
+//!   another message by now.
+//! - `Ok(())` from `ack` means that the acknowledgement is on its way, not that it has arrived. If
+//!   the connection ends first, the message is delivered again.
+//! - What had been received but not handed out when a channel ended is discarded, and delivered
+//!   again, so that it is not worked on twice without need.
+//! - A delivery that is dropped unsettled stays with the broker, and counts against the prefetch,
+//!   until its consumer ends.
+//!
+//! With [`no_ack`](crate::ConsumerBuilder::no_ack) the broker forgets a message when it has sent it:
+//! **at most once**.
+//!
+//! # Making duplicates harmless
+//!
+//! Give each message an id of your own ([`message_id`](crate::PropertiesBuilder::message_id)) when it
+//! is made, not when it is sent. A consumer then
+//!
+//! - does what is harmless to do twice: sets a value instead of adding to it, or
+//! - writes the id in the same transaction as the effect, and skips messages whose id is there, or
+//! - leaves it to the broker, where it can: LavinMQ drops messages by a header's value, and there is
+//!   a plugin for RabbitMQ.
+//!
+//! [`is_redelivered`](crate::Delivery::is_redelivered) tells only that the broker may have delivered
+//! this copy before; a message that was published twice is two messages to the broker.
+//!
+//! # A broker in trouble
+//!
+//! **Blocked.** A RabbitMQ that is short of memory or disk stops reading the connections that publish,
+//! and says so ([`Event::Blocked`](crate::Event::Blocked)). Messages wait in their buffers, and those
+//! under way keep their place. Nothing reconnects, since that would only make duplicates.
+//! Acknowledgements go on: they have another connection.
+//!
+//! **Low disk on LavinMQ** shows as a refused publish (406). It is no fault of the message: its channel
+//! is opened again after a while, and the message sent again.
+//!
+//! **Gone.** Heartbeats notice a peer that is silent for two intervals (10 s each, or what the broker
+//! asks for if that is less). Then, and when a connection fails in any other way, the next attempt
+//! follows after 100 ms, doubled up to 30 s, to the next of the hosts in the URI.
+//!
+//! # What comes back
+//!
+//! Exchanges, queues and bindings that [`Client::declare`](crate::Client::declare) declared, as they
+//! were declared, and nothing else; what was deleted through the client stays deleted. What the
+//! broker refuses to declare again is told by [`Event::NotRecovered`](crate::Event::NotRecovered),
+//! and does not hold up the rest. A queue of our own last connection can stay locked until the
+//! broker has noticed its end; it is tried for as long as that can take.
+//!
+//! Then consumers, each for itself, and then producers. [`Channel`](crate::Channel)s that you drive
+//! yourself do not come back.
+//!
+//! # What each setting changes
+//!
+//! | setting | more | less |
+//! |---|---|---|
+//! | [`capacity`](crate::ProducerBuilder::capacity), [`capacity_bytes`](crate::ProducerBuilder::capacity_bytes) | a longer outage is ridden through; more to send again, and more that can be a duplicate | less memory |
+//! | [`policy`](crate::ProducerBuilder::policy) | `Block` loses nothing and waits | `Error` leaves it to you; `DropOldest` loses the oldest and says so |
+//! | [`prefetch`](crate::ConsumerBuilder::prefetch) | throughput | fewer messages delivered again after a cut |
+//! | [`heartbeat`](crate::ClientBuilder::heartbeat) | fewer false alarms | a dead peer is noticed sooner |
+//! | [`Reconnect::max_delay`](crate::Reconnect::max_delay) | gentler on a broker that comes up | back sooner |
+//! | [`close_timeout`](crate::ClientBuilder::close_timeout) | more is settled before a close | a close is sooner through, and reports more as undelivered |
