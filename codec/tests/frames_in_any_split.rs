@@ -59,7 +59,7 @@ fn read(input: &[u8]) -> (Vec<Read>, Result<(), FrameError>) {
 fn encoded(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frame::encode(&mut out, kind, channel, |out| {
-        out.extend_from_slice(payload)
+        out.extend_from_slice(payload);
     });
     out
 }

@@ -50,7 +50,7 @@ fn methods_encode_to_the_bytes_of_rabbitmq() {
 
         let mut out = Vec::new();
         frame::encode(&mut out, FrameKind::Method, frame.channel, |out| {
-            method.encode(out)
+            method.encode(out);
         });
         assert_eq!(out, bytes, "{} {}", vector["name"], vector["case"]);
     }

@@ -28,7 +28,7 @@ fn list(properties: &PropertiesRef<'_>) -> Map<String, Value> {
         app_id,
         cluster_id,
     } = *properties;
-    let text = |value: Option<ShortStr<'_>>| json!(value.map(|value| value.to_string_lossy()));
+    let text = |value: Option<ShortStr<'_>>| json!(value.map(ShortStr::to_string_lossy));
     let all = [
         ("content-type", text(content_type)),
         ("content-encoding", text(content_encoding)),

@@ -144,14 +144,15 @@ fn payload(method: &Method) -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
-fn properties() -> impl Strategy<
-    Value = (
-        Vec<Option<ShortString>>,
-        Option<FieldTable>,
-        Vec<Option<u8>>,
-        Option<u64>,
-    ),
-> {
+/// What the properties of a message are, by their types.
+type Values = (
+    Vec<Option<ShortString>>,
+    Option<FieldTable>,
+    Vec<Option<u8>>,
+    Option<u64>,
+);
+
+fn properties() -> impl Strategy<Value = Values> {
     (
         vec(option::of(short_string()), 10),
         option::of(table()),
