@@ -6,22 +6,26 @@ mod support;
 
 use async_io::block_on;
 
+use broker::proxy::{End, Proxy, To};
 use broker::{Admin, Node};
 use support::ledger::{Duplicates, Ledger};
 use support::workload::Workload;
-use support::{channel_errors, connect, declare_empty, messages_in};
+use support::{channel_errors, connect, declare_empty, messages_in, wait_until};
 
 const QUEUE: &str = "through the outage";
 const MESSAGES: u64 = 200_000;
 
 fn start(node: &Node) -> Workload {
-    let url = node.url();
+    declare(&node.url());
+    Workload::start(&node.url(), QUEUE, MESSAGES)
+}
+
+fn declare(url: &str) {
     block_on(async {
-        let client = connect(&url).await;
+        let client = connect(url).await;
         declare_empty(&client, QUEUE).await;
         client.close().await;
     });
-    Workload::start(&url, QUEUE, MESSAGES)
 }
 
 fn finish(workload: Workload, admin: &Admin) -> Duplicates {
@@ -35,7 +39,6 @@ fn finish(workload: Workload, admin: &Admin) -> Duplicates {
 }
 
 fn assert_promises_kept(ledger: &Ledger) {
-    assert_eq!(ledger.published.len() as u64, MESSAGES);
     assert_eq!(ledger.unconfirmed(), Vec::<usize>::new());
     assert_eq!(ledger.lost(), Vec::<usize>::new());
     assert_eq!(ledger.reordered(), Vec::<u64>::new());
@@ -76,4 +79,32 @@ fn closed_connections_cost_no_confirmed_message_and_no_order() {
     }
     let duplicates = finish(workload, node.admin());
     assert_eq!(duplicates.forgotten, 0, "the broker was there all the time");
+}
+
+#[test]
+fn connections_that_die_again_and_again_cost_no_confirmed_message_and_no_order() {
+    let node = Node::start();
+    declare(&node.url());
+    let proxy = Proxy::start(&node.url());
+    let workload = Workload::start(&proxy.url(), QUEUE, MESSAGES / 4);
+    let mut random = fastrand::Rng::with_seed(7);
+    for percent in (1..90).step_by(3) {
+        workload.wait_for_percent(percent);
+        let enough = proxy.stats().links.len() + random.usize(1..4);
+        // In the middle of a handshake, of a frame, of anything.
+        let end = if random.bool() {
+            End::Reset
+        } else {
+            End::Close
+        };
+        proxy.all().cut_after(To::Both, random.u64(..50_000), end);
+        wait_until("some have died, or it went on all the same", || {
+            proxy.stats().links.len() >= enough || workload.has_received(percent + 3)
+        });
+        proxy.all().resume(To::Both);
+    }
+    eprintln!("{} connections", proxy.stats().links.len());
+    let ledger = workload.finish(|| messages_in(node.admin(), QUEUE) == 0);
+    assert_promises_kept(&ledger);
+    assert_eq!(channel_errors(node.admin()), Vec::<String>::new());
 }

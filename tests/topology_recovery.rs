@@ -4,8 +4,11 @@
 mod broker;
 mod support;
 
+use std::pin::pin;
 use std::time::Duration;
 
+use async_io::Timer;
+use futures_lite::future::poll_once;
 use snowshoe::{
     Binding, Client, ConnectionRole, Consumer, Error, Event, Exchange, Properties, Queue, ReplyCode,
 };
@@ -233,10 +236,11 @@ fn an_exclusive_queue_is_tried_until_the_broker_has_given_up_the_old_connection(
         let producer = client.producer(QUEUE).unwrap().build();
         let received = async {
             let next = consumer.next();
-            let mut next = std::pin::pin!(next);
+            let mut next = pin!(next);
             loop {
                 _ = producer.send(numbered(7, 100)).await;
-                if let Some(delivery) = futures_lite::future::poll_once(&mut next).await {
+                Timer::after(Duration::from_millis(20)).await;
+                if let Some(delivery) = poll_once(&mut next).await {
                     return delivery.unwrap();
                 }
             }

@@ -88,6 +88,11 @@ impl Workload {
             });
     }
 
+    /// Whether a part of the messages was received, in percent.
+    pub(crate) fn has_received(&self, percent: u64) -> bool {
+        self.progress.counts().received >= self.messages * percent / 100
+    }
+
     /// Causes an outage of both connections, and waits until the client is back by itself.
     pub(crate) fn outage(&mut self, cause: impl FnOnce()) {
         let (start, before) = (Instant::now(), self.progress.counts());
