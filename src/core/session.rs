@@ -561,3 +561,6 @@ impl Session {
         Duration::from_secs(u64::from(heartbeat) * 4 + 5)
     }
 }
+
+#[cfg(test)]
+mod tests;

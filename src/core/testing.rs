@@ -9,12 +9,13 @@ use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use snowshoe_codec::frame::FRAME_END;
 use snowshoe_codec::method::{basic, confirm, exchange, queue};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
-    ClientOptions, Connection, ConnectionLimits, Event, Method, MethodId, Outbound, Properties,
-    ReplyCode, ServerOptions, ShortString,
+    ClientOptions, Connection, ConnectionLimits, Event, FrameKind, Method, MethodId, Outbound,
+    Properties, ReplyCode, ServerOptions, ShortString,
 };
 
 use super::Epoch;
@@ -65,6 +66,9 @@ pub(crate) struct Broker {
     /// Consumer tags by channel.
     consumers: HashMap<u16, ShortString>,
     queues_named: usize,
+    /// How many methods it lives to see; any number by default.
+    pub(crate) dies_after: Option<usize>,
+    is_dead: bool,
 }
 
 impl Broker {
@@ -79,6 +83,8 @@ impl Broker {
             tags: HashMap::new(),
             consumers: HashMap::new(),
             queues_named: 0,
+            dies_after: None,
+            is_dead: false,
         }
     }
 
@@ -105,13 +111,19 @@ impl Broker {
 
     fn react(&mut self, now: Instant, event: Event) {
         match event {
+            _ if self.is_dead => {}
             // What the client sent before it heard that the channel is closed is not looked at.
             Event::Request { channel, .. } | Event::Published { channel, .. }
                 if channel != 0 && !self.is_open(channel) => {}
             Event::Login { .. } if self.lets_in => self.connection().accept_login(),
             Event::OpenRequested { .. } => self.connection().accept_open(),
             Event::ChannelOpen { channel } => _ = self.tags.insert(channel, 0),
+            Event::Request { .. } if self.dies_after == Some(0) => {
+                self.dies_after = None;
+                self.is_dead = true;
+            }
             Event::Request { channel, method } => {
+                self.dies_after = self.dies_after.map(|left| left - 1);
                 self.requests.push((channel, method.clone()));
                 match (self.script)(&method) {
                     Answer::Usual => self.comply(now, channel, method),
@@ -296,7 +308,19 @@ fn take(outbound: &mut Outbound) -> BytesMut {
     BytesMut::from(outbound.copy_to_bytes(outbound.remaining()))
 }
 
-pub(crate) fn client_options(limits: ConnectionLimits) -> ClientOptions {
+/// A method's frame as it is on the wire, for what the codec's server does not say.
+pub(crate) fn frame(channel: u16, method: impl Into<Method>) -> BytesMut {
+    let mut payload = Vec::new();
+    method.into().encode(&mut payload);
+    let mut frame = BytesMut::from(&[FrameKind::Method as u8][..]);
+    frame.put_u16(channel);
+    frame.put_u32(payload.len() as u32);
+    frame.put_slice(&payload);
+    frame.put_u8(FRAME_END);
+    frame
+}
+
+fn client_options(limits: ConnectionLimits) -> ClientOptions {
     ClientOptions {
         limits,
         ..ClientOptions::new(Plain::new("guest", "guest"))
@@ -374,6 +398,8 @@ pub(crate) struct World {
     limits: ConnectionLimits,
     /// Whether there is a transport.
     connected: bool,
+    /// How often the session was told that time has passed.
+    pub(crate) wakeups: usize,
     /// Attempts that the network leaves without an answer.
     pub(crate) dialing: VecDeque<Epoch>,
     outputs: Vec<Output>,
@@ -411,6 +437,7 @@ impl World {
             network: Network::Good,
             limits: ConnectionLimits::default(),
             connected: false,
+            wakeups: 0,
             dialing: VecDeque::new(),
             outputs: Vec::new(),
         }
@@ -418,7 +445,13 @@ impl World {
 
     /// A session that is ready.
     pub(crate) fn ready() -> Self {
+        Self::with_channels(ConnectionLimits::default().channel_max)
+    }
+
+    /// A session that is ready, on a connection that has so many channels.
+    pub(crate) fn with_channels(channel_max: u16) -> Self {
         let mut world = Self::new(settings());
+        world.limits.channel_max = channel_max;
         world.run();
         assert!(world.session.is_ready());
         world.outputs.clear();
@@ -530,6 +563,7 @@ impl World {
         let mut moved = self.exchange();
         if self.session.poll_timeout().is_some_and(|at| at <= self.now) {
             self.session.handle_timeout(self.now, &self.topology);
+            self.wakeups += 1;
             moved = true;
         }
         while let Some(output) = self.session.poll_output(self.now, &mut self.topology) {
@@ -551,6 +585,10 @@ impl World {
         if !lost && self.connected {
             self.session.receive(self.now, &mut back);
             self.broker.hear(self.now, there);
+        }
+        if self.broker.is_dead {
+            self.broker.is_dead = false;
+            self.cut();
         }
         moved
     }

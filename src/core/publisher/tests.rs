@@ -2,10 +2,10 @@ mod chance;
 
 use bytes::Buf;
 use snowshoe_codec::method::{channel, confirm};
-use snowshoe_codec::{ChannelCloseReason, ConnectionLimits, Event, Method};
+use snowshoe_codec::{ChannelCloseReason, ConnectionLimits, Event};
 
 use super::*;
-use crate::core::testing::{Line, name};
+use crate::core::testing::{Line, frame, name};
 
 const ROOMY: Limits = Limits {
     messages: 100,
@@ -253,14 +253,7 @@ fn nothing_is_written_while_the_broker_has_stopped_the_flow() {
     let mut world = World::new();
     world.publish("a");
     let flow = |world: &mut World, active| {
-        // The codec does not let a server stop the flow, since no broker does any more.
-        let mut frame = Vec::new();
-        Method::from(channel::Flow { active }).encode(&mut frame);
-        let mut bytes = bytes::BytesMut::from(&[1][..]);
-        bytes.extend_from_slice(&world.channel.to_be_bytes());
-        bytes.extend_from_slice(&(frame.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(&frame);
-        bytes.extend_from_slice(&[0xCE]);
+        let mut bytes = frame(world.channel, channel::Flow { active });
         world.line.client.receive(world.line.now, &mut bytes);
     };
     flow(&mut world, false);

@@ -1,0 +1,119 @@
+mod calls;
+mod consumers;
+mod life;
+mod producers;
+mod recovery;
+
+use snowshoe_codec::method::{Arguments, MethodId, basic, exchange, queue};
+use snowshoe_codec::{FieldTable, ReplyCode};
+
+use super::*;
+use crate::core::testing::{Answer, Network, World, name, settings};
+
+/// A method id of zeros, for a close that is about no method.
+const NO_METHOD: MethodId = MethodId {
+    class: 0,
+    method: 0,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn spec(queue: &str) -> ConsumerSpec {
+    ConsumerSpec {
+        queue: name(queue),
+        tag: name(&format!("consumer of {queue}")),
+        prefetch: 10,
+        no_ack: false,
+        exclusive: false,
+        no_local: false,
+        arguments: FieldTable::new(),
+    }
+}
+
+fn declare_exchange(name_: &str) -> exchange::Declare {
+    exchange::Declare {
+        exchange: name(name_),
+        kind: name("topic"),
+        ..Default::default()
+    }
+}
+
+fn declare_queue(name_: &str) -> queue::Declare {
+    queue::Declare {
+        queue: name(name_),
+        ..Default::default()
+    }
+}
+
+fn exclusive(name_: &str) -> queue::Declare {
+    queue::Declare {
+        exclusive: true,
+        ..declare_queue(name_)
+    }
+}
+
+fn bind(exchange: &str, queue: &str) -> queue::Bind {
+    queue::Bind {
+        queue: name(queue),
+        exchange: name(exchange),
+        ..Default::default()
+    }
+}
+
+/// What a method is about, in a word or two.
+fn gist(method: &Method) -> String {
+    let about = match method {
+        Method::ExchangeDeclare(it) => it.exchange.to_string(),
+        Method::QueueDeclare(it) => it.queue.to_string(),
+        Method::QueueBind(it) => format!("{} to {}", it.queue, it.exchange),
+        Method::ExchangeBind(it) => format!("{} to {}", it.destination, it.source),
+        Method::BasicConsume(it) => it.queue.to_string(),
+        _ => String::new(),
+    };
+    format!("{} {about}", method.name()).trim_end().to_owned()
+}
+
+impl World {
+    fn add_consumer(&mut self, queue: &str) -> usize {
+        let consumer = self.session.add_consumer(self.now, spec(queue));
+        self.run();
+        consumer
+    }
+
+    fn add_producer(&mut self) -> usize {
+        let producer = self.session.add_producer(self.now, true);
+        self.run();
+        producer
+    }
+
+    /// Declares something that is to be recovered.
+    fn declare(&mut self, method: impl Into<Method>) {
+        self.call(0, method);
+        let answered = |output: &Output| matches!(output, Output::Called { result: Ok(_), .. });
+        assert!(self.outputs().iter().any(answered));
+        self.requests();
+    }
+
+    fn gists(&mut self) -> Vec<String> {
+        self.requests().iter().map(gist).collect()
+    }
+
+    /// How often the session said something since it was last asked.
+    fn count(&mut self, what: impl Fn(&Output) -> bool) -> usize {
+        self.outputs().iter().filter(|output| what(output)).count()
+    }
+
+    /// The broker closes a consumer's channel, over no method.
+    fn close_consumer_channel(&mut self, consumer: usize, code: ReplyCode) {
+        let channel = self.consumer_channel(consumer);
+        let now = self.now;
+        self.broker
+            .close_channel(now, channel, code, "by script", NO_METHOD);
+        self.run();
+    }
+}
+
+fn is_refused(result: &Result<Method, Error>) -> bool {
+    matches!(result, Err(Error::Refused(_)))
+}

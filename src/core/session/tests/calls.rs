@@ -1,0 +1,193 @@
+//! Calls that users make.
+
+use super::*;
+
+impl World {
+    /// The results of calls, by token.
+    fn results(&mut self) -> Vec<(u64, Result<Method, Error>)> {
+        let outputs = self.outputs().into_iter();
+        outputs
+            .filter_map(|output| match output {
+                Output::Called { token, result } => Some((token, result)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Lets the time pass, and what is on its way to the session arrive at the end of it.
+    fn delay_arrival(&mut self, delay: Duration) {
+        self.now += delay;
+        self.session.handle_timeout(self.now, &self.topology);
+        self.run();
+    }
+
+    /// The tokens of calls that were answered, and whether they worked.
+    fn answered(&mut self) -> Vec<(u64, bool)> {
+        let results = self.results().into_iter();
+        results.map(|(token, it)| (token, it.is_ok())).collect()
+    }
+}
+
+/// Does the usual thing, but for queues of this name.
+fn except(queue: &'static str, answer: fn() -> Answer) -> Box<dyn FnMut(&Method) -> Answer> {
+    Box::new(move |method| match method {
+        Method::QueueDeclare(declare) if declare.queue == queue => answer(),
+        _ => Answer::Usual,
+    })
+}
+
+fn refuse() -> Answer {
+    Answer::Refuse(ReplyCode::PRECONDITION_FAILED, "inequivalent")
+}
+
+#[test]
+fn answers_go_to_their_calls() {
+    let mut world = World::ready();
+    world.call(1, declare_queue("a"));
+    world.call(2, bind("x", "a"));
+    let results = world.results();
+    assert!(matches!(results[0], (1, Ok(Method::QueueDeclareOk(_)))));
+    assert!(matches!(results[1], (2, Ok(Method::QueueBindOk(_)))));
+}
+
+#[test]
+fn calls_made_offline_are_made_when_the_session_is_ready() {
+    let mut world = World::new(settings());
+    world.session.call(world.now, 1, declare_queue("a").into());
+    world.run();
+    assert_eq!(world.answered(), [(1, true)]);
+
+    world.cut();
+    world.call(2, declare_queue("b"));
+    world.call(3, declare_queue("c"));
+    assert_eq!(world.answered(), []);
+    world.pass_until_ready();
+    assert_eq!(world.answered(), [(2, true), (3, true)]);
+}
+
+// fault 53
+#[test]
+fn calls_wait_until_the_recovery_is_through() {
+    let mut world = World::ready();
+    world.declare(declare_queue("old"));
+    world.add_consumer("old");
+    world.cut();
+    world.call(1, declare_queue("new"));
+    world.requests();
+    world.pass_until_ready();
+    let gists = world.gists();
+    assert_eq!(gists.last().unwrap(), "queue.declare new");
+    assert_eq!(gists.len(), 4);
+}
+
+#[test]
+fn calls_in_flight_at_a_loss_are_made_again() {
+    let mut world = World::ready();
+    world.broker.script = Box::new(|_| Answer::Silence);
+    world.call(1, declare_queue("a"));
+    world.call(2, declare_queue("b"));
+    world.requests();
+    world.cut();
+    assert_eq!(world.answered(), []);
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass_until_ready();
+    assert_eq!(world.gists(), ["queue.declare a", "queue.declare b"]);
+    assert_eq!(world.answered(), [(1, true), (2, true)]);
+}
+
+#[test]
+fn a_refused_call_fails_alone_and_those_behind_it_are_made_again() {
+    let mut world = World::ready();
+    world.broker.script = except("bad", refuse);
+    for (token, queue) in [(1, "a"), (2, "bad"), (3, "c"), (4, "bad"), (5, "e")] {
+        world
+            .session
+            .call(world.now, token, declare_queue(queue).into());
+    }
+    world.run();
+    let results = world.results();
+    let outcome: Vec<(u64, bool)> = results
+        .iter()
+        .map(|(token, it)| (*token, it.is_ok()))
+        .collect();
+    assert_eq!(
+        outcome,
+        [(1, true), (2, false), (3, true), (4, false), (5, true)]
+    );
+    assert!(results.iter().all(|(_, it)| it.is_ok() || is_refused(it)));
+}
+
+// fault 41
+#[test]
+fn an_answer_that_comes_too_late_answers_no_other_call() {
+    let mut world = World::ready();
+    world.broker.script = Box::new(|_| Answer::Silence);
+    world.call(1, declare_queue("slow"));
+    let (channel, _) = world.broker.requests[0];
+    world.call(2, declare_queue("other"));
+    world.pass(19 * SECOND);
+    world.broker.script = Box::new(|_| Answer::Usual);
+    // The broker answers at the very moment at which the client loses its patience.
+    let late = queue::DeclareOk {
+        queue: name("slow"),
+        ..Default::default()
+    };
+    let now = world.now;
+    world.broker.send(now, channel, late);
+    world.delay_arrival(2 * SECOND);
+    let results = world.results();
+    assert!(matches!(results[0], (1, Err(Error::Timeout(_)))));
+    let Ok(Method::QueueDeclareOk(ok)) = &results[1].1 else {
+        panic!("{results:?}");
+    };
+    assert_eq!(ok.queue, name("other"));
+}
+
+#[test]
+fn a_call_that_cannot_be_sent_fails_alone() {
+    let mut world = World::ready();
+    let huge = "x".repeat(200_000);
+    let unsendable = queue::Declare {
+        arguments: FieldTable::new().with("huge", huge.as_str()).unwrap(),
+        ..declare_queue("a")
+    };
+    world.session.call(world.now, 1, unsendable.into());
+    world.session.call(world.now, 2, declare_queue("b").into());
+    world.run();
+    assert_eq!(world.answered(), [(1, false), (2, true)]);
+}
+
+// fault 48
+#[test]
+fn what_was_deleted_or_unbound_does_not_rise() {
+    let mut world = World::ready();
+    for queue in ["kept", "deleted"] {
+        world.declare(declare_queue(queue));
+        world.declare(bind("x", queue));
+    }
+    world.declare(queue::Delete {
+        queue: name("deleted"),
+        ..Default::default()
+    });
+    world.declare(queue::Unbind {
+        queue: name("kept"),
+        exchange: name("x"),
+        ..Default::default()
+    });
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.gists(), ["queue.declare kept"]);
+}
+
+// fault 49
+#[test]
+fn what_the_broker_refused_is_not_declared_again() {
+    let mut world = World::ready();
+    world.broker.script = except("bad", refuse);
+    world.call(1, declare_queue("bad"));
+    world.requests();
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.cut();
+    world.pass_until_ready();
+    assert!(world.requests().is_empty());
+}

@@ -1,0 +1,245 @@
+//! Consumers, and how they come back.
+
+use snowshoe_codec::method::channel;
+
+use super::*;
+use crate::core::subscription::State;
+use crate::core::testing::frame;
+
+#[derive(Debug, PartialEq)]
+enum Story {
+    Online(ShortString),
+    Offline,
+    Cancelled,
+    Failed,
+    Draining,
+    Delivery(u64),
+}
+
+impl World {
+    /// What became of consumers since it was last asked.
+    fn consumer_story(&mut self) -> Vec<Story> {
+        let outputs = self.outputs().into_iter();
+        outputs
+            .filter_map(|output| {
+                Some(match output {
+                    Output::ConsumerOnline { queue, .. } => Story::Online(queue),
+                    Output::ConsumerOffline(_) => Story::Offline,
+                    Output::ConsumerCancelled(_) => Story::Cancelled,
+                    Output::ConsumerFailed(..) => Story::Failed,
+                    Output::ConsumerDraining(_) => Story::Draining,
+                    Output::Delivery { delivery, .. } => Story::Delivery(delivery.delivery_tag),
+                    _ => return None,
+                })
+            })
+            .collect()
+    }
+
+    fn is_consuming(&self, consumer: usize) -> bool {
+        matches!(self.session.consumers[consumer].state(), State::Active(_))
+    }
+
+    fn cancel(&mut self, consumer: usize) {
+        let (now, topology) = (self.now, &mut self.topology);
+        self.session.cancel_consumer(now, consumer, topology);
+        self.run();
+    }
+
+    /// The broker says once more that a channel is closed.
+    fn repeat_close(&mut self, channel: u16) {
+        let close = channel::Close {
+            reply_code: ReplyCode::PRECONDITION_FAILED,
+            ..Default::default()
+        };
+        self.session.receive(self.now, &mut frame(channel, close));
+        self.run();
+    }
+
+    fn broker_cancels(&mut self, consumer: usize) {
+        let channel = self.consumer_channel(consumer);
+        self.broker.cancel_consumer(self.now, channel);
+        self.run();
+    }
+}
+
+fn online() -> Story {
+    Story::Online(name("q"))
+}
+
+fn refuse_consume(code: ReplyCode) -> Box<dyn FnMut(&Method) -> Answer> {
+    Box::new(move |method| match method {
+        Method::BasicConsume(_) => Answer::Refuse(code, "by script"),
+        _ => Answer::Usual,
+    })
+}
+
+#[test]
+fn a_consumer_receives_what_is_delivered() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    let channel = world.consumer_channel(consumer);
+    world.broker.deliver(channel, 1, "a");
+    world.broker.deliver(channel, 2, "b");
+    world.run();
+    let story = world.consumer_story();
+    assert_eq!(story, [online(), Story::Delivery(1), Story::Delivery(2)]);
+}
+
+// faults 1 and 5
+#[test]
+fn every_channel_of_a_consumer_is_an_epoch_of_its_own() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    world.cut();
+    world.pass_until_ready();
+    world.close_consumer_channel(consumer, ReplyCode::PRECONDITION_FAILED);
+    world.pass(SECOND);
+    let mut epochs = Vec::new();
+    let mut is_online = false;
+    for output in world.outputs() {
+        match output {
+            Output::ConsumerOnline { epoch, .. } => {
+                assert!(!std::mem::replace(&mut is_online, true));
+                epochs.push(epoch);
+            }
+            Output::ConsumerOffline(_) => assert!(std::mem::replace(&mut is_online, false)),
+            _ => {}
+        }
+    }
+    assert_eq!(epochs.len(), 3);
+    assert!(epochs.is_sorted_by(|one, next| one < next));
+}
+
+#[test]
+fn a_consumer_that_cannot_be_started_fails() {
+    let mut world = World::ready();
+    world.broker.script = refuse_consume(ReplyCode::NOT_FOUND);
+    let consumer = world.add_consumer("q");
+    let outputs = world.outputs();
+    let failed = outputs.iter().find_map(|output| match output {
+        Output::ConsumerFailed(key, error) => Some((*key, error.clone())),
+        _ => None,
+    });
+    assert!(matches!(failed, Some((key, Error::Refused(_))) if key == consumer));
+    world.requests();
+    world.pass(MINUTE);
+    assert!(world.requests().is_empty(), "it is not tried again");
+}
+
+// faults 45 and 54
+#[test]
+fn a_consumer_that_worked_once_is_tried_until_it_works_again() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    world.cut();
+    world.broker.script = refuse_consume(ReplyCode::ACCESS_REFUSED);
+    world.pass_until_ready();
+    world.requests();
+    world.pass(10 * MINUTE);
+    let tries = world.request_names();
+    let tries = tries.iter().filter(|it| **it == "basic.consume").count();
+    assert!((10..60).contains(&tries), "{tries}");
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass(MINUTE);
+    assert!(world.is_consuming(consumer));
+}
+
+// fault 4
+#[test]
+fn a_consumer_timeout_costs_a_new_channel_and_nothing_else() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    let channel = world.consumer_channel(consumer);
+    world.broker.deliver(channel, 1, "slow work");
+    world.run();
+    world.outputs();
+    world.close_consumer_channel(consumer, ReplyCode::PRECONDITION_FAILED);
+    world.repeat_close(channel);
+    assert_eq!(world.consumer_story(), [Story::Offline]);
+    world.pass(SECOND);
+    assert_eq!(world.consumer_story(), [online()]);
+    assert!(world.session.is_ready());
+    assert_eq!(world.count(|it| matches!(it, Output::Lost { .. })), 0);
+}
+
+// fault 52
+#[test]
+fn a_cancelled_consumer_declares_its_queue_if_it_is_ours_and_subscribes_again() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    world.declare(bind("x", "q"));
+    let consumer = world.add_consumer("q");
+    world.consumer_story();
+    world.requests();
+    world.broker_cancels(consumer);
+    assert_eq!(world.consumer_story(), [Story::Cancelled, Story::Offline]);
+    world.pass(SECOND);
+    assert_eq!(world.consumer_story(), [online()]);
+    let requests = world.gists();
+    assert_eq!(
+        requests,
+        [
+            "queue.declare q",
+            "queue.bind q to x",
+            "basic.qos",
+            "basic.consume q"
+        ]
+    );
+}
+
+// fault 55
+#[test]
+fn a_cancelled_consumer_does_not_declare_a_queue_that_the_user_did_not() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    world.requests();
+    world.broker_cancels(consumer);
+    world.pass(SECOND);
+    assert_eq!(world.gists(), ["basic.qos", "basic.consume q"]);
+}
+
+// fault 51
+#[test]
+fn a_consumer_that_the_broker_never_answered_is_started_anew() {
+    let mut world = World::ready();
+    let mut silent = true;
+    world.broker.script = Box::new(move |method| match method {
+        Method::BasicConsume(_) if std::mem::take(&mut silent) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    let consumer = world.add_consumer("q");
+    let first = world.consumer_channel(consumer);
+    world.pass(21 * SECOND);
+    assert!(world.is_consuming(consumer));
+    assert!(!world.broker.is_open(first));
+}
+
+#[test]
+fn a_consumer_that_the_user_cancels_can_settle_what_it_has() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    let channel = world.consumer_channel(consumer);
+    world.cancel(consumer);
+    assert_eq!(world.consumer_story(), [online(), Story::Draining]);
+    assert_eq!(world.consumer_channel(consumer), channel);
+    world.session.remove_consumer(world.now, consumer);
+    world.run();
+    assert!(!world.broker.is_open(channel));
+    world.requests();
+    world.cut();
+    world.pass_until_ready();
+    assert!(world.requests().is_empty());
+}
+
+#[test]
+fn a_consumer_that_is_offline_is_cancelled_at_once() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    world.cut();
+    world.consumer_story();
+    world.cancel(consumer);
+    assert_eq!(world.consumer_story(), [Story::Draining]);
+    world.requests();
+    world.pass_until_ready();
+    assert!(world.requests().is_empty());
+}

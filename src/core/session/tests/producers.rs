@@ -1,0 +1,112 @@
+//! Producers' channels.
+
+use super::*;
+
+impl World {
+    fn producer_channel(&mut self, producer: usize) -> u16 {
+        let channel = self.session.producer_channel(producer);
+        channel.expect("it is online").id()
+    }
+
+    fn is_online(&mut self, producer: usize) -> bool {
+        self.session.producer_channel(producer).is_some()
+    }
+
+    fn close_producer_channel(&mut self, producer: usize, text: &str, method: MethodId) {
+        let channel = self.producer_channel(producer);
+        let (now, code) = (self.now, ReplyCode::PRECONDITION_FAILED);
+        self.broker.close_channel(now, channel, code, text, method);
+        self.run();
+    }
+}
+
+// fault 7
+#[test]
+fn confirms_are_asked_for_before_the_first_publish_on_every_connection() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    for _ in 0..3 {
+        let channel = world.producer_channel(producer);
+        let requests = std::mem::take(&mut world.broker.requests);
+        assert_eq!(requests.last().unwrap().0, channel);
+        assert_eq!(requests.last().unwrap().1.name(), "confirm.select");
+        assert_eq!(world.count(|it| matches!(it, Output::ProducerOnline(_))), 1);
+        world.publish(producer, "a");
+        assert_eq!(world.broker.arrivals.pop().unwrap().channel, channel);
+        world.cut();
+        assert_eq!(
+            world.count(|it| matches!(it, Output::ProducerOffline(_))),
+            1
+        );
+        assert!(!world.is_online(producer));
+        world.pass_until_ready();
+    }
+}
+
+#[test]
+fn a_producer_without_confirms_asks_for_none() {
+    let mut world = World::ready();
+    let producer = world.session.add_producer(world.now, false);
+    world.run();
+    assert!(world.is_online(producer));
+    assert!(world.requests().is_empty());
+}
+
+#[test]
+fn confirms_and_returns_go_to_their_producer() {
+    let mut world = World::ready();
+    let [first, second] = [world.add_producer(), world.add_producer()];
+    world.publish(first, "a");
+    world.publish(second, "b");
+    let channel = world.producer_channel(second);
+    world.outputs();
+    world.broker.return_message(channel, "q", "b");
+    world.broker.ack(world.now, channel, 1, true);
+    world.run();
+    let outputs = world.outputs();
+    assert!(matches!(
+        &outputs[..],
+        [
+            Output::Returned { producer: returned, .. },
+            Output::Confirm { producer: confirmed, tag: 1, multiple: true, ack: true },
+        ] if *returned == second && *confirmed == second
+    ));
+}
+
+// fault 11
+#[test]
+fn low_disk_on_lavinmq_is_no_verdict_on_a_message() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    world.outputs();
+    world.close_producer_channel(producer, "Server low on disk space", basic::Publish::ID);
+    assert!(!world.is_online(producer), "it backs off");
+    assert!(matches!(world.outputs()[..], [Output::ProducerOffline(_)]));
+    world.pass(SECOND);
+    assert!(world.is_online(producer));
+}
+
+#[test]
+fn a_channel_that_is_closed_over_something_else_backs_off() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    world.outputs();
+    world.close_producer_channel(producer, "why not", NO_METHOD);
+    assert!(matches!(world.outputs()[..], [Output::ProducerOffline(_)]));
+    world.pass(SECOND);
+    assert!(world.is_online(producer));
+}
+
+#[test]
+fn a_removed_producer_closes_its_channel_and_does_not_come_back() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    let channel = world.producer_channel(producer);
+    world.session.remove_producer(world.now, producer);
+    world.run();
+    assert!(!world.broker.is_open(channel));
+    world.requests();
+    world.cut();
+    world.pass_until_ready();
+    assert!(world.requests().is_empty());
+}

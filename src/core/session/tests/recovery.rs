@@ -1,0 +1,236 @@
+//! What is brought back, and in which order.
+
+use super::*;
+
+impl World {
+    fn renames(&mut self) -> Vec<(ShortString, ShortString)> {
+        let outputs = self.outputs().into_iter();
+        outputs
+            .filter_map(|output| match output {
+                Output::QueueRenamed { old, new } => Some((old, new)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn not_recovered(&mut self) -> Vec<String> {
+        let outputs = self.outputs().into_iter();
+        outputs
+            .filter_map(|output| match output {
+                Output::NotRecovered { entity, .. } => Some(entity),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn position(gists: &[String], gist: &str) -> usize {
+    let found = gists.iter().position(|it| it == gist);
+    found.unwrap_or_else(|| panic!("no {gist} in {gists:?}"))
+}
+
+/// Refuses to declare a queue so many times.
+fn refuse_queue(
+    queue: &'static str,
+    code: ReplyCode,
+    text: &'static str,
+    mut times: usize,
+) -> Box<dyn FnMut(&Method) -> Answer> {
+    Box::new(move |method| match method {
+        Method::QueueDeclare(declare) if declare.queue == queue && times > 0 => {
+            times -= 1;
+            Answer::Refuse(code, text)
+        }
+        _ => Answer::Usual,
+    })
+}
+
+// faults 43 and 53
+#[test]
+fn a_recovery_goes_from_exchanges_over_queues_bindings_and_consumers_to_producers() {
+    let mut world = World::ready();
+    // Declared in another order.
+    world.declare(declare_queue("q"));
+    world.declare(declare_exchange("b"));
+    world.declare(declare_exchange("a"));
+    world.declare(exchange::Bind {
+        destination: name("a"),
+        source: name("b"),
+        ..Default::default()
+    });
+    world.declare(bind("a", "q"));
+    world.add_producer();
+    world.add_consumer("q");
+    world.requests();
+    world.cut();
+    world.outputs();
+    world.pass_until_ready();
+    assert_eq!(
+        world.gists(),
+        [
+            "exchange.declare a",
+            "exchange.declare b",
+            "queue.declare q",
+            "queue.bind q to a",
+            "exchange.bind a to b",
+            "basic.qos",
+            "basic.consume q",
+            "confirm.select",
+        ]
+    );
+    let outputs = world.outputs();
+    let at = |what: fn(&Output) -> bool| outputs.iter().position(what).expect("it was said");
+    let story = [
+        at(|it| matches!(it, Output::Connected)),
+        at(|it| matches!(it, Output::ConsumerOnline { .. })),
+        at(|it| matches!(it, Output::ProducerOnline(_))),
+        at(|it| matches!(it, Output::Ready)),
+    ];
+    assert!(story.is_sorted());
+}
+
+// fault 46
+#[test]
+fn bindings_and_consumers_follow_a_server_named_queue_to_its_new_name() {
+    let mut world = World::ready();
+    world.declare(exclusive(""));
+    world.declare(bind("x", "amq.gen-1"));
+    let consumer = world.add_consumer("amq.gen-1");
+    world.requests();
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(
+        world.gists(),
+        [
+            "queue.declare",
+            "queue.bind amq.gen-2 to x",
+            "basic.qos",
+            "basic.consume amq.gen-2",
+        ]
+    );
+    assert_eq!(world.renames(), [(name("amq.gen-1"), name("amq.gen-2"))]);
+    assert_eq!(
+        world.session.consumers[consumer].spec().queue,
+        name("amq.gen-2")
+    );
+}
+
+// fault 44
+#[test]
+fn an_exclusive_queue_that_is_still_locked_is_tried_past_three_heartbeats() {
+    let mut world = World::ready();
+    world.declare(exclusive("mine"));
+    world.declare(bind("x", "mine"));
+    let consumer = world.add_consumer("mine");
+    world.cut();
+    // The broker finds out about the old connection after three heartbeats.
+    let found_out = world.now + 31 * SECOND;
+    let clock = std::rc::Rc::new(std::cell::Cell::new(world.now));
+    let time = std::rc::Rc::clone(&clock);
+    world.broker.script = Box::new(move |method| match method {
+        Method::QueueDeclare(_) | Method::QueueBind(_) | Method::BasicConsume(_)
+            if time.get() < found_out =>
+        {
+            Answer::Refuse(ReplyCode::RESOURCE_LOCKED, "locked")
+        }
+        _ => Answer::Usual,
+    });
+    for _ in 0..600 {
+        world.pass(Duration::from_millis(100));
+        clock.set(world.now);
+    }
+    assert!(world.session.is_ready());
+    let channel = world.session.consumer_channel(consumer);
+    assert!(channel.is_some_and(|channel| channel.is_open()));
+    let gists = world.gists();
+    let last = |gist: &str| gists.iter().rposition(|it| it == gist).unwrap();
+    assert!(last("queue.declare mine") < last("queue.bind mine to x"));
+    assert!(world.not_recovered().is_empty());
+}
+
+// fault 44
+#[test]
+fn a_queue_that_stays_locked_is_reported_at_last() {
+    let mut world = World::ready();
+    world.declare(exclusive("mine"));
+    world.cut();
+    let locked = ReplyCode::RESOURCE_LOCKED;
+    world.broker.script = refuse_queue("mine", locked, "locked", usize::MAX);
+    world.pass(40 * SECOND);
+    assert!(world.not_recovered().is_empty());
+    world.pass(MINUTE);
+    assert_eq!(world.not_recovered(), ["queue \"mine\""]);
+    world.requests();
+    world.pass(MINUTE);
+    assert!(world.requests().is_empty());
+}
+
+// fault 50
+#[test]
+fn what_is_refused_is_skipped_and_reported() {
+    let mut world = World::ready();
+    for queue in ["a", "bad", "c"] {
+        world.declare(declare_queue(queue));
+        world.declare(bind("x", queue));
+    }
+    world.cut();
+    let failed = ReplyCode::PRECONDITION_FAILED;
+    world.broker.script = refuse_queue("bad", failed, "inequivalent", usize::MAX);
+    world.outputs();
+    world.pass_until_ready();
+    assert_eq!(world.not_recovered(), ["queue \"bad\""]);
+    let gists = world.gists();
+    for queue in ["a", "c"] {
+        let declared = position(&gists, &format!("queue.declare {queue}"));
+        assert!(declared < position(&gists, &format!("queue.bind {queue} to x")));
+    }
+}
+
+#[test]
+fn exclusive_queues_are_declared_by_the_session_that_owns_them() {
+    let mut world = World::new(Settings {
+        owns_exclusive_queues: false,
+        ..settings()
+    });
+    world
+        .topology
+        .record_queue(&exclusive("mine"), &name("mine"));
+    world.topology.record_queue_binding(&bind("x", "mine"));
+    world
+        .topology
+        .record_queue(&declare_queue("shared"), &name("shared"));
+    world.run();
+    assert!(world.session.is_ready());
+    assert_eq!(world.gists(), ["queue.declare shared"]);
+}
+
+// fault 48
+#[test]
+fn what_is_forgotten_during_a_recovery_is_left_out() {
+    let mut world = World::ready();
+    for queue in 0..50 {
+        world.declare(declare_queue(&format!("q{queue:02}")));
+    }
+    world.cut();
+    world.broker.script = Box::new(|_| Answer::Silence);
+    world.pass(SECOND);
+    let pending: Vec<(u16, Method)> = std::mem::take(&mut world.broker.requests);
+    // Another connection of the client deletes the last one.
+    world
+        .topology
+        .forget_queue(&world.topology.queue_id(&name("q49")));
+    world.broker.script = Box::new(|_| Answer::Usual);
+    for (channel, method) in pending {
+        let Method::QueueDeclare(declare) = method else {
+            panic!("{method:?}");
+        };
+        let ok = queue::DeclareOk {
+            queue: declare.queue,
+            ..Default::default()
+        };
+        world.broker.send(world.now, channel, ok);
+    }
+    world.run();
+    assert!(world.session.is_ready());
+    assert_eq!(world.gists().last().unwrap(), "queue.declare q48");
+}
