@@ -2,11 +2,15 @@
 
 use std::time::Instant;
 
+use snowshoe_codec as codec;
 use snowshoe_codec::method::confirm;
-use snowshoe_codec::{ChannelCloseReason, Event, Method, PeerClose, ReplyCode, ShortString};
+use snowshoe_codec::{
+    ChannelCloseReason, Connection, Event, Method, PeerClose, ReplyCode, ShortString,
+};
 
 use super::{Output, Session, Stage};
 use crate::core::backoff::{Backoff, Delays};
+use crate::core::courier::Courier;
 use crate::core::subscription::{State, Step, Verdict};
 use crate::core::topology::Topology;
 use crate::error::Error;
@@ -346,7 +350,7 @@ impl Session {
         self.locked.clear();
         self.patience.clear();
         self.calls.connection_lost();
-        self.recovery = super::Courier::new();
+        self.recovery = Courier::new();
         for (producer, line) in &mut self.producers {
             if line.online().is_some() {
                 self.outputs.push_back(Output::ProducerOffline(producer));
@@ -433,16 +437,10 @@ impl Session {
         {
             self.calls.opening(channel);
         }
-        let Some(id) = self.calls.channel() else {
-            return;
-        };
-        let Some(connection) = &mut self.connection else {
+        let Some(mut channel) = courier_channel(&mut self.connection, &self.calls) else {
             return;
         };
         while let Some((_, method)) = self.calls.next_to_send() {
-            let Some(mut channel) = connection.channel(id) else {
-                return;
-            };
             let Err(error) = channel.send(now, method.clone()) else {
                 continue;
             };
@@ -454,6 +452,16 @@ impl Session {
             }
         }
     }
+}
+
+/// The channel on which a courier can make its calls now. One that ended a moment ago takes none,
+/// and its end is about to be told.
+pub(super) fn courier_channel<'a, T>(
+    connection: &'a mut Option<Connection>,
+    courier: &Courier<T>,
+) -> Option<codec::Channel<'a>> {
+    let channel = connection.as_mut()?.channel(courier.channel()?)?;
+    channel.is_open().then_some(channel)
 }
 
 /// Whether the broker closed over this kind of method.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use snowshoe_codec::method::queue;
 use snowshoe_codec::{ChannelCloseReason, Method, ReplyCode, ShortString};
 
-use super::channels::Owner;
+use super::channels::{Owner, courier_channel};
 use super::{Output, Session};
 use crate::core::subscription::State;
 use crate::core::topology::{Step, Topology};
@@ -151,17 +151,12 @@ impl Session {
         {
             self.recovery.opening(channel);
         }
-        let Some(id) = self.recovery.channel() else {
-            return;
-        };
-        let Some(connection) = &mut self.connection else {
+        let Some(mut channel) = courier_channel(&mut self.connection, &self.recovery) else {
             return;
         };
         while let Some(step) = self.recovery.next_to_send() {
-            let sent = topology
-                .method(step)
-                .and_then(|method| connection.channel(id)?.send(now, method).ok());
-            if sent.is_none() {
+            let method = topology.method(step);
+            if method.is_none_or(|method| channel.send(now, method).is_err()) {
                 // It was forgotten since, or does not fit into the frames of this broker.
                 self.recovery.unsendable();
             }

@@ -144,6 +144,21 @@ fn an_answer_that_comes_too_late_answers_no_other_call() {
 }
 
 #[test]
+fn a_call_made_while_its_channel_is_closing_is_made_on_the_next_one() {
+    let mut world = World::ready();
+    world.broker.script = except("slow", || Answer::Silence);
+    world.call(1, declare_queue("slow"));
+    // It comes in just when the one before it has waited for too long.
+    world.pass(19 * SECOND);
+    world.now += SECOND;
+    world
+        .session
+        .call(world.now, 2, declare_queue("other").into());
+    world.run();
+    assert_eq!(world.answered(), [(1, false), (2, true)]);
+}
+
+#[test]
 fn a_call_that_cannot_be_sent_fails_alone() {
     let mut world = World::ready();
     let huge = "x".repeat(200_000);

@@ -186,6 +186,25 @@ fn what_is_refused_is_skipped_and_reported() {
     }
 }
 
+// fault 50
+#[test]
+fn however_many_there_are_only_what_is_refused_is_missing() {
+    let mut world = World::ready();
+    let names: Vec<String> = (0..200).map(|n| format!("q{n:03}")).collect();
+    for queue in &names {
+        world.declare(declare_queue(queue));
+    }
+    world.cut();
+    let mut declared = std::collections::BTreeSet::new();
+    let failed = ReplyCode::PRECONDITION_FAILED;
+    world.broker.script = refuse_queue("q001", failed, "inequivalent", usize::MAX);
+    world.requests();
+    world.pass_until_ready();
+    declared.extend(world.gists());
+    assert_eq!(declared.len(), names.len());
+    assert_eq!(world.not_recovered(), ["queue \"q001\""]);
+}
+
 #[test]
 fn exclusive_queues_are_declared_by_the_session_that_owns_them() {
     let mut world = World::new(Settings {
