@@ -146,8 +146,8 @@ pub(crate) struct Session {
     locked: Vec<Locked>,
     /// Until when locked queues that are being tried are worth another try.
     patience: Vec<(topology::Step, Instant)>,
-    /// When channels are to be opened, for the first time or again.
-    retries: Vec<(Instant, Owner)>,
+    /// When there may be channels to open, for the first time or again, or calls to make.
+    wakeups: Vec<Instant>,
     outputs: VecDeque<Output>,
     channel_epoch: Epoch,
     random: fastrand::Rng,
@@ -169,7 +169,7 @@ impl Session {
             calls: Courier::new(),
             locked: Vec::new(),
             patience: Vec::new(),
-            retries: Vec::new(),
+            wakeups: Vec::new(),
             outputs: VecDeque::new(),
             channel_epoch: Epoch::default(),
             random,
@@ -278,12 +278,11 @@ impl Session {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let connection = self.connection.as_ref().and_then(Connection::poll_timeout);
-        let retries = self.retries.iter().map(|(at, _)| *at);
         let locked = self.locked.iter().map(|locked| locked.retry_at);
         [self.supervisor.poll_timeout(), connection]
             .into_iter()
             .flatten()
-            .chain(retries)
+            .chain(self.wakeups.iter().copied())
             .chain(locked)
             .min()
     }
@@ -454,7 +453,7 @@ impl Session {
         let seed = self.random.u64(..);
         let line = Line::new(confirms, self.settings.backoff, seed);
         let producer = self.producers.insert(line);
-        self.retries.push((now, Owner::Producer(producer)));
+        self.wakeups.push(now);
         producer
     }
 
@@ -462,20 +461,20 @@ impl Session {
         let seed = self.random.u64(..);
         let subscription = Subscription::new(spec, self.settings.backoff, seed);
         let consumer = self.consumers.insert(subscription);
-        self.retries.push((now, Owner::Consumer(consumer)));
+        self.wakeups.push(now);
         consumer
     }
 
     pub(crate) fn add_raw(&mut self, now: Instant) -> usize {
         let raw = self.raws.insert(RawLine::Waiting);
-        self.retries.push((now, Owner::Raw(raw)));
+        self.wakeups.push(now);
         raw
     }
 
     /// Makes a call, now or as soon as the connection is ready; [`Output::Called`] follows.
     pub(crate) fn call(&mut self, now: Instant, token: u64, method: Method) {
         self.calls.push((token, method));
-        self.retries.push((now, Owner::Calls));
+        self.wakeups.push(now);
     }
 
     /// The channel of a producer that is online.

@@ -264,7 +264,7 @@ impl Session {
     fn consumer_ended(&mut self, consumer: usize, verdict: Verdict, error: Option<Error>) {
         self.outputs.push_back(Output::ConsumerOffline(consumer));
         match verdict {
-            Verdict::Retry(at) => self.retries.push((at, Owner::Consumer(consumer))),
+            Verdict::Retry(at) => self.wakeups.push(at),
             Verdict::Fail => {
                 let error = error.unwrap_or(Error::ChannelClosed);
                 self.outputs
@@ -308,6 +308,8 @@ impl Session {
             }
             None => {}
         }
+        // Some channels are to be back at once, and some found no number free until now.
+        self.wakeups.push(now);
         self.progressed(now);
     }
 
@@ -330,7 +332,7 @@ impl Session {
             _ => {
                 let until = now + line.delays.next(now);
                 line.state = LineState::BackingOff(until);
-                self.retries.push((until, Owner::Producer(producer)));
+                self.wakeups.push(until);
                 self.outputs.push_back(Output::ProducerOffline(producer));
             }
         }
@@ -346,7 +348,7 @@ impl Session {
     pub(super) fn forget_channels(&mut self) {
         self.stage = Stage::Offline;
         self.owners.clear();
-        self.retries.clear();
+        self.wakeups.clear();
         self.locked.clear();
         self.patience.clear();
         self.calls.connection_lost();

@@ -105,8 +105,8 @@ impl Session {
 
     /// Tries again what was refused for a time.
     pub(super) fn retry(&mut self, now: Instant, topology: &Topology) {
-        let due = self.retries.extract_if(.., |(at, _)| *at <= now).count();
-        // One pass serves all of them: it is the channels themselves that know whether it is time.
+        let due = self.wakeups.extract_if(.., |at| *at <= now).count();
+        // One pass serves all of them: it is their owners that know whether it is time.
         // Those whose stage is yet to come are found when it is entered.
         if due > 0 {
             if self.stage >= Stage::Consumers {

@@ -73,6 +73,23 @@ fn confirms_and_returns_go_to_their_producer() {
     ));
 }
 
+// fault 10
+#[test]
+fn a_channel_that_was_closed_over_a_publish_comes_back_at_once() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    for _ in 0..10 {
+        world.outputs();
+        world.publish(producer, "poison");
+        assert!(world.is_online(producer));
+        let outputs = world.outputs();
+        assert!(matches!(
+            &outputs[..],
+            [Output::ProducerRejected(..), Output::ProducerOnline(_)]
+        ));
+    }
+}
+
 // fault 11
 #[test]
 fn low_disk_on_lavinmq_is_no_verdict_on_a_message() {
@@ -109,4 +126,14 @@ fn a_removed_producer_closes_its_channel_and_does_not_come_back() {
     world.cut();
     world.pass_until_ready();
     assert!(world.requests().is_empty());
+}
+
+#[test]
+fn one_that_finds_no_free_channel_gets_the_next_that_is_free() {
+    let mut world = World::with_channels(1);
+    let [first, second] = [world.add_producer(), world.add_producer()];
+    assert!(world.is_online(first) && !world.is_online(second));
+    world.session.remove_producer(world.now, first);
+    world.pass(SECOND);
+    assert!(world.is_online(second));
 }
