@@ -145,6 +145,14 @@ impl Subscription {
         self.state = State::Opening(channel);
     }
 
+    /// No channel is free for it. Whether it is given up over that: one that worked before waits.
+    pub(crate) fn give_up_if_new(&mut self) -> bool {
+        if !self.established {
+            self.state = State::Ended;
+        }
+        !self.established
+    }
+
     /// Its channel is open.
     pub(crate) fn opened(&mut self) -> Option<Method> {
         let State::Opening(channel) = self.state else {
@@ -190,8 +198,7 @@ impl Subscription {
 
     /// Its channel was closed.
     pub(crate) fn channel_closed(&mut self, now: Instant, reason: &ChannelCloseReason) -> Verdict {
-        // A passing state, even at the first try: another connection's exclusive queue or consumer,
-        // a broker that was slow.
+        // A broker that was slow may be faster the next time, even if that is the first.
         let passing = matches!(reason, ChannelCloseReason::CallTimeout(_));
         self.ended_at(now, self.established || passing)
     }

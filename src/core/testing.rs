@@ -395,7 +395,8 @@ pub(crate) struct World {
     pub(crate) topology: Topology,
     pub(crate) broker: Broker,
     pub(crate) network: Network,
-    limits: ConnectionLimits,
+    /// What the session proposes for its next connection.
+    pub(crate) limits: ConnectionLimits,
     /// Whether there is a transport.
     connected: bool,
     /// How often the session was told that time has passed.

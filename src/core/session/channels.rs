@@ -5,7 +5,8 @@ use std::time::Instant;
 use snowshoe_codec as codec;
 use snowshoe_codec::method::confirm;
 use snowshoe_codec::{
-    ChannelCloseReason, Connection, Event, Method, PeerClose, ReplyCode, ShortString,
+    ChannelCloseReason, Connection, Event, Method, OpenChannelError, PeerClose, ReplyCode,
+    ShortString,
 };
 
 use super::{Output, Session, Stage};
@@ -99,15 +100,20 @@ impl Session {
         self.owners.get(usize::from(channel)).copied().flatten()
     }
 
-    /// Opens a channel for `owner`; `None` while the connection is not open.
-    pub(super) fn open_channel(&mut self, now: Instant, owner: Owner) -> Option<u16> {
-        let channel = self.connection.as_mut()?.open_channel(now).ok()?;
+    /// Opens a channel for `owner`.
+    pub(super) fn open_channel(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+    ) -> Result<u16, OpenChannelError> {
+        let connection = self.connection.as_mut().ok_or(OpenChannelError::NotOpen)?;
+        let channel = connection.open_channel(now)?;
         let index = usize::from(channel);
         if self.owners.len() <= index {
             self.owners.resize(index + 1, None);
         }
         self.owners[index] = Some(owner);
-        Some(channel)
+        Ok(channel)
     }
 
     pub(super) fn close_channel(&mut self, now: Instant, channel: u16) {
@@ -391,8 +397,13 @@ impl Session {
             .map(|(key, _)| key)
             .collect();
         for consumer in wanting {
-            if let Some(channel) = self.open_channel(now, Owner::Consumer(consumer)) {
-                self.consumers[consumer].opening(channel);
+            match self.open_channel(now, Owner::Consumer(consumer)) {
+                Ok(channel) => self.consumers[consumer].opening(channel),
+                Err(OpenChannelError::NoneFree) if self.consumers[consumer].give_up_if_new() => {
+                    let failed = Output::ConsumerFailed(consumer, Error::NoFreeChannel);
+                    self.outputs.push_back(failed);
+                }
+                Err(_) => {}
             }
         }
     }
@@ -406,7 +417,7 @@ impl Session {
             .map(|(key, _)| key)
             .collect();
         for producer in wanting {
-            if let Some(channel) = self.open_channel(now, Owner::Producer(producer)) {
+            if let Ok(channel) = self.open_channel(now, Owner::Producer(producer)) {
                 self.producers[producer].state = LineState::Opening(channel);
             }
         }
@@ -422,8 +433,10 @@ impl Session {
             .collect();
         for raw in wanting {
             match self.open_channel(now, Owner::Raw(raw)) {
-                Some(channel) => self.raws[raw] = RawLine::Opening(channel),
-                None => {
+                Ok(channel) => self.raws[raw] = RawLine::Opening(channel),
+                // The connection is about to end, and there will be another.
+                Err(OpenChannelError::NotOpen) => {}
+                Err(_) => {
                     self.raws[raw] = RawLine::Closed;
                     self.outputs
                         .push_back(Output::RawClosed(raw, Error::NoFreeChannel));
@@ -435,7 +448,7 @@ impl Session {
     /// Makes the calls that users asked for.
     pub(super) fn make_calls(&mut self, now: Instant) {
         if self.calls.wants_channel()
-            && let Some(channel) = self.open_channel(now, Owner::Calls)
+            && let Ok(channel) = self.open_channel(now, Owner::Calls)
         {
             self.calls.opening(channel);
         }

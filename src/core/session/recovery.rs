@@ -147,7 +147,7 @@ impl Session {
 
     fn declare_again(&mut self, now: Instant, topology: &Topology) {
         if self.recovery.wants_channel()
-            && let Some(channel) = self.open_channel(now, Owner::Recovery)
+            && let Ok(channel) = self.open_channel(now, Owner::Recovery)
         {
             self.recovery.opening(channel);
         }

@@ -243,3 +243,31 @@ fn a_consumer_that_is_offline_is_cancelled_at_once() {
     world.pass_until_ready();
     assert!(world.requests().is_empty());
 }
+
+#[test]
+fn a_new_consumer_for_which_no_channel_is_free_fails() {
+    let mut world = World::with_channels(1);
+    world.add_consumer("q");
+    world.outputs();
+    let consumer = world.add_consumer("q");
+    let outputs = world.outputs();
+    assert!(matches!(
+        &outputs[..],
+        [Output::ConsumerFailed(failed, Error::NoFreeChannel)] if *failed == consumer
+    ));
+}
+
+// fault 54
+#[test]
+fn a_consumer_that_comes_back_waits_for_a_channel_to_be_free() {
+    let mut world = World::ready();
+    let [first, second] = [world.add_consumer("q"), world.add_consumer("q")];
+    // The broker allows fewer channels now.
+    world.limits.channel_max = 1;
+    world.cut();
+    world.pass_until_ready();
+    assert!(world.is_consuming(first) && !world.is_consuming(second));
+    world.session.remove_consumer(world.now, first);
+    world.run();
+    assert!(world.is_consuming(second));
+}

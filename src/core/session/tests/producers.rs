@@ -134,6 +134,6 @@ fn one_that_finds_no_free_channel_gets_the_next_that_is_free() {
     let [first, second] = [world.add_producer(), world.add_producer()];
     assert!(world.is_online(first) && !world.is_online(second));
     world.session.remove_producer(world.now, first);
-    world.pass(SECOND);
+    world.run();
     assert!(world.is_online(second));
 }
