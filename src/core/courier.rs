@@ -90,14 +90,14 @@ impl<T> Courier<T> {
     /// The channel was closed: the oldest call under way is to blame, if there is one, and is
     /// handed back. The others wait for the next channel.
     pub(crate) fn channel_closed(&mut self) -> Option<T> {
-        self.channel = ChannelState::None;
-        let blamed = (self.sent > 0).then(|| self.queue.pop_front()).flatten();
-        self.sent = 0;
+        let blamed = self.answered();
+        self.channel_lost();
         blamed
     }
 
-    /// The connection is gone: all calls wait for the next one.
-    pub(crate) fn connection_lost(&mut self) {
+    /// The channel, or its whole connection, is gone, and no call is to blame: all of them wait for
+    /// the next one.
+    pub(crate) fn channel_lost(&mut self) {
         self.channel = ChannelState::None;
         self.sent = 0;
     }
@@ -161,10 +161,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_loses_no_call() {
+    fn a_lost_channel_loses_no_call() {
         let mut courier = courier_with(&[1, 2]);
         courier.next_to_send();
-        courier.connection_lost();
+        courier.channel_lost();
         courier.opening(1);
         courier.opened();
         assert_eq!(send_all(&mut courier), [1, 2]);

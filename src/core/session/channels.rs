@@ -291,7 +291,7 @@ impl Session {
             .get_mut(usize::from(channel))
             .and_then(Option::take);
         match owner {
-            Some(Owner::Recovery) => self.entity_refused(now, &reason),
+            Some(Owner::Recovery) => self.entity_refused(now, reason),
             Some(Owner::Calls) => {
                 if let Some((token, _)) = self.calls.channel_closed() {
                     let result = Err(refusal(reason));
@@ -357,7 +357,7 @@ impl Session {
         self.wakeups.clear();
         self.locked.clear();
         self.patience.clear();
-        self.calls.connection_lost();
+        self.calls.channel_lost();
         self.recovery = Courier::new();
         for (producer, line) in &mut self.producers {
             if line.online().is_some() {

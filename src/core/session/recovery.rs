@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use snowshoe_codec::method::queue;
-use snowshoe_codec::{ChannelCloseReason, Method, ReplyCode, ShortString};
+use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortString};
 
 use super::channels::{Owner, courier_channel};
 use super::{Output, Session};
 use crate::core::subscription::State;
 use crate::core::topology::{Step, Topology};
+use crate::error::{ConnectionError, Phase};
 
 /// How far a recovery has come. Each stage begins when the one before it is through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -183,16 +184,24 @@ impl Session {
         }
     }
 
-    /// The broker refused to declare something again.
-    pub(super) fn entity_refused(&mut self, now: Instant, reason: &ChannelCloseReason) {
-        let Some(step) = self.recovery.channel_closed() else {
-            return;
-        };
-        let ChannelCloseReason::Peer(close) = reason else {
-            // No answer in time: the broker may be anywhere. The whole is begun again (fault 51).
-            self.recovery.push(step);
-            return;
-        };
+    /// The broker refused to declare something again, or gave no answer.
+    pub(super) fn entity_refused(&mut self, now: Instant, reason: ChannelCloseReason) {
+        match reason {
+            ChannelCloseReason::Peer(close) => {
+                if let Some(step) = self.recovery.channel_closed() {
+                    self.postpone_or_skip(now, step, close);
+                }
+            }
+            // The broker may be anywhere. The whole is begun again (fault 51).
+            _ if self.stage < Stage::Ready => {
+                self.lost(now, ConnectionError::Timeout(Phase::Recovery));
+                self.outputs.push_back(Output::Abort);
+            }
+            _ => self.recovery.channel_lost(),
+        }
+    }
+
+    fn postpone_or_skip(&mut self, now: Instant, step: Step, close: PeerClose) {
         let patience = self
             .patience
             .extract_if(.., |(known, _)| *known == step)
@@ -208,7 +217,7 @@ impl Session {
             // Its neighbours are not to suffer for it (fault 50).
             self.outputs.push_back(Output::NotRecovered {
                 entity: step.to_string(),
-                reason: close.clone(),
+                reason: close,
             });
         }
     }

@@ -205,6 +205,34 @@ fn however_many_there_are_only_what_is_refused_is_missing() {
     assert_eq!(world.not_recovered(), ["queue \"q001\""]);
 }
 
+// fault 51
+#[test]
+fn a_recovery_that_gets_no_answer_is_begun_again() {
+    let mut world = World::ready();
+    world.declare(declare_exchange("x"));
+    world.declare(declare_queue("q"));
+    world.cut();
+    let mut to_ignore = 2;
+    world.broker.script = Box::new(move |_| {
+        if to_ignore == 0 {
+            return Answer::Usual;
+        }
+        to_ignore -= 1;
+        Answer::Silence
+    });
+    world.requests();
+    world.outputs();
+    world.pass(19 * SECOND);
+    assert!(!world.session.is_ready());
+    world.pass_until_ready();
+    let gists = world.gists();
+    assert_eq!(
+        gists[gists.len() - 2..],
+        ["exchange.declare x", "queue.declare q"]
+    );
+    assert_eq!(world.count(|it| matches!(it, Output::Lost { .. })), 1);
+}
+
 #[test]
 fn exclusive_queues_are_declared_by_the_session_that_owns_them() {
     let mut world = World::new(Settings {
