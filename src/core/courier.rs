@@ -42,6 +42,11 @@ impl<T> Courier<T> {
         self.queue.is_empty()
     }
 
+    /// The calls that were not answered yet, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.queue.iter()
+    }
+
     /// Whether there are calls, but no channel to make them on.
     pub(crate) fn wants_channel(&self) -> bool {
         self.channel == ChannelState::None && !self.queue.is_empty()

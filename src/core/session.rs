@@ -24,7 +24,7 @@ use snowshoe_codec::{
 };
 
 use self::channels::{Line, Owner, RawLine};
-use self::recovery::{Locked, Stage};
+use self::recovery::{Postponed, Stage};
 use super::Epoch;
 use super::backoff::Backoff;
 use super::courier::Courier;
@@ -143,9 +143,7 @@ pub(crate) struct Session {
     raws: Slab<RawLine>,
     recovery: Courier<topology::Step>,
     calls: Courier<(u64, Method)>,
-    locked: Vec<Locked>,
-    /// Until when locked queues that are being tried are worth another try.
-    patience: Vec<(topology::Step, Instant)>,
+    postponed: Vec<Postponed>,
     /// When there may be channels to open, for the first time or again, or calls to make.
     wakeups: Vec<Instant>,
     outputs: VecDeque<Output>,
@@ -167,8 +165,7 @@ impl Session {
             raws: Slab::new(),
             recovery: Courier::new(),
             calls: Courier::new(),
-            locked: Vec::new(),
-            patience: Vec::new(),
+            postponed: Vec::new(),
             wakeups: Vec::new(),
             outputs: VecDeque::new(),
             channel_epoch: Epoch::default(),
@@ -278,12 +275,12 @@ impl Session {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let connection = self.connection.as_ref().and_then(Connection::poll_timeout);
-        let locked = self.locked.iter().map(|locked| locked.retry_at);
+        let postponed = self.postponed.iter().filter_map(|it| it.retry_at);
         [self.supervisor.poll_timeout(), connection]
             .into_iter()
             .flatten()
             .chain(self.wakeups.iter().copied())
-            .chain(locked)
+            .chain(postponed)
             .min()
     }
 
@@ -321,7 +318,7 @@ impl Session {
         if let Some(connection) = &mut self.connection {
             connection.handle_timeout(now);
         }
-        self.retry(now, topology);
+        self.retry(now);
         self.advance(now, topology);
     }
 

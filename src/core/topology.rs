@@ -101,6 +101,19 @@ pub(crate) enum Step {
     Binding(Binding),
 }
 
+impl Step {
+    /// Whether it is a binding of this exchange or queue, and so cannot be declared before it.
+    pub(crate) fn binds(&self, entity: &Self) -> bool {
+        match (self, entity) {
+            (Self::Binding(binding), Self::Queue(queue)) => binding.leads_to_queue(queue),
+            (Self::Binding(binding), Self::Exchange(exchange)) => {
+                binding.source == *exchange || binding.leads_to_exchange(exchange)
+            }
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Queue {
     /// Its name on the server.
@@ -317,19 +330,6 @@ impl Topology {
         let queues = self.queues.keys().cloned().map(Step::Queue);
         let bindings = self.bindings.keys().cloned().map(Step::Binding);
         exchanges.chain(queues).chain(bindings).collect()
-    }
-
-    /// A queue and what is bound to it, for when that queue alone has vanished. Empty if it was not
-    /// declared here, and so is not ours to bring back.
-    pub(crate) fn plan_for_queue(&self, id: &QueueId) -> Vec<Step> {
-        if !self.queues.contains_key(id) {
-            return Vec::new();
-        }
-        let bindings = self.bindings.keys().filter(|it| it.leads_to_queue(id));
-        let bindings = bindings.cloned().map(Step::Binding);
-        std::iter::once(Step::Queue(id.clone()))
-            .chain(bindings)
-            .collect()
     }
 
     /// The method to call for a step; `None` if the entity has been forgotten since.

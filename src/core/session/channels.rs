@@ -355,8 +355,7 @@ impl Session {
         self.stage = Stage::Offline;
         self.owners.clear();
         self.wakeups.clear();
-        self.locked.clear();
-        self.patience.clear();
+        self.postponed.clear();
         self.calls.channel_lost();
         self.recovery = Courier::new();
         for (producer, line) in &mut self.producers {
@@ -484,9 +483,9 @@ fn is_over(close: &PeerClose, method: &Method) -> bool {
     close.method == method.id()
 }
 
-/// Whether the broker will take the same thing later: LavinMQ refuses publishes on a channel,
+/// Whether the broker will take the same thing later: LavinMQ refuses publishes and declarations,
 /// instead of blocking the connection, while its disk is nearly full.
-fn is_passing(close: &PeerClose) -> bool {
+pub(super) fn is_passing(close: &PeerClose) -> bool {
     close.code == ReplyCode::PRECONDITION_FAILED
         && close.text.to_string_lossy().contains("disk space")
 }

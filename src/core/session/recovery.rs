@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use snowshoe_codec::method::queue;
 use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortString};
 
-use super::channels::{Owner, courier_channel};
+use super::channels::{Owner, courier_channel, is_passing};
 use super::{Output, Session};
 use crate::core::subscription::State;
-use crate::core::topology::{Step, Topology};
+use crate::core::topology::{QueueId, Step, Topology};
 use crate::error::{ConnectionError, Phase};
 
 /// How far a recovery has come. Each stage begins when the one before it is through.
@@ -24,17 +23,19 @@ pub(super) enum Stage {
     Ready,
 }
 
-/// An exclusive queue that another connection still holds: as a rule our own last one, of which the
-/// broker does not know yet that it is dead (fault 44).
+/// What the broker refuses for a time: an exclusive queue that another connection still holds, as a
+/// rule our own last one, of which the broker does not know yet that it is dead (fault 44), or
+/// anything at all while its disk is nearly full.
 #[derive(Debug)]
-pub(super) struct Locked {
-    pub(super) retry_at: Instant,
-    give_up_at: Instant,
+pub(super) struct Postponed {
     step: Step,
+    since: Instant,
+    /// `None` while it is being tried.
+    pub(super) retry_at: Option<Instant>,
 }
 
-/// How often a locked queue is tried.
-const LOCK_RETRY: Duration = Duration::from_millis(500);
+/// How often it is tried.
+const POSTPONED_FOR: Duration = Duration::from_millis(500);
 
 impl Session {
     pub(super) fn begin_recovery(&mut self, topology: &Topology) {
@@ -82,11 +83,11 @@ impl Session {
         match stage {
             Stage::Offline | Stage::Entities => {}
             Stage::Bindings => {
-                for step in topology.plan() {
-                    if matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) {
-                        self.recovery.push(step);
-                    }
-                }
+                let postponed: Vec<Step> =
+                    self.postponed.iter().map(|it| it.step.clone()).collect();
+                self.push_bindings(topology, |binding| {
+                    !postponed.iter().any(|entity| binding.binds(entity))
+                });
                 self.declare_again(now, topology);
             }
             Stage::Consumers => self.open_consumers(now),
@@ -105,7 +106,7 @@ impl Session {
     }
 
     /// Tries again what was refused for a time.
-    pub(super) fn retry(&mut self, now: Instant, topology: &Topology) {
+    pub(super) fn retry(&mut self, now: Instant) {
         let due = self.wakeups.extract_if(.., |at| *at <= now).count();
         // One pass serves all of them: it is their owners that know whether it is time.
         // Those whose stage is yet to come are found when it is entered.
@@ -120,29 +121,19 @@ impl Session {
                 self.open_raws(now);
             }
         }
-        let locked: Vec<Locked> = self
-            .locked
-            .extract_if(.., |locked| locked.retry_at <= now)
-            .collect();
-        for locked in locked {
-            // What was bound to it could not be bound, either.
-            let Step::Queue(queue) = &locked.step else {
-                continue;
-            };
-            for step in topology.plan_for_queue(queue) {
-                self.recovery.push(step);
+        for postponed in &mut self.postponed {
+            if postponed.retry_at.take_if(|at| *at <= now).is_some() {
+                self.recovery.push(postponed.step.clone());
             }
-            self.patience.push((locked.step, locked.give_up_at));
         }
     }
 
-    /// Declares a consumer's queue again, if the user declared it: the broker has cancelled the
-    /// consumer, so it is gone (fault 52).
+    /// Declares a consumer's queue again, which is gone, if the user declared it (faults 47 and 52).
     pub(super) fn redeclare_queue(&mut self, queue: &ShortString, topology: &Topology) {
-        for step in topology.plan_for_queue(&topology.queue_id(queue)) {
-            if self.is_ours(&step, topology) {
-                self.recovery.push(step);
-            }
+        let step = Step::Queue(topology.queue_id(queue));
+        let is_known = topology.method(&step).is_some();
+        if is_known && self.is_ours(&step, topology) && self.recovery.iter().all(|it| *it != step) {
+            self.recovery.push(step);
         }
     }
 
@@ -168,20 +159,33 @@ impl Session {
         let Some(step) = self.recovery.answered() else {
             return;
         };
-        let (Step::Queue(id), Method::QueueDeclareOk(queue::DeclareOk { queue: new, .. })) =
-            (&step, reply)
-        else {
+        self.postponed.retain(|it| it.step != step);
+        if let (Step::Queue(id), Method::QueueDeclareOk(ok)) = (&step, reply) {
+            self.queue_declared(id, &ok.queue, topology);
+        }
+        if self.stage > Stage::Entities {
+            // It was gone, or refused until now: what binds it had to wait for it.
+            self.push_bindings(topology, |binding| binding.binds(&step));
+        }
+    }
+
+    fn push_bindings(&mut self, topology: &Topology, which: impl Fn(&Step) -> bool) {
+        for step in topology.plan() {
+            if matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) && which(&step) {
+                self.recovery.push(step);
+            }
+        }
+    }
+
+    fn queue_declared(&mut self, id: &QueueId, new: &ShortString, topology: &mut Topology) {
+        let Some(old) = topology.rename_queue(id, new) else {
             return;
         };
-        if let Some(old) = topology.rename_queue(id, new) {
-            for (_, consumer) in &mut self.consumers {
-                consumer.queue_renamed(&old, new);
-            }
-            self.outputs.push_back(Output::QueueRenamed {
-                old,
-                new: new.clone(),
-            });
+        for (_, consumer) in &mut self.consumers {
+            consumer.queue_renamed(&old, new);
         }
+        let new = new.clone();
+        self.outputs.push_back(Output::QueueRenamed { old, new });
     }
 
     /// The broker refused to declare something again, or gave no answer.
@@ -202,16 +206,14 @@ impl Session {
     }
 
     fn postpone_or_skip(&mut self, now: Instant, step: Step, close: PeerClose) {
-        let patience = self
-            .patience
-            .extract_if(.., |(known, _)| *known == step)
-            .next();
-        let give_up_at = patience.map_or_else(|| now + self.lock_patience(), |(_, at)| at);
-        if close.code == ReplyCode::RESOURCE_LOCKED && now < give_up_at {
-            self.locked.push(Locked {
-                retry_at: now + LOCK_RETRY,
-                give_up_at,
+        let postponed = self.postponed.extract_if(.., |it| it.step == step).next();
+        let since = postponed.map_or(now, |it| it.since);
+        let is_locked = close.code == ReplyCode::RESOURCE_LOCKED;
+        if is_passing(&close) || is_locked && now < since + self.lock_patience() {
+            self.postponed.push(Postponed {
                 step,
+                since,
+                retry_at: Some(now + POSTPONED_FOR),
             });
         } else {
             // Its neighbours are not to suffer for it (fault 50).

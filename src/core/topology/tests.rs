@@ -152,7 +152,6 @@ fn what_was_only_asked_about_is_not_declared() {
     let id = topology.record_queue(&passive, &name("q"));
     assert_eq!(id, QueueId::Named(name("q")));
     assert_eq!(topology.plan(), []);
-    assert_eq!(topology.plan_for_queue(&id), []);
 }
 
 // fault 55
@@ -302,27 +301,28 @@ fn an_auto_delete_queue_goes_with_its_last_consumer_and_no_other_does() {
     assert_eq!(topology.methods(), [declare_queue("stays").into()]);
 }
 
-// fault 47
+// faults 44 and 47
 #[test]
-fn a_queue_that_vanished_alone_comes_back_with_its_bindings() {
+fn a_binding_binds_what_it_comes_from_and_leads_to() {
     let mut topology = Topology::default()
         .with_exchange("e", false)
-        .with_queue("q")
-        .with_queue("other");
-    topology.record_queue_binding(&bind_queue("e", "q", "1"));
-    topology.record_queue_binding(&bind_queue("f", "q", "2"));
-    topology.record_queue_binding(&bind_queue("e", "other", ""));
-    let plan = topology.plan_for_queue(&QueueId::Named(name("q")));
-    let methods: Vec<_> = plan
-        .iter()
-        .filter_map(|step| topology.method(step))
-        .collect();
-    let expected: [Method; 3] = [
-        declare_queue("q").into(),
-        bind_queue("e", "q", "1").into(),
-        bind_queue("f", "q", "2").into(),
-    ];
-    assert_eq!(methods, expected);
+        .with_exchange("f", false)
+        .with_queue("q");
+    topology.record_queue_binding(&bind_queue("e", "q", ""));
+    topology.record_exchange_binding(&bind_exchange("f", "e", ""));
+    let plan = topology.plan();
+    let bindings_of = |entity: Step| {
+        let bindings = plan.iter().filter(|step| step.binds(&entity));
+        bindings.filter_map(|step| topology.method(step)).collect()
+    };
+    let (to_queue, to_exchange) = (bind_queue("e", "q", ""), bind_exchange("f", "e", ""));
+    let (to_queue, to_exchange) = (Method::from(to_queue), Method::from(to_exchange));
+    let of_queue: Vec<Method> = bindings_of(Step::Queue(QueueId::Named(name("q"))));
+    assert_eq!(of_queue, [to_queue.clone()]);
+    let of_source: Vec<Method> = bindings_of(Step::Exchange(name("f")));
+    assert_eq!(of_source, [to_exchange.clone()]);
+    let of_both: Vec<Method> = bindings_of(Step::Exchange(name("e")));
+    assert_eq!(of_both, [to_queue, to_exchange]);
 }
 
 // fault 48

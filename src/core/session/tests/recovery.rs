@@ -143,8 +143,9 @@ fn an_exclusive_queue_that_is_still_locked_is_tried_past_three_heartbeats() {
     let channel = world.session.consumer_channel(consumer);
     assert!(channel.is_some_and(|channel| channel.is_open()));
     let gists = world.gists();
-    let last = |gist: &str| gists.iter().rposition(|it| it == gist).unwrap();
-    assert!(last("queue.declare mine") < last("queue.bind mine to x"));
+    let last_try = gists.iter().rposition(|it| it == "queue.declare mine");
+    let bound = gists.iter().position(|it| it == "queue.bind mine to x");
+    assert!(last_try < bound, "{gists:?}");
     assert!(world.not_recovered().is_empty());
 }
 
@@ -231,6 +232,25 @@ fn a_recovery_that_gets_no_answer_is_begun_again() {
         ["exchange.declare x", "queue.declare q"]
     );
     assert_eq!(world.count(|it| matches!(it, Output::Lost { .. })), 1);
+}
+
+// LavinMQ refuses to declare anything while its disk is nearly full.
+#[test]
+fn what_the_broker_has_no_room_for_is_declared_when_it_has() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    world.declare(bind("x", "q"));
+    world.cut();
+    let failed = ReplyCode::PRECONDITION_FAILED;
+    world.broker.script = refuse_queue("q", failed, "Server low on disk space", 300);
+    world.requests();
+    world.pass_until_ready();
+    world.pass(5 * MINUTE);
+    assert!(world.not_recovered().is_empty());
+    let gists = world.gists();
+    let bound = position(&gists, "queue.bind q to x");
+    assert_eq!(gists[bound - 1], "queue.declare q");
+    assert_eq!(bound, 301);
 }
 
 #[test]
