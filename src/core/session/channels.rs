@@ -331,7 +331,6 @@ impl Session {
                 if was_online && is_over(&close, &publish.into()) && !is_passing(&close) =>
             {
                 line.state = LineState::Waiting;
-                self.retries.push((now, Owner::Producer(producer)));
                 self.outputs
                     .push_back(Output::ProducerRejected(producer, close));
             }
