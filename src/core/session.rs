@@ -376,7 +376,9 @@ impl Session {
             Event::SecretUpdated => self.outputs.push_back(Output::SecretUpdated),
             Event::ChannelOpen { channel } => self.channel_opened(now, channel),
             Event::Reply { channel, method } => self.replied(now, channel, method, topology),
-            Event::ChannelClosed { channel, reason } => self.channel_closed(now, channel, reason),
+            Event::ChannelClosed { channel, reason } => {
+                self.channel_closed(now, channel, reason, topology);
+            }
             Event::ConsumerCancelled {
                 channel,
                 consumer_tag,

@@ -267,6 +267,27 @@ impl Session {
         self.outputs.push_back(Output::ConsumerCancelled(consumer));
     }
 
+    fn consumer_closed(
+        &mut self,
+        now: Instant,
+        consumer: usize,
+        reason: ChannelCloseReason,
+        topology: &Topology,
+    ) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let verdict = subscription.channel_closed(now, &reason);
+        if let ChannelCloseReason::Peer(close) = &reason
+            && close.code == ReplyCode::NOT_FOUND
+            && matches!(verdict, Verdict::Retry(_))
+        {
+            let queue = subscription.spec().queue.clone();
+            self.redeclare_queue(&queue, topology);
+        }
+        self.consumer_ended(consumer, verdict, Some(refusal(reason)));
+    }
+
     fn consumer_ended(&mut self, consumer: usize, verdict: Verdict, error: Option<Error>) {
         self.outputs.push_back(Output::ConsumerOffline(consumer));
         match verdict {
@@ -285,6 +306,7 @@ impl Session {
         now: Instant,
         channel: u16,
         reason: ChannelCloseReason,
+        topology: &Topology,
     ) {
         let owner = self
             .owners
@@ -300,10 +322,7 @@ impl Session {
             }
             Some(Owner::Producer(producer)) => self.producer_closed(now, producer, reason),
             Some(Owner::Consumer(consumer)) => {
-                if let Some(subscription) = self.consumers.get_mut(consumer) {
-                    let verdict = subscription.channel_closed(now, &reason);
-                    self.consumer_ended(consumer, verdict, Some(refusal(reason)));
-                }
+                self.consumer_closed(now, consumer, reason, topology);
             }
             Some(Owner::Raw(raw)) => {
                 if let Some(line) = self.raws.get_mut(raw) {

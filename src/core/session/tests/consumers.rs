@@ -198,6 +198,34 @@ fn a_cancelled_consumer_does_not_declare_a_queue_that_the_user_did_not() {
     assert_eq!(world.gists(), ["basic.qos", "basic.consume q"]);
 }
 
+// fault 47
+#[test]
+fn a_queue_that_vanished_before_its_consumer_was_back_is_declared_again() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    world.declare(bind("x", "q"));
+    let consumer = world.add_consumer("q");
+    world.cut();
+    world.requests();
+    let mut is_gone = true;
+    world.broker.script = Box::new(move |method| match method {
+        Method::BasicConsume(_) if std::mem::take(&mut is_gone) => {
+            Answer::Refuse(ReplyCode::NOT_FOUND, "no queue")
+        }
+        _ => Answer::Usual,
+    });
+    world.pass_until_ready();
+    world.pass(SECOND);
+    let recovery = [
+        "queue.declare q",
+        "queue.bind q to x",
+        "basic.qos",
+        "basic.consume q",
+    ];
+    assert_eq!(world.gists(), [recovery, recovery].concat());
+    assert!(world.is_consuming(consumer));
+}
+
 // fault 51
 #[test]
 fn a_consumer_that_the_broker_never_answered_is_started_anew() {
