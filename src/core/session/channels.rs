@@ -261,10 +261,16 @@ impl Session {
         let verdict = subscription.cancelled_by_broker(now);
         let queue = subscription.spec().queue.clone();
         self.close_channel(now, channel);
-        self.redeclare_queue(&queue, topology);
+        // Where the user has cancelled it as well, nobody misses its queue.
+        let is_missed = matches!(verdict, Verdict::Retry(_));
+        if is_missed {
+            self.redeclare_queue(&queue, topology);
+        }
         self.consumer_ended(consumer, verdict, None);
-        // Told last: whoever hears of it finds that its deliveries are stale.
-        self.outputs.push_back(Output::ConsumerCancelled(consumer));
+        if is_missed {
+            // Told last: whoever hears of it finds that its deliveries are stale.
+            self.outputs.push_back(Output::ConsumerCancelled(consumer));
+        }
     }
 
     fn consumer_closed(

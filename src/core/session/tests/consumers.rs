@@ -273,6 +273,23 @@ fn a_consumer_that_is_offline_is_cancelled_at_once() {
 }
 
 #[test]
+fn a_consumer_that_the_user_and_the_broker_cancel_at_once_is_not_tried_again() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    let consumer = world.add_consumer("q");
+    world.consumer_story();
+    let channel = world.consumer_channel(consumer);
+    world.broker.cancel_consumer(world.now, channel);
+    world
+        .session
+        .cancel_consumer(world.now, consumer, &mut world.topology);
+    world.requests();
+    world.pass(MINUTE);
+    assert_eq!(world.consumer_story(), [Story::Offline, Story::Draining]);
+    assert!(!world.gists().contains(&"queue.declare q".to_owned()));
+}
+
+#[test]
 fn a_new_consumer_for_which_no_channel_is_free_fails() {
     let mut world = World::with_channels(1);
     world.add_consumer("q");
