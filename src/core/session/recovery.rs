@@ -131,8 +131,14 @@ impl Session {
     /// Declares a consumer's queue again, which is gone, if the user declared it (faults 47 and 52).
     pub(super) fn redeclare_queue(&mut self, queue: &ShortString, topology: &Topology) {
         let step = Step::Queue(topology.queue_id(queue));
-        let is_known = topology.method(&step).is_some();
-        if is_known && self.is_ours(&step, topology) && self.recovery.iter().all(|it| *it != step) {
+        // Brokers tell the consumers of a queue before they answer who deletes it (fault 48).
+        let is_being_deleted = self.calls.iter().any(|(_, call)| match call {
+            Method::QueueDelete(delete) => delete.queue == *queue,
+            _ => false,
+        });
+        let is_wanted = topology.method(&step).is_some() && !is_being_deleted;
+        let is_queued = self.recovery.iter().any(|queued| *queued == step);
+        if is_wanted && !is_queued && self.is_ours(&step, topology) {
             self.recovery.push(step);
         }
     }

@@ -198,6 +198,31 @@ fn a_cancelled_consumer_does_not_declare_a_queue_that_the_user_did_not() {
     assert_eq!(world.gists(), ["basic.qos", "basic.consume q"]);
 }
 
+// fault 48
+#[test]
+fn a_queue_that_the_user_is_deleting_does_not_rise_with_its_consumer() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    let consumer = world.add_consumer("q");
+    world.requests();
+    // The broker cancels the consumers of a queue before it answers who deletes it.
+    world.broker.script = Box::new(|method| match method {
+        Method::QueueDelete(_) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    let delete = queue::Delete {
+        queue: name("q"),
+        ..Default::default()
+    };
+    world.call(1, delete);
+    let (channel, _) = *world.broker.requests.last().unwrap();
+    world.broker_cancels(consumer);
+    let now = world.now;
+    world.broker.send(now, channel, queue::DeleteOk::default());
+    world.pass(SECOND);
+    assert!(!world.gists().contains(&"queue.declare q".to_owned()));
+}
+
 // fault 47
 #[test]
 fn a_queue_that_vanished_before_its_consumer_was_back_is_declared_again() {
