@@ -1,7 +1,6 @@
 //! What becomes of messages that are published while nothing goes wrong with the network.
 
 mod broker;
-mod executor;
 mod fixture;
 mod support;
 

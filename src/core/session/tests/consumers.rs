@@ -172,7 +172,7 @@ fn a_cancelled_consumer_declares_its_queue_if_it_is_ours_and_subscribes_again() 
     world.consumer_story();
     world.requests();
     world.broker_cancels(consumer);
-    assert_eq!(world.consumer_story(), [Story::Cancelled, Story::Offline]);
+    assert_eq!(world.consumer_story(), [Story::Offline, Story::Cancelled]);
     world.pass(SECOND);
     assert_eq!(world.consumer_story(), [online()]);
     let requests = world.gists();
