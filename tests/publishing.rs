@@ -14,7 +14,7 @@ use snowshoe::{
 use fixture::{
     connect, declare, find_event, fresh_queue, new_queue, take_bodies, text, unique, with_queue,
 };
-use support::run;
+use support::{executor, run};
 
 fn unconfirmed(result: Result<(), SendMessageError>) -> Unconfirmed {
     match result {

@@ -318,9 +318,9 @@ fn a_binding_binds_what_it_comes_from_and_leads_to() {
     let (to_queue, to_exchange) = (bind_queue("e", "q", ""), bind_exchange("f", "e", ""));
     let (to_queue, to_exchange) = (Method::from(to_queue), Method::from(to_exchange));
     let of_queue: Vec<Method> = bindings_of(Step::Queue(QueueId::Named(name("q"))));
-    assert_eq!(of_queue, [to_queue.clone()]);
+    assert_eq!(of_queue, std::slice::from_ref(&to_queue));
     let of_source: Vec<Method> = bindings_of(Step::Exchange(name("f")));
-    assert_eq!(of_source, [to_exchange.clone()]);
+    assert_eq!(of_source, std::slice::from_ref(&to_exchange));
     let of_both: Vec<Method> = bindings_of(Step::Exchange(name("e")));
     assert_eq!(of_both, [to_queue, to_exchange]);
 }
