@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use snowshoe_codec as codec;
-use snowshoe_codec::method::confirm;
+use snowshoe_codec::method::{Arguments, basic, confirm};
 use snowshoe_codec::{
     ChannelCloseReason, Connection, Event, Method, OpenChannelError, PeerClose, ReplyCode,
     ShortString,
@@ -12,7 +12,7 @@ use snowshoe_codec::{
 use super::{Output, Session, Stage};
 use crate::core::backoff::{Backoff, Delays};
 use crate::core::courier::Courier;
-use crate::core::subscription::{State, Step, Verdict};
+use crate::core::subscription::{State, Step, Subscription, Verdict};
 use crate::core::topology::Topology;
 use crate::error::Error;
 
@@ -75,6 +75,17 @@ impl Line {
     /// Whether it is on its way, and its outcome to be waited for.
     pub(super) fn is_opening(&self) -> bool {
         matches!(self.state, LineState::Opening(_) | LineState::Selecting(_))
+    }
+
+    fn back_off(&mut self, now: Instant) -> LineState {
+        LineState::BackingOff(now + self.delays.next(now))
+    }
+
+    fn retry_at(&self) -> Option<Instant> {
+        match self.state {
+            LineState::BackingOff(until) => Some(until),
+            _ => None,
+        }
     }
 
     fn wants_channel(&self, now: Instant) -> bool {
@@ -157,11 +168,8 @@ impl Session {
                 }
             }
             Some(Owner::Consumer(consumer)) => {
-                if let Some(method) = self
-                    .consumers
-                    .get_mut(consumer)
-                    .and_then(super::super::subscription::Subscription::opened)
-                {
+                let subscription = self.consumers.get_mut(consumer);
+                if let Some(method) = subscription.and_then(Subscription::opened) {
                     self.send(now, channel, method);
                 }
             }
@@ -174,6 +182,7 @@ impl Session {
             // Its owner is gone since.
             None => self.close_channel(now, channel),
         }
+        self.progressed(now);
     }
 
     pub(super) fn replied(
@@ -349,23 +358,26 @@ impl Session {
             return;
         };
         let was_online = line.online().is_some();
-        let publish = snowshoe_codec::method::basic::Publish::default();
         match reason {
-            // A poison message must not slow down the others: its channel comes back at once.
             ChannelCloseReason::Peer(close)
-                if was_online && is_over(&close, &publish.into()) && !is_passing(&close) =>
+                if was_online && is_over_publish(&close) && !is_passing(&close) =>
             {
-                line.state = LineState::Waiting;
+                line.state = if close.method == basic::Publish::ID {
+                    // A poison message must not slow down the others: its channel comes back at
+                    // once.
+                    LineState::Waiting
+                } else {
+                    line.back_off(now)
+                };
                 self.outputs
                     .push_back(Output::ProducerRejected(producer, close));
             }
             _ => {
-                let until = now + line.delays.next(now);
-                line.state = LineState::BackingOff(until);
-                self.wakeups.push(until);
+                line.state = line.back_off(now);
                 self.outputs.push_back(Output::ProducerOffline(producer));
             }
         }
+        self.wakeups.extend(line.retry_at());
     }
 
     pub(super) fn raw_event(&mut self, channel: u16, event: Event) {
@@ -502,9 +514,10 @@ pub(super) fn courier_channel<'a, T>(
     channel.is_open().then_some(channel)
 }
 
-/// Whether the broker closed over this kind of method.
-fn is_over(close: &PeerClose, method: &Method) -> bool {
-    close.method == method.id()
+/// Whether a producer's channel was closed over a message. LavinMQ names no method where the fault
+/// is in the header or the body, and a producer's channel sees nothing but publishes.
+fn is_over_publish(close: &PeerClose) -> bool {
+    close.method == basic::Publish::ID || close.method.class == 0
 }
 
 /// Whether the broker will take the same thing later: LavinMQ refuses publishes and declarations,

@@ -1,5 +1,7 @@
 //! Producers' channels.
 
+use snowshoe_codec::method::confirm;
+
 use super::*;
 
 impl World {
@@ -103,12 +105,32 @@ fn low_disk_on_lavinmq_is_no_verdict_on_a_message() {
     assert!(world.is_online(producer));
 }
 
+// LavinMQ names no method where it is the header or the body of a message that it does not like.
+#[test]
+fn a_channel_that_was_closed_over_no_method_was_closed_over_a_publish() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    world.publish(producer, "too large for LavinMQ");
+    world.outputs();
+    world.close_producer_channel(producer, "message size larger than max size", NO_METHOD);
+    assert!(matches!(
+        world.outputs()[..],
+        [Output::ProducerRejected(..)]
+    ));
+    assert!(
+        !world.is_online(producer),
+        "it may have been over something else"
+    );
+    world.pass(SECOND);
+    assert!(world.is_online(producer));
+}
+
 #[test]
 fn a_channel_that_is_closed_over_something_else_backs_off() {
     let mut world = World::ready();
     let producer = world.add_producer();
     world.outputs();
-    world.close_producer_channel(producer, "why not", NO_METHOD);
+    world.close_producer_channel(producer, "why not", confirm::Select::ID);
     assert!(matches!(world.outputs()[..], [Output::ProducerOffline(_)]));
     world.pass(SECOND);
     assert!(world.is_online(producer));
