@@ -1,0 +1,309 @@
+//! Confirmed producers and acknowledging consumers, and a network and a node that break under them
+//! again and again.
+//!
+//! Each fault meets traffic, some more comes while it is in force, and some once it is over. The
+//! run goes on when every lane has carried a message that was published after that.
+
+mod chronicle;
+mod faults;
+mod lane;
+mod ledger;
+mod message;
+mod report;
+mod witness;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU16;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_io::block_on;
+use fastrand::Rng;
+use snowshoe::{Client, Reconnect};
+
+use self::chronicle::Chronicle;
+use self::faults::{Fault, Scene};
+use self::lane::Lane;
+use self::ledger::Ledger;
+pub(crate) use self::report::Report;
+use self::report::{grouped, memory, peak_memory};
+use crate::broker::Node;
+use crate::broker::proxy::Proxy;
+
+/// How much there is to be done. The seed decides which faults come, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) faults: u64,
+    pub(crate) publishes: u64,
+    pub(crate) seed: u64,
+}
+
+impl Plan {
+    /// Does it all, or ends early where nothing moves any more.
+    pub(crate) fn run(self) -> Report {
+        let mut soak = Soak::start(self);
+        let stalled = soak.break_all().and_then(|()| soak.drain()).err();
+        soak.finish(stalled)
+    }
+}
+
+struct Soak {
+    plan: Plan,
+    rng: Rng,
+    began: Instant,
+    scene: Scene,
+    clients: Vec<Client>,
+    chronicles: Vec<Chronicle>,
+    lanes: Vec<Lane>,
+    /// How many messages each lane is still to publish.
+    left: u64,
+    now: Arc<Mutex<String>>,
+    /// Dropped to end the display of the progress.
+    _display: mpsc::Sender<()>,
+    faults: BTreeMap<&'static str, u64>,
+    recoveries: Vec<Duration>,
+    memory: Vec<u64>,
+}
+
+/// What the client said last, where nothing moves.
+type Stalled = String;
+
+impl Soak {
+    fn start(plan: Plan) -> Self {
+        let mut rng = Rng::with_seed(plan.seed);
+        let node = Node::start();
+        let proxy = Proxy::start(&node.url());
+        let each = plan.publishes.div_ceil(LANES as u64);
+        let records = usize::try_from(each).expect("so many messages fit into the memory");
+        let ledgers: Arc<[Ledger]> = (0..LANES).map(|_| Ledger::new(records)).collect();
+        witness::watch(&proxy, Arc::clone(&ledgers));
+
+        let clients: Vec<Client> = (0..CLIENTS)
+            .map(|_| connect(&proxy.url(), rng.u64(..)))
+            .collect();
+        let chronicles = clients.iter().map(Client::events).map(Chronicle::keep);
+        let chronicles = chronicles.collect();
+        let kills = Arc::new(AtomicU16::new(0));
+        let lanes = (0..LANES).map(|lane| {
+            // What one client publishes, the other consumes.
+            let roles = [lane, lane + 1].map(|role| &clients[role % CLIENTS]);
+            Lane::start(
+                lane,
+                roles,
+                Arc::clone(&ledgers),
+                Arc::clone(&kills),
+                rng.fork(),
+            )
+        });
+        let lanes = lanes.collect();
+        let now = Arc::new(Mutex::new("starting".to_owned()));
+        Self {
+            plan,
+            began: Instant::now(),
+            scene: Scene { node, proxy, kills },
+            clients,
+            chronicles,
+            lanes,
+            left: each,
+            _display: display(Arc::clone(&now), ledgers),
+            now,
+            faults: BTreeMap::new(),
+            recoveries: Vec::new(),
+            memory: memory().into_iter().collect(),
+            rng,
+        }
+    }
+
+    fn break_all(&mut self) -> Result<(), Stalled> {
+        let share = (self.left / (self.plan.faults + 1) / 4).max(1);
+        for number in 1..=self.plan.faults {
+            let fault = Fault::choose(&mut self.rng);
+            *self.faults.entry(fault.name()).or_default() += 1;
+            log::info!("fault {number}: {fault:?}");
+            let progress = format!("fault {number}/{}: {}", self.plan.faults, fault.name());
+            self.say(progress);
+
+            self.publish(2 * share);
+            thread::sleep(Duration::from_micros(self.rng.u64(..50_000)));
+            fault.begin(&mut self.scene);
+            self.publish(share);
+            fault.last();
+            fault.end(&mut self.scene);
+            self.recover(share)?;
+            if number.is_multiple_of(self.plan.faults.div_ceil(SAMPLES)) {
+                self.memory.extend(memory());
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes some more, and waits until each lane has carried some of that.
+    fn recover(&mut self, share: u64) -> Result<(), Stalled> {
+        let whole = Instant::now();
+        let marks = self.lanes.iter().map(|lane| lane.ledger().page().attempted);
+        let marks: Vec<u64> = marks.collect();
+        if self.publish(share) == 0 {
+            return Ok(());
+        }
+        self.wait("a new message on every lane", |lanes| {
+            lanes.iter().zip(&marks).all(|(lane, &mark)| {
+                let page = lane.ledger().page();
+                page.resolved > mark && page.consumed_before > mark
+            })
+        })?;
+        let took = whole.elapsed();
+        log::info!("recovered after {took:?}");
+        self.recoveries.push(took);
+        Ok(())
+    }
+
+    /// Publishes the rest, and waits until all is confirmed and consumed.
+    fn drain(&mut self) -> Result<(), Stalled> {
+        self.say("draining".to_owned());
+        self.publish(self.left);
+        self.wait("all messages", |lanes| {
+            lanes.iter().all(|lane| {
+                let page = lane.ledger().page();
+                page.resolved == page.attempted && page.outstanding() == 0
+            })
+        })
+    }
+
+    fn finish(self, stalled: Option<Stalled>) -> Report {
+        let mut report = Report {
+            took: self.began.elapsed(),
+            faults: self.faults,
+            attempted: 0,
+            counts: ledger::Counts::default(),
+            faulty: Vec::new(),
+            recovered: self.chronicles.iter().map(Chronicle::recovered).sum(),
+            recoveries: self.recoveries,
+            memory: self.memory,
+            peak_memory: None,
+            stalled,
+        };
+        if report.stalled.is_none() {
+            report.memory.extend(memory());
+        }
+        for lane in &self.lanes {
+            report.add(lane.ledger());
+        }
+        report.peak_memory = peak_memory();
+        // A client that has stalled may not close either.
+        if report.stalled.is_none() {
+            self.lanes.into_iter().for_each(Lane::finish);
+            for client in &self.clients {
+                block_on(client.close());
+            }
+        }
+        report
+    }
+
+    /// Has each lane publish so many more messages, if so many are left; how many they are.
+    fn publish(&mut self, messages: u64) -> u64 {
+        let messages = messages.min(self.left);
+        self.left -= messages;
+        self.lanes.iter().for_each(|lane| lane.publish(messages));
+        messages
+    }
+
+    /// Waits for a condition, as long as anything moves.
+    fn wait(&self, what: &str, condition: impl Fn(&[Lane]) -> bool) -> Result<(), Stalled> {
+        let (mut moved, mut since) = (self.moved(), Instant::now());
+        while !condition(&self.lanes) {
+            thread::sleep(POLL);
+            let now = self.moved();
+            if now != moved {
+                (moved, since) = (now, Instant::now());
+            } else if since.elapsed() > PATIENCE {
+                return Err(self.obituary(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// What grows with all that happens.
+    fn moved(&self) -> u64 {
+        let moved = |lane: &Lane| {
+            let page = lane.ledger().page();
+            let counts = &page.counts;
+            let deliveries = counts.consumed + counts.redelivered + counts.resent;
+            page.attempted + page.resolved + deliveries + counts.forgotten
+        };
+        self.lanes.iter().map(moved).sum()
+    }
+
+    fn obituary(&self, what: &str) -> Stalled {
+        let mut text = format!(
+            "nothing moved for {} s while waiting for {what}\n",
+            PATIENCE.as_secs()
+        );
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let page = lane.ledger().page();
+            text += &format!(
+                "lane {number}: {} attempted, {} resolved, consumed before {}, {:?}\n",
+                page.attempted, page.resolved, page.consumed_before, page.counts
+            );
+        }
+        for (number, chronicle) in self.chronicles.iter().enumerate() {
+            text += &format!("client {number} said last:\n{}", chronicle.latest());
+        }
+        text
+    }
+
+    fn say(&self, now: String) {
+        *self.now.lock().expect("nothing panics under this lock") = now;
+    }
+}
+
+fn connect(url: &str, seed: u64) -> Client {
+    let reconnect = Reconnect {
+        max_delay: Duration::from_millis(500),
+        ..Reconnect::default()
+    };
+    let client = Client::builder(url)
+        .expect("the URI is right")
+        .reconnect(reconnect)
+        .heartbeat(Duration::from_secs(1))
+        .seed(seed);
+    block_on(client.connect()).expect("the broker is there")
+}
+
+/// Shows how it goes, a line a second, until the sender is dropped.
+fn display(now: Arc<Mutex<String>>, ledgers: Arc<[Ledger]>) -> mpsc::Sender<()> {
+    let (end, ended) = mpsc::channel();
+    let began = Instant::now();
+    thread::spawn(move || {
+        while ended.recv_timeout(Duration::from_secs(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let [mut attempted, mut confirmed, mut consumed] = [0; 3];
+            for ledger in &*ledgers {
+                let page = ledger.page();
+                attempted += page.attempted;
+                confirmed += page.counts.confirmed;
+                consumed += page.counts.consumed;
+            }
+            eprintln!(
+                "{:>5} s  {:<30} attempted {:>10}  confirmed {:>10}  consumed {:>10}",
+                began.elapsed().as_secs(),
+                now.lock().expect("nothing panics under this lock"),
+                grouped(attempted),
+                grouped(confirmed),
+                grouped(consumed),
+            );
+        }
+    });
+    end
+}
+
+const LANES: usize = 6;
+const CLIENTS: usize = 2;
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(2);
+
+/// How long nothing may move.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the memory is looked at.
+const SAMPLES: u64 = 10;

@@ -1,0 +1,178 @@
+//! What a soak ends with: a table in the style of a queue checker.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::time::Duration;
+
+use super::ledger::{Counts, Faulty, Ledger};
+
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) took: Duration,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) attempted: u64,
+    pub(crate) counts: Counts,
+    /// By lane.
+    pub(crate) faulty: Vec<Faulty>,
+    /// How often a connection came to be ready.
+    pub(crate) recovered: u64,
+    /// How long it took, after each fault, until every lane had carried a new message.
+    pub(crate) recoveries: Vec<Duration>,
+    /// Bytes in use, from beginning to end.
+    pub(crate) memory: Vec<u64>,
+    pub(crate) peak_memory: Option<u64>,
+    /// Why it ended early, if it did.
+    pub(crate) stalled: Option<String>,
+}
+
+impl Report {
+    /// Whether everything was as promised.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.stalled.is_none() && self.violations().all(|(_, numbers)| numbers.is_empty())
+    }
+
+    /// Adds what happened on one lane.
+    pub(crate) fn add(&mut self, ledger: &Ledger) {
+        let mut page = ledger.page();
+        page.close();
+        let counts = &page.counts;
+        self.attempted += page.attempted;
+        self.counts.confirmed += counts.confirmed;
+        self.counts.consumed += counts.consumed;
+        for (how, count) in &counts.unconfirmed {
+            *self.counts.unconfirmed.entry(how).or_default() += count;
+        }
+        self.counts.redelivered += counts.redelivered;
+        self.counts.resent += counts.resent;
+        self.counts.forgotten += counts.forgotten;
+        self.counts.stale += counts.stale;
+        self.faulty.push(page.faulty.clone());
+    }
+
+    /// What must not happen, with the lanes and numbers of the messages it happened to.
+    fn violations(&self) -> impl Iterator<Item = (&'static str, Vec<(usize, u64)>)> {
+        type Part = fn(&Faulty) -> &[u64];
+        let parts: [(&'static str, Part); 6] = [
+            ("lost", |faulty| &faulty.lost),
+            ("falsely confirmed", |faulty| &faulty.falsely_confirmed),
+            ("reordered", |faulty| &faulty.reordered),
+            ("corrupted", |faulty| &faulty.corrupted),
+            ("duplicated without reason", |faulty| &faulty.unexplained),
+            ("not settled", |faulty| &faulty.unsettled),
+        ];
+        parts.into_iter().map(|(name, part)| {
+            let lanes = self.faulty.iter().enumerate();
+            let numbers = lanes
+                .flat_map(|(lane, faulty)| part(faulty).iter().map(move |&number| (lane, number)));
+            (name, numbers.collect())
+        })
+    }
+
+    /// The recovery time that so many percent do not exceed.
+    fn percentile(&self, percent: usize) -> Duration {
+        let mut sorted = self.recoveries.clone();
+        sorted.sort();
+        let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+        sorted.get(at).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts {
+            confirmed,
+            consumed,
+            unconfirmed,
+            redelivered,
+            resent,
+            forgotten,
+            stale,
+        } = &self.counts;
+        row(f, "attempted", &grouped(self.attempted))?;
+        row(f, "confirmed", &grouped(*confirmed))?;
+        for (how, count) in unconfirmed {
+            row(f, &format!("  {how} instead"), &grouped(*count))?;
+        }
+        row(f, "consumed", &grouped(*consumed))?;
+        for (name, numbers) in self.violations() {
+            row(f, name, &grouped(numbers.len() as u64))?;
+            if !numbers.is_empty() {
+                let shown = &numbers[..numbers.len().min(SHOWN)];
+                writeln!(f, "    (lane, number): {shown:?}")?;
+            }
+        }
+        row(f, "duplicated", &grouped(redelivered + resent + forgotten))?;
+        row(f, "  redelivered", &grouped(*redelivered))?;
+        row(f, "  resent unconfirmed", &grouped(*resent))?;
+        row(f, "  forgotten by a kill", &grouped(*forgotten))?;
+        row(f, "stale settles", &grouped(*stale))?;
+        row(f, "recovery p50", &millis(self.percentile(50)))?;
+        row(f, "recovery p99", &millis(self.percentile(99)))?;
+        row(f, "recovery max", &millis(self.percentile(100)))?;
+        row(f, "connections recovered", &grouped(self.recovered))?;
+        row(f, "faults", &grouped(self.recoveries.len() as u64))?;
+        for (name, count) in &self.faults {
+            row(f, &format!("  {name}"), &grouped(*count))?;
+        }
+        let memory: Vec<String> = self.memory.iter().copied().map(mebibytes).collect();
+        if let (Some(first), Some(last), Some(peak)) =
+            (memory.first(), memory.last(), self.peak_memory)
+        {
+            row(f, "memory at the start", first)?;
+            row(f, "memory at the end", last)?;
+            row(f, "memory at its peak", &mebibytes(peak))?;
+            writeln!(f, "  in between: {}", memory.join(", "))?;
+        }
+        row(f, "took", &format!("{} s", self.took.as_secs()))?;
+        if let Some(stalled) = &self.stalled {
+            writeln!(f, "\nIT STALLED: {stalled}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How many of the messages are named to which something happened.
+const SHOWN: usize = 20;
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
+    writeln!(f, "{name:<28}{value:>14}")
+}
+
+fn millis(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{}.{} MiB", bytes >> 20, (bytes >> 10) % 1024 * 10 / 1024)
+}
+
+/// A number with commas.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// The memory of this process that is in use, in bytes, where the system tells.
+pub(crate) fn memory() -> Option<u64> {
+    status("VmRSS:")
+}
+
+/// The most that ever was.
+pub(crate) fn peak_memory() -> Option<u64> {
+    status("VmHWM:")
+}
+
+fn status(name: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
+}

@@ -1,0 +1,123 @@
+//! Watches the wire: which message was written when, and which the broker has confirmed.
+//!
+//! So what the client says can be held against what really happened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::ledger::Ledger;
+use super::message;
+use crate::broker::proxy::{Frame, Proxy, To, Verdict};
+
+/// By connection and channel, what is published there.
+type Channels = HashMap<(usize, u16), Published>;
+
+/// The publishes on one channel, whose n-th has the delivery tag n.
+#[derive(Debug, Default)]
+struct Published {
+    count: u64,
+    /// Lane and number of those that are not confirmed.
+    unconfirmed: BTreeMap<u64, (usize, u64)>,
+    /// The body of the last one has not begun yet.
+    awaits_body: bool,
+}
+
+#[derive(Debug)]
+struct Witness {
+    ledgers: Arc<[Ledger]>,
+    channels: Mutex<Channels>,
+}
+
+/// Watches all connections to come, and notes what it sees in the ledgers, one a lane.
+pub(crate) fn watch(proxy: &Proxy, ledgers: Arc<[Ledger]>) {
+    let witness = Arc::new(Witness {
+        ledgers,
+        channels: Mutex::default(),
+    });
+    let same = Arc::clone(&witness);
+    proxy.on_frame(To::Server, move |link, frame| {
+        witness.sent(link, frame);
+        Verdict::Pass
+    });
+    proxy.on_frame(To::Client, move |link, frame| {
+        same.received(link, frame);
+        Verdict::Pass
+    });
+}
+
+impl Witness {
+    fn sent(&self, link: usize, frame: &Frame) {
+        let mut channels = self.channels();
+        let key = (link, frame.channel());
+        match (frame.kind(), frame.method()) {
+            (_, Some(CHANNEL_OPEN)) => {
+                channels.insert(key, Published::default());
+                // What was on connections long gone is never confirmed.
+                channels.retain(|(old, _), _| old + CONNECTIONS_KEPT > link);
+            }
+            (_, Some(BASIC_PUBLISH)) => {
+                let published = channels.entry(key).or_default();
+                published.count += 1;
+                published.awaits_body = true;
+            }
+            (BODY, _) => {
+                let published = channels.entry(key).or_default();
+                if std::mem::take(&mut published.awaits_body) {
+                    let (lane, number) = message::identity(frame.payload())
+                        .expect("a message begins in its first frame");
+                    let lane = usize::try_from(lane).expect("lanes are few");
+                    published
+                        .unconfirmed
+                        .insert(published.count, (lane, number));
+                    self.ledgers[lane].page().written(number);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn received(&self, link: usize, frame: &Frame) {
+        let (Some(method @ (BASIC_ACK | BASIC_NACK)), [_, _, _, _, tag @ .., bits]) =
+            (frame.method(), frame.payload())
+        else {
+            return;
+        };
+        let tag = tag.try_into().expect("a delivery tag has 8 bytes");
+        let tag = u64::from_be_bytes(tag);
+        let mut channels = self.channels();
+        let Some(published) = channels.get_mut(&(link, frame.channel())) else {
+            return;
+        };
+        let multiple = bits & 1 != 0;
+        let settled = if multiple {
+            let behind = published.unconfirmed.split_off(&(tag + 1));
+            std::mem::replace(&mut published.unconfirmed, behind)
+        } else {
+            published
+                .unconfirmed
+                .remove_entry(&tag)
+                .into_iter()
+                .collect()
+        };
+        if method == BASIC_ACK {
+            for (lane, number) in settled.into_values() {
+                self.ledgers[lane].page().acked(number);
+            }
+        }
+    }
+
+    fn channels(&self) -> MutexGuard<'_, Channels> {
+        self.channels
+            .lock()
+            .expect("what panics under this lock ends the proxy")
+    }
+}
+
+const BODY: u8 = 3;
+const CHANNEL_OPEN: (u16, u16) = (20, 10);
+const BASIC_PUBLISH: (u16, u16) = (60, 40);
+const BASIC_ACK: (u16, u16) = (60, 80);
+const BASIC_NACK: (u16, u16) = (60, 120);
+
+/// More than are open or attempted at a time.
+const CONNECTIONS_KEPT: usize = 100;
