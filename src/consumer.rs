@@ -164,7 +164,7 @@ impl Consumer {
     }
 
     fn stop(&mut self) {
-        self.inbox.give_back(&mut self.batch, self.epoch);
+        self.inbox.abandon(&mut self.batch, self.epoch);
         self.inbox.cancel();
     }
 }

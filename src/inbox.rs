@@ -167,7 +167,7 @@ impl Inbox {
     }
 
     /// Lets the deliveries of a batch, all that wait, and all that still come go back to the queue.
-    pub(crate) fn give_back(self: &Arc<Self>, batch: &mut VecDeque<Delivery>, epoch: Epoch) {
+    pub(crate) fn abandon(self: &Arc<Self>, batch: &mut VecDeque<Delivery>, epoch: Epoch) {
         let mut state = self.lock();
         if !self.no_ack && epoch == state.epoch {
             state.held -= batch.len();

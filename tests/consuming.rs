@@ -1,7 +1,6 @@
 //! What becomes of messages that are consumed while nothing goes wrong with the network.
 
 mod broker;
-mod executor;
 mod fixture;
 mod support;
 
@@ -20,7 +19,7 @@ use fixture::{
     connect, connect_to, declare, find_event, fresh_queue, new_queue, publish, ready_in,
     take_bodies, text, unique, until_ready, with_queue,
 };
-use support::{run, wait_until, within};
+use support::{executor, run, wait_until, within};
 
 const ONE_TO_FIVE: [&str; 5] = ["1", "2", "3", "4", "5"];
 

@@ -362,9 +362,9 @@ impl Session {
             ChannelCloseReason::Peer(close)
                 if was_online && is_over_publish(&close) && !is_passing(&close) =>
             {
-                line.state = if close.method == basic::Publish::ID {
+                line.state = if line.confirms && close.method == basic::Publish::ID {
                     // A poison message must not slow down the others: its channel comes back at
-                    // once.
+                    // once. Without confirms there is no end to them, so there it waits.
                     LineState::Waiting
                 } else {
                     line.back_off(now)

@@ -1,6 +1,6 @@
 //! Producers' channels.
 
-use snowshoe_codec::method::confirm;
+use snowshoe_codec::method::{basic, confirm};
 
 use super::*;
 
@@ -52,6 +52,22 @@ fn a_producer_without_confirms_asks_for_none() {
     world.run();
     assert!(world.is_online(producer));
     assert!(world.requests().is_empty());
+}
+
+// Without confirms nobody stops a user who publishes to an exchange that is not there.
+#[test]
+fn a_producer_without_confirms_waits_before_it_comes_back_from_a_refused_publish() {
+    let mut world = World::ready();
+    let producer = world.session.add_producer(world.now, false);
+    world.run();
+    world.close_producer_channel(producer, "no exchange", basic::Publish::ID);
+    assert_eq!(
+        world.count(|it| matches!(it, Output::ProducerRejected(..))),
+        1
+    );
+    assert!(!world.is_online(producer));
+    world.pass(SECOND);
+    assert!(world.is_online(producer));
 }
 
 #[test]
