@@ -1,6 +1,6 @@
 //! Producers' channels.
 
-use snowshoe_codec::method::{basic, confirm};
+use snowshoe_codec::method::confirm;
 
 use super::*;
 
