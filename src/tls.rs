@@ -1,15 +1,14 @@
 use std::fmt;
 use std::io;
-use std::pin::Pin;
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_lite::{AsyncRead, AsyncWrite};
+use async_io::Async;
 use futures_rustls::client::TlsStream;
 use futures_rustls::pki_types::ServerName;
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::transport::{Connecting, Connector, Target, Tcp, TcpConnector, Transport};
+use crate::transport::{Connecting, Connector, Target, TcpConnector, Transport};
 
 /// TLS over TCP, by rustls (feature `tls`): for `amqps` URIs.
 ///
@@ -99,54 +98,15 @@ impl Connector for TlsConnector {
         Box::pin(async move {
             let name = ServerName::try_from(target.host.clone())
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-            let stream = Tcp(tcp.connect_tcp(target).await?);
-            let transport: Box<dyn Transport> = Box::new(Tls(tls.connect(name, stream).await?));
+            let stream = tcp.connect_tcp(target).await?;
+            let transport: Box<dyn Transport> = Box::new(tls.connect(name, stream).await?);
             Ok(transport)
         })
     }
 }
 
-/// A TLS stream over TCP.
-struct Tls(TlsStream<Tcp>);
-
-impl Transport for Tls {
+impl Transport for TlsStream<Async<TcpStream>> {
     fn prepare_abort(&mut self) {
-        self.0.get_mut().0.prepare_abort();
-    }
-}
-
-impl AsyncRead for Tls {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Tls {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
+        self.get_mut().0.prepare_abort();
     }
 }

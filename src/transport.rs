@@ -1,11 +1,9 @@
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::pin::Pin;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_io::Async;
@@ -166,7 +164,7 @@ impl Connector for TcpConnector {
         }
         let connecting = self.clone().connect_tcp(target.clone());
         Box::pin(async move {
-            let transport: Box<dyn Transport> = Box::new(Tcp(connecting.await?));
+            let transport: Box<dyn Transport> = Box::new(connecting.await?);
             Ok(transport)
         })
     }
@@ -196,54 +194,9 @@ impl Connector for DefaultConnector {
     }
 }
 
-/// A TCP stream of `async-io`.
-pub(crate) struct Tcp(pub(crate) Async<TcpStream>);
-
-impl Transport for Tcp {
+impl Transport for Async<TcpStream> {
     fn prepare_abort(&mut self) {
         // With nothing to linger for, closing resets. Where that fails, an orderly end must do.
-        _ = SockRef::from(self.0.get_ref()).set_linger(Some(Duration::ZERO));
-    }
-}
-
-impl fmt::Debug for Tcp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tcp").field(self.0.get_ref()).finish()
-    }
-}
-
-impl AsyncRead for Tcp {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Tcp {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
+        _ = SockRef::from(self.get_ref()).set_linger(Some(Duration::ZERO));
     }
 }
