@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
 
 use snowshoe_codec::method::{Call, basic};
-use snowshoe_codec::{Event as CodecEvent, Got, Method, ShortString};
+use snowshoe_codec::{Event as CodecEvent, Got, Method, SendError, ShortString};
 
 pub use snowshoe_codec::{Delivery as RawDelivery, Returned};
 
@@ -81,12 +81,16 @@ impl Channel {
     /// [`send`](Self::send).
     ///
     /// # Errors
-    /// The broker refused it, which closes the channel; or the channel is gone.
+    /// The broker refused it, which closes the channel; or the channel is gone; or there is no
+    /// reply to wait for.
     ///
     /// # Cancel safety
     /// Once polled, the method is called whether or not the future is dropped.
     pub async fn call<C: Call>(&self, method: C) -> Result<C::Reply, Error> {
         let sent = C::ID;
+        if method.nowait() {
+            return Err(SendError::NotSendable(sent).into());
+        }
         match self.exchange(method.into()).await? {
             RawReply::Method(reply) => reply.try_into().map_err(|_| Error::Timeout(sent)),
             RawReply::Got(_) => Err(Error::Timeout(sent)),
@@ -99,9 +103,12 @@ impl Channel {
     /// close it. Consumers made by [`Client::consumer`](crate::Client::consumer) see to that.
     ///
     /// # Errors
-    /// It cannot be sent, or the channel is gone.
+    /// It cannot be sent, or has a reply that nobody would wait for; or the channel is gone.
     pub async fn send(&self, method: impl Into<Method>) -> Result<(), Error> {
         let method = method.into();
+        if !method.id().replies().is_empty() && !method.is_nowait() {
+            return Err(SendError::NotSendable(method.id()).into());
+        }
         self.ask(|answer| RawOperation::Send { method, answer })
             .await
     }

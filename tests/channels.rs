@@ -6,8 +6,8 @@ mod fixture;
 mod support;
 
 use futures_lite::future::{poll_once, try_zip};
-use snowshoe::codec::Got;
 use snowshoe::codec::method::{basic, confirm, queue, tx};
+use snowshoe::codec::{Got, SendError};
 use snowshoe::{Channel, ChannelEvent, Client, Error, Message, Properties, ReplyCode, ShortString};
 
 use fixture::{connect, publish, ready_in, take_bodies, text, unique, until_ready, with_queue};
@@ -259,6 +259,26 @@ fn a_dropped_call_does_not_take_the_reply_of_the_next() {
             ..Default::default()
         };
         assert_eq!(channel.call(purge).await.unwrap().message_count, 1);
+    });
+}
+
+#[test]
+fn a_call_without_an_answer_is_to_be_sent_and_one_with_an_answer_to_be_called() {
+    run(async {
+        let (_client, queue, channel) = with_channel().await;
+        let with_answer = passive(queue);
+        let mut without = with_answer.clone();
+        without.nowait = true;
+        let not_sendable = |error| matches!(error, Error::Send(SendError::NotSendable(_)));
+        assert!(not_sendable(
+            channel.call(without.clone()).await.unwrap_err()
+        ));
+        assert!(not_sendable(
+            channel.send(with_answer.clone()).await.unwrap_err()
+        ));
+
+        channel.send(without).await.unwrap();
+        channel.call(with_answer).await.unwrap();
     });
 }
 
