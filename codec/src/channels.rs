@@ -29,14 +29,19 @@ enum Slot {
 const RESTING: usize = 16;
 
 impl Channels {
-    /// Puts a channel that is to be opened at a free number up to `max`, and gives the number.
-    pub(crate) fn allocate(&mut self, max: u16) -> Option<u16> {
+    /// Puts a channel that is to be opened at a free number up to `max`, and gives the number. One
+    /// that was in use is taken only if it is `reusable`.
+    pub(crate) fn allocate(&mut self, max: u16, reusable: impl FnOnce(u16) -> bool) -> Option<u16> {
         let fresh = u16::try_from(self.slots.len() + 1)
             .ok()
             .filter(|id| *id <= max);
-        let id = match fresh {
-            Some(fresh) if self.free.len() < RESTING => fresh,
-            _ => self.free.pop_front().or(fresh)?,
+        let id = match (fresh, self.free.front()) {
+            (Some(fresh), _) if self.free.len() < RESTING => fresh,
+            (_, Some(&rested)) if reusable(rested) => {
+                self.free.pop_front();
+                rested
+            }
+            (fresh, _) => fresh?,
         };
         let reused = self.is_closed(id);
         self.insert(id, ChannelPhase::Opening { reused });

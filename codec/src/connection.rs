@@ -157,9 +157,11 @@ impl Connection {
         if !self.is_open() {
             return Err(OpenChannelError::NotOpen);
         }
+        // The end of one channel would otherwise be taken for that of the next at its number.
+        let end_was_polled = |id| !self.events.tell_end_of(id);
         let id = self
             .channels
-            .allocate(self.tuning.channel_max)
+            .allocate(self.tuning.channel_max, end_was_polled)
             .ok_or(OpenChannelError::NoneFree)?;
         if let Some(mut channel) = self.channel(id) {
             channel.open(now);

@@ -84,7 +84,7 @@ pub enum Event {
         /// Whether messages may be sent.
         active: bool,
     },
-    /// A channel ended.
+    /// A channel ended. Its number is not used again before this was polled.
     ChannelClosed {
         /// The channel.
         channel: u16,

@@ -248,8 +248,8 @@ fn a_repeated_close_does_not_hit_the_next_channel_at_its_number() {
         let mut client = pair.client.connection;
         let mut input = (&close()[..]).into();
         client.receive(pair.now, &mut input);
-        assert_eq!(client.open_channel(pair.now), Ok(1));
         while client.poll_event().is_some() {}
+        assert_eq!(client.open_channel(pair.now), Ok(1));
         written(&mut client);
         client
     };
@@ -261,6 +261,22 @@ fn a_repeated_close_does_not_hit_the_next_channel_at_its_number() {
     ));
     assert!(outcome.answer.is_empty());
     assert!(outcome.connection.channel(1).unwrap().is_open());
+}
+
+#[test]
+fn a_number_is_not_used_again_before_the_end_of_its_channel_was_polled() {
+    let limits = ConnectionLimits {
+        channel_max: 1,
+        ..ConnectionLimits::default()
+    };
+    let mut pair = Pair::open_with(limits, ConnectionLimits::default());
+    pair.open_channel();
+    let client = &mut pair.client.connection;
+    client.receive(pair.now, &mut (&close()[..]).into());
+    let none_free = Err(OpenChannelError::NoneFree);
+    assert_eq!(client.open_channel(pair.now), none_free);
+    while client.poll_event().is_some() {}
+    assert_eq!(client.open_channel(pair.now), Ok(1));
 }
 
 #[test]

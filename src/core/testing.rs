@@ -574,7 +574,8 @@ impl World {
         moved
     }
 
-    fn exchange(&mut self) -> bool {
+    /// Carries the bytes that wait; whether there were any.
+    pub(crate) fn exchange(&mut self) -> bool {
         let lost = self.network == Network::BlackHole;
         let there = self
             .session

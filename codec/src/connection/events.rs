@@ -22,6 +22,13 @@ impl Events {
         self.queue.push_back(event);
     }
 
+    /// Whether the end of this channel is yet to be polled.
+    pub(super) fn tell_end_of(&self, id: u16) -> bool {
+        self.queue
+            .iter()
+            .any(|event| matches!(event, Event::ChannelClosed { channel, .. } if *channel == id))
+    }
+
     pub(super) fn pop(&mut self) -> Option<Event> {
         if self.queue.is_empty() {
             self.queue.shrink_to(RETAINED);

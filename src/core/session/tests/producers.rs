@@ -175,3 +175,24 @@ fn one_that_finds_no_free_channel_gets_the_next_that_is_free() {
     world.run();
     assert!(world.is_online(second));
 }
+
+#[test]
+fn the_end_of_a_channel_is_told_to_its_owner_and_not_to_the_next_at_its_number() {
+    let mut world = World::with_channels(1);
+    let producer = world.add_producer();
+    world.outputs();
+    let channel = world.producer_channel(producer);
+    let (now, code) = (world.now, ReplyCode::CHANNEL_ERROR);
+    world
+        .broker
+        .close_channel(now, channel, code, "by script", confirm::Select::ID);
+    world.exchange();
+    // A consumer looks for a channel just now.
+    let consumer = world.session.add_consumer(now, spec("q"));
+    world.session.handle_timeout(now, &world.topology);
+    world.run();
+    let offline =
+        |output: &Output| matches!(output, Output::ProducerOffline(it) if *it == producer);
+    assert_eq!(world.count(offline), 1);
+    assert!(world.session.consumers.contains(consumer));
+}
