@@ -1,7 +1,6 @@
 //! The protocol by hand: channels that users drive.
 
 mod broker;
-mod executor;
 mod fixture;
 mod support;
 
@@ -11,7 +10,7 @@ use snowshoe::codec::{Got, SendError};
 use snowshoe::{Channel, ChannelEvent, Client, Error, Message, Properties, ReplyCode, ShortString};
 
 use fixture::{connect, publish, ready_in, take_bodies, text, unique, until_ready, with_queue};
-use support::{run, within};
+use support::{executor, run, within};
 
 async fn with_channel() -> (Client, ShortString, Channel) {
     let (client, queue) = with_queue().await;

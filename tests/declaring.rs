@@ -1,7 +1,6 @@
 //! Declaring, binding, emptying and deleting queues and exchanges.
 
 mod broker;
-mod executor;
 mod fixture;
 mod support;
 
@@ -18,7 +17,7 @@ use snowshoe::{
 use fixture::{
     connect, declare, fresh_queue, new_queue, publish, ready_in, take_bodies, unique, with_queue,
 };
-use support::run;
+use support::{executor, run};
 
 /// The code with which the broker refuses to declare something.
 async fn refusal<D: Declare>(client: &Client, entity: D) -> ReplyCode {
