@@ -1,0 +1,407 @@
+//! How a client connects for the first time, and what it says where it cannot.
+
+mod broker;
+mod executor;
+mod fixture;
+mod support;
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use snowshoe::codec::sasl::{Mechanism, Plain};
+use snowshoe::codec::{CloseReason, FrameError, Greeting, HandshakeError, Violation};
+use snowshoe::{
+    AmqpUri, Client, ClientBuilder, Connecting, ConnectionError, Connector, Endpoint, Error, Event,
+    Phase, Reconnect, ReplyCode, Target, TcpConnector,
+};
+
+use broker::proxy::Proxy;
+use broker::{admin, url};
+use fixture::{connect_to, find_event, fresh_queue, publish, unique};
+use support::{builder, run, within};
+
+/// Why a client cannot connect.
+async fn failure(builder: ClientBuilder) -> ConnectionError {
+    match within("the failure", executor::connect(builder)).await {
+        Err(Error::Connection(error)) => error,
+        Err(other) => panic!("a failed connection, not {other}"),
+        Ok(_) => panic!("the connection was to fail"),
+    }
+}
+
+/// The address of the broker that the tests share.
+fn endpoint() -> Endpoint {
+    let uri: AmqpUri = url().parse().unwrap();
+    uri.endpoints[0].clone()
+}
+
+/// An address on which nothing listens.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// A server that lets each client speak first, and then does something else than a broker.
+fn peer(answer: impl Fn(TcpStream) -> io::Result<()> + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("amqp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("the listener goes on");
+            stream
+                .read_exact(&mut [0; 8])
+                .expect("clients send a header");
+            // Clients may go whenever they want.
+            _ = answer(stream);
+        }
+    });
+    url
+}
+
+/// A server that says this, and waits for its client to go.
+fn peer_that_says(words: &'static [u8]) -> String {
+    peer(move |mut stream| {
+        stream.write_all(words)?;
+        io::copy(&mut stream, &mut io::sink()).map(drop)
+    })
+}
+
+#[test]
+fn a_wrong_uri_is_refused_at_once() {
+    for uri in ["", "localhost", "http://localhost", "amqp://localhost:x"] {
+        assert!(matches!(Client::builder(uri), Err(Error::Uri(_))), "{uri}");
+    }
+}
+
+#[test]
+fn the_first_connect_fails_at_once_where_nothing_listens() {
+    let uri = format!("amqp://{}", nowhere());
+    let ConnectionError::Dial(error) = run(failure(builder(&uri))) else {
+        panic!("the connection was to be refused");
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn the_first_connect_tries_every_host_before_it_fails() {
+    run(async {
+        let uri = format!("amqp://guest:guest@{},{}/%2f", nowhere(), endpoint());
+        // The hosts are taken in an order of chance.
+        for seed in 0..4 {
+            executor::connect(builder(&uri).seed(seed)).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_wrong_password_is_told() {
+    run(async {
+        for user in ["guest", "nobody"] {
+            let uri = format!("amqp://{user}:wrong@{}/%2f", endpoint());
+            let ConnectionError::LoginRefused(close) = failure(builder(&uri)).await else {
+                panic!("the login was to be refused");
+            };
+            assert_eq!(close.code, ReplyCode::ACCESS_REFUSED);
+        }
+    });
+}
+
+#[test]
+fn a_missing_virtual_host_is_told() {
+    let uri = format!("amqp://guest:guest@{}/no-such-host", endpoint());
+    let ConnectionError::VirtualHostRefused(close) = run(failure(builder(&uri))) else {
+        panic!("the virtual host was to be refused");
+    };
+    assert_eq!(close.code, ReplyCode::NOT_ALLOWED);
+    assert!(close.text.to_string_lossy().contains("no-such-host"));
+}
+
+#[test]
+fn a_server_of_another_protocol_is_recognised() {
+    run(async {
+        let http = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n";
+        let tls_alert = b"\x15\x03\x01\x00\x02\x02\x46";
+        let amqp_1_0 = b"AMQP\x03\x01\x00\x00";
+        for (words, expected) in [
+            (&http[..], Greeting::Http),
+            (tls_alert, Greeting::Tls),
+            (
+                amqp_1_0,
+                Greeting::OtherVersion {
+                    id: 3,
+                    major: 1,
+                    minor: 0,
+                    revision: 0,
+                },
+            ),
+        ] {
+            let error = failure(builder(&peer_that_says(words))).await;
+            let ConnectionError::NotAmqp(greeting) = error else {
+                panic!("{expected}, not {error}");
+            };
+            assert_eq!(greeting, expected);
+        }
+    });
+}
+
+#[test]
+fn garbage_is_told_from_amqp() {
+    let uri = peer_that_says(b"220 mail.example.com ESMTP ready\r\n");
+    let error = run(failure(builder(&uri)));
+    let ConnectionError::Closed(CloseReason::Violation(Violation::Frame(error))) = error else {
+        panic!("the protocol was to be broken, not {error}");
+    };
+    assert!(matches!(error, FrameError::UnknownKind { kind: b'2' }));
+}
+
+#[test]
+fn a_server_that_hangs_up_is_told() {
+    let uri = peer(|stream| stream.shutdown(Shutdown::Both));
+    let error = run(failure(builder(&uri)));
+    let ended = matches!(
+        error,
+        ConnectionError::Closed(CloseReason::TransportEnded(_)) | ConnectionError::Transport(_)
+    );
+    assert!(ended, "{error}");
+}
+
+#[test]
+fn a_silent_server_is_given_up() {
+    let uri = peer_that_says(b"");
+    let builder = builder(&uri).handshake_timeout(Duration::from_millis(100));
+    let error = run(failure(builder));
+    let timed_out = matches!(
+        error,
+        ConnectionError::Timeout(Phase::Handshake)
+            | ConnectionError::Closed(CloseReason::HandshakeTimeout(_))
+    );
+    assert!(timed_out, "{error}");
+}
+
+#[test]
+fn a_transport_that_never_connects_is_given_up() {
+    let never = |_: &Target| Box::pin(std::future::pending()) as Connecting;
+    let builder = builder("amqp://localhost").connector(never);
+    let error = run(failure(
+        builder.connection_timeout(Duration::from_millis(50)),
+    ));
+    assert!(
+        matches!(error, ConnectionError::Timeout(Phase::Dial)),
+        "{error}"
+    );
+}
+
+#[test]
+fn tls_is_not_left_out_where_it_is_asked_for() {
+    let error = run(failure(builder(&format!("amqps://{}", endpoint()))));
+    assert!(matches!(error, ConnectionError::Dial(_)), "{error}");
+}
+
+#[test]
+fn a_client_need_not_fail_fast() {
+    run(async {
+        let proxy = Proxy::start(&url());
+        proxy.refuse();
+        let patient = Reconnect {
+            initial_delay: Duration::from_millis(1),
+            fail_fast: false,
+            ..Reconnect::default()
+        };
+        let (client, driver) = builder(&proxy.url()).reconnect(patient).build();
+        let mut events = client.events();
+        executor::spawn(driver);
+        for expected in 2..=4 {
+            let attempt = |event| match event {
+                Event::Reconnecting { attempt, .. } => Some(attempt),
+                _ => None,
+            };
+            let attempt = find_event(&mut events, "an attempt", attempt).await;
+            assert_eq!(attempt, expected);
+        }
+        proxy.accept();
+        within("the connection", client.ready()).await.unwrap();
+        fresh_queue(&client).await;
+    });
+}
+
+#[test]
+fn attempts_can_be_limited() {
+    run(async {
+        let limited = Reconnect {
+            initial_delay: Duration::from_millis(1),
+            fail_fast: false,
+            max_attempts: Some(3),
+            ..Reconnect::default()
+        };
+        let attempts = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&attempts);
+        let refuse = move |_: &Target| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) }) as Connecting
+        };
+        let builder = builder("amqp://localhost").reconnect(limited);
+        let (client, driver) = builder.connector(refuse).build();
+        let mut events = client.events();
+        executor::spawn(driver);
+        let gave_up = |event| match event {
+            Event::GaveUp { cause, .. } => Some(cause),
+            _ => None,
+        };
+        let cause = find_event(&mut events, "the end", gave_up).await;
+        assert!(matches!(cause, ConnectionError::Dial(_)), "{cause}");
+        assert_eq!(attempts.load(Ordering::Relaxed), 3);
+
+        // It says so for as long as it is asked.
+        for _ in 0..2 {
+            let error = client.ready().await.unwrap_err();
+            assert!(matches!(error, Error::Connection(ConnectionError::Dial(_))));
+        }
+        let error = client.channel().await.unwrap_err();
+        assert!(matches!(error, Error::Closed), "{error}");
+    });
+}
+
+#[test]
+fn credentials_are_asked_for_at_every_attempt() {
+    run(async {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        let rotated = move || match count.fetch_add(1, Ordering::Relaxed) {
+            0 => Err("the vault is sealed".to_owned()),
+            1 => Ok(vec![
+                Box::new(Plain::new("guest", "expired")) as Box<dyn Mechanism>
+            ]),
+            _ => Ok(vec![
+                Box::new(Plain::new("guest", "guest")) as Box<dyn Mechanism>
+            ]),
+        };
+        let patient = Reconnect {
+            initial_delay: Duration::from_millis(1),
+            fail_fast: false,
+            ..Reconnect::default()
+        };
+        let builder = builder(&url()).reconnect(patient).credentials(rotated);
+        let (client, driver) = builder.build();
+        let mut events = client.events();
+        executor::spawn(driver);
+        within("the connection", client.ready()).await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+
+        let cause = |event| match event {
+            Event::Disconnected { cause, .. } => Some(cause),
+            _ => None,
+        };
+        let first = find_event(&mut events, "the first failure", cause).await;
+        assert_eq!(first.to_string(), "no credentials: the vault is sealed");
+        let second = find_event(&mut events, "the second failure", cause).await;
+        assert!(
+            matches!(second, ConnectionError::LoginRefused(_)),
+            "{second}"
+        );
+    });
+}
+
+#[test]
+fn a_mechanism_that_the_broker_does_not_offer_is_not_used() {
+    let uri = format!("amqp://{}/%2f?auth_mechanism=external", endpoint());
+    let error = run(failure(builder(&uri)));
+    let none = matches!(
+        error,
+        ConnectionError::Closed(CloseReason::Handshake(
+            HandshakeError::NoCommonMechanism { .. }
+        ))
+    );
+    assert!(none, "{error}");
+}
+
+#[test]
+fn a_connector_decides_where_to_connect_to() {
+    run(async {
+        let real = endpoint();
+        let lead_there = move |target: &Target| {
+            assert_eq!(
+                (&*target.host, target.port, target.tls),
+                ("broker.invalid", 7, false)
+            );
+            let mut target = target.clone();
+            (target.host, target.port) = (real.host.clone(), real.port);
+            TcpConnector::default().connect(&target)
+        };
+        let builder = builder("amqp://guest:guest@broker.invalid:7/%2f").connector(lead_there);
+        let client = executor::connect(builder).await.unwrap();
+        let queue = fresh_queue(&client).await;
+        publish(&client, &queue, &["hello"]).await;
+    });
+}
+
+#[test]
+fn the_second_connection_is_opened_for_the_first_producer() {
+    run(async {
+        let proxy = Proxy::start(&url());
+        let client = connect_to(&proxy.url()).await;
+        let queue = fresh_queue(&client).await;
+        let _consumer = client
+            .consumer(queue.clone())
+            .unwrap()
+            .start()
+            .await
+            .unwrap();
+        assert_eq!(proxy.stats().links.len(), 1);
+        publish(&client, &queue, &["1"]).await;
+        publish(&client, &queue, &["2"]).await;
+        assert_eq!(proxy.stats().links.len(), 2);
+    });
+}
+
+/// What the broker knows of the connections of this name, an Erlang list of each one's items.
+fn connections(name: &str, items: &str) -> String {
+    let property = format!("{{<<\"connection_name\">>, longstr, <<{name:?}>>}}");
+    admin().eval(&format!(
+        "[Items || [{{client_properties, Properties}} | Items] <-
+            rabbit_networking:connection_info_all([client_properties, {items}]),
+            lists:member({property}, Properties)]"
+    ))
+}
+
+#[test]
+fn the_broker_is_told_the_name_of_the_connections() {
+    run(async {
+        let name = unique("connection");
+        let client = executor::connect(builder(&url()).connection_name(&*name));
+        let client = client.await.unwrap();
+        let queue = fresh_queue(&client).await;
+        publish(&client, &queue, &["hello"]).await;
+        assert_eq!(
+            connections(&name, "protocol"),
+            "[[{protocol, {0, 9, 1}}], [{protocol, {0, 9, 1}}]]"
+        );
+    });
+}
+
+#[test]
+fn the_options_of_the_uri_are_negotiated() {
+    run(async {
+        let name = unique("connection");
+        let options = "heartbeat=7&channel_max=9&frame_max=4096&auth_mechanism=amqplain";
+        let uri = format!("amqp://guest:guest@{}/%2f?{options}", endpoint());
+        let client = executor::connect(builder(&uri).connection_name(&*name));
+        let client = client.await.unwrap();
+        assert_eq!(
+            connections(&name, "timeout, channel_max, frame_max"),
+            "[[{timeout, 7}, {channel_max, 9}, {frame_max, 4096}]]"
+        );
+
+        // Messages are cut to frames of that size.
+        let queue = fresh_queue(&client).await;
+        let producer = client.producer(queue.clone()).unwrap().build();
+        producer.send(vec![7; 100_000]).await.unwrap();
+        let mut consumer = client.consumer(queue).unwrap().start().await.unwrap();
+        let delivery = consumer.next().await.unwrap();
+        assert!(delivery.body() == [7; 100_000]);
+        delivery.ack().unwrap();
+    });
+}
