@@ -265,8 +265,9 @@ impl Pipe {
 
     fn discard(&mut self) {
         self.told = true;
-        self.held.clear();
-        self.ready.clear();
+        // Not only cleared: ended connections are kept for their numbers, and a soak has thousands.
+        self.held = VecDeque::new();
+        self.ready = VecDeque::new();
     }
 }
 
