@@ -23,6 +23,8 @@ pub(crate) struct Page {
     pub(crate) resolved: u64,
     /// The number behind the newest one consumed.
     pub(crate) consumed_before: u64,
+    /// All messages below this number have the broker's word.
+    answered_before: u64,
     pub(crate) counts: Counts,
     pub(crate) faulty: Faulty,
 }
@@ -35,10 +37,14 @@ struct Record {
     consumed: bool,
     /// How often it was seen on its way to the broker, which is once unless it is resent.
     written: u8,
-    /// A confirm of it was seen on its way to the client.
+    /// How often the node had been killed when the message was seen first.
+    written_at: u16,
+    /// The broker's word on it was seen on its way to the client.
+    answered: bool,
+    /// That was a confirm.
     acked: bool,
     /// How often the node had been killed when the message was delivered last.
-    kills: u16,
+    delivered_at: u16,
 }
 
 /// How much of what there was.
@@ -57,6 +63,12 @@ pub(crate) struct Counts {
     /// The same, of a message that was delivered before the node was killed, which it may not have
     /// noted.
     pub(crate) forgotten: u64,
+    /// Messages that came for the first time behind newer ones as a redelivery: their first
+    /// delivery went to a consumer that was cut off, which the broker noticed late.
+    pub(crate) late_redelivered: u64,
+    /// Messages that came for the first time behind newer ones, because the node kept those and
+    /// not them, which were not confirmed, when it was killed.
+    pub(crate) late_resent: u64,
     /// Settles that came after their channel had ended.
     pub(crate) stale: u64,
 }
@@ -68,8 +80,10 @@ pub(crate) struct Faulty {
     pub(crate) lost: Vec<u64>,
     /// Confirmed by the client, and not by the broker.
     pub(crate) falsely_confirmed: Vec<u64>,
-    /// Delivered for the first time behind a newer one.
+    /// Delivered for the first time behind a newer one, for no reason that lies with the broker.
     pub(crate) reordered: Vec<u64>,
+    /// Written ahead of an older one that the broker had not answered.
+    pub(crate) written_ahead: Vec<u64>,
     /// Delivered more than once for no reason known.
     pub(crate) unexplained: Vec<u64>,
     /// Not what was published.
@@ -84,8 +98,10 @@ impl Ledger {
             confirmed: false,
             consumed: false,
             written: 0,
+            written_at: u16::MAX,
+            answered: false,
             acked: false,
-            kills: u16::MAX,
+            delivered_at: u16::MAX,
         };
         Self {
             page: Mutex::new(Page {
@@ -93,6 +109,7 @@ impl Ledger {
                 attempted: 0,
                 resolved: 0,
                 consumed_before: 0,
+                answered_before: 0,
                 counts: Counts::default(),
                 faulty: Faulty::default(),
             }),
@@ -129,15 +146,30 @@ impl Page {
         }
     }
 
-    /// A message was seen on its way to the broker.
-    pub(crate) fn written(&mut self, number: u64) {
+    /// A message was seen on its way to the broker, on a channel on which it came behind
+    /// `previous`, if any; the node has been killed so many times.
+    pub(crate) fn write(&mut self, number: u64, previous: Option<u64>, kills: u16) {
+        let expected = previous.map_or(self.answered_before, |previous| previous + 1);
+        let skips_unanswered = (expected..number).any(|skipped| !self.record(skipped).answered);
+        let goes_back = previous.is_some_and(|previous| number <= previous);
+        if skips_unanswered || goes_back {
+            self.faulty.written_ahead.push(number);
+        }
         let record = self.record(number);
+        if record.written == 0 {
+            record.written_at = kills;
+        }
         record.written = record.written.saturating_add(1);
     }
 
-    /// A confirm of a message was seen on its way to the client.
-    pub(crate) fn acked(&mut self, number: u64) {
-        self.record(number).acked = true;
+    /// A confirm of a message, or the contrary, was seen on its way to the client.
+    pub(crate) fn answer(&mut self, number: u64, acked: bool) {
+        let record = self.record(number);
+        record.answered = true;
+        record.acked |= acked;
+        while self.is_answered(self.answered_before) {
+            self.answered_before += 1;
+        }
     }
 
     /// A message was delivered; the node has been killed so many times.
@@ -147,19 +179,25 @@ impl Page {
         }
         let record = self.record(number);
         let first = !std::mem::replace(&mut record.consumed, true);
-        let was_killed = std::mem::replace(&mut record.kills, kills) != kills;
-        let resent = record.written > 1;
+        let delivered_at = std::mem::replace(&mut record.delivered_at, kills);
+        let (resent, written_at) = (record.written > 1, record.written_at);
         if first {
             self.counts.consumed += 1;
             if number < self.consumed_before {
-                self.faulty.reordered.push(number);
+                if redelivered {
+                    self.counts.late_redelivered += 1;
+                } else if resent && written_at != kills {
+                    self.counts.late_resent += 1;
+                } else {
+                    self.faulty.reordered.push(number);
+                }
             }
             self.consumed_before = self.consumed_before.max(number + 1);
         } else if redelivered {
             self.counts.redelivered += 1;
         } else if resent {
             self.counts.resent += 1;
-        } else if was_killed {
+        } else if delivered_at != kills {
             self.counts.forgotten += 1;
         } else {
             self.faulty.unexplained.push(number);
@@ -197,10 +235,19 @@ impl Page {
             .map(|(number, _)| number)
     }
 
-    fn record(&mut self, number: u64) -> &mut Record {
-        let at = usize::try_from(number).expect("so many messages fit into the memory");
-        &mut self.records[at]
+    fn is_answered(&self, number: u64) -> bool {
+        self.records
+            .get(index(number))
+            .is_some_and(|record| record.answered)
     }
+
+    fn record(&mut self, number: u64) -> &mut Record {
+        &mut self.records[index(number)]
+    }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("so many messages fit into the memory")
 }
 
 fn kind(reason: &Unconfirmed) -> &'static str {

@@ -77,14 +77,14 @@ impl Soak {
         let each = plan.publishes.div_ceil(LANES as u64);
         let records = usize::try_from(each).expect("so many messages fit into the memory");
         let ledgers: Arc<[Ledger]> = (0..LANES).map(|_| Ledger::new(records)).collect();
-        witness::watch(&proxy, Arc::clone(&ledgers));
+        let kills = Arc::new(AtomicU16::new(0));
+        witness::watch(&proxy, Arc::clone(&ledgers), Arc::clone(&kills));
 
         let clients: Vec<Client> = (0..CLIENTS)
             .map(|_| connect(&proxy.url(), rng.u64(..)))
             .collect();
         let chronicles = clients.iter().map(Client::events).map(Chronicle::keep);
         let chronicles = chronicles.collect();
-        let kills = Arc::new(AtomicU16::new(0));
         let lanes = (0..LANES).map(|lane| {
             // What one client publishes, the other consumes.
             let roles = [lane, lane + 1].map(|role| &clients[role % CLIENTS]);

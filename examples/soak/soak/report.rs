@@ -46,6 +46,8 @@ impl Report {
         self.counts.redelivered += counts.redelivered;
         self.counts.resent += counts.resent;
         self.counts.forgotten += counts.forgotten;
+        self.counts.late_redelivered += counts.late_redelivered;
+        self.counts.late_resent += counts.late_resent;
         self.counts.stale += counts.stale;
         self.faulty.push(page.faulty.clone());
     }
@@ -53,10 +55,11 @@ impl Report {
     /// What must not happen, with the lanes and numbers of the messages it happened to.
     fn violations(&self) -> impl Iterator<Item = (&'static str, Vec<(usize, u64)>)> {
         type Part = fn(&Faulty) -> &[u64];
-        let parts: [(&'static str, Part); 6] = [
+        let parts: [(&'static str, Part); 7] = [
             ("lost", |faulty| &faulty.lost),
             ("falsely confirmed", |faulty| &faulty.falsely_confirmed),
             ("reordered", |faulty| &faulty.reordered),
+            ("written out of order", |faulty| &faulty.written_ahead),
             ("corrupted", |faulty| &faulty.corrupted),
             ("duplicated without reason", |faulty| &faulty.unexplained),
             ("not settled", |faulty| &faulty.unsettled),
@@ -87,6 +90,8 @@ impl fmt::Display for Report {
             redelivered,
             resent,
             forgotten,
+            late_redelivered,
+            late_resent,
             stale,
         } = &self.counts;
         row(f, "attempted", &grouped(self.attempted))?;
@@ -106,6 +111,8 @@ impl fmt::Display for Report {
         row(f, "  redelivered", &grouped(*redelivered))?;
         row(f, "  resent unconfirmed", &grouped(*resent))?;
         row(f, "  forgotten by a kill", &grouped(*forgotten))?;
+        row(f, "late as a redelivery", &grouped(*late_redelivered))?;
+        row(f, "late by a kill", &grouped(*late_resent))?;
         row(f, "stale settles", &grouped(*stale))?;
         row(f, "recovery p50", &millis(self.percentile(50)))?;
         row(f, "recovery p99", &millis(self.percentile(99)))?;

@@ -3,8 +3,10 @@
 //! So what the client says can be held against what really happened.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::lane::Kills;
 use super::ledger::Ledger;
 use super::message;
 use crate::broker::proxy::{Frame, Proxy, To, Verdict};
@@ -18,6 +20,8 @@ struct Published {
     count: u64,
     /// Lane and number of those that are not confirmed.
     unconfirmed: BTreeMap<u64, (usize, u64)>,
+    /// The number of the last one.
+    last: Option<u64>,
     /// The body of the last one has not begun yet.
     awaits_body: bool,
 }
@@ -25,13 +29,15 @@ struct Published {
 #[derive(Debug)]
 struct Witness {
     ledgers: Arc<[Ledger]>,
+    kills: Kills,
     channels: Mutex<Channels>,
 }
 
 /// Watches all connections to come, and notes what it sees in the ledgers, one a lane.
-pub(crate) fn watch(proxy: &Proxy, ledgers: Arc<[Ledger]>) {
+pub(crate) fn watch(proxy: &Proxy, ledgers: Arc<[Ledger]>, kills: Kills) {
     let witness = Arc::new(Witness {
         ledgers,
+        kills,
         channels: Mutex::default(),
     });
     let same = Arc::clone(&witness);
@@ -69,7 +75,9 @@ impl Witness {
                     published
                         .unconfirmed
                         .insert(published.count, (lane, number));
-                    self.ledgers[lane].page().written(number);
+                    let previous = published.last.replace(number);
+                    let kills = self.kills.load(Ordering::SeqCst);
+                    self.ledgers[lane].page().write(number, previous, kills);
                 }
             }
             _ => {}
@@ -99,10 +107,10 @@ impl Witness {
                 .into_iter()
                 .collect()
         };
-        if method == BASIC_ACK {
-            for (lane, number) in settled.into_values() {
-                self.ledgers[lane].page().acked(number);
-            }
+        for (lane, number) in settled.into_values() {
+            self.ledgers[lane]
+                .page()
+                .answer(number, method == BASIC_ACK);
         }
     }
 
