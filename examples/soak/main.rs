@@ -18,16 +18,16 @@
 mod broker;
 mod soak;
 
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use soak::Plan;
 
 const USAGE: &str = "usage: soak [--faults N] [--seed S] [--publishes M]";
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_default_env()
-        .format_timestamp_millis()
-        .init();
+    log_with_times();
     let Some(plan) = plan(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
@@ -40,6 +40,18 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Logs as `RUST_LOG` says, with the seconds since the start.
+fn log_with_times() {
+    let began = Instant::now();
+    env_logger::Builder::from_default_env()
+        .format(move |line, record| {
+            let time = began.elapsed().as_secs_f64();
+            let (level, target) = (record.level(), record.target());
+            writeln!(line, "{time:9.3} {level:5} {target}: {}", record.args())
+        })
+        .init();
 }
 
 fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
