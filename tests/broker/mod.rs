@@ -1,5 +1,5 @@
-//! Real RabbitMQ nodes for tests, and a [proxy](proxy::Proxy) that does to a connection what
-//! networks do.
+//! Real RabbitMQ nodes for tests, alone or as a [cluster](cluster::Cluster), and a
+//! [proxy](proxy::Proxy) that does to a connection what networks do.
 //!
 //! A test that is content with any broker takes [`url`], the one of `tests/with-broker`. A test
 //! that kills, stops or partitions starts its own [`Node`]. Neither is ever skipped: without a
@@ -10,6 +10,7 @@
     reason = "every test file takes in this module and uses its own part of it"
 )]
 
+pub(crate) mod cluster;
 pub(crate) mod proxy;
 
 use std::ffi::OsStr;
@@ -137,12 +138,17 @@ impl Node {
                 .into_iter()
                 .chain(settings.iter().map(OsStr::new)),
         );
-        let mut node = Self {
-            admin: Admin { dir: dir.into() },
-            process: None,
-        };
+        let mut node = Self::in_dir(dir);
         node.start_again();
         node
+    }
+
+    /// The node of a directory that the script made. It does not run yet.
+    fn in_dir(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            admin: Admin { dir: dir.into() },
+            process: None,
+        }
     }
 
     /// The URI of this node, the same for its whole life.
@@ -158,6 +164,11 @@ impl Node {
     /// The process id of this node.
     pub(crate) fn id(&self) -> u32 {
         self.process().id()
+    }
+
+    /// Whether the node was started, and neither killed nor stopped since.
+    pub(crate) fn runs(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Kills the node with SIGKILL, as when its machine fails.

@@ -1,0 +1,167 @@
+//! Three nodes that are one broker, for tests of quorum queues and of clients with several hosts.
+
+use std::ffi::OsStr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Admin, Node, script};
+
+/// With fewer nodes, none could fail: a quorum queue needs more than half of its members.
+const NODES: usize = 3;
+
+/// How long a cluster may take to agree on something. It is generous: it only matters where
+/// something is wrong.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a cluster is asked whether it agrees.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A cluster of three nodes on this machine. It ends as its [nodes](Node) do.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    nodes: Vec<Node>,
+    /// What the nodes call themselves, in the same order.
+    names: Vec<String>,
+}
+
+impl Cluster {
+    /// Starts a new cluster, and waits until all nodes are in it.
+    pub(crate) fn start() -> Self {
+        let dirs = script([OsStr::new("cluster"), NODES.to_string().as_ref()]);
+        let mut nodes: Vec<Node> = dirs.lines().map(Node::in_dir).collect();
+        // At the same time, since they wait for each other.
+        thread::scope(|scope| {
+            for node in &mut nodes {
+                scope.spawn(|| node.start_again());
+            }
+        });
+        let name = |node: &Node| node.admin().eval("node()");
+        let names = nodes.iter().map(name).collect();
+        let cluster = Self { nodes, names };
+        cluster.wait_until_complete();
+        cluster
+    }
+
+    /// One URI with all nodes as its hosts.
+    pub(crate) fn url(&self) -> String {
+        let urls: Vec<String> = self.nodes.iter().map(Node::url).collect();
+        let hosts: Vec<&str> = urls.iter().map(|url| host(url)).collect();
+        urls[0].replace(hosts[0], &hosts.join(","))
+    }
+
+    /// How many nodes the cluster has, those that are down included.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// One of the nodes.
+    pub(crate) fn node(&self, index: usize) -> &Node {
+        &self.nodes[index]
+    }
+
+    /// The administration of a node that runs.
+    pub(crate) fn admin(&self) -> &Admin {
+        let running = self.nodes.iter().find(|node| node.runs());
+        running.expect("a node runs").admin()
+    }
+
+    /// Kills a node with SIGKILL, as when its machine fails.
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.nodes[index].kill();
+    }
+
+    /// Starts a node after [`Cluster::kill`], and waits until it is in the cluster again.
+    pub(crate) fn start_again(&mut self, index: usize) {
+        self.nodes[index].start_again();
+        self.wait_until_complete();
+    }
+
+    /// Starts all nodes that are down.
+    pub(crate) fn start_all_again(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| !node.runs()) {
+            node.start_again();
+        }
+        self.wait_until_complete();
+    }
+
+    /// The node with the leader of a quorum queue. If there is none, waits until a quorum has
+    /// elected one.
+    pub(crate) fn leader_of(&self, queue: &str) -> usize {
+        let ask = format!(
+            "{}, case ra:members({{Name, node()}}, 5000) of {{ok, _, {{_, Leader}}}} -> Leader; \
+             _ -> none end",
+            raft_name(queue)
+        );
+        let mut leaders = vec![];
+        wait_until("the queue has a leader", || {
+            leaders = self.indices(&self.admin().eval(&ask));
+            !leaders.is_empty()
+        });
+        leaders[0]
+    }
+
+    /// Waits until a quorum queue has a member on every node, one of which leads the others.
+    pub(crate) fn wait_until_replicated(&self, queue: &str) {
+        let states = format!(
+            "States = [proplists:get_value(<<\"Raft State\">>, Member) || \
+             Member <- rabbit_quorum_queue:status(<<\"/\">>, <<{queue:?}>>)]"
+        );
+        let follow = vec!["follower"; self.len() - 1].join(", ");
+        let ask = format!("{states}, lists:sort(States) =:= [{follow}, leader]");
+        wait_until("the queue is everywhere", || {
+            self.admin().eval(&ask) == "true"
+        });
+    }
+
+    /// The nodes that the connections with this name are on.
+    pub(crate) fn nodes_of(&self, connection_name: &str) -> Vec<usize> {
+        self.indices(&self.admin().eval(&format!(
+            "[node(Pid) || Pid <- rabbit_networking:connections(), \
+             [{{_, Properties}}] <- [catch rabbit_reader:info(Pid, [client_properties])], \
+             {{_, _, <<{connection_name:?}>>}} <- Properties]"
+        )))
+    }
+
+    /// The nodes named in what an evaluation printed, in that order.
+    fn indices(&self, printed: &str) -> Vec<usize> {
+        let quoted = |part: &str| {
+            self.names
+                .iter()
+                .position(|name| name.trim_matches('\'') == part)
+        };
+        printed.split('\'').filter_map(quoted).collect()
+    }
+
+    fn wait_until_complete(&self) {
+        let all = self.len().to_string();
+        for node in &self.nodes {
+            wait_until("all nodes are in the cluster", || {
+                node.admin().eval("length(rabbit_nodes:all_running())") == all
+            });
+        }
+    }
+}
+
+/// Binds `Name` to what a quorum queue is called among its members.
+fn raft_name(queue: &str) -> String {
+    format!(
+        "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<{queue:?}>>)), \
+         {{Name, _}} = amqqueue:get_pid(Queue)"
+    )
+}
+
+/// The host and port of a URI.
+fn host(url: &str) -> &str {
+    let (_, rest) = url.split_once('@').expect("a node's URI names a user");
+    rest.split('/')
+        .next()
+        .expect("splitting gives a first part")
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(POLL);
+    }
+}
