@@ -9,7 +9,9 @@ use std::time::Instant;
 use async_channel::{Receiver, Sender};
 use async_io::block_on;
 use futures_lite::{FutureExt as _, future};
-use snowshoe::{Client, Confirmation, ConnectionRole, Consumer, Event, Events, Producer};
+use snowshoe::{
+    Client, ClientBuilder, Confirmation, ConnectionRole, Consumer, Event, Events, Producer,
+};
 
 use super::ledger::{Ledger, Published, Received};
 use super::{PATIENCE, builder, executor, number, numbered};
@@ -24,6 +26,8 @@ pub(crate) struct Workload {
     progress: Arc<Progress>,
     publishing: JoinHandle<Vec<Published>>,
     consuming: JoinHandle<Vec<Received>>,
+    /// One for each message that may be published.
+    permits: Sender<()>,
     stop_consuming: Sender<()>,
     ledger: Ledger,
 }
@@ -38,18 +42,34 @@ struct Progress {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     resolved: u64,
+    /// Those of them that were confirmed.
+    confirmed: u64,
     /// Different messages that were received.
     received: u64,
     /// How often each connection was ready.
     main_recovered: u32,
     publishing_recovered: u32,
+    /// Which connections are there, and how often one was lost.
+    main_is_up: bool,
+    publishing_is_up: bool,
+    lost: usize,
 }
 
 impl Workload {
     /// Publishes so many messages to a queue that is there, and consumes them.
     pub(crate) fn start(url: &str, queue: &'static str, messages: u64) -> Self {
+        let mut workload = Self::start_with(builder(url), queue);
+        workload.publish(messages);
+        workload
+    }
+
+    /// Consumes from a queue that is there what is to be [published](Self::publish) to it.
+    pub(crate) fn start_with(builder: ClientBuilder, queue: &'static str) -> Self {
+        let client = block_on(executor::connect(builder)).expect("the broker is there");
         let progress = Arc::new(Progress::default());
-        let client = block_on(executor::connect(builder(url))).expect("the broker is there");
+        // Nobody was there yet to see it come.
+        progress.change(|counts| counts.main_is_up = true);
+        let (permits, permitted) = async_channel::unbounded();
         let (stop_consuming, stop) = async_channel::bounded(1);
 
         let events = client.events();
@@ -62,7 +82,7 @@ impl Workload {
         });
         let publishing = thread::spawn({
             let progress = Arc::clone(&progress);
-            move || block_on(publish(&producer, messages, &progress))
+            move || block_on(publish(&producer, &permitted, &progress))
         });
         let consuming = thread::spawn({
             let progress = Arc::clone(&progress);
@@ -70,22 +90,53 @@ impl Workload {
         });
         Self {
             client,
-            messages,
+            messages: 0,
             progress,
             publishing,
             consuming,
+            permits,
             stop_consuming,
             ledger: Ledger::default(),
         }
     }
 
+    /// Publishes so many messages more.
+    pub(crate) fn publish(&mut self, messages: u64) {
+        self.messages += messages;
+        for _ in 0..messages {
+            self.permits.try_send(()).expect("the producer is there");
+        }
+    }
+
+    /// Waits until so many messages were received since the first.
+    pub(crate) fn wait_for(&self, messages: u64) {
+        self.progress
+            .wait_until(&format!("{messages} messages were received"), |counts| {
+                counts.received >= messages
+            });
+    }
+
+    /// Waits until all messages were resolved, and those that were confirmed received.
+    pub(crate) fn wait_for_all(&self) {
+        let all = self.messages;
+        self.progress
+            .wait_until("all messages were resolved", |counts| {
+                counts.resolved == all
+            });
+        self.wait_for(self.progress.counts().confirmed);
+    }
+
+    /// Waits until both connections are there.
+    pub(crate) fn wait_for_both_connections(&self) {
+        self.progress
+            .wait_until("both connections are there", |counts| {
+                counts.main_is_up && counts.publishing_is_up
+            });
+    }
+
     /// Waits until a part of the messages was received, in percent.
     pub(crate) fn wait_for_percent(&self, percent: u64) {
-        let enough = self.messages * percent / 100;
-        self.progress
-            .wait_until(&format!("{percent} % were received"), |counts| {
-                counts.received >= enough
-            });
+        self.wait_for(self.messages * percent / 100);
     }
 
     /// Whether a part of the messages was received, in percent.
@@ -105,18 +156,22 @@ impl Workload {
         self.ledger.outages.push(start..Instant::now());
     }
 
-    /// Waits until every message was resolved and received, and the queue is empty, and closes the
+    /// Causes an outage of so many of the two connections, and waits until the client is back by
+    /// itself.
+    pub(crate) fn outage_of(&mut self, connections: usize, cause: impl FnOnce()) {
+        let (start, before) = (Instant::now(), self.progress.counts());
+        cause();
+        self.progress.wait_until("what was lost is back", |counts| {
+            counts.lost >= before.lost + connections && counts.main_is_up && counts.publishing_is_up
+        });
+        self.ledger.outages.push(start..Instant::now());
+    }
+
+    /// Waits until every message was resolved, and received if it was confirmed, and the queue is empty, and closes the
     /// client.
     pub(crate) fn finish(mut self, is_queue_empty: impl FnMut() -> bool) -> Ledger {
-        let all = self.messages;
-        self.progress
-            .wait_until("all messages were resolved", |counts| {
-                counts.resolved == all
-            });
-        self.progress
-            .wait_until("all messages were received", |counts| {
-                counts.received == all
-            });
+        self.permits.close();
+        self.wait_for_all();
         super::wait_until("the queue is empty", is_queue_empty);
         self.stop_consuming.close();
         self.ledger.published = self.publishing.join().expect("the producer runs through");
@@ -150,8 +205,22 @@ async fn observe(mut events: Events, progress: &Progress) {
     while let Some(event) = events.next().await {
         match event {
             Event::Recovered { role } => progress.change(|counts| match role {
-                ConnectionRole::Main => counts.main_recovered += 1,
-                _ => counts.publishing_recovered += 1,
+                ConnectionRole::Main => {
+                    counts.main_recovered += 1;
+                    counts.main_is_up = true;
+                }
+                _ => {
+                    counts.publishing_recovered += 1;
+                    counts.publishing_is_up = true;
+                }
+            }),
+            // A failed attempt is told the same way.
+            Event::Disconnected { role, .. } => progress.change(|counts| {
+                let is_up = match role {
+                    ConnectionRole::Main => &mut counts.main_is_up,
+                    _ => &mut counts.publishing_is_up,
+                };
+                counts.lost += usize::from(std::mem::take(is_up));
             }),
             Event::Lagged { missed } => panic!("{missed} events were missed"),
             _ => {}
@@ -159,10 +228,15 @@ async fn observe(mut events: Events, progress: &Progress) {
     }
 }
 
-async fn publish(producer: &Producer, messages: u64, progress: &Progress) -> Vec<Published> {
+async fn publish(
+    producer: &Producer,
+    permitted: &Receiver<()>,
+    progress: &Progress,
+) -> Vec<Published> {
     let (accepted, to_be_resolved) = async_channel::unbounded();
     let publish = async move {
-        for number in 0..messages {
+        let mut numbers = 0..;
+        while let (Ok(()), Some(number)) = (permitted.recv().await, numbers.next()) {
             let confirmation = producer
                 .publish(numbered(number, SIZE))
                 .await
@@ -182,13 +256,16 @@ async fn resolve(
     let mut published = Vec::new();
     while let Ok((accepted, confirmation)) = accepted.recv().await {
         let outcome = confirmation.await;
-        let resolved = Instant::now();
+        let (resolved, confirmed) = (Instant::now(), outcome.is_ok());
         published.push(Published {
             accepted,
             resolved,
             outcome,
         });
-        progress.change(|counts| counts.resolved += 1);
+        progress.change(|counts| {
+            counts.resolved += 1;
+            counts.confirmed += u64::from(confirmed);
+        });
     }
     published
 }
