@@ -1,0 +1,193 @@
+//! A client of a cluster has several hosts to choose from, and the loss of any of them, and of the
+//! leader of its quorum queue, costs nothing that was confirmed.
+
+mod broker;
+mod support;
+
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use async_io::block_on;
+use snowshoe::{Client, Queue};
+
+use broker::cluster::Cluster;
+use support::workload::Workload;
+use support::{builder, connect, messages_in, wait_until};
+
+/// How many messages are published around each killing.
+const BATCH: u64 = 6_000;
+
+/// Runs a test on the cluster that the tests of this file share, one after the other.
+fn on_cluster(test: impl FnOnce(&mut Cluster)) {
+    static CLUSTER: LazyLock<Mutex<Cluster>> = LazyLock::new(|| Mutex::new(Cluster::start()));
+    let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    // Should a test have failed and left some down.
+    cluster.start_all_again();
+    test(&mut cluster);
+}
+
+/// A workload on a quorum queue, on a cluster where nodes die.
+struct Scene<'c> {
+    cluster: &'c mut Cluster,
+    queue: &'static str,
+    workload: Workload,
+    published: u64,
+}
+
+impl<'c> Scene<'c> {
+    fn set(cluster: &'c mut Cluster, queue: &'static str) -> Self {
+        let url = cluster.url();
+        block_on(async {
+            let client = connect(&url).await;
+            let declared = client.declare(Queue::quorum(queue)).await;
+            declared.expect("all nodes are there");
+            client.close().await;
+        });
+        cluster.wait_until_replicated(queue);
+        let workload = Workload::start_with(builder(&url).connection_name(queue), queue);
+        workload.wait_for_both_connections();
+        Self {
+            cluster,
+            queue,
+            workload,
+            published: 0,
+        }
+    }
+
+    /// The nodes that the client's two connections are on.
+    fn nodes_of_client(&self) -> Vec<usize> {
+        let nodes = self.cluster.nodes_of(self.queue);
+        assert_eq!(
+            nodes.len(),
+            2,
+            "one to publish, one for the rest: {nodes:?}"
+        );
+        nodes
+    }
+
+    fn leader(&self) -> usize {
+        self.cluster.leader_of(self.queue)
+    }
+
+    /// Kills a node while messages come and go, and shows that they do so without it.
+    fn kill(&mut self, node: usize) {
+        let nodes = self.nodes_of_client();
+        eprintln!(
+            "killing node {node}; the client is on {nodes:?}, the leader on {}",
+            self.leader()
+        );
+        let Self {
+            cluster,
+            queue,
+            workload,
+            published,
+        } = self;
+        workload.publish(BATCH);
+        workload.wait_for(*published + BATCH / 3);
+        let lost = nodes.iter().filter(|&&on| on == node).count();
+        workload.outage_of(lost, || {
+            cluster.kill(node);
+            cluster.leader_of(queue);
+        });
+        workload.wait_for_all();
+        *published += BATCH;
+
+        let nodes = self.nodes_of_client();
+        assert!(!nodes.contains(&node), "it has moved on: {nodes:?}");
+        assert_ne!(self.leader(), node);
+    }
+
+    fn start_again(&mut self, node: usize) {
+        self.cluster.start_again(node);
+        self.cluster.wait_until_replicated(self.queue);
+    }
+
+    /// Publishes some more, and shows that all promises were kept.
+    fn end(mut self) {
+        self.workload.publish(BATCH);
+        let admin = self.cluster.admin();
+        let ledger = (self.workload).finish(|| messages_in(admin, self.queue) == 0);
+        let duplicates = ledger.duplicates();
+        eprintln!("{duplicates:?}, {} stale settles", ledger.stale());
+        assert_eq!(ledger.published.len() as u64, self.published + BATCH);
+        assert_eq!(ledger.unconfirmed(), Vec::<usize>::new());
+        assert_eq!(ledger.lost(), Vec::<usize>::new());
+        assert_eq!(ledger.reordered(), Vec::<u64>::new());
+        assert_eq!(duplicates.unexplained, []);
+    }
+}
+
+#[test]
+fn a_client_moves_on_when_its_node_is_killed() {
+    on_cluster(|cluster| {
+        let mut scene = Scene::set(cluster, "the client's node");
+        let node = scene.nodes_of_client()[0];
+        scene.kill(node);
+        scene.start_again(node);
+        scene.end();
+    });
+}
+
+#[test]
+fn a_killed_leader_of_a_queue_costs_no_confirmed_message_and_no_order() {
+    on_cluster(|cluster| {
+        let mut scene = Scene::set(cluster, "the leader's node");
+        let leader = scene.leader();
+        scene.kill(leader);
+        scene.start_again(leader);
+        scene.end();
+    });
+}
+
+#[test]
+fn nodes_killed_one_after_the_other_cost_no_confirmed_message_and_no_order() {
+    on_cluster(|cluster| {
+        let mut scene = Scene::set(cluster, "each node in turn");
+        for node in 0..scene.cluster.len() {
+            scene.kill(node);
+            scene.start_again(node);
+        }
+        scene.end();
+    });
+}
+
+// fault 37
+#[test]
+fn clients_spread_over_the_nodes_and_over_those_that_are_left() {
+    const NAME: &str = "one of many";
+    const CLIENTS: u64 = 24;
+
+    on_cluster(|cluster| {
+        let url = cluster.url();
+        let connect = |seed| builder(&url).connection_name(NAME).seed(seed).connect();
+        let clients: Vec<Client> = (0..CLIENTS)
+            .map(|seed| block_on(connect(seed)).expect("all nodes are there"))
+            .collect();
+        let before = clients_by_node(cluster, NAME);
+        assert!(before.iter().all(|&clients| clients >= 4), "{before:?}");
+
+        cluster.kill(0);
+        let mut after = vec![];
+        wait_until("all clients are back", || {
+            after = clients_by_node(cluster, NAME);
+            after.iter().sum::<usize>() == clients.len()
+        });
+        assert_eq!(after[0], 0);
+        assert!(
+            after[1] > before[1] && after[2] > before[2],
+            "{before:?}, {after:?}"
+        );
+
+        for client in clients {
+            block_on(client.close());
+        }
+        cluster.start_again(0);
+    });
+}
+
+fn clients_by_node(cluster: &Cluster, connection_name: &str) -> Vec<usize> {
+    let mut clients = vec![0; cluster.len()];
+    for node in cluster.nodes_of(connection_name) {
+        clients[node] += 1;
+    }
+    clients
+}
