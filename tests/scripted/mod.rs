@@ -1,0 +1,209 @@
+//! A broker by script, on a port of 127.0.0.1: for what other brokers do and RabbitMQ does not.
+//!
+//! It is the codec's server side with a few lines of behaviour: it does as it is told, unless its
+//! script refuses.
+
+#![allow(
+    dead_code,
+    reason = "every test file takes in this module and uses its own part of it"
+)]
+
+use std::collections::HashMap;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, BytesMut};
+use snowshoe::codec::method::{basic, confirm, exchange, queue};
+use snowshoe::codec::{Connection, Event, Method, MethodId, ServerOptions};
+use snowshoe::{ReplyCode, ShortString};
+
+/// What the broker hears that a script may refuse.
+#[derive(Debug)]
+pub(crate) enum Heard<'a> {
+    Method(&'a Method),
+    /// The body of a message.
+    Published(&'a [u8]),
+}
+
+/// What the broker says to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// What a broker says that has done it.
+    Usual,
+    /// The channel is closed over it.
+    Refuse(ReplyCode, &'static str),
+}
+
+type Script = Arc<Mutex<dyn FnMut(&Heard<'_>) -> Answer + Send>>;
+
+/// It ends when it is dropped, and its connections when their clients end them.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+}
+
+impl Broker {
+    pub(crate) fn start(script: impl FnMut(&Heard<'_>) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has free ports");
+        let address = listener.local_addr().expect("it is bound");
+        let ended = Arc::new(AtomicBool::new(false));
+        let script: Script = Arc::new(Mutex::new(script));
+        thread::spawn({
+            let ended = Arc::clone(&ended);
+            move || {
+                for stream in listener.incoming() {
+                    if ended.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let (stream, script) = (stream, Arc::clone(&script));
+                    // A connection that fails is the client's to notice.
+                    thread::spawn(move || stream.and_then(|stream| serve(stream, &script)));
+                }
+            }
+        });
+        Self { address, ended }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("amqp://guest:guest@{}", self.address)
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        // So that it looks.
+        _ = TcpStream::connect(self.address);
+    }
+}
+
+/// One client's connection.
+struct Session {
+    connection: Connection,
+    script: Script,
+    /// How many messages were published on each channel.
+    published: HashMap<u16, u64>,
+}
+
+fn serve(mut stream: TcpStream, script: &Script) -> io::Result<()> {
+    // Now and then heartbeats are due.
+    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
+    let mut session = Session {
+        connection: Connection::server(ServerOptions::default(), Instant::now()),
+        script: Arc::clone(script),
+        published: HashMap::new(),
+    };
+    let mut input = BytesMut::new();
+    let mut buffer = vec![0; 64 * 1024];
+    while !session.connection.is_closed() {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => input.extend_from_slice(&buffer[..len]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        session.connection.receive(Instant::now(), &mut input);
+        while session.speak(&mut stream)? {}
+    }
+    Ok(())
+}
+
+impl Session {
+    /// Reacts to what was heard, and whether there was anything to say to it.
+    fn speak(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+        self.connection.handle_timeout(Instant::now());
+        while let Some(event) = self.connection.poll_event() {
+            self.react(event);
+        }
+        let outbound = self.connection.outbound();
+        let bytes = outbound.copy_to_bytes(outbound.remaining());
+        stream.write_all(&bytes)?;
+        Ok(!bytes.is_empty())
+    }
+
+    fn react(&mut self, event: Event) {
+        match event {
+            // What the client said before it heard that the channel is closed is not looked at.
+            Event::Request { channel, .. } | Event::Published { channel, .. }
+                if channel != 0 && !self.is_open(channel) => {}
+            Event::Login { .. } => self.connection.accept_login(),
+            Event::OpenRequested { .. } => self.connection.accept_open(),
+            Event::ChannelOpen { channel } => _ = self.published.insert(channel, 0),
+            Event::Request { channel, method } => match self.ask(&Heard::Method(&method)) {
+                Answer::Usual => self.comply(channel, method),
+                refusal @ Answer::Refuse(..) => self.refuse(channel, refusal, method.id()),
+            },
+            Event::Published { channel, published } => {
+                match self.ask(&Heard::Published(published.content.body())) {
+                    Answer::Usual => self.confirm(channel),
+                    refusal @ Answer::Refuse(..) => {
+                        self.refuse(channel, refusal, Method::from(basic::Publish::default()).id());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ask(&mut self, heard: &Heard<'_>) -> Answer {
+        let mut script = self.script.lock().expect("no script panics");
+        script(heard)
+    }
+
+    fn comply(&mut self, channel: u16, method: Method) {
+        let reply: Method = match method {
+            Method::ExchangeDeclare(_) => exchange::DeclareOk {}.into(),
+            Method::QueueDeclare(queue::Declare { queue, .. }) => queue::DeclareOk {
+                queue,
+                ..Default::default()
+            }
+            .into(),
+            Method::QueueBind(_) => queue::BindOk {}.into(),
+            Method::ConfirmSelect(_) => confirm::SelectOk {}.into(),
+            // No test asks for more yet.
+            _ => return,
+        };
+        self.send(channel, reply);
+    }
+
+    fn confirm(&mut self, channel: u16) {
+        let count = self.published.entry(channel).or_default();
+        *count += 1;
+        let delivery_tag = *count;
+        // LavinMQ sets it on every ack.
+        let multiple = true;
+        self.send(
+            channel,
+            basic::Ack {
+                delivery_tag,
+                multiple,
+            },
+        );
+    }
+
+    fn send(&mut self, channel: u16, method: impl Into<Method>) {
+        let mut channel = self.connection.channel(channel).expect("it is open");
+        let sent = channel.send(Instant::now(), method);
+        sent.expect("a server may send it");
+    }
+
+    fn refuse(&mut self, channel: u16, refusal: Answer, method: MethodId) {
+        let Answer::Refuse(code, text) = refusal else {
+            unreachable!("it refuses")
+        };
+        let mut channel = self.connection.channel(channel).expect("it is open");
+        let text = ShortString::from_static(text);
+        let closed = channel.close_over(Instant::now(), code, text, method);
+        closed.expect("it is open");
+    }
+
+    fn is_open(&mut self, channel: u16) -> bool {
+        let channel = self.connection.channel(channel);
+        channel.is_some_and(|channel| channel.is_open())
+    }
+}
