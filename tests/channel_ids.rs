@@ -309,7 +309,10 @@ fn observe_tags(proxy: &Proxy) -> Arc<Mutex<HashMap<String, usize>>> {
     tags
 }
 
-const QUEUES: [&str; 2] = ["channel ids: asked for first", "channel ids: asked for next"];
+const QUEUES: [&str; 2] = [
+    "channel ids: asked for first",
+    "channel ids: asked for next",
+];
 const CHANNEL_OPEN: (u16, u16) = (20, 10);
 const CHANNEL_CLOSE: (u16, u16) = (20, 40);
 const CHANNEL_CLOSE_OK: (u16, u16) = (20, 41);

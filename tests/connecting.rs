@@ -1,7 +1,6 @@
 //! How a client connects for the first time, and what it says where it cannot.
 
 mod broker;
-mod executor;
 mod fixture;
 mod support;
 
@@ -22,7 +21,7 @@ use snowshoe::{
 use broker::proxy::Proxy;
 use broker::{admin, url};
 use fixture::{connect_to, find_event, fresh_queue, publish, unique};
-use support::{builder, run, within};
+use support::{builder, executor, run, within};
 
 /// Why a client cannot connect.
 async fn failure(builder: ClientBuilder) -> ConnectionError {

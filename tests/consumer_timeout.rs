@@ -46,10 +46,16 @@ fn a_consumer_that_was_too_slow_comes_back_and_gets_its_message_again() {
         // The client's close-ok does not get through at first, so the broker says it again.
         cable.proxy.link(0).silence(To::Server);
         let is_told_again = || closes.load(Ordering::Relaxed) >= 3;
-        eventually("the broker closes the channel again and again", is_told_again).await;
+        eventually(
+            "the broker closes the channel again and again",
+            is_told_again,
+        )
+        .await;
         cable.proxy.link(0).resume(To::Server);
 
-        let again = within("the delivery, again", consumer.next()).await.unwrap();
+        let again = within("the delivery, again", consumer.next())
+            .await
+            .unwrap();
         assert_eq!(number(&again), 7);
         assert!(again.is_redelivered());
         assert_eq!(slow.ack(), Err(SettleError::Stale));

@@ -142,7 +142,11 @@ impl Session {
                 match self.ask(&Heard::Published(published.content.body())) {
                     Answer::Usual => self.confirm(channel),
                     refusal @ Answer::Refuse(..) => {
-                        self.refuse(channel, refusal, Method::from(basic::Publish::default()).id());
+                        self.refuse(
+                            channel,
+                            refusal,
+                            Method::from(basic::Publish::default()).id(),
+                        );
                     }
                 }
             }
