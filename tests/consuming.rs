@@ -19,7 +19,7 @@ use fixture::{
     connect, connect_to, declare, find_event, fresh_queue, new_queue, publish, ready_in,
     take_bodies, text, unique, until_ready, with_queue,
 };
-use support::{executor, run, wait_until, within};
+use support::{PATIENCE, executor, run, wait_until, within};
 
 const ONE_TO_FIVE: [&str; 5] = ["1", "2", "3", "4", "5"];
 
@@ -345,6 +345,20 @@ fn an_unsettled_delivery_of_a_dropped_consumer_goes_back_when_it_is_dropped() {
 }
 
 #[test]
+fn what_comes_for_a_dropped_consumer_goes_back_even_while_a_delivery_is_at_hand() {
+    run(async {
+        let (client, queue, mut consumer) = consuming_five(|it| it.prefetch(2)).await;
+        let [first, second] = next(&mut consumer).await;
+        // Makes the broker send another, before it can have heard of the end.
+        second.ack().unwrap();
+        drop(consumer);
+        until_ready(&client, &queue, 3).await;
+        first.ack().unwrap();
+        assert_eq!(take_bodies(&client, &queue).await, ["3", "4", "5"]);
+    });
+}
+
+#[test]
 fn an_exclusive_consumer_is_the_only_one() {
     run(async {
         let (client, queue, exclusive) = consuming_five(ConsumerBuilder::exclusive).await;
@@ -537,6 +551,20 @@ fn a_consumer_that_is_behind_holds_up_its_own_connection_only() {
         publish(&client, &other, &["hello"]).await;
         let mut consumer = client.consumer(other).unwrap().start().await.unwrap();
         assert_eq!(body(&next::<1>(&mut consumer).await[0]), "hello");
+    });
+}
+
+#[test]
+fn a_consumer_that_is_behind_can_be_cancelled() {
+    run(async {
+        // Not because the call times out, or the broker gives up.
+        let builder = support::builder(&broker::url()).call_timeout(2 * PATIENCE);
+        let client = executor::connect(builder).await.unwrap();
+        let queue = fresh_queue(&client).await;
+        let consumer = far_behind(&client, &queue).await;
+        let mut events = client.events();
+        within("the cancel", consumer.cancel()).await;
+        assert_still_connected(&mut events);
     });
 }
 
