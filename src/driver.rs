@@ -120,7 +120,7 @@ impl Driver {
 
     fn carry_out(&mut self, now: Instant, command: Command) {
         if self.closing.is_some() && command.begins_something() {
-            return refuse(command);
+            return refuse(command, DropReason::Closed);
         }
         match command {
             Command::AddProducer(outbox) => self.publishing_link(now).add_producer(now, outbox),
@@ -212,7 +212,7 @@ impl Driver {
             }
         }
         if self.links.iter().all(Link::is_closed) {
-            self.finish();
+            self.finish(DropReason::Closed);
         }
         late
     }
@@ -250,7 +250,7 @@ impl Driver {
         if let Some(closing) = &mut self.closing {
             closing.report.undelivered.append(&mut report.undelivered);
         }
-        self.finish();
+        self.finish(DropReason::ConnectionGivenUp);
     }
 
     /// Tells whoever waits for the first connection.
@@ -259,11 +259,11 @@ impl Driver {
         _ = self.shared.first.set_blocking(result);
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, reason: DropReason) {
         self.done = true;
         self.settle_first(Err(Error::Closed));
         for command in self.shared.close() {
-            refuse(command);
+            refuse(command, reason);
         }
         if let Some(mut closing) = self.closing.take() {
             for answer in closing.answers.drain(..) {
@@ -329,15 +329,15 @@ impl Drop for Driver {
                 &mut report,
             );
         }
-        self.finish();
+        self.finish(DropReason::ConnectionGivenUp);
     }
 }
 
 /// Tells whoever waits for a command that it will not be carried out. Most are told by dropping it.
-fn refuse(command: Command) {
+fn refuse(command: Command, reason: DropReason) {
     match command {
         Command::AddProducer(outbox) => {
-            outbox.with(|state| _ = state.publisher.abandon(DropReason::Closed));
+            outbox.with(|state| _ = state.publisher.abandon(reason));
         }
         Command::AddConsumer { inbox, .. } | Command::CancelConsumer(inbox) => {
             inbox.finish(ConsumerEnd::ClientClosed);

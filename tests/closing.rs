@@ -358,6 +358,35 @@ fn a_client_whose_driver_is_dropped_leaves_nobody_waiting() {
 }
 
 #[test]
+fn messages_of_a_client_whose_driver_is_dropped_are_told_to_be_lost() {
+    run(async {
+        let (client, driver) = support::builder(&broker::url()).build();
+        let producer = client.producer("any").unwrap().capacity(1).build();
+        let confirmation = producer.try_publish("hello").unwrap();
+        let mut waiting = Box::pin(producer.publish("waiting"));
+        assert!(poll_once(&mut waiting).await.is_none());
+        let mut declare = Box::pin(client.declare(new_queue()));
+        assert!(poll_once(&mut declare).await.is_none());
+        let mut ready = Box::pin(client.ready());
+        assert!(poll_once(&mut ready).await.is_none());
+        let mut flushed = Box::pin(producer.flushed());
+        assert!(poll_once(&mut flushed).await.is_none());
+
+        drop(driver);
+        let lost = Unconfirmed::Dropped {
+            reason: DropReason::ConnectionGivenUp,
+            sent: false,
+        };
+        assert_eq!(within("the outcome", confirmation).await, Err(lost));
+        let error = within("the publish", waiting).await.unwrap_err();
+        assert_eq!(error.reason, PublishErrorReason::Closed);
+        assert!(within("the call", declare).await.is_err());
+        assert!(within("the connection", ready).await.is_err());
+        within("the flush", flushed).await;
+    });
+}
+
+#[test]
 fn a_half_open_connection_does_not_hold_up_a_close() {
     run(async {
         let mut cable = Cable::lay().await;
