@@ -113,6 +113,19 @@ impl Cluster {
         });
     }
 
+    /// How many messages a quorum queue holds, delivered and not acknowledged ones included. What
+    /// `rabbitmqctl` says of that is seconds old.
+    pub(crate) fn messages_in(&self, queue: &str) -> u64 {
+        let ask = format!(
+            "{}, {{ok, {{_, Found}}, _}} = \
+             ra:leader_query({{Name, node()}}, fun rabbit_fifo:overview/1), \
+             maps:get(num_ready_messages, Found) + maps:get(num_checked_out, Found)",
+            raft_name(queue)
+        );
+        let count = self.admin().eval(&ask);
+        count.parse().expect("a count is a number")
+    }
+
     /// The nodes that the connections with this name are on.
     pub(crate) fn nodes_of(&self, connection_name: &str) -> Vec<usize> {
         self.indices(&self.admin().eval(&format!(
