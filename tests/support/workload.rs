@@ -116,6 +116,11 @@ impl Workload {
             });
     }
 
+    /// Waits until so many messages more were received.
+    pub(crate) fn wait_for_new(&self, messages: u64) {
+        self.wait_for(self.progress.counts().received + messages);
+    }
+
     /// Waits until all messages were resolved, and those that were confirmed received.
     pub(crate) fn wait_for_all(&self) {
         let all = self.messages;
