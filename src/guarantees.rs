@@ -25,7 +25,7 @@
 //! | outcome | the broker has it | send it again? |
 //! |---|---|---|
 //! | `Ok(())` | yes | no |
-//! | [`Nacked`](crate::Unconfirmed::Nacked) | no: it refused | later, perhaps: a queue was full, or the broker was in trouble |
+//! | [`Nacked`](crate::Unconfirmed::Nacked) | no: it refused; but perhaps from before, if a connection ended in between | later, perhaps: a queue was full, or the broker was in trouble |
 //! | [`Returned`](crate::Unconfirmed::Returned) | no: no queue took it | once there is a queue; the message is attached |
 //! | [`Rejected`](crate::Unconfirmed::Rejected) | no: it closed the channel over it | not as it is |
 //! | [`Unsendable`](crate::Unconfirmed::Unsendable) | no: it was never written | not as it is |
@@ -39,6 +39,13 @@
 //! in order, until the culprit has shown itself: it resolves as
 //! [`Rejected`](crate::Unconfirmed::Rejected), and the others go on. Those that had reached the
 //! broker before can be duplicates then.
+//!
+//! ## A message to a quorum queue that has no leader
+//!
+//! While the nodes of a cluster elect a new leader for a quorum queue, RabbitMQ refuses the messages
+//! of a channel that has not published to it before, such as that of a client which has just moved
+//! on from a node that died: they resolve as [`Nacked`](crate::Unconfirmed::Nacked) within
+//! milliseconds. Publish them again. Those that were under way to the dead node may be there.
 //!
 //! ## Messages that no queue takes
 //!
@@ -69,6 +76,12 @@
 //!   again, so that it is not worked on twice without need.
 //! - A delivery that is dropped unsettled stays with the broker, and counts against the prefetch,
 //!   until its consumer ends.
+//!
+//! A consumer that comes back through another node of a cluster can be there before the broker has
+//! noticed that the first node is dead. It then gets newer messages first, and after them those that
+//! the dead node had sent to it, marked as redelivered. Where order matters, make the queue a
+//! [single active consumer](crate::Queue::single_active_consumer)'s: that is handed to the new
+//! consumer only once the old one is given up.
 //!
 //! With [`no_ack`](crate::ConsumerBuilder::no_ack) the broker forgets a message when it has sent it:
 //! **at most once**.

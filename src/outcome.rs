@@ -8,7 +8,10 @@ use snowshoe_codec::{PeerClose, Properties, ReplyCode, Returned, SendError, Shor
 #[non_exhaustive]
 pub enum Unconfirmed {
     /// The broker refused it (basic.nack): a queue with a length limit that rejects publishes, or
-    /// a broker in trouble.
+    /// a broker in trouble, as a quorum queue is while it elects a leader.
+    ///
+    /// If a connection has ended since it was published, that is said of what was sent again: the
+    /// broker may have it from before.
     #[error("the broker refused the message")]
     Nacked,
     /// It was mandatory, and no queue was there to take it.
