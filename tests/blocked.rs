@@ -46,6 +46,12 @@ impl Blocked {
                 .unwrap();
         }
         node.admin().set_memory_alarm(true);
+        // Each connection is told of it on its own, and is blocked by the first publish behind that.
+        wait_until("the connections know of the alarm", || {
+            let states =
+                "[rabbit_reader:info(P, [state]) || P <- rabbit_networking:local_connections()]";
+            !node.admin().eval(states).contains("running")
+        });
         let waiting = (before..before + during)
             .map(|number| producer.try_publish(numbered(number, 100)).unwrap())
             .collect();

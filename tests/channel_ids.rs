@@ -123,9 +123,7 @@ fn while_the_broker_has_not_agreed_to_the_end_of_a_channel_its_number_is_taken()
         let proxy = Proxy::start(&url());
         let mut held = false;
         let channels = observe(&proxy, move |frame| {
-            let is_first =
-                frame.method() == Some(CHANNEL_CLOSE_OK) && !std::mem::replace(&mut held, true);
-            is_first
+            frame.method() == Some(CHANNEL_CLOSE_OK) && !std::mem::replace(&mut held, true)
         });
         let client = with_few_channels(&proxy).await;
         let mut open = Vec::new();
