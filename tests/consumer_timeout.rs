@@ -17,8 +17,8 @@ use support::{declare_empty, eventually, messages_in, number, numbered, run, wai
 #[test]
 fn a_consumer_that_was_too_slow_comes_back_and_gets_its_message_again() {
     const QUEUE: &str = "consumer timeout";
-    // It looks every second who is late, and says so each time until the client agrees.
-    let node = Node::start_with(&["{consumer_timeout, 5000}", "{channel_tick_interval, 1000}"]);
+    // It looks twice a second who is late, and says so each time until the client agrees.
+    let node = Node::start_with(&["{consumer_timeout, 5000}", "{channel_tick_interval, 500}"]);
     run(async {
         let proxy = Proxy::start(&node.url());
         let closes = Arc::new(AtomicUsize::new(0));
@@ -45,7 +45,7 @@ fn a_consumer_that_was_too_slow_comes_back_and_gets_its_message_again() {
 
         // The client's close-ok does not get through at first, so the broker says it again.
         cable.proxy.link(0).silence(To::Server);
-        let is_told_again = || closes.load(Ordering::Relaxed) >= 3;
+        let is_told_again = || closes.load(Ordering::Relaxed) >= 2;
         eventually(
             "the broker closes the channel again and again",
             is_told_again,
