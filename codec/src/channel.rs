@@ -135,6 +135,9 @@ impl Channel<'_> {
         if !side.sends(id) || is_housekeeping(id) || id.has_content() {
             return Err(SendError::NotSendable(id));
         }
+        if side == Side::Client && settles_tag_zero(&method) {
+            return Err(SendError::TagZero);
+        }
         self.check_open()?;
         write::method(self.wire.outbound, self.id, &method, self.wire.frame_max)?;
         if matches!(method, Method::ConfirmSelect(_)) {
@@ -356,6 +359,16 @@ impl Channel<'_> {
             ..
         } = &mut self.wire;
         write::content(outbound, self.id, *frame_max, put_method, properties, body)
+    }
+}
+
+/// Whether a client would settle a delivery that cannot be, or all of them (fault 3).
+fn settles_tag_zero(method: &Method) -> bool {
+    match method {
+        Method::BasicAck(ack) => ack.delivery_tag == 0,
+        Method::BasicNack(nack) => nack.delivery_tag == 0,
+        Method::BasicReject(reject) => reject.delivery_tag == 0,
+        _ => false,
     }
 }
 
