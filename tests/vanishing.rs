@@ -172,7 +172,7 @@ fn requests_wait_until_the_queue_for_their_replies_has_its_consumer_back() {
         assert_ne!(consumer.queue(), replies);
         within("the confirm", answers.send("yes")).await.unwrap();
         let answer = within("the answer", consumer.next()).await.unwrap();
-        assert_eq!(&answer.body()[..], b"yes");
+        assert_eq!(answer.body(), b"yes");
         answer.ack().unwrap();
     });
 }
