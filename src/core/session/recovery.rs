@@ -83,11 +83,7 @@ impl Session {
         match stage {
             Stage::Offline | Stage::Entities => {}
             Stage::Bindings => {
-                let postponed: Vec<Step> =
-                    self.postponed.iter().map(|it| it.step.clone()).collect();
-                self.push_bindings(topology, |binding| {
-                    !postponed.iter().any(|entity| binding.binds(entity))
-                });
+                self.push_bindings(topology, |_| true);
                 self.declare_again(now, topology);
             }
             Stage::Consumers => self.open_consumers(now),
@@ -175,9 +171,12 @@ impl Session {
         }
     }
 
+    /// Declares bindings again, except those of what is not there yet, at either end.
     fn push_bindings(&mut self, topology: &Topology, which: impl Fn(&Step) -> bool) {
         for step in topology.plan() {
-            if matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) && which(&step) {
+            let is_binding = matches!(step, Step::Binding(_));
+            let has_to_wait = (self.postponed.iter()).any(|it| step.binds(&it.step));
+            if is_binding && which(&step) && !has_to_wait && self.is_ours(&step, topology) {
                 self.recovery.push(step);
             }
         }
