@@ -11,14 +11,16 @@ use snowshoe::codec::sasl::{Mechanism, Plain};
 use snowshoe::{Client, ConnectionError, ConnectionRole, Error, Event, Events};
 
 use broker::proxy::{End, Proxy, To, Verdict};
-use broker::{Admin, Node, url};
+use broker::{Admin, Node, admin, url};
 use support::{builder, next_event, recovered, run, within};
 
 const USER: &str = "hare";
 
+/// Adds a user, with this password, whom no earlier run has left behind.
 fn add_user(admin: &Admin, password: &str) {
     admin.eval(&format!(
-        "rabbit_auth_backend_internal:add_user(<<{USER:?}>>, <<{password:?}>>, <<\"test\">>), \
+        "catch rabbit_auth_backend_internal:delete_user(<<{USER:?}>>, <<\"test\">>), \
+         rabbit_auth_backend_internal:add_user(<<{USER:?}>>, <<{password:?}>>, <<\"test\">>), \
          rabbit_auth_backend_internal:set_permissions(<<{USER:?}>>, <<\"/\">>, <<\".*\">>, \
          <<\".*\">>, <<\".*\">>, <<\"test\">>)"
     ));
@@ -106,22 +108,23 @@ fn a_password_that_changed_during_an_outage_is_asked_for() {
 // fault 35
 #[test]
 fn a_login_that_is_refused_at_a_reconnect_is_tried_ever_more_slowly_until_it_is_accepted() {
-    let node = Node::start();
-    add_user(node.admin(), "right");
+    let admin = admin();
+    add_user(&admin, "right");
     run(async {
         let secret = Secret::default();
         secret.set("right");
-        let client = secret.connect(&node.url()).await;
+        let proxy = Proxy::start(&url());
+        let client = secret.connect(&proxy.url()).await;
         let mut events = client.events();
-        change_password(node.admin(), "another");
-        node.admin().close_all_connections("log in again");
+        change_password(&admin, "another");
+        proxy.all().end(End::Reset);
         let delays = refusals(&mut events, 5, is_login).await;
         // 20 ms doubled up to 200 ms, and half of each left to chance.
         let least = [20, 40, 80, 100, 100].map(Duration::from_millis);
         for (delay, least) in delays.iter().zip(least) {
             assert!(*delay >= least, "{delays:?}");
         }
-        change_password(node.admin(), "right");
+        change_password(&admin, "right");
         recovered(&mut events, ConnectionRole::Main).await;
     });
 }
@@ -129,8 +132,8 @@ fn a_login_that_is_refused_at_a_reconnect_is_tried_ever_more_slowly_until_it_is_
 // fault 35
 #[test]
 fn a_virtual_host_that_is_missing_at_a_reconnect_is_waited_for() {
-    let node = Node::start();
-    let admin = node.admin();
+    let admin = admin();
+    let delete = || admin.eval("catch rabbit_vhost:delete(<<\"burrow\">>, <<\"test\">>)");
     let add = || admin.eval("rabbit_vhost:add(<<\"burrow\">>, <<\"test\">>)");
     let permit = || {
         admin.eval(
@@ -139,7 +142,9 @@ fn a_virtual_host_that_is_missing_at_a_reconnect_is_waited_for() {
         )
     };
     run(async {
-        let url = node.url().replace("/%2f", "/burrow");
+        // From an earlier run, if at all.
+        delete();
+        let url = url().replace("/%2f", "/burrow");
         let early = within("the answer", builder(&url).connect()).await;
         let Err(Error::Connection(cause)) = early else {
             panic!("there is no such virtual host: {early:?}");
@@ -151,7 +156,7 @@ fn a_virtual_host_that_is_missing_at_a_reconnect_is_waited_for() {
         let client = support::connect(&url).await;
         let mut events = client.events();
         // Its connections go with it.
-        admin.eval("rabbit_vhost:delete(<<\"burrow\">>, <<\"test\">>)");
+        delete();
         refusals(&mut events, 3, is_virtual_host).await;
         add();
         permit();

@@ -21,6 +21,10 @@ const LOW_DISK: Answer = Answer::Refuse(
     "PRECONDITION_FAILED - Server low on disk space",
 );
 
+fn low_disk_if(is_too_full: bool) -> Answer {
+    if is_too_full { LOW_DISK } else { Answer::Usual }
+}
+
 /// The lower bound of the delays that the tests' client begins with, and of its longest.
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(100);
@@ -99,23 +103,27 @@ fn what_low_disk_keeps_from_being_declared_again_is_tried_until_it_is_there() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let broker = Broker::start({
             let heard = Arc::clone(&heard);
-            // The first declares are the user's.
+            // The first declares are the user's. The queue takes longer to be there than the exchange.
             let (mut exchanges, mut queues) = (0, 0);
             move |method| {
-                let (name, is_too_full) = match method {
+                let (name, answer) = match method {
                     Heard::Method(Method::ExchangeDeclare(_)) => {
                         exchanges += 1;
-                        ("exchange", (2..4).contains(&exchanges))
+                        ("exchange", low_disk_if((2..4).contains(&exchanges)))
                     }
                     Heard::Method(Method::QueueDeclare(_)) => {
                         queues += 1;
-                        ("queue", (2..5).contains(&queues))
+                        ("queue", low_disk_if((2..5).contains(&queues)))
                     }
-                    Heard::Method(Method::QueueBind(_)) => ("binding", false),
+                    Heard::Method(Method::QueueBind(_)) if (2..5).contains(&queues) => {
+                        let answer = Answer::Refuse(ReplyCode::NOT_FOUND, "no such queue");
+                        ("binding", answer)
+                    }
+                    Heard::Method(Method::QueueBind(_)) => ("binding", Answer::Usual),
                     _ => return Answer::Usual,
                 };
-                heard.lock().unwrap().push((name, is_too_full));
-                if is_too_full { LOW_DISK } else { Answer::Usual }
+                heard.lock().unwrap().push((name, answer));
+                answer
             }
         });
         let proxy = Proxy::start(&broker.url());
@@ -130,14 +138,13 @@ fn what_low_disk_keeps_from_being_declared_again_is_tried_until_it_is_there() {
         recovered(&mut cable.events, ConnectionRole::Main).await;
         let all_there = || {
             let heard = heard.lock().unwrap();
-            let is_bound_last = heard.last() == Some(&("binding", false));
-            let declared = |name| heard.iter().rfind(|(other, _)| *other == name).unwrap().1;
-            let there = heard.iter().filter(|(_, refused)| !refused).count();
-            is_bound_last && there >= 6 && !declared("exchange") && !declared("queue")
+            let there = heard.iter().filter(|(_, answer)| *answer == Answer::Usual);
+            // Whether the user's own, or the recovery's.
+            there.count() >= 6 && heard.last() == Some(&("binding", Answer::Usual))
         };
         support::eventually("all is declared again", all_there).await;
-        let refused = heard.lock().unwrap().iter().filter(|(_, it)| *it).count();
-        assert_eq!(refused, 5);
+        let refused = |heard: &&(_, Answer)| heard.1 != Answer::Usual;
+        assert_eq!(heard.lock().unwrap().iter().filter(refused).count(), 5);
         // Of the recovery nothing was told as failed.
         client.declare(Queue::new("low disk: last")).await.unwrap();
         for event in so_far(&mut cable.events) {
