@@ -4,7 +4,7 @@
 mod broker;
 mod support;
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use async_io::block_on;
 use snowshoe::{Client, Queue, Unconfirmed};
@@ -19,11 +19,13 @@ const BATCH: u64 = 6_000;
 
 /// Runs a test on the cluster that the tests of this file share, one after the other.
 fn on_cluster(test: impl FnOnce(&mut Cluster)) {
-    static CLUSTER: LazyLock<Mutex<Cluster>> = LazyLock::new(|| Mutex::new(Cluster::start()));
-    let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
-    // Should a test have failed and left some down.
-    cluster.start_all_again();
+    static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
+    let mut shared = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cluster = shared.take().unwrap_or_else(Cluster::start);
     test(&mut cluster);
+    // A test that fails ends the cluster, whatever state it has left it in. Otherwise it ends with
+    // the process.
+    *shared = Some(cluster);
 }
 
 /// A workload on a quorum queue, on a cluster where nodes die.

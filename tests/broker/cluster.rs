@@ -76,14 +76,6 @@ impl Cluster {
         self.wait_until_complete();
     }
 
-    /// Starts all nodes that are down.
-    pub(crate) fn start_all_again(&mut self) {
-        for node in self.nodes.iter_mut().filter(|node| !node.runs()) {
-            node.start_again();
-        }
-        self.wait_until_complete();
-    }
-
     /// The node with the leader of a quorum queue. If there is none, waits until a quorum has
     /// elected one.
     pub(crate) fn leader_of(&self, queue: &str) -> usize {
