@@ -321,7 +321,11 @@ fn a_client_whose_driver_is_dropped_leaves_nobody_waiting() {
     run(async {
         let (client, driver) = support::builder(&broker::url()).build();
         let (stop, stopped) = async_channel::bounded::<()>(1);
-        executor::spawn(driver.or(async move { _ = stopped.recv().await }));
+        let (dropped, until_dropped) = async_channel::bounded::<()>(1);
+        executor::spawn(async move {
+            driver.or(async { _ = stopped.recv().await }).await;
+            drop(dropped);
+        });
         client.ready().await.unwrap();
         let queue = fresh_queue(&client).await;
         let mut events = client.events();
@@ -342,6 +346,7 @@ fn a_client_whose_driver_is_dropped_leaves_nobody_waiting() {
         drop(stop);
         assert!(within("the consumer", next).await.is_none());
         assert!(within("the channel", event).await.is_none());
+        assert!(until_dropped.recv().await.is_err(), "it sends nothing");
         assert!(matches!(consumer.end(), Some(ConsumerEnd::ClientClosed)));
 
         let error = full.publish("hello").await.unwrap_err();
