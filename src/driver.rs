@@ -77,12 +77,15 @@ impl Driver {
             closing: None,
             done: false,
         };
-        driver.add_link(Instant::now(), MAIN);
+        driver.add_link(MAIN);
+        driver.add_link(PUBLISHING);
+        driver.links[MAIN].start(Instant::now());
         driver
     }
 
-    /// Begins a connection; the main one is that for everything but publishing.
-    fn add_link(&mut self, now: Instant, index: usize) {
+    /// Adds a connection, which is still to be started. The main one is that for everything but
+    /// publishing.
+    fn add_link(&mut self, index: usize) {
         let is_main = index == MAIN;
         let session = Session::new(Settings {
             // Once the client has connected, what fails is the network's fault and passes.
@@ -94,28 +97,28 @@ impl Driver {
             seed: self.config.seed.wrapping_add(self.shared.next_id()),
         });
         let (config, shared) = (Arc::clone(&self.config), Arc::clone(&self.shared));
-        let link = Link::new(now, index, session, config, shared);
+        let link = Link::new(index, session, config, shared);
         match self.links.get_mut(index) {
             Some(old) => *old = link,
             None => self.links.push(link),
         }
     }
 
+    /// The connection for publishing, which is started for the first producer.
     fn publishing_link(&mut self, now: Instant) -> &mut Link {
-        if self.links.len() <= PUBLISHING {
-            self.add_link(now, PUBLISHING);
-        }
-        &mut self.links[PUBLISHING]
+        let link = &mut self.links[PUBLISHING];
+        link.start(now);
+        link
     }
 
     fn dedicated_link(&mut self, now: Instant) -> &mut Link {
-        // The second place is the publishing connection's, used or not.
-        self.publishing_link(now);
         let is_free = |link: &Link| link.is_closed();
         let free = self.links.iter().skip(PUBLISHING + 1).position(is_free);
         let index = free.map_or(self.links.len(), |free| PUBLISHING + 1 + free);
-        self.add_link(now, index);
-        &mut self.links[index]
+        self.add_link(index);
+        let link = &mut self.links[index];
+        link.start(now);
+        link
     }
 
     fn carry_out(&mut self, now: Instant, command: Command) {

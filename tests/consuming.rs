@@ -612,13 +612,14 @@ fn a_consumer_can_have_a_connection_to_itself() {
             .dedicated_connection();
         let mut consumer = builder.start().await.unwrap();
         let connected = |event| match event {
-            Event::Connected {
-                role: ConnectionRole::Dedicated,
-            } => Some(()),
+            Event::Connected { role } => Some(role),
             _ => None,
         };
-        find_event(&mut events, "the connection", connected).await;
+        let first = find_event(&mut events, "a connection", connected).await;
+        assert_eq!(first, ConnectionRole::Dedicated);
         publish(&client, &queue, &["hello"]).await;
+        let second = find_event(&mut events, "a connection", connected).await;
+        assert_eq!(second, ConnectionRole::Publishing);
         let [delivery] = next(&mut consumer).await;
         delivery.ack().unwrap();
         assert_eq!(proxy.stats().open(), 3);

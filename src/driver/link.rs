@@ -65,13 +65,11 @@ enum Io {
 
 impl Link {
     pub(super) fn new(
-        now: Instant,
         index: usize,
-        mut session: Session,
+        session: Session,
         config: Arc<Config>,
         shared: Arc<Shared>,
     ) -> Self {
-        session.start(now);
         Self {
             index,
             role: role(index),
@@ -89,6 +87,11 @@ impl Link {
             was_ready: false,
             given_up: None,
         }
+    }
+
+    /// Begins to connect, unless it has begun.
+    pub(super) fn start(&mut self, now: Instant) {
+        self.session.start(now);
     }
 
     // What users ask for.
@@ -143,11 +146,13 @@ impl Link {
     }
 
     pub(super) fn update_secret(&mut self, now: Instant, secret: &Bytes, reason: &ShortString) {
-        if let Err(error) = self
-            .session
-            .update_secret(now, secret.clone(), reason.clone())
+        // The next connection asks for the credentials anyway.
+        let is_open = matches!(self.io, Io::Open(_));
+        if is_open
+            && let Err(error) = self
+                .session
+                .update_secret(now, secret.clone(), reason.clone())
         {
-            // The next connection asks for the credentials anyway.
             log::warn!(
                 "{} connection: the secret was not updated: {error}",
                 self.role
