@@ -113,8 +113,8 @@ impl Channel {
             .await
     }
 
-    /// Publishes a message. After confirm.select the answer is its number, by which a
-    /// [`ChannelEvent::Confirm`] will name it.
+    /// Publishes a message, with this routing key unless it has its own. After confirm.select the
+    /// answer is its number, by which a [`ChannelEvent::Confirm`] will name it.
     ///
     /// # Errors
     /// A name is too long, or the channel is gone.
@@ -150,7 +150,11 @@ impl Channel {
         message: Message,
         mandatory: bool,
     ) -> Result<Option<u64>, Error> {
-        let (exchange, routing_key) = (exchange.try_into()?, routing_key.try_into()?);
+        let exchange = exchange.try_into()?;
+        let routing_key = match message.routing_key() {
+            Some(own) => own.clone(),
+            None => routing_key.try_into()?,
+        };
         let publish = |answer| RawOperation::Publish {
             exchange,
             routing_key,

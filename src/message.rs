@@ -47,7 +47,7 @@ impl Message {
         self
     }
 
-    /// Replaces the producer's routing key.
+    /// Replaces the routing key of the producer, or that which a channel is told.
     ///
     /// # Errors
     /// Routing keys have at most 255 bytes.

@@ -146,6 +146,17 @@ fn a_mandatory_message_to_nobody_comes_back() {
 }
 
 #[test]
+fn a_message_can_bring_its_routing_key() {
+    run(async {
+        let (client, queue, channel) = with_channel().await;
+        let message = Message::from("hello").with_routing_key(queue.clone());
+        let message = message.unwrap();
+        channel.publish("", "elsewhere", message).await.unwrap();
+        until_ready(&client, &queue, 1).await;
+    });
+}
+
+#[test]
 fn a_consumer_can_be_driven_by_hand() {
     run(async {
         let (client, queue, mut channel) = with_channel().await;
