@@ -12,6 +12,7 @@ fn one_fault_after_the_other_costs_no_confirmed_message_and_no_order() {
         faults: 15,
         publishes: 60_000,
         seed: 1,
+        only: None,
     }
     .run();
     assert!(report.is_clean(), "{report}");

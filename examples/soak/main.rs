@@ -6,7 +6,8 @@
 //! It starts a RabbitMQ node of its own (`tests/with-broker true` installs RabbitMQ where it is
 //! missing) and a proxy in front of it. The network resets, closes, cuts, goes silent, drips, stops
 //! reading and refuses; the node is killed, stopped, suspended, closes connections and runs short
-//! of memory. The seed decides what comes when. Half of the traffic of a fault precedes it, a
+//! of memory. The seed decides what comes when; `--only` leaves one kind of what the table names,
+//! such as `--only "half-open"`. Half of the traffic of a fault precedes it, a
 //! quarter meets it, and a quarter comes once it is over.
 //!
 //! It exits with 1 if anything was lost, confirmed without the broker's word, reordered, corrupted
@@ -24,7 +25,7 @@ use std::time::Instant;
 
 use soak::Plan;
 
-const USAGE: &str = "usage: soak [--faults N] [--seed S] [--publishes M]";
+const USAGE: &str = "usage: soak [--faults N] [--seed S] [--publishes M] [--only KIND]";
 
 fn main() -> ExitCode {
     log_with_times();
@@ -55,13 +56,15 @@ fn log_with_times() {
 }
 
 fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
-    let (mut faults, mut seed, mut publishes) = (50, 1, None);
+    let (mut faults, mut seed, mut publishes, mut only) = (50, 1, None, None);
     while let Some(name) = arguments.next() {
-        let value = arguments.next()?.replace('_', "").parse().ok()?;
+        let value = arguments.next()?;
+        let number = value.replace('_', "").parse();
         match name.as_str() {
-            "--faults" => faults = value,
-            "--seed" => seed = value,
-            "--publishes" => publishes = Some(value),
+            "--faults" => faults = number.ok()?,
+            "--seed" => seed = number.ok()?,
+            "--publishes" => publishes = Some(number.ok()?),
+            "--only" => only = Some(value),
             _ => return None,
         }
     }
@@ -69,5 +72,6 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
         faults,
         publishes: publishes.unwrap_or(faults * 2000),
         seed,
+        only,
     })
 }

@@ -56,6 +56,24 @@ enum Target {
 }
 
 impl Fault {
+    /// The kinds that there are.
+    pub(crate) const NAMES: [&str; 14] = [
+        "reset",
+        "close",
+        "cut",
+        "cut again",
+        "silence",
+        "half-open",
+        "drip",
+        "stop reading",
+        "refuse",
+        "kill",
+        "stop_app",
+        "close all",
+        "memory alarm",
+        "suspend",
+    ];
+
     /// The next fault of a seed.
     pub(crate) fn choose(rng: &mut Rng) -> Self {
         let target = if rng.bool() {

@@ -63,8 +63,9 @@ pub(crate) struct Counts {
     /// The same, of a message that was delivered before the node was killed, which it may not have
     /// noted.
     pub(crate) forgotten: u64,
-    /// Messages that came for the first time behind newer ones as a redelivery: their first
-    /// delivery went to a consumer that was cut off, which the broker noticed late.
+    /// Messages that came for the first time behind newer ones, and as a redelivery, then or
+    /// later: their first delivery, or that of the first of two copies, went to a consumer that was
+    /// cut off, which the broker noticed late.
     pub(crate) late_redelivered: u64,
     /// Messages that came for the first time behind newer ones, because the node kept those and
     /// not them, which were not confirmed, when it was killed.
@@ -195,12 +196,23 @@ impl Page {
             self.consumed_before = self.consumed_before.max(number + 1);
         } else if redelivered {
             self.counts.redelivered += 1;
+            self.acquit(number);
         } else if resent {
             self.counts.resent += 1;
         } else if delivered_at != kills {
             self.counts.forgotten += 1;
         } else {
             self.faulty.unexplained.push(number);
+        }
+    }
+
+    /// A copy of a message was delivered before, to a consumer that was cut off. So what came
+    /// behind newer ones was another copy, and the order of the first ones was right.
+    fn acquit(&mut self, number: u64) {
+        let reordered = &mut self.faulty.reordered;
+        if let Some(at) = reordered.iter().position(|&late| late == number) {
+            reordered.swap_remove(at);
+            self.counts.late_redelivered += 1;
         }
     }
 
@@ -218,9 +230,10 @@ impl Page {
         number < self.attempted
     }
 
-    /// How many were confirmed, and not consumed yet.
-    pub(crate) fn outstanding(&self) -> usize {
-        self.unconsumed().count()
+    /// Whether all messages there were to be have ended, and the confirmed ones are consumed.
+    pub(crate) fn is_complete(&self) -> bool {
+        let all = self.records.len() as u64;
+        self.resolved == all && self.unconsumed().next().is_none()
     }
 
     /// Says that what was not consumed by now is lost.

@@ -32,11 +32,13 @@ use crate::broker::Node;
 use crate::broker::proxy::Proxy;
 
 /// How much there is to be done. The seed decides which faults come, and when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) faults: u64,
     pub(crate) publishes: u64,
     pub(crate) seed: u64,
+    /// The only kind of fault, by its name in the table; all kinds if there is none.
+    pub(crate) only: Option<String>,
 }
 
 impl Plan {
@@ -71,6 +73,10 @@ type Stalled = String;
 
 impl Soak {
     fn start(plan: Plan) -> Self {
+        if let Some(only) = &plan.only {
+            let known = Fault::NAMES.contains(&only.as_str());
+            assert!(known, "faults are {:?}, not {only:?}", Fault::NAMES);
+        }
         let mut rng = Rng::with_seed(plan.seed);
         let node = Node::start();
         let proxy = Proxy::start(&node.url());
@@ -118,7 +124,7 @@ impl Soak {
     fn break_all(&mut self) -> Result<(), Stalled> {
         let share = (self.left / (self.plan.faults + 1) / 4).max(1);
         for number in 1..=self.plan.faults {
-            let fault = Fault::choose(&mut self.rng);
+            let fault = self.choose();
             *self.faults.entry(fault.name()).or_default() += 1;
             log::info!("fault {number}: {fault:?}");
             let progress = format!("fault {number}/{}: {}", self.plan.faults, fault.name());
@@ -136,6 +142,20 @@ impl Soak {
             }
         }
         Ok(())
+    }
+
+    fn choose(&mut self) -> Fault {
+        loop {
+            let fault = Fault::choose(&mut self.rng);
+            if self
+                .plan
+                .only
+                .as_deref()
+                .is_none_or(|only| only == fault.name())
+            {
+                return fault;
+            }
+        }
     }
 
     /// Publishes some more, and waits until each lane has carried some of that.
@@ -163,10 +183,7 @@ impl Soak {
         self.say("draining".to_owned());
         self.publish(self.left);
         self.wait("all messages", |lanes| {
-            lanes.iter().all(|lane| {
-                let page = lane.ledger().page();
-                page.resolved == page.attempted && page.outstanding() == 0
-            })
+            lanes.iter().all(|lane| lane.ledger().page().is_complete())
         })
     }
 
