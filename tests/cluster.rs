@@ -12,7 +12,7 @@ use snowshoe::{Client, Queue, Unconfirmed};
 use broker::cluster::Cluster;
 use support::ledger::Published;
 use support::workload::Workload;
-use support::{builder, connect, executor, wait_until};
+use support::{builder, connect, executor, run, wait_until};
 
 /// How many messages are published around each killing.
 const BATCH: u64 = 6_000;
@@ -38,7 +38,7 @@ struct Scene<'c> {
 impl<'c> Scene<'c> {
     fn set(cluster: &'c mut Cluster, queue: &'static str) -> Self {
         let url = cluster.url();
-        block_on(async {
+        run(async {
             let client = connect(&url).await;
             // Else the broker gives newer messages to a consumer that returns before it has noticed
             // the death of the consumer's last node, and that one's after them.

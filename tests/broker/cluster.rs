@@ -29,12 +29,8 @@ impl Cluster {
     pub(crate) fn start() -> Self {
         let dirs = script([OsStr::new("cluster"), NODES.to_string().as_ref()]);
         let mut nodes: Vec<Node> = dirs.lines().map(Node::in_dir).collect();
-        // At the same time, since they wait for each other.
-        thread::scope(|scope| {
-            for node in &mut nodes {
-                scope.spawn(|| node.start_again());
-            }
-        });
+        // One after the other, since each joins those before it.
+        nodes.iter_mut().for_each(Node::start_again);
         let name = |node: &Node| node.admin().eval("node()");
         let names = nodes.iter().map(name).collect();
         let cluster = Self { nodes, names };
