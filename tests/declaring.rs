@@ -17,7 +17,7 @@ use snowshoe::{
 use fixture::{
     connect, declare, fresh_queue, new_queue, publish, ready_in, take_bodies, unique, with_queue,
 };
-use support::{executor, run};
+use support::{executor, run, within};
 
 /// The code with which the broker refuses to declare something.
 async fn refusal<D: Declare>(client: &Client, entity: D) -> ReplyCode {
@@ -435,5 +435,19 @@ fn calls_wait_for_the_first_connection() {
             client.ready().await
         };
         try_zip(declared, connect).await.unwrap();
+    });
+}
+
+#[test]
+fn a_declare_that_costs_the_connection_is_refused_and_not_made_again() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        let unknown = client.declare(Exchange::new("of-no-type", "x-unknown"));
+        let refused = within("the refusal", unknown).await.unwrap_err();
+        assert!(matches!(refused, Error::Refused(_)), "{refused}");
+        // The client is back, and stays.
+        within("an answer", client.declare(Queue::new(queue).passive()))
+            .await
+            .unwrap();
     });
 }

@@ -47,6 +47,11 @@ impl<T> Courier<T> {
         self.queue.iter()
     }
 
+    /// The oldest call under way, the one to blame where the broker blames one of its kind.
+    pub(crate) fn oldest_sent(&self) -> Option<&T> {
+        self.queue.front().filter(|_| self.sent > 0)
+    }
+
     /// Whether there are calls, but no channel to make them on.
     pub(crate) fn wants_channel(&self) -> bool {
         self.channel == ChannelState::None && !self.queue.is_empty()

@@ -423,6 +423,9 @@ impl Session {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
+        if let CloseReason::Peer(close) = &reason {
+            self.blame_call(close);
+        }
         let orderly = matches!(
             reason,
             CloseReason::Requested | CloseReason::Peer(_) | CloseReason::Violation(_)
@@ -436,6 +439,18 @@ impl Session {
         } else {
             Output::Abort
         });
+    }
+
+    /// Some calls cost the whole connection, such as an exchange of an unknown type (RabbitMQ: 503).
+    /// Made again on the next one, they would cost that, too, and so on without end.
+    fn blame_call(&mut self, close: &PeerClose) {
+        let oldest = self.calls.oldest_sent();
+        if oldest.is_some_and(|(_, method)| method.id() == close.method)
+            && let Some((token, _)) = self.calls.answered()
+        {
+            let result = Err(Error::Refused(close.clone()));
+            self.outputs.push_back(Output::Called { token, result });
+        }
     }
 
     fn lost(&mut self, now: Instant, cause: ConnectionError) {
