@@ -10,6 +10,10 @@
 //! such as `--only "half-open"`. Half of the traffic of a fault precedes it, a
 //! quarter meets it, and a quarter comes once it is over.
 //!
+//! With `--cluster` there are three nodes with a proxy each, quorum queues, and clients that know
+//! all three. What happens to a node happens to any of them, to one that a client is connected to,
+//! or to the one with the leader of a queue.
+//!
 //! It exits with 1 if anything was lost, confirmed without the broker's word, reordered, corrupted
 //! or duplicated for no reason, or if nothing moved for a minute. `RUST_LOG=info` names each fault
 //! in full, `RUST_LOG=snowshoe=debug` what the client does.
@@ -25,7 +29,7 @@ use std::time::Instant;
 
 use soak::Plan;
 
-const USAGE: &str = "usage: soak [--faults N] [--seed S] [--publishes M] [--only KIND]";
+const USAGE: &str = "usage: soak [--cluster] [--faults N] [--seed S] [--publishes M] [--only KIND]";
 
 fn main() -> ExitCode {
     log_with_times();
@@ -57,7 +61,12 @@ fn log_with_times() {
 
 fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
     let (mut faults, mut seed, mut publishes, mut only) = (50, 1, None, None);
+    let mut cluster = false;
     while let Some(name) = arguments.next() {
+        if name == "--cluster" {
+            cluster = true;
+            continue;
+        }
         let value = arguments.next()?;
         let number = value.replace('_', "").parse();
         match name.as_str() {
@@ -73,5 +82,6 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
         publishes: publishes.unwrap_or(faults * 2000),
         seed,
         only,
+        cluster,
     })
 }

@@ -133,7 +133,8 @@ impl Cluster {
         printed.split('\'').filter_map(quoted).collect()
     }
 
-    fn wait_until_complete(&self) {
+    /// Waits until all nodes run and know each other.
+    pub(crate) fn wait_until_complete(&self) {
         let all = self.len().to_string();
         for node in &self.nodes {
             wait_until("all nodes are in the cluster", || {

@@ -1,28 +1,19 @@
 //! What happens to the connections and to the node.
 
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::lane::Kills;
-use crate::broker::Node;
-use crate::broker::proxy::{End, Proxy, To};
-
-/// Where faults happen.
-#[derive(Debug)]
-pub(crate) struct Scene {
-    pub(crate) node: Node,
-    pub(crate) proxy: Proxy,
-    pub(crate) kills: Kills,
-}
+use super::scene::{Scene, Victim};
+use crate::broker::proxy::{End, Links, Proxy, To};
 
 /// A fault, and how long it is in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     kind: Kind,
     target: Target,
+    victim: Victim,
     duration: Duration,
 }
 
@@ -84,6 +75,7 @@ impl Fault {
         Self {
             kind: Kind::choose(rng),
             target,
+            victim: Victim::choose(rng),
             duration: duration(rng),
         }
     }
@@ -110,31 +102,36 @@ impl Fault {
 
     /// Does it.
     pub(crate) fn begin(&self, scene: &mut Scene) {
-        let Scene { node, proxy, .. } = scene;
         match self.kind {
-            Kind::End(end) => self.each(proxy, |link| proxy.link(link).end(end)),
+            Kind::End(end) => self.each(scene, |links| links.end(end)),
             Kind::Cut(to, bytes, end) => {
-                self.each(proxy, |link| proxy.link(link).cut_after(to, bytes, end));
+                self.each(scene, |links| links.cut_after(to, bytes, end));
             }
             Kind::CutAgain(to, bytes, end) => {
-                proxy.all().end(End::Reset);
-                proxy.all().cut_after(to, bytes, end);
+                for proxy in scene.proxies() {
+                    proxy.all().end(End::Reset);
+                    proxy.all().cut_after(to, bytes, end);
+                }
             }
-            Kind::Silence(to) => proxy.all().silence(to),
-            Kind::HalfOpen(to) => self.each(proxy, |link| proxy.link(link).silence(to)),
-            Kind::Drip(to, bytes, pause) => {
-                self.each(proxy, |link| proxy.link(link).drip(to, bytes, pause));
-            }
-            Kind::StopReading(to) => self.each(proxy, |link| proxy.link(link).stop_reading(to)),
+            Kind::Silence(to) => scene.proxies().iter().for_each(|it| it.all().silence(to)),
+            Kind::HalfOpen(to) => self.each(scene, |links| links.silence(to)),
+            Kind::Drip(to, bytes, pause) => self.each(scene, |links| links.drip(to, bytes, pause)),
+            Kind::StopReading(to) => self.each(scene, |links| links.stop_reading(to)),
             Kind::Refuse => {
-                proxy.refuse();
-                proxy.all().end(End::Reset);
+                for proxy in scene.proxies() {
+                    proxy.refuse();
+                    proxy.all().end(End::Reset);
+                }
             }
-            Kind::Kill => node.kill(),
-            Kind::StopApp => node.admin().stop_app(),
-            Kind::CloseAll => node.admin().close_all_connections("the soak says so"),
-            Kind::MemoryAlarm => node.admin().set_memory_alarm(true),
-            Kind::Suspend => node.suspend(),
+            Kind::Kill => scene.kill(self.victim),
+            Kind::StopApp => scene.choose(self.victim).admin().stop_app(),
+            Kind::CloseAll => {
+                for node in scene.nodes() {
+                    node.admin().close_all_connections("the soak says so");
+                }
+            }
+            Kind::MemoryAlarm => scene.choose(self.victim).admin().set_memory_alarm(true),
+            Kind::Suspend => scene.choose(self.victim).suspend(),
         }
     }
 
@@ -143,9 +140,8 @@ impl Fault {
         thread::sleep(self.duration);
     }
 
-    /// Makes network and node whole again.
+    /// Makes network and nodes whole again.
     pub(crate) fn end(&self, scene: &mut Scene) {
-        let Scene { node, proxy, kills } = scene;
         match self.kind {
             Kind::End(_) | Kind::CloseAll => {}
             Kind::Cut(..)
@@ -153,24 +149,24 @@ impl Fault {
             | Kind::Silence(_)
             | Kind::HalfOpen(_)
             | Kind::Drip(..)
-            | Kind::StopReading(_) => proxy.all().resume(To::Both),
-            Kind::Refuse => proxy.accept(),
-            Kind::Kill => {
-                // What the killed node delivered has arrived by now.
-                kills.fetch_add(1, Ordering::SeqCst);
-                node.start_again();
+            | Kind::StopReading(_) => {
+                for proxy in scene.proxies() {
+                    proxy.all().resume(To::Both);
+                }
             }
-            Kind::StopApp => node.admin().start_app(),
-            Kind::MemoryAlarm => node.admin().set_memory_alarm(false),
-            Kind::Suspend => node.resume(),
+            Kind::Refuse => scene.proxies().iter().for_each(Proxy::accept),
+            Kind::Kill => scene.start_again(),
+            Kind::StopApp => {
+                scene.chosen().admin().start_app();
+                scene.wait_until_whole();
+            }
+            Kind::MemoryAlarm => scene.chosen().admin().set_memory_alarm(false),
+            Kind::Suspend => scene.chosen().resume(),
         }
     }
 
-    fn each(&self, proxy: &Proxy, does: impl Fn(usize)) {
-        let stats = proxy.stats();
-        let open: Vec<usize> = (0..stats.links.len())
-            .filter(|&link| stats.links[link].open)
-            .collect();
+    fn each(&self, scene: &Scene, does: impl Fn(Links<'_>)) {
+        let open = scene.open_links();
         match self.target {
             Target::All => open.into_iter().for_each(does),
             Target::One(_) if open.is_empty() => {}

@@ -41,13 +41,14 @@ impl Lane {
     /// consumer.
     pub(crate) fn start(
         number: usize,
+        declaration: Queue,
         [producing, consuming]: [&Client; 2],
         ledgers: Arc<[Ledger]>,
         kills: Kills,
         rng: Rng,
     ) -> Self {
         let queue = queue(number);
-        block_on(producing.declare(Queue::new(queue.as_str()))).expect("the broker is there");
+        block_on(producing.declare(declaration)).expect("the broker is there");
         let producer = producing
             .producer(queue.as_str())
             .expect("the name is short")

@@ -10,6 +10,7 @@ mod lane;
 mod ledger;
 mod message;
 mod report;
+mod scene;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -23,13 +24,12 @@ use fastrand::Rng;
 use snowshoe::{Client, Reconnect};
 
 use self::chronicle::Chronicle;
-use self::faults::{Fault, Scene};
+use self::faults::Fault;
 use self::lane::Lane;
 use self::ledger::Ledger;
 pub(crate) use self::report::Report;
-use self::report::{grouped, memory, peak_memory};
-use crate::broker::Node;
-use crate::broker::proxy::Proxy;
+use self::report::{Memory, grouped};
+use self::scene::Scene;
 
 /// How much there is to be done. The seed decides which faults come, and when.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// The only kind of fault, by its name in the table; all kinds if there is none.
     pub(crate) only: Option<String>,
+    /// Whether there are three nodes and quorum queues, instead of one node and classic queues.
+    pub(crate) cluster: bool,
 }
 
 impl Plan {
@@ -65,7 +67,7 @@ struct Soak {
     _display: mpsc::Sender<()>,
     faults: BTreeMap<&'static str, u64>,
     recoveries: Vec<Duration>,
-    memory: Vec<u64>,
+    memory: Vec<Memory>,
 }
 
 /// What the client said last, where nothing moves.
@@ -78,16 +80,17 @@ impl Soak {
             assert!(known, "faults are {:?}, not {only:?}", Fault::NAMES);
         }
         let mut rng = Rng::with_seed(plan.seed);
-        let node = Node::start();
-        let proxy = Proxy::start(&node.url());
+        let kills = Arc::new(AtomicU16::new(0));
+        let scene = Scene::set(plan.cluster, Arc::clone(&kills));
         let each = plan.publishes.div_ceil(LANES as u64);
         let records = usize::try_from(each).expect("so many messages fit into the memory");
         let ledgers: Arc<[Ledger]> = (0..LANES).map(|_| Ledger::new(records)).collect();
-        let kills = Arc::new(AtomicU16::new(0));
-        witness::watch(&proxy, Arc::clone(&ledgers), Arc::clone(&kills));
+        for proxy in scene.proxies() {
+            witness::watch(proxy, Arc::clone(&ledgers), Arc::clone(&kills));
+        }
 
         let clients: Vec<Client> = (0..CLIENTS)
-            .map(|_| connect(&proxy.url(), rng.u64(..)))
+            .map(|_| connect(&scene.url(), rng.u64(..)))
             .collect();
         let chronicles = clients.iter().map(Client::events).map(Chronicle::keep);
         let chronicles = chronicles.collect();
@@ -96,18 +99,20 @@ impl Soak {
             let roles = [lane, lane + 1].map(|role| &clients[role % CLIENTS]);
             Lane::start(
                 lane,
+                scene.queue(lane),
                 roles,
                 Arc::clone(&ledgers),
                 Arc::clone(&kills),
                 rng.fork(),
             )
         });
-        let lanes = lanes.collect();
+        let lanes: Vec<Lane> = lanes.collect();
+        (0..LANES).for_each(|lane| scene.wait_until_replicated(&lane::queue(lane)));
         let now = Arc::new(Mutex::new("starting".to_owned()));
         Self {
             plan,
             began: Instant::now(),
-            scene: Scene { node, proxy, kills },
+            scene,
             clients,
             chronicles,
             lanes,
@@ -116,7 +121,7 @@ impl Soak {
             now,
             faults: BTreeMap::new(),
             recoveries: Vec::new(),
-            memory: memory().into_iter().collect(),
+            memory: vec![Memory::now()],
             rng,
         }
     }
@@ -138,7 +143,7 @@ impl Soak {
             fault.end(&mut self.scene);
             self.recover(share)?;
             if number.is_multiple_of(self.plan.faults.div_ceil(SAMPLES)) {
-                self.memory.extend(memory());
+                self.memory.push(Memory::now());
             }
         }
         Ok(())
@@ -197,16 +202,14 @@ impl Soak {
             recovered: self.chronicles.iter().map(Chronicle::recovered).sum(),
             recoveries: self.recoveries,
             memory: self.memory,
-            peak_memory: None,
             stalled,
         };
         if report.stalled.is_none() {
-            report.memory.extend(memory());
+            report.memory.push(Memory::now());
         }
         for lane in &self.lanes {
             report.add(lane.ledger());
         }
-        report.peak_memory = peak_memory();
         // A client that has stalled may not close either.
         if report.stalled.is_none() {
             self.lanes.into_iter().for_each(Lane::finish);

@@ -5,6 +5,8 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
+use peak_alloc::PeakAlloc;
+
 use super::ledger::{Counts, Faulty, Ledger};
 
 #[derive(Debug)]
@@ -19,9 +21,8 @@ pub(crate) struct Report {
     pub(crate) recovered: u64,
     /// How long it took, after each fault, until every lane had carried a new message.
     pub(crate) recoveries: Vec<Duration>,
-    /// Bytes in use, from beginning to end.
-    pub(crate) memory: Vec<u64>,
-    pub(crate) peak_memory: Option<u64>,
+    /// From beginning to end.
+    pub(crate) memory: Vec<Memory>,
     /// Why it ended early, if it did.
     pub(crate) stalled: Option<String>,
 }
@@ -122,15 +123,13 @@ impl fmt::Display for Report {
         for (name, count) in &self.faults {
             row(f, &format!("  {name}"), &grouped(*count))?;
         }
-        let memory: Vec<String> = self.memory.iter().copied().map(mebibytes).collect();
-        if let (Some(first), Some(last), Some(peak)) =
-            (memory.first(), memory.last(), self.peak_memory)
-        {
-            row(f, "memory at the start", first)?;
-            row(f, "memory at the end", last)?;
-            row(f, "memory at its peak", &mebibytes(peak))?;
-            writeln!(f, "  in between: {}", memory.join(", "))?;
-        }
+        row(f, "heap at its peak", &mebibytes(HEAP.peak_usage() as u64))?;
+        let heap = self.memory.iter().map(|it| mebibytes(it.heap));
+        writeln!(f, "  while nothing was broken: {}", join(heap))?;
+        let peak = status("VmHWM:").map_or("unknown".to_owned(), mebibytes);
+        row(f, "memory at its peak", &peak)?;
+        let resident = (self.memory.iter()).filter_map(|it| it.resident.map(mebibytes));
+        writeln!(f, "  while nothing was broken: {}", join(resident))?;
         row(f, "took", &format!("{} s", self.took.as_secs()))?;
         if let Some(stalled) = &self.stalled {
             writeln!(f, "\nIT STALLED: {stalled}")?;
@@ -167,15 +166,31 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
-/// The memory of this process that is in use, in bytes, where the system tells.
-pub(crate) fn memory() -> Option<u64> {
-    status("VmRSS:")
+fn join(values: impl Iterator<Item = String>) -> String {
+    values.collect::<Vec<_>>().join(", ")
 }
 
-/// The most that ever was.
-pub(crate) fn peak_memory() -> Option<u64> {
-    status("VmHWM:")
+/// What the clients, the proxies and the ledgers use at one moment, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// What is allocated. The ledgers are from the beginning, so that what grows is something else.
+    heap: u64,
+    /// What the process has from the system, where that tells: the allocator holds on to some of it
+    /// for every thread.
+    resident: Option<u64>,
 }
+
+impl Memory {
+    pub(crate) fn now() -> Self {
+        Self {
+            heap: HEAP.current_usage() as u64,
+            resident: status("VmRSS:"),
+        }
+    }
+}
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
 
 fn status(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
