@@ -8,11 +8,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
-use futures_lite::future::{poll_once, zip};
+use futures_lite::future::{pending, poll_once, zip};
 use snowshoe::codec::method::tx;
 use snowshoe::{
-    Client, Confirmation, ConsumerEnd, DropReason, Error, Message, PublishErrorReason, Reconnect,
-    SettleError, ShortString, Unconfirmed,
+    Client, Confirmation, Connecting, ConsumerEnd, DropReason, Error, Message, PublishErrorReason,
+    Reconnect, SettleError, ShortString, Target, Unconfirmed,
 };
 
 use broker::proxy::{Proxy, To};
@@ -27,7 +27,7 @@ use support::{executor, run, within};
 const SOON: Duration = Duration::from_millis(100);
 
 /// So long may a close take beyond its deadline, on a busy machine.
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Closes a client by a deadline; the bodies that were not delivered.
 async fn close_soon(client: &Client) -> Vec<String> {
@@ -56,15 +56,17 @@ fn closed(sent: bool) -> Result<(), Unconfirmed> {
 
 /// A client that has no connection, and goes on trying for ever.
 fn disconnected() -> Client {
+    dialing(|_| Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) }))
+}
+
+/// A client that dials by this, for ever.
+fn dialing(dial: fn(&Target) -> Connecting) -> Client {
     let patient = Reconnect {
         fail_fast: false,
         ..Reconnect::default()
     };
-    let nowhere = |_: &snowshoe::Target| -> snowshoe::Connecting {
-        Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) })
-    };
     let builder = support::builder("amqp://localhost").reconnect(patient);
-    let (client, driver) = builder.connector(nowhere).build();
+    let (client, driver) = builder.connector(dial).build();
     executor::spawn(driver);
     client
 }
@@ -401,6 +403,42 @@ fn a_half_open_connection_does_not_hold_up_a_close() {
         cable.proxy.all().silence(To::Both);
         drop(producer.try_publish("hello").unwrap());
         assert_eq!(close_soon(&cable.client).await, ["hello"]);
+    });
+}
+
+#[test]
+fn a_dial_that_hangs_does_not_hold_up_a_close() {
+    run(async {
+        let client = dialing(|_| Box::pin(pending()));
+        let producer = client.producer("any").unwrap().build();
+        let confirmation = producer.try_publish("hello").unwrap();
+        assert_eq!(close_soon(&client).await, ["hello"]);
+        assert_eq!(confirmation.await, closed(false));
+    });
+}
+
+#[test]
+fn a_handler_that_hangs_does_not_hold_up_a_close() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        publish(&client, &queue, &["hello"]).await;
+        let consumer = client.consumer(queue.clone()).unwrap();
+        let mut consumer = consumer.start().await.unwrap();
+        let (began, has_begun) = async_channel::bounded(1);
+        let hanging = consumer.for_each_concurrent(1, |_delivery| {
+            _ = began.try_send(());
+            pending::<()>()
+        });
+        let closed = async {
+            within("the handler", has_begun.recv()).await.unwrap();
+            close_soon(&client).await
+        };
+        let undelivered = closed.or(async {
+            hanging.await;
+            unreachable!("it hangs")
+        });
+        assert!(undelivered.await.is_empty());
+        assert_eq!(left_in(&queue).await, ["hello"]);
     });
 }
 

@@ -1,0 +1,72 @@
+//! A client that has nothing to do does next to nothing. What it does is counted for the whole
+//! process, so there is one test in this file.
+
+mod broker;
+mod support;
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use snowshoe::{Event, Reconnect};
+
+use support::{executor, next_event, run, within};
+
+/// How often the threads of this process have gone to sleep so far. Whoever works in between makes
+/// system calls; whoever is idle ends each short run of them by this.
+fn sleeps() -> u64 {
+    let threads = fs::read_dir("/proc/self/task").expect("this is Linux");
+    let of_thread = |thread: fs::DirEntry| {
+        // One that has ended since is none of the client's.
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse().ok())
+            .unwrap_or(0)
+    };
+    threads.flatten().map(of_thread).sum()
+}
+
+/// How many attempts the sleeps are counted over.
+const ATTEMPTS: u64 = 20;
+
+/// Setting a timer, resolving a name, dialling, being refused, telling who listens, on the threads of
+/// the driver, the resolver, the poller and this test; and twice that, for two connections.
+const SLEEPS_AN_ATTEMPT: u64 = 30;
+
+/// At the longest delay that there is by default, 30 s, this is about one a second.
+#[test]
+fn a_client_without_a_broker_sleeps_from_one_attempt_to_the_next() {
+    run(async {
+        // The port stays taken, and nothing listens there.
+        let taken = TcpListener::bind("127.0.0.1:0").expect("ports are free");
+        let nowhere = taken.local_addr().expect("a bound socket has an address");
+        drop(taken);
+        let steady = Reconnect {
+            initial_delay: Duration::from_millis(100),
+            max_delay: Duration::from_millis(100),
+            fail_fast: false,
+            ..Reconnect::default()
+        };
+        let builder = support::builder(&format!("amqp://{nowhere}")).reconnect(steady);
+        let (client, driver) = builder.build();
+        executor::spawn(driver);
+        let mut events = client.events();
+        let producer = client.producer("any").unwrap().build();
+        let waiting = producer.try_publish("hello").unwrap();
+
+        let is_attempt = |event: &Event| matches!(event, Event::Reconnecting { .. });
+        next_event(&mut events, "an attempt", is_attempt).await;
+        let before = sleeps();
+        for _ in 0..ATTEMPTS {
+            next_event(&mut events, "an attempt", is_attempt).await;
+        }
+        let slept = sleeps() - before;
+        eprintln!("{slept} sleeps over {ATTEMPTS} attempts");
+        assert!(slept <= ATTEMPTS * SLEEPS_AN_ATTEMPT, "{slept} sleeps");
+
+        within("the close", client.close_within(Duration::ZERO)).await;
+        assert!(waiting.await.is_err());
+    });
+}
