@@ -276,8 +276,8 @@ pub enum BufferPolicy {
     Block,
     /// It fails.
     Error,
-    /// The oldest message that is not being written or awaiting its confirm is given up. A
-    /// fire-and-forget producer always does this. If there is none, publishing fails.
+    /// The oldest message that is not being written or awaiting its confirm is given up. If there is
+    /// none, publishing fails. The default of a fire-and-forget producer.
     DropOldest,
 }
 
@@ -323,13 +323,8 @@ impl ProducerBuilder<Confirm> {
         }
     }
 
-    /// What happens while the buffer is full; [`BufferPolicy::Block`] by default.
-    pub fn policy(mut self, policy: BufferPolicy) -> Self {
-        self.policy = policy;
-        self
-    }
-
-    /// Publishes without confirms: fastest, and messages can be lost with a connection.
+    /// Publishes without confirms: fastest, and messages can be lost with a connection. While the
+    /// buffer is full, the oldest give way, unless a [`policy`](Self::policy) is set behind this.
     pub fn fire_and_forget(self) -> ProducerBuilder<FireAndForget> {
         let Self {
             client,
@@ -350,6 +345,13 @@ impl ProducerBuilder<Confirm> {
 }
 
 impl<M: Mode> ProducerBuilder<M> {
+    /// What happens while the buffer is full; [`BufferPolicy::Block`] by default, and
+    /// [`BufferPolicy::DropOldest`] without confirms.
+    pub fn policy(mut self, policy: BufferPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Whether messages that no queue takes are returned, and so resolve as
     /// [`Unconfirmed::Returned`], instead of being dropped by the broker and confirmed all the
     /// same.

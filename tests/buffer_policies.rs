@@ -325,6 +325,28 @@ fn fire_and_forget_drops_as_many_as_the_bytes_of_the_newest_need() {
     });
 }
 
+#[test]
+fn fire_and_forget_waits_for_room_where_it_is_told_to_block() {
+    const QUEUE: &str = "policies: fire and forget, block";
+    run(async {
+        let (mut cable, producer) = in_an_outage(QUEUE, |builder| {
+            let builder = builder.capacity(2).fire_and_forget();
+            builder.policy(BufferPolicy::Block)
+        })
+        .await;
+        accept(&producer, 0..2, 100);
+        let mut waiting = Box::pin(producer.publish(numbered(2, 100)));
+        assert!(poll_once(&mut waiting).await.is_none());
+        let refused = producer.try_publish(numbered(3, 100));
+        assert_refused(refused, 3, 100, PublishErrorReason::BufferFull);
+        assert_eq!(dropped_by_events(&mut cable), 0);
+        cable.mend().await;
+        within("room", waiting).await.unwrap();
+        within("the close", cable.client.close()).await;
+        assert_eq!(take_numbers(QUEUE).await, [0, 1, 2]);
+    });
+}
+
 /// Fills the buffer of 1,000 bytes, and offers a message that would not even fit into an empty one.
 async fn offer_too_large<M: Mode>(
     queue: &'static str,
