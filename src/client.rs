@@ -10,6 +10,7 @@ use snowshoe_codec::{
 };
 
 use crate::channel::{Channel, RawInbox};
+use crate::clock::Clock;
 use crate::config::{Config, Reconnect};
 use crate::consumer::ConsumerBuilder;
 use crate::driver::Driver;
@@ -370,6 +371,7 @@ impl ClientBuilder {
             close_timeout: Duration::from_secs(10),
             reconnect: Reconnect::default(),
             seed: fastrand::u64(..),
+            clock: Clock::default(),
         };
         Ok(Self {
             config,
@@ -468,6 +470,13 @@ impl ClientBuilder {
     /// Fixes the randomness of delays and names, for tests.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.seed = seed;
+        self
+    }
+
+    /// Goes by this clock instead of the system's, for tests.
+    #[cfg(feature = "testing")]
+    pub fn clock(mut self, clock: crate::testing::Clock) -> Self {
+        self.config.clock = Clock::Virtual(clock);
         self
     }
 

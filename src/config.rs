@@ -4,6 +4,7 @@ use std::time::Duration;
 use snowshoe_codec::sasl::Mechanism;
 use snowshoe_codec::{ConnectionLimits, FieldTable, ShortString};
 
+use crate::clock::Clock;
 use crate::core::backoff::Backoff;
 use crate::core::supervisor;
 use crate::transport::Connector;
@@ -29,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) close_timeout: Duration,
     pub(crate) reconnect: Reconnect,
     pub(crate) seed: u64,
+    pub(crate) clock: Clock,
 }
 
 impl std::fmt::Debug for Config {

@@ -79,7 +79,8 @@ impl Driver {
         };
         driver.add_link(MAIN);
         driver.add_link(PUBLISHING);
-        driver.links[MAIN].start(Instant::now());
+        let now = driver.config.clock.now();
+        driver.links[MAIN].start(now);
         driver
     }
 
@@ -181,7 +182,7 @@ impl Driver {
         let within = within.unwrap_or(self.config.close_timeout);
         match &mut self.closing {
             Some(closing) => closing.shorten(now, within),
-            None => self.closing = Some(Closing::new(now, within)),
+            None => self.closing = Some(Closing::new(self.config.clock.timer(), now, within)),
         }
         if let Some(closing) = &mut self.closing {
             closing.answers.extend(answer);
@@ -278,7 +279,7 @@ impl Driver {
 
     /// Whether anything moved.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = Instant::now();
+        let now = self.config.clock.now();
         let mut moved = self.shared.take(&mut self.commands, &mut self.ready);
         while let Some(command) = self.commands.pop_front() {
             self.carry_out(now, command);

@@ -62,6 +62,7 @@
 
 mod channel;
 mod client;
+mod clock;
 mod config;
 mod consumer;
 mod core;
@@ -79,6 +80,8 @@ mod password;
 mod producer;
 mod sasl;
 mod shared;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;

@@ -1,11 +1,10 @@
 //! The end of a client.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
 use crate::client::CloseReport;
+use crate::clock::Timer;
 use crate::shared::Answer;
 
 /// What is known of a close that is under way: first messages are settled, then the connections
@@ -16,7 +15,7 @@ pub(super) struct Closing {
     /// Until when the connections may say goodbye.
     deadline: Instant,
     /// Goes off at the next of the two.
-    timer: async_io::Timer,
+    timer: Timer,
     /// Whether the connections are being closed.
     pub(super) connections: bool,
     pub(super) answers: Vec<Answer<CloseReport>>,
@@ -27,12 +26,13 @@ pub(super) struct Closing {
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
 impl Closing {
-    pub(super) fn new(now: Instant, within: Duration) -> Self {
+    pub(super) fn new(mut timer: Timer, now: Instant, within: Duration) -> Self {
         let (settle_by, deadline) = deadlines(now, within);
+        timer.set_at(settle_by);
         Self {
             settle_by,
             deadline,
-            timer: async_io::Timer::at(settle_by),
+            timer,
             connections: false,
             answers: Vec::new(),
             report: CloseReport::default(),
@@ -49,7 +49,7 @@ impl Closing {
 
     /// Whether the step that is under way has had its time; otherwise `cx` is woken when it has.
     pub(super) fn is_late(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        Pin::new(&mut self.timer).poll(cx).is_ready() || self.due() <= now
+        self.timer.poll(cx).is_ready() || self.due() <= now
     }
 
     /// The messages are through, or late: when the connections have to be.

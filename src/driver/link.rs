@@ -5,9 +5,7 @@ mod receivers;
 mod senders;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -21,6 +19,7 @@ use self::senders::Senders;
 use super::stream::{Finishing, Stream};
 use crate::channel::RawInbox;
 use crate::client::CloseReport;
+use crate::clock::Timer;
 use crate::config::Config;
 use crate::consumer::ConsumerEnd;
 use crate::core::Epoch;
@@ -43,7 +42,7 @@ pub(super) struct Link {
     shared: Arc<Shared>,
     session: Session,
     io: Io,
-    timer: async_io::Timer,
+    timer: Timer,
     /// What the timer is set to; it may be earlier than needed, never later.
     armed: Option<Instant>,
     senders: Senders,
@@ -70,6 +69,7 @@ impl Link {
         config: Arc<Config>,
         shared: Arc<Shared>,
     ) -> Self {
+        let timer = config.clock.timer();
         Self {
             index,
             role: role(index),
@@ -77,7 +77,7 @@ impl Link {
             shared,
             session,
             io: Io::Idle,
-            timer: async_io::Timer::never(),
+            timer,
             armed: None,
             senders: Senders::default(),
             receivers: Receivers::default(),
@@ -335,7 +335,7 @@ impl Link {
             self.armed = Some(due);
             self.timer.set_at(due.max(now));
         }
-        let gone_off = Pin::new(&mut self.timer).poll(cx).is_ready();
+        let gone_off = self.timer.poll(cx).is_ready();
         if gone_off {
             self.armed = None;
         }

@@ -1,0 +1,236 @@
+//! Time that passes only when it is told to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::shared::lock;
+
+/// A clock of which a test turns the hands: hours pass at once, and deadlines are met to the
+/// nanosecond.
+///
+/// Clones are the same clock. A client goes by it if its [builder is told to](
+/// crate::ClientBuilder::clock).
+///
+/// ```
+/// use std::time::Duration;
+/// use snowshoe::testing::Clock;
+///
+/// let clock = Clock::new();
+/// let noon = clock.now();
+/// clock.advance(Duration::from_secs(3600));
+/// assert_eq!(clock.now() - noon, Duration::from_secs(3600));
+/// ```
+#[derive(Clone)]
+pub struct Clock {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    now: Instant,
+    /// Who is to be woken when. Of those at the same instant, the older timer goes first.
+    sleepers: BTreeMap<(Instant, u64), Waker>,
+    next_id: u64,
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock")
+            .field("now", &self.now())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock {
+    /// A clock that stands at the present.
+    pub fn new() -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                now: Instant::now(),
+                sleepers: BTreeMap::new(),
+                next_id: 0,
+            })),
+        }
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Instant {
+        self.lock().now
+    }
+
+    /// Lets time pass, and wakes whoever waited for it.
+    pub fn advance(&self, by: Duration) {
+        let to = self.now() + by;
+        self.advance_to(to);
+    }
+
+    /// Lets time pass until then, and wakes whoever waited for it. Time never runs backwards.
+    pub fn advance_to(&self, to: Instant) {
+        let mut state = self.lock();
+        state.now = state.now.max(to);
+        let later = (state.now, u64::MAX);
+        let mut due = state.sleepers.split_off(&later);
+        std::mem::swap(&mut due, &mut state.sleepers);
+        drop(state);
+        for waker in due.into_values() {
+            waker.wake();
+        }
+    }
+
+    /// When the next timer goes off: how far time can pass without anything happening.
+    pub fn next_timer(&self) -> Option<Instant> {
+        let state = self.lock();
+        let (&(at, _), _) = state.sleepers.first_key_value()?;
+        Some(at)
+    }
+
+    /// Completes when so much time has passed.
+    pub async fn sleep(&self, duration: Duration) {
+        let mut timer = self.timer();
+        timer.set_at(self.now() + duration);
+        poll_fn(|cx| timer.poll(cx)).await;
+    }
+
+    /// A timer that never goes off until it is set.
+    pub fn timer(&self) -> Timer {
+        let mut state = self.lock();
+        let id = state.next_id;
+        state.next_id += 1;
+        Timer {
+            clock: self.clone(),
+            id,
+            at: None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// Goes off once each time that it is set, when its [`Clock`] says so.
+#[derive(Debug)]
+pub struct Timer {
+    clock: Clock,
+    id: u64,
+    at: Option<Instant>,
+}
+
+impl Timer {
+    /// Sets when it goes off next.
+    pub fn set_at(&mut self, at: Instant) {
+        if let Some(old) = self.at.replace(at) {
+            let mut state = self.clock.lock();
+            if let Some(sleeper) = state.sleepers.remove(&(old, self.id)) {
+                // As with a timer of the system, whoever waited still does.
+                state.sleepers.insert((at, self.id), sleeper);
+            }
+        }
+    }
+
+    /// Ready once it goes off; otherwise `cx` is woken when it does.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+        let Some(at) = self.at else {
+            return Poll::Pending;
+        };
+        let key = (at, self.id);
+        let mut state = self.clock.lock();
+        let due = state.now >= at;
+        let old = if due {
+            state.sleepers.remove(&key)
+        } else {
+            state.sleepers.insert(key, cx.waker().clone())
+        };
+        // With its waker a task may go, and with that the timers that it owns.
+        drop(state);
+        drop(old);
+        if !due {
+            return Poll::Pending;
+        }
+        self.at = None;
+        Poll::Ready(at)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(at) = self.at {
+            let waker = self.clock.lock().sleepers.remove(&(at, self.id));
+            // Without the lock: with it a task may go, and with that the timers that it owns.
+            drop(waker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_timer_goes_off_once_each_time_it_is_set() {
+        let (clock, woken) = (Clock::new(), Arc::new(Woken::default()));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut timer = clock.timer();
+        assert!(timer.poll(&mut cx).is_pending());
+        for round in 1..=2 {
+            let due = clock.now() + Duration::from_secs(5);
+            timer.set_at(due);
+            assert!(timer.poll(&mut cx).is_pending());
+            assert_eq!(clock.next_timer(), Some(due));
+            clock.advance(Duration::from_secs(5));
+            assert_eq!(woken.0.load(Ordering::Relaxed), round);
+            assert!(timer.poll(&mut cx).is_ready());
+            assert!(timer.poll(&mut cx).is_pending());
+        }
+    }
+
+    #[test]
+    fn a_timer_that_is_set_anew_wakes_at_the_new_time_only() {
+        let (clock, woken) = (Clock::new(), Arc::new(Woken::default()));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut timer = clock.timer();
+        timer.set_at(clock.now() + Duration::from_secs(1));
+        assert!(timer.poll(&mut Context::from_waker(&waker)).is_pending());
+        timer.set_at(clock.now() + Duration::from_secs(3));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_timer_that_was_dropped() {
+        let clock = Clock::new();
+        let mut timer = clock.timer();
+        timer.set_at(clock.now() + Duration::from_secs(1));
+        assert!(
+            timer
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        drop(timer);
+        assert_eq!(clock.next_timer(), None);
+    }
+}
