@@ -4,7 +4,7 @@ mod raws;
 mod receivers;
 mod senders;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -48,7 +48,7 @@ pub(super) struct Link {
     senders: Senders,
     receivers: Receivers,
     raws: Raws,
-    calls: HashMap<u64, Answer<Result<Method, Error>>>,
+    calls: BTreeMap<u64, Answer<Result<Method, Error>>>,
     blocked: bool,
     was_ready: bool,
     given_up: Option<ConnectionError>,
@@ -82,7 +82,7 @@ impl Link {
             senders: Senders::default(),
             receivers: Receivers::default(),
             raws: Raws::default(),
-            calls: HashMap::new(),
+            calls: BTreeMap::new(),
             blocked: false,
             was_ready: false,
             given_up: None,

@@ -1,6 +1,6 @@
 //! The channels of a connection that users drive.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::shared::{Answer, RawOperation};
 /// Channels by the session's keys for them.
 #[derive(Default)]
 pub(super) struct Raws {
-    raws: HashMap<usize, Raw>,
+    raws: BTreeMap<usize, Raw>,
     /// What was asked of them and not done yet.
     asked: VecDeque<(Arc<RawInbox>, RawOperation)>,
 }
@@ -172,7 +172,7 @@ impl Raws {
 
     pub(super) fn give_up(&mut self) {
         self.asked.clear();
-        for (_, raw) in self.raws.drain() {
+        for (_, raw) in std::mem::take(&mut self.raws) {
             raw.inbox.close(Error::Closed);
         }
     }

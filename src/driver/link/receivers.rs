@@ -1,6 +1,6 @@
 //! The consumers of a connection.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,10 +16,10 @@ use crate::error::Error;
 use crate::inbox::{Filled, Inbox};
 use crate::shared::Answer;
 
-/// Consumers by the session's keys for them.
+/// Consumers by the session's keys for them, and in their order, so that a run can be repeated.
 #[derive(Default)]
 pub(super) struct Receivers {
-    receivers: HashMap<usize, Receiver>,
+    receivers: BTreeMap<usize, Receiver>,
     /// Those that have something to settle.
     settling: Vec<usize>,
     /// Those that are behind: until all of them have caught up, nothing is read.
@@ -198,7 +198,7 @@ impl Receivers {
 
     /// Ends all consumers. What was settled up to now is written first.
     pub(super) fn give_up(&mut self, session: &mut Session, end: &ConsumerEnd) {
-        for (key, receiver) in self.receivers.drain() {
+        for (key, receiver) in std::mem::take(&mut self.receivers) {
             flush(session, key, &receiver.inbox);
             receiver.inbox.end_epoch();
             receiver.inbox.finish(end.clone());

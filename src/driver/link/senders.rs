@@ -1,6 +1,6 @@
 //! The producers of a connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -11,10 +11,10 @@ use crate::core::session::Session;
 use crate::outbox::{Outbox, OutboxState};
 use crate::outcome::DropReason;
 
-/// Producers by the session's keys for them, and whose turn it is.
+/// Producers by the session's keys for them, in their order, and whose turn it is.
 #[derive(Default)]
 pub(super) struct Senders {
-    senders: HashMap<usize, Sender>,
+    senders: BTreeMap<usize, Sender>,
     /// Those that may have something to write, in the order of their turns.
     queue: VecDeque<usize>,
     /// Those whose messages are settled when the transport has taken them.
@@ -162,7 +162,7 @@ impl Senders {
 
     /// Ends all producers: messages that are not settled are given up.
     pub(super) fn give_up(&mut self, reason: DropReason, report: &mut CloseReport) {
-        for (_, sender) in self.senders.drain() {
+        for (_, sender) in std::mem::take(&mut self.senders) {
             let abandoned = sender.outbox.with(|state| state.publisher.abandon(reason));
             report.undelivered.extend(abandoned);
         }
