@@ -1,7 +1,12 @@
-//! A world for tests: a clock of which the test turns the hands.
+//! A world for tests: a clock of which the test turns the hands, a network with the faults of a real
+//! one, and an executor that runs both from a seed.
 //!
 //! Behind the feature `testing`, for `[dev-dependencies]`.
 
 mod clock;
+mod executor;
+mod network;
 
 pub use self::clock::{Clock, Timer};
+pub use self::executor::{Executor, TaskId};
+pub use self::network::{Conditions, Dials, Direction, LinkId, Network, Socket};

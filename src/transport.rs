@@ -25,6 +25,18 @@ pub struct Target {
     pub attempt: u32,
 }
 
+impl Target {
+    /// A first attempt at a host without TLS.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            tls: false,
+            attempt: 1,
+        }
+    }
+}
+
 /// A byte stream to a broker.
 ///
 /// Anything that reads, writes and can be sent between threads is a transport if it says so:
