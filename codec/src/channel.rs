@@ -384,8 +384,8 @@ pub(crate) fn is_housekeeping(id: MethodId) -> bool {
 const CONNECTION: u16 = connection::Open::ID.class;
 const CHANNEL: u16 = channel::Open::ID.class;
 
-/// What channel.close names where it is not about any method.
-const NO_METHOD: MethodId = MethodId {
+/// What a close names where it is not about any method.
+pub(crate) const NO_METHOD: MethodId = MethodId {
     class: 0,
     method: 0,
 };

@@ -9,11 +9,11 @@ use bytes::Bytes;
 
 use self::events::Events;
 use self::time::Deadlines;
-use crate::channel::Wire;
+use crate::channel::{NO_METHOD, Wire};
 use crate::channels::Channels;
 use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER};
 use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
-use crate::method::{Arguments, connection};
+use crate::method::{Arguments, MethodId, connection};
 use crate::options::Offer;
 use crate::outbound::Outbound;
 use crate::side::Side;
@@ -192,11 +192,23 @@ impl Connection {
     /// A client whose handshake is not complete does not wait: brokers do not answer a close then.
     /// A server also refuses logins and virtual hosts this way.
     pub fn close(&mut self, now: Instant, code: ReplyCode, text: ShortString) {
+        self.close_over(now, code, text, NO_METHOD);
+    }
+
+    /// Closes the connection as [`close`](Self::close) does, and says over which of the peer's
+    /// methods: for a server that refuses one.
+    pub fn close_over(
+        &mut self,
+        now: Instant,
+        code: ReplyCode,
+        text: ShortString,
+        method: MethodId,
+    ) {
         let stage = self.stage();
         match stage {
             Stage::Closing => return,
             Stage::Greeting => {}
-            Stage::Login | Stage::Opening | Stage::Open => self.write_close(code, text),
+            Stage::Login | Stage::Opening | Stage::Open => self.write_close(code, text, method),
         }
         let answered = match self.side {
             Side::Server => stage != Stage::Greeting,
@@ -283,6 +295,11 @@ impl Connection {
         self.blocked
     }
 
+    /// How many bytes wait to be written.
+    pub fn outbound_len(&self) -> usize {
+        self.outbound.len()
+    }
+
     /// What was negotiated; before that, this side's offer.
     pub fn tuning(&self) -> Tuning {
         self.tuning
@@ -325,12 +342,12 @@ impl Connection {
         }
     }
 
-    fn write_close(&mut self, code: ReplyCode, text: ShortString) {
+    fn write_close(&mut self, code: ReplyCode, text: ShortString, method: MethodId) {
         let close = connection::Close {
             reply_code: code,
             reply_text: text,
-            class_id: 0,
-            method_id: 0,
+            class_id: method.class,
+            method_id: method.method,
         };
         write::short_method(&mut self.outbound, 0, &close);
     }
@@ -340,7 +357,8 @@ impl Connection {
         if !matches!(self.stage(), Stage::Greeting | Stage::Closing) {
             let text = violation.to_string();
             let text = ShortString::try_from(&text.as_bytes()[..text.len().min(255)]);
-            self.write_close(violation.reply_code(), text.unwrap_or_default());
+            let code = violation.reply_code();
+            self.write_close(code, text.unwrap_or_default(), NO_METHOD);
         }
         self.end(CloseReason::Violation(violation));
     }

@@ -11,7 +11,7 @@ use pair::wire::{
     written,
 };
 use pair::{Pair, goodbye};
-use snowshoe_codec::method::{basic, channel, connection, queue};
+use snowshoe_codec::method::{Arguments, basic, channel, connection, queue};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
     ClientOptions, CloseReason, Connection, ConnectionLimits, Event, FrameKind, OpenChannelError,
@@ -52,6 +52,21 @@ fn a_close_ends_with_the_peers_agreement() {
             assert_eq!(close.code, ReplyCode::SUCCESS);
             assert_eq!(close.text, "goodbye");
         }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_server_says_over_which_method_it_closes_the_connection() {
+    let mut pair = Pair::open();
+    let (code, text) = goodbye();
+    let method = basic::Publish::ID;
+    pair.server
+        .connection
+        .close_over(pair.now, code, text, method);
+    pair.run();
+    match &pair.client.events[..] {
+        [Event::Closed(CloseReason::Peer(close))] => assert_eq!(close.method, method),
         other => panic!("{other:?}"),
     }
 }
