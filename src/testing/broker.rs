@@ -1,0 +1,584 @@
+//! A broker in memory: one node that behaves as RabbitMQ does, as a plain state machine.
+
+mod channel;
+mod client;
+mod dead_letter;
+mod delivering;
+mod equivalence;
+mod exchange;
+mod faults;
+mod message;
+mod options;
+mod queue;
+mod refusal;
+mod request;
+#[cfg(test)]
+mod tests;
+mod vhost;
+mod view;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
+use snowshoe_codec::{
+    Connection, Event, Method, Outbound, ReplyCode, Secret, ServerOptions, ShortString,
+};
+
+use self::channel::Settle;
+use self::client::Client;
+pub use self::faults::Fault;
+pub use self::options::{BrokerOptions, Manner};
+use self::refusal::Refusal;
+use self::request::Request;
+use self::vhost::VirtualHost;
+pub use self::view::{BindingView, ConnectionView, ExchangeView, MessageView, QueueView};
+
+/// A broker in memory.
+///
+/// It is the codec's server side with everything behind it: virtual hosts, exchanges, queues,
+/// consumers, confirms. It knows no socket, clock, lock or thread. Whoever runs it accepts
+/// transports, hands it what they brought, writes what it has to say, and lets the time pass:
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use bytes::{BufMut, BytesMut};
+/// use snowshoe::codec::sasl::Plain;
+/// use snowshoe::codec::{ClientOptions, Connection};
+/// use snowshoe::testing::{Broker, BrokerOptions};
+///
+/// let now = Instant::now();
+/// let mut broker = Broker::new(BrokerOptions::default());
+/// let id = broker.connect(now);
+/// let mut client = Connection::client(ClientOptions::new(Plain::new("guest", "guest")), now);
+///
+/// while !client.is_open() {
+///     let mut there = BytesMut::new();
+///     there.put(client.outbound());
+///     broker.receive(now, id, &mut there);
+///     let mut back = BytesMut::new();
+///     back.put(broker.outbound(id).expect("it is connected"));
+///     client.receive(now, &mut back);
+///     client.handle_timeout(now);
+/// }
+/// assert_eq!(broker.connections().len(), 1);
+/// ```
+///
+/// - *transports*: [`connect`](Self::connect), [`receive`](Self::receive),
+///   [`transport_ended`](Self::transport_ended), [`outbound`](Self::outbound),
+///   [`is_reading`](Self::is_reading), [`is_finished`](Self::is_finished);
+/// - *time*: [`handle_timeout`](Self::handle_timeout), [`poll_timeout`](Self::poll_timeout);
+/// - *at the tester's will*: [`restart`](Self::restart), [`kick`](Self::kick),
+///   [`block`](Self::block), [`inject`](Self::inject) and the like;
+/// - *a look inside*: [`queue`](Self::queue) and the like.
+///
+/// What it does depends on nothing but its options and what it was told, in that order.
+///
+/// # What it has not
+///
+/// Streams, policies, permissions, plugins, and a cluster. Quorum queues are queues with a delivery
+/// count. Names that are no UTF-8 are shown as text in errors otherwise than RabbitMQ shows them.
+#[derive(Debug)]
+pub struct Broker {
+    options: BrokerOptions,
+    hosts: BTreeMap<ShortString, VirtualHost>,
+    clients: BTreeMap<ConnectionId, Client>,
+    connected: u64,
+    names: fastrand::Rng,
+    /// Why publishers are not read.
+    blocked: Option<ShortString>,
+    faults: Vec<Fault>,
+    started: Option<Instant>,
+    /// The latest time that was heard of.
+    latest: Option<Instant>,
+}
+
+/// A client's transport, as a [`Broker`] knows it. None is used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(u64);
+
+/// # Transports
+impl Broker {
+    /// A broker that nobody is connected to yet.
+    pub fn new(options: BrokerOptions) -> Self {
+        let hosts = options.virtual_hosts.iter();
+        let hosts = hosts.map(|name| (name.clone(), VirtualHost::new(name.clone())));
+        Self {
+            hosts: hosts.collect(),
+            clients: BTreeMap::new(),
+            connected: 0,
+            names: fastrand::Rng::with_seed(options.seed),
+            blocked: None,
+            faults: Vec::new(),
+            started: None,
+            latest: None,
+            options,
+        }
+    }
+
+    /// Accepts a client's transport.
+    pub fn connect(&mut self, now: Instant) -> ConnectionId {
+        self.time_is(now);
+        self.connected += 1;
+        let id = ConnectionId(self.connected);
+        let options = ServerOptions {
+            limits: self.options.limits.clone(),
+            ..ServerOptions::default()
+        };
+        let connection = Connection::server(options, now);
+        self.clients.insert(id, Client::new(connection));
+        id
+    }
+
+    /// Takes what a client's transport brought: whole frames are consumed, the rest stays in `input`
+    /// for the next call, behind which more is to be appended.
+    ///
+    /// While the connection [is not read](Self::is_reading), everything stays.
+    pub fn receive(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
+        self.time_is(now);
+        self.let_time_pass(now);
+        while self.is_reading(id) {
+            let Some(client) = self.clients.get_mut(&id) else {
+                break;
+            };
+            let Some((mut frame, publishes)) = client.take_frame(input) else {
+                // It judges what is not whole yet, and takes it as a sign of life.
+                client.connection.receive(now, input);
+                self.hear(now, id);
+                break;
+            };
+            client.connection.receive(now, &mut frame);
+            // The method alone is enough: RabbitMQ does not read the message behind it.
+            if let Some(reason) = self.blocked.as_ref().filter(|_| publishes)
+                && client.connection.is_open()
+            {
+                client.blocked(reason);
+            }
+            self.hear(now, id);
+            self.settle_down(now);
+        }
+        if self.is_finished(id) {
+            input.clear();
+        }
+        self.settle_down(now);
+        self.flush_confirms();
+    }
+
+    /// Says that a client's transport ended, by a reset or in order.
+    pub fn transport_ended(&mut self, now: Instant, id: ConnectionId) {
+        self.time_is(now);
+        self.bury_client(now, id);
+        self.clients.remove(&id);
+        self.settle_down(now);
+        self.flush_confirms();
+    }
+
+    /// What is to be written to a client; `None` for one whose transport ended. Advance it by what
+    /// the transport took.
+    pub fn outbound(&mut self, id: ConnectionId) -> Option<&mut Outbound> {
+        self.clients
+            .get_mut(&id)
+            .map(|client| client.connection.outbound())
+    }
+
+    /// Whether the broker reads what a client sends. It does not while it is
+    /// [short of something](Self::block) and the client publishes, or while too much waits to be
+    /// [written](Self::outbound) to it; then [`receive`](Self::receive) leaves all input where it
+    /// is, and is to be called again, with new input or without, once the broker reads again.
+    pub fn is_reading(&self, id: ConnectionId) -> bool {
+        self.clients.get(&id).is_some_and(|client| {
+            !client.is_blocked && client.has_room(self.options.outbound_limit)
+        })
+    }
+
+    /// Whether the broker has said its last word to a client: the transport is to be closed once
+    /// what is [outbound](Self::outbound) is written.
+    pub fn is_finished(&self, id: ConnectionId) -> bool {
+        let client = self.clients.get(&id);
+        client.is_none_or(|client| client.connection.is_closed())
+    }
+}
+
+/// # Time
+impl Broker {
+    /// Lets time pass: heartbeats, messages and queues that expire, deliveries that nobody
+    /// acknowledges. Early or late calls do no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.time_is(now);
+        self.let_time_pass(now);
+        self.settle_down(now);
+        self.flush_confirms();
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if ever. A time that
+    /// has passed means at once, as when there is room again for deliveries.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deliverable = self.latest.filter(|_| self.can_deliver());
+        let connections = self.clients.values().map(|client| {
+            let deadline = client.connection.poll_timeout();
+            let timeout = self.options.consumer_timeout;
+            let overdue = client.oldest_delivery().zip(timeout);
+            let overdue = overdue.and_then(|(since, timeout)| since.checked_add(timeout));
+            [deadline, overdue].into_iter().flatten().min()
+        });
+        let queues = self.hosts.values().flat_map(VirtualHost::queues);
+        let queues = queues.map(|(_, queue)| {
+            let deadlines = [queue.next_expiry(), queue.unused_until];
+            deadlines.into_iter().flatten().min()
+        });
+        let all = connections.chain(queues).flatten();
+        all.chain(deliverable).min()
+    }
+
+    fn time_is(&mut self, now: Instant) {
+        self.started.get_or_insert(now);
+        self.latest = self.latest.max(Some(now));
+    }
+
+    /// The time of day, in seconds since 1970.
+    fn unix_time(&self, now: Instant) -> u64 {
+        let started = self.started.unwrap_or(now);
+        let running = now.saturating_duration_since(started).as_secs();
+        self.options.unix_time.saturating_add(running)
+    }
+
+    fn let_time_pass(&mut self, now: Instant) {
+        for host in self.hosts.values_mut() {
+            for id in host.queue_ids() {
+                host.expire(id, |at| at <= now);
+                let unused = host.queue(id).and_then(|queue| queue.unused_until);
+                if unused.is_some_and(|until| until <= now) {
+                    host.remove_queue(id);
+                }
+            }
+        }
+        for id in self.ids() {
+            if let Some(client) = self.clients.get_mut(&id) {
+                if client.is_blocked {
+                    client.connection.reading_is_paused(now);
+                }
+                client.connection.handle_timeout(now);
+            }
+            self.hear(now, id);
+            self.close_overdue(now, id);
+        }
+    }
+
+    /// Closes channels whose consumers took too long.
+    fn close_overdue(&mut self, now: Instant, id: ConnectionId) {
+        let (Some(timeout), Some(client)) = (self.options.consumer_timeout, self.clients.get(&id))
+        else {
+            return;
+        };
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= timeout;
+        let overdue: Vec<_> = client
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.oldest_delivery().is_some_and(is_over))
+            .map(|(number, _)| *number)
+            .collect();
+        for channel in overdue {
+            let refusal = Refusal::precondition(format_args!(
+                "delivery acknowledgement on channel {channel} timed out. Timeout value used: {} \
+                 ms. This timeout value can be configured, see consumers doc guide to learn more",
+                timeout.as_millis()
+            ));
+            self.refuse(now, id, channel, &refusal, NO_METHOD);
+        }
+    }
+}
+
+/// # At the tester's will
+impl Broker {
+    /// Restarts the broker: every connection is gone without a word, and of all there was only
+    /// durable exchanges and queues, their bindings and their persistent messages are left. What was
+    /// delivered and not acknowledged is delivered again.
+    pub fn restart(&mut self, now: Instant) {
+        self.time_is(now);
+        for id in self.ids() {
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.connection.transport_ended();
+            }
+            self.bury_client(now, id);
+        }
+        for host in self.hosts.values_mut() {
+            host.restart();
+        }
+        self.blocked = None;
+    }
+
+    /// Closes a client's connection as an operator does, with 320 CONNECTION_FORCED.
+    pub fn kick(&mut self, now: Instant, id: ConnectionId) {
+        self.time_is(now);
+        let refusal = Refusal::new(
+            ReplyCode::CONNECTION_FORCED,
+            "the connection was closed by the tester",
+        );
+        self.refuse(now, id, 0, &refusal, NO_METHOD);
+        self.settle_down(now);
+        self.flush_confirms();
+    }
+
+    /// Runs short of something: who publishes from now on is told so, where it asked to be told, and
+    /// is not read any more.
+    pub fn block(&mut self, reason: ShortString) {
+        self.blocked = Some(reason);
+    }
+
+    /// Reads publishers again, and tells them.
+    pub fn unblock(&mut self) {
+        self.blocked = None;
+        for client in self.clients.values_mut() {
+            client.unblocked();
+        }
+    }
+
+    /// Has the broker fail on what it would otherwise do.
+    pub fn inject(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    /// Takes back all [faults](Self::inject) that have not come to pass.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+    }
+}
+
+impl Broker {
+    fn ids(&self) -> Vec<ConnectionId> {
+        self.clients.keys().copied().collect()
+    }
+
+    fn hear(&mut self, now: Instant, id: ConnectionId) {
+        while let Some(event) = self
+            .clients
+            .get_mut(&id)
+            .and_then(|client| client.connection.poll_event())
+        {
+            self.react(now, id, event);
+        }
+    }
+
+    fn react(&mut self, now: Instant, id: ConnectionId, event: Event) {
+        match event {
+            Event::Login {
+                mechanism,
+                response,
+            } => self.log_in(now, id, &mechanism, &response),
+            Event::OpenRequested { virtual_host } => self.open(now, id, virtual_host),
+            Event::ChannelOpen { channel } => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.channels.insert(channel, channel::Channel::default());
+                }
+            }
+            Event::ChannelClosed { channel, .. } => self.bury_channel(now, id, channel),
+            Event::Closed(_) => self.bury_client(now, id),
+            Event::Request { channel: 0, .. } => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    let _ = client.connection.send_notice(connection::UpdateSecretOk);
+                }
+            }
+            Event::Request { channel, method } => {
+                let method_id = method.id();
+                if let Err(refusal) = self.request(now, id, channel, method) {
+                    self.refuse(now, id, channel, &refusal, method_id);
+                }
+            }
+            Event::Published { channel, published } => {
+                let publish = |mut request: Request<'_>| request.publish(&published);
+                if let Some(Err(refusal)) = self.with_request(now, id, channel, publish) {
+                    self.refuse(now, id, channel, &refusal, basic::Publish::ID);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn log_in(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        mechanism: &ShortString,
+        response: &Secret,
+    ) {
+        let login = login(mechanism, response).filter(|login| self.options.users.contains(login));
+        match (login, self.clients.get_mut(&id)) {
+            (Some((user, _)), Some(client)) => {
+                client.user = user;
+                client.connection.accept_login();
+            }
+            (None, Some(client)) if !client.is_capable_of("authentication_failure_close") => {
+                client.connection.transport_ended();
+            }
+            _ => {
+                let refusal = Refusal::access(format_args!(
+                    "Login was refused using authentication mechanism {mechanism}. For details see \
+                     the broker logfile."
+                ));
+                self.refuse(now, id, 0, &refusal, NO_METHOD);
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant, id: ConnectionId, virtual_host: ShortString) {
+        if self.hosts.contains_key(&virtual_host) {
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.virtual_host = virtual_host;
+                client.connection.accept_open();
+            }
+        } else {
+            let text = format_args!("vhost {virtual_host} not found");
+            let refusal = Refusal::new(ReplyCode::NOT_ALLOWED, text);
+            self.refuse(now, id, 0, &refusal, connection::Open::ID);
+        }
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        channel: u16,
+        method: Method,
+    ) -> Result<(), Refusal> {
+        if let Some(refusal) = self.take_fault(&method) {
+            return Err(refusal);
+        }
+        let quiet = method.is_nowait();
+        let perform = |mut request: Request<'_>| request.perform(method);
+        let answer = self.with_request(now, id, channel, perform);
+        if let Some(answer) = answer.transpose()?.flatten().filter(|_| !quiet)
+            && let Some(client) = self.clients.get_mut(&id)
+        {
+            client.send(now, channel, answer);
+        }
+        Ok(())
+    }
+
+    /// Does something on a channel, if it is open.
+    fn with_request<T>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        channel: u16,
+        act: impl FnOnce(Request<'_>) -> T,
+    ) -> Option<T> {
+        let client = self.clients.get_mut(&id)?;
+        let is_open = client.connection.channel(channel)?.is_open();
+        let host = self.hosts.get_mut(&client.virtual_host)?;
+        let request = Request {
+            now,
+            from: id,
+            channel,
+            client,
+            host,
+            names: &mut self.names,
+        };
+        is_open.then(|| act(request))
+    }
+
+    /// Closes the channel or the connection over what is refused.
+    fn refuse(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        channel: u16,
+        refusal: &Refusal,
+        method: MethodId,
+    ) {
+        if self.options.manner == Manner::RabbitMq {
+            self.flush_confirms();
+        }
+        if refusal.is_soft() && channel != 0 {
+            if let Some(mut channel) = self
+                .clients
+                .get_mut(&id)
+                .and_then(|client| client.connection.channel(channel))
+            {
+                let _ = channel.close_over(now, refusal.code, refusal.text(), method);
+            }
+            self.bury_channel(now, id, channel);
+        } else {
+            if let Some(client) = self.clients.get_mut(&id) {
+                let connection = &mut client.connection;
+                connection.close_over(now, refusal.code, refusal.text(), method);
+            }
+            self.bury_client(now, id);
+        }
+    }
+
+    /// Clears away what a channel leaves behind: its consumers end, and what it did not acknowledge
+    /// goes back.
+    fn bury_channel(&mut self, now: Instant, id: ConnectionId, number: u16) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let (Some(mut channel), Some(host)) = (
+            client.channels.remove(&number),
+            self.hosts.get_mut(&client.virtual_host),
+        ) else {
+            return;
+        };
+        host.settle(Settle::Requeue, channel.take_everything());
+        for consumer in channel.consumers.values() {
+            host.unsubscribe(now, consumer.queue, |other| {
+                other.connection == id && other.channel == number
+            });
+        }
+    }
+
+    /// Clears away what a connection leaves behind: its channels, and its exclusive queues.
+    fn bury_client(&mut self, now: Instant, id: ConnectionId) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut client.is_gone, true) {
+            return;
+        }
+        client.is_blocked = false;
+        let virtual_host = client.virtual_host.clone();
+        let channels: Vec<_> = client.channels.keys().copied().collect();
+        for channel in channels {
+            self.bury_channel(now, id, channel);
+        }
+        if let Some(host) = self.hosts.get_mut(&virtual_host) {
+            let own = host.queues().filter(|(_, queue)| queue.owner == Some(id));
+            for queue in own.map(|(queue, _)| queue).collect::<Vec<_>>() {
+                host.remove_queue(queue);
+            }
+        }
+    }
+
+    fn flush_confirms(&mut self) {
+        for client in self.clients.values_mut() {
+            client.flush_confirms(self.options.manner);
+        }
+    }
+}
+
+/// The name and the password that a client logs in with.
+fn login(mechanism: &ShortString, response: &Secret) -> Option<(String, String)> {
+    use snowshoe_codec::FieldTableRef;
+
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    match mechanism.as_bytes() {
+        b"PLAIN" => {
+            let mut parts = response.as_bytes().split(|byte| *byte == 0);
+            let (_identity, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+            Some((text(user)?, text(password)?))
+        }
+        b"AMQPLAIN" => {
+            let table = FieldTableRef::new(response.as_bytes());
+            let get = |name: &str| text(table.get(name).ok()??.as_bytes()?);
+            Some((get("LOGIN")?, get("PASSWORD")?))
+        }
+        _ => None,
+    }
+}
+
+/// What a close names where it is about no method.
+const NO_METHOD: MethodId = MethodId {
+    class: 0,
+    method: 0,
+};

@@ -1,0 +1,169 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use snowshoe_codec::ShortString;
+
+use super::message::{Message, Queued};
+use super::queue::QueueId;
+
+/// A channel, as far as the codec does not know it.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    pub(super) mode: Mode,
+    /// What was delivered and is not settled, by tag.
+    pub(super) unacked: BTreeMap<u64, Unacked>,
+    last_tag: u64,
+    /// How many deliveries to consumers are not settled. Fetched ones do not count.
+    consumed: usize,
+    pub(super) consumers: BTreeMap<ShortString, Consumer>,
+    /// For consumers that are yet to come; 0 is no limit.
+    pub(super) prefetch: u16,
+    /// For all consumers together; 0 is no limit.
+    pub(super) shared_prefetch: u16,
+    /// The queue that an empty name stands for.
+    pub(super) last_queue: ShortString,
+}
+
+/// What a publish is answered with.
+#[derive(Debug, Default)]
+pub(super) enum Mode {
+    #[default]
+    Plain,
+    Confirm(Confirms),
+    Transaction(Transaction),
+}
+
+/// The confirms of a channel that are yet to be told.
+#[derive(Debug, Default)]
+pub(super) struct Confirms {
+    pub(super) published: u64,
+    pub(super) acks: Vec<u64>,
+    pub(super) nacks: Vec<u64>,
+}
+
+/// What waits for a commit.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    pub(super) publishes: Vec<Publish>,
+    pub(super) settled: Vec<(Settle, Vec<Unacked>)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Publish {
+    pub(super) message: Message,
+    pub(super) mandatory: bool,
+}
+
+/// What a client says about a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settle {
+    Ack,
+    Requeue,
+    Reject,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Unacked {
+    pub(super) tag: u64,
+    pub(super) queue: QueueId,
+    pub(super) queued: Queued,
+    /// The consumer that has it; none where it was fetched with basic.get.
+    pub(super) consumer: Option<ShortString>,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) queue: QueueId,
+    /// 0 is no limit.
+    pub(super) prefetch: u16,
+    pub(super) unacked: usize,
+}
+
+impl Channel {
+    /// The tag of the next delivery.
+    pub(super) fn next_tag(&mut self) -> u64 {
+        self.last_tag += 1;
+        self.last_tag
+    }
+
+    /// Whether the prefetch limits let one more delivery through to a consumer that acknowledges.
+    pub(super) fn has_room(&self, consumer: &ShortString) -> bool {
+        let within = |limit: u16, count: usize| limit == 0 || count < limit.into();
+        let own = self
+            .consumers
+            .get(consumer)
+            .is_some_and(|consumer| within(consumer.prefetch, consumer.unacked));
+        own && within(self.shared_prefetch, self.consumed)
+    }
+
+    /// Registers a delivery that is to be settled.
+    pub(super) fn delivered(&mut self, unacked: Unacked) {
+        if let Some(consumer) = &unacked.consumer {
+            self.consumed += 1;
+            if let Some(consumer) = self.consumers.get_mut(consumer) {
+                consumer.unacked += 1;
+            }
+        }
+        self.unacked.insert(unacked.tag, unacked);
+    }
+
+    /// Takes out the delivery with this tag, or all up to it; 0 is all that there are. `None` if
+    /// there is none that is meant.
+    pub(super) fn take(&mut self, tag: u64, multiple: bool) -> Option<Vec<Unacked>> {
+        let taken: Vec<_> = match (tag, multiple) {
+            (0, true) => self.take_all(),
+            // The tag itself must be there (RabbitMQ: `collect_acks`).
+            (tag, true) if self.unacked.contains_key(&tag) => {
+                let rest = self.unacked.split_off(&tag.saturating_add(1));
+                std::mem::replace(&mut self.unacked, rest)
+                    .into_values()
+                    .collect()
+            }
+            (_, true) => return None,
+            (tag, false) => vec![self.unacked.remove(&tag)?],
+        };
+        for consumer in taken.iter().filter_map(|unacked| unacked.consumer.as_ref()) {
+            self.consumed = self.consumed.saturating_sub(1);
+            if let Some(consumer) = self.consumers.get_mut(consumer) {
+                consumer.unacked = consumer.unacked.saturating_sub(1);
+            }
+        }
+        Some(taken)
+    }
+
+    /// Registers again what was settled in a transaction that is rolled back.
+    pub(super) fn restore(&mut self, taken: Vec<Unacked>) {
+        for unacked in taken {
+            self.delivered(unacked);
+        }
+    }
+
+    /// Takes out everything that goes back when the channel ends, in order: what is not settled, and
+    /// what is only in a transaction that was not committed.
+    pub(super) fn take_everything(&mut self) -> Vec<Unacked> {
+        let mut all = self.take_all();
+        if let Mode::Transaction(transaction) = &mut self.mode {
+            let settled = std::mem::take(&mut transaction.settled);
+            all.extend(settled.into_iter().flat_map(|(_, taken)| taken));
+            all.sort_by_key(|unacked| unacked.tag);
+        }
+        all
+    }
+
+    /// Since when the delivery has been waiting that has waited longest.
+    pub(super) fn oldest_delivery(&self) -> Option<Instant> {
+        let (_, oldest) = self.unacked.first_key_value()?;
+        Some(oldest.since)
+    }
+
+    /// Takes out all deliveries that are not settled, in order.
+    pub(super) fn take_all(&mut self) -> Vec<Unacked> {
+        let taken = std::mem::take(&mut self.unacked);
+        self.consumed = 0;
+        for consumer in self.consumers.values_mut() {
+            consumer.unacked = 0;
+        }
+        taken.into_values().collect()
+    }
+}

@@ -1,0 +1,170 @@
+//! What becomes of a message that a queue gave up: `x-death` and the rest as
+//! RabbitMQ's `rabbit_dead_letter` writes them.
+
+use std::time::Instant;
+
+use snowshoe_codec::{FieldArray, FieldTable, FieldTableRef, FieldValue, TableError};
+
+use super::message::{Message, table_of};
+use super::vhost::{Dead, DeathReason, VirtualHost};
+
+impl DeathReason {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::MaxLength => "maxlen",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+impl VirtualHost {
+    /// Publishes what queues gave up to where they want it, until nothing is given up any more.
+    ///
+    /// `unix_time` is the time of day, in seconds.
+    pub(super) fn bury(&mut self, now: Instant, unix_time: u64) {
+        while let Some(dead) = self.dead.pop_front() {
+            if let Some(letter) = self.dead_letter(&dead, unix_time) {
+                let targets = self.route(&letter.exchange, &letter);
+                for target in targets {
+                    let name = self.queue(target).map(|queue| queue.name.clone());
+                    let goes_round = dead.reason != DeathReason::Rejected
+                        && name.is_some_and(|name| died_in(&letter, name.as_bytes()));
+                    if !goes_round {
+                        self.enqueue(now, target, &letter);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The message as it is published again, if its queue wants that.
+    fn dead_letter(&self, dead: &Dead, unix_time: u64) -> Option<Message> {
+        let queue = self.queue(dead.queue)?;
+        let exchange = queue.settings.dead_letter_exchange.clone()?;
+        let message = &dead.queued.message;
+        let headers = death_headers(message, queue.name.as_bytes(), dead.reason, unix_time);
+        let mut letter = message.with_headers(&headers.unwrap_or_default(), |properties| {
+            snowshoe_codec::PropertiesRef {
+                expiration: None,
+                ..properties
+            }
+        });
+        letter.exchange = exchange;
+        if let Some(key) = &queue.settings.dead_letter_key {
+            letter.routing_key = key.clone();
+        }
+        Some(letter)
+    }
+}
+
+/// Whether the message came here before and has gone round since without being rejected anywhere.
+/// The letter's own first entry is its latest death.
+fn died_in(letter: &Message, queue: &[u8]) -> bool {
+    let headers = letter.headers();
+    let text = |death: FieldTableRef<'_>, key: &str, is: &[u8]| matches!(death.get(key), Ok(Some(FieldValue::LongString(text))) if text == is);
+    for death in deaths(headers) {
+        if text(death, "reason", b"rejected") {
+            return false;
+        }
+        if text(death, "queue", queue) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The entries of `x-death`, latest first.
+fn deaths(headers: FieldTableRef<'_>) -> impl Iterator<Item = FieldTableRef<'_>> {
+    let array = headers.get("x-death").ok().flatten();
+    let array = array.and_then(FieldValue::as_array);
+    let values = array.into_iter().flatten().map_while(Result::ok);
+    values.filter_map(FieldValue::as_table)
+}
+
+/// The headers with one more death in them. The entries are in the order of their names.
+fn death_headers(
+    message: &Message,
+    queue: &[u8],
+    reason: DeathReason,
+    unix_time: u64,
+) -> Result<FieldTable, TableError> {
+    let headers = message.headers();
+    let (same, others): (Vec<_>, Vec<_>) = deaths(headers).partition(|death| {
+        let is = |key: &str, value: &[u8]| {
+            matches!(death.get(key), Ok(Some(FieldValue::LongString(text))) if text == value)
+        };
+        is("queue", queue) && is("reason", reason.name().as_bytes())
+    });
+    let latest = match same.first() {
+        Some(death) => once_more(*death),
+        None => first_death(message, queue, reason, unix_time)?,
+    };
+    let mut all = FieldArray::new().with(&latest)?;
+    for death in others {
+        all.push(death)?;
+    }
+    let is_first = !matches!(headers.get("x-death"), Ok(Some(_)));
+    let mut entries: Vec<_> = headers
+        .iter()
+        .map_while(Result::ok)
+        .filter(|(name, _)| name.as_bytes() != b"x-death")
+        .collect();
+    let first = [
+        ("x-first-death-reason", reason.name().as_bytes()),
+        ("x-first-death-queue", queue),
+        ("x-first-death-exchange", message.exchange.as_bytes()),
+    ];
+    let first = first.into_iter().filter(|_| is_first);
+    for (name, value) in first {
+        entries.push((name.try_into()?, FieldValue::LongString(value)));
+    }
+    entries.push(("x-death".try_into()?, FieldValue::from(&all)));
+    entries.sort_by_key(|(name, _)| *name);
+    Ok(table_of(entries.into_iter()))
+}
+
+/// A death that happened before: only the count goes up.
+fn once_more(death: FieldTableRef<'_>) -> FieldTable {
+    table_of(
+        death
+            .iter()
+            .map_while(Result::ok)
+            .map(|(name, value)| match value.as_i64() {
+                Some(count) if name.as_bytes() == b"count" => {
+                    (name, FieldValue::I64(count.saturating_add(1)))
+                }
+                _ => (name, value),
+            }),
+    )
+}
+
+fn first_death(
+    message: &Message,
+    queue: &[u8],
+    reason: DeathReason,
+    unix_time: u64,
+) -> Result<FieldTable, TableError> {
+    let mut keys = FieldArray::new();
+    for key in message.routing_keys() {
+        keys.push(FieldValue::LongString(key))?;
+    }
+    let mut death = FieldTable::new();
+    death.insert("count", 1_i64)?;
+    death.insert(
+        "exchange",
+        FieldValue::LongString(message.exchange.as_bytes()),
+    )?;
+    if let Some(expiration) = message.read().expiration {
+        death.insert(
+            "original-expiration",
+            FieldValue::LongString(expiration.as_bytes()),
+        )?;
+    }
+    death.insert("queue", FieldValue::LongString(queue))?;
+    death.insert("reason", reason.name())?;
+    death.insert("routing-keys", &keys)?;
+    death.insert("time", FieldValue::Timestamp(unix_time))?;
+    Ok(death)
+}

@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use snowshoe_codec::{ConnectionLimits, ShortString};
+
+/// What a [`Broker`](super::Broker) is like.
+///
+/// ```
+/// use snowshoe::testing::{BrokerOptions, Manner};
+///
+/// let options = BrokerOptions { manner: Manner::LavinMq, ..BrokerOptions::default() };
+/// assert_eq!(options.users, [("guest".to_owned(), "guest".to_owned())]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// Who may log in: names and passwords. `guest` with the password `guest` by default.
+    pub users: Vec<(String, String)>,
+    /// The virtual hosts that there are; `/` by default. Every user may use all of them.
+    pub virtual_hosts: Vec<ShortString>,
+    /// What is offered to clients, and the deadlines for their answers.
+    pub limits: ConnectionLimits,
+    /// Which broker it takes after where they differ.
+    pub manner: Manner,
+    /// How long a delivery may be unacknowledged before its channel is closed; `None` is for ever.
+    /// 30 minutes by default, as RabbitMQ.
+    pub consumer_timeout: Option<Duration>,
+    /// How many bytes may wait to be written to a connection. Over that it gets no more deliveries
+    /// and what it sends is not read, until some were written. 1 MiB by default.
+    pub outbound_limit: usize,
+    /// What the names that the broker makes up grow from.
+    pub seed: u64,
+    /// The time of day when the broker starts, in seconds since 1970: it tells in `x-death` when a
+    /// message was dead-lettered.
+    pub unix_time: u64,
+}
+
+/// Which broker the in-memory one takes after, where they differ in what a client has to bear.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// Confirms come single or multiple, as they are due together; every message's in order.
+    #[default]
+    RabbitMq,
+    /// Acks are always multiple and come late; nacks are single, come at once, and so overtake
+    /// acks of earlier messages.
+    LavinMq,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        Self {
+            users: vec![("guest".to_owned(), "guest".to_owned())],
+            virtual_hosts: vec![ShortString::from_static("/")],
+            limits: ConnectionLimits {
+                heartbeat: Duration::from_secs(60),
+                ..ConnectionLimits::default()
+            },
+            manner: Manner::default(),
+            consumer_timeout: Some(Duration::from_secs(30 * 60)),
+            outbound_limit: 1 << 20,
+            seed: 0,
+            unix_time: 1_700_000_000,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+mod arguments;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use snowshoe_codec::{FieldTable, ShortString};
+
+pub(super) use self::arguments::{COMPARED, Kind, Overflow, Settings, type_name};
+use super::ConnectionId;
+use super::message::{Message, Place, Queued};
+
+/// One queue's life: a queue that is declared again under the same name has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct QueueId(pub(super) u64);
+
+/// Where messages wait for consumers.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) name: ShortString,
+    pub(super) durable: bool,
+    pub(super) auto_delete: bool,
+    /// The connection that has it for itself.
+    pub(super) owner: Option<ConnectionId>,
+    pub(super) arguments: FieldTable,
+    pub(super) settings: Settings,
+    ready: BTreeMap<Place, Queued>,
+    ready_bytes: u64,
+    next_number: u64,
+    /// How many messages were delivered and not yet settled.
+    pub(super) unacked: usize,
+    /// In the order in which they are next.
+    pub(super) subscribers: Vec<Subscriber>,
+    /// When it goes away if nobody uses it.
+    pub(super) unused_until: Option<Instant>,
+}
+
+/// A consumer, as its queue sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Subscriber {
+    pub(super) connection: ConnectionId,
+    pub(super) channel: u16,
+    pub(super) tag: ShortString,
+    pub(super) no_ack: bool,
+    pub(super) exclusive: bool,
+    pub(super) priority: i64,
+}
+
+/// What became of a message that was to be put into a queue.
+pub(super) enum Push {
+    Taken,
+    /// The queue is full, and publishers are to be told.
+    Refused,
+}
+
+impl Queue {
+    pub(super) fn new(
+        name: ShortString,
+        arguments: FieldTable,
+        settings: Settings,
+        now: Instant,
+    ) -> Self {
+        let mut queue = Self {
+            name,
+            durable: false,
+            auto_delete: false,
+            owner: None,
+            arguments,
+            settings,
+            ready: BTreeMap::new(),
+            ready_bytes: 0,
+            next_number: 0,
+            unacked: 0,
+            subscribers: Vec::new(),
+            unused_until: None,
+        };
+        queue.used(now);
+        queue
+    }
+
+    pub(super) fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(super) fn ready(&self) -> impl Iterator<Item = &Queued> {
+        self.ready.values()
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Puts a new message behind all of its priority.
+    pub(super) fn push(&mut self, now: Instant, message: Message) -> Push {
+        let overflow = self.settings.overflow;
+        if overflow != Overflow::DropHead && !self.has_room_for(&message) {
+            return Push::Refused;
+        }
+        let priority = message.read().priority.unwrap_or(0);
+        let place = Place {
+            rank: u8::MAX - priority.min(self.settings.max_priority),
+            number: self.next_number,
+        };
+        self.next_number += 1;
+        let ttl = [self.settings.message_ttl, message.expiration()];
+        let ttl = ttl.into_iter().flatten().min();
+        self.put_back(Queued {
+            expires_at: ttl.and_then(|ttl| now.checked_add(ttl)),
+            message,
+            place,
+            returns: 0,
+        });
+        Push::Taken
+    }
+
+    fn has_room_for(&self, message: &Message) -> bool {
+        let length = self.settings.max_length;
+        let bytes = self.settings.max_bytes;
+        length.is_none_or(|max| (self.ready.len() as u64) < max)
+            && bytes.is_none_or(|max| self.ready_bytes + message.body.len() as u64 <= max)
+    }
+
+    /// Puts a message where it stood.
+    pub(super) fn put_back(&mut self, queued: Queued) {
+        self.ready_bytes += queued.message.body.len() as u64;
+        self.ready.insert(queued.place, queued);
+    }
+
+    /// The first message.
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        let (_, queued) = self.ready.pop_first()?;
+        self.ready_bytes -= queued.message.body.len() as u64;
+        Some(queued)
+    }
+
+    /// The message that is to be dropped because the queue is too long, if it is.
+    pub(super) fn pop_excess(&mut self) -> Option<Queued> {
+        let Settings {
+            max_length,
+            max_bytes,
+            ..
+        } = self.settings;
+        let too_many = max_length.is_some_and(|max| self.ready.len() as u64 > max);
+        let too_large = max_bytes.is_some_and(|max| self.ready_bytes > max);
+        if !too_many && !too_large {
+            return None;
+        }
+        // Of a queue with priorities the lowest go first.
+        if self.settings.max_priority == 0 {
+            return self.pop();
+        }
+        let rank = self.ready.last_key_value()?.0.rank;
+        let lowest = Place { rank, number: 0 };
+        let place = *self.ready.range(lowest..).next()?.0;
+        let queued = self.ready.remove(&place)?;
+        self.ready_bytes -= queued.message.body.len() as u64;
+        Some(queued)
+    }
+
+    /// The first message, if its time is over. One that is not first stays, whatever its time
+    /// (RabbitMQ, on per-message TTL).
+    pub(super) fn pop_expired(&mut self, is_over: impl Fn(Instant) -> bool) -> Option<Queued> {
+        let first = self.ready.first_key_value()?.1;
+        match first.expires_at {
+            Some(at) if is_over(at) => self.pop(),
+            _ => None,
+        }
+    }
+
+    /// When the first message's time is over.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.ready.first_key_value()?.1.expires_at
+    }
+
+    /// Drops all messages that are ready; how many they were.
+    pub(super) fn purge(&mut self) -> usize {
+        self.ready_bytes = 0;
+        std::mem::take(&mut self.ready).len()
+    }
+
+    /// Keeps what a restart leaves.
+    pub(super) fn keep_persistent(&mut self) {
+        let all_last = self.settings.kind == Kind::Quorum;
+        self.ready
+            .retain(|_, queued| all_last || queued.message.is_persistent());
+        let lengths = self
+            .ready
+            .values()
+            .map(|queued| queued.message.body.len() as u64);
+        self.ready_bytes = lengths.sum();
+    }
+
+    /// Begins the time anew after which it goes away if nobody uses it.
+    pub(super) fn used(&mut self, now: Instant) {
+        let idle = self.subscribers.is_empty();
+        let expires: Option<Duration> = self.settings.expires.filter(|_| idle);
+        self.unused_until = expires.and_then(|expires| now.checked_add(expires));
+    }
+
+    /// Takes a consumer behind those of its priority.
+    pub(super) fn subscribe(&mut self, subscriber: Subscriber) {
+        // One that is the only active one stays so, whatever the priority of the next.
+        let place = if self.settings.single_active_consumer {
+            self.subscribers.len()
+        } else {
+            let behind = |other: &Subscriber| other.priority >= subscriber.priority;
+            self.subscribers.partition_point(behind)
+        };
+        self.subscribers.insert(place, subscriber);
+        self.unused_until = None;
+    }
+
+    /// Ends consumers; whether there was one of them.
+    pub(super) fn unsubscribe(&mut self, is_meant: impl Fn(&Subscriber) -> bool) -> bool {
+        let before = self.subscribers.len();
+        self.subscribers.retain(|subscriber| !is_meant(subscriber));
+        self.subscribers.len() < before
+    }
+
+    /// The consumer that gets the next message: of those that are ready, one of the highest
+    /// priority, each in turn.
+    pub(super) fn next_subscriber(
+        &mut self,
+        is_ready: impl Fn(&Subscriber) -> bool,
+    ) -> Option<Subscriber> {
+        if self.settings.single_active_consumer {
+            let active = self.subscribers.first()?;
+            return is_ready(active).then(|| active.clone());
+        }
+        let index = self.subscribers.iter().position(is_ready)?;
+        let chosen = self.subscribers.remove(index);
+        self.subscribe(chosen.clone());
+        Some(chosen)
+    }
+}

@@ -1,0 +1,228 @@
+use std::time::Duration;
+
+use snowshoe_codec::{FieldTable, FieldValue, ShortStr, ShortString};
+
+use super::super::message::TTL_MAX;
+use super::super::refusal::{Refusal, named};
+
+/// What a queue's arguments come to.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Settings {
+    pub(in super::super) kind: Kind,
+    pub(in super::super) message_ttl: Option<Duration>,
+    pub(in super::super) expires: Option<Duration>,
+    pub(in super::super) max_length: Option<u64>,
+    pub(in super::super) max_bytes: Option<u64>,
+    pub(in super::super) overflow: Overflow,
+    pub(in super::super) dead_letter_exchange: Option<ShortString>,
+    pub(in super::super) dead_letter_key: Option<ShortString>,
+    pub(in super::super) max_priority: u8,
+    pub(in super::super) single_active_consumer: bool,
+    pub(in super::super) delivery_limit: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) enum Kind {
+    #[default]
+    Classic,
+    Quorum,
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) enum Overflow {
+    #[default]
+    DropHead,
+    RejectPublish,
+    RejectPublishDeadLetter,
+}
+
+/// The arguments that must be the same when a queue is declared again, in the order in which
+/// they are compared.
+pub(in super::super) const COMPARED: [&str; 12] = [
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-mode",
+    "x-delivery-limit",
+];
+
+impl Settings {
+    /// Reads the arguments of a declaration, or says in RabbitMQ's words what is wrong with them.
+    pub(in super::super) fn read(
+        virtual_host: &ShortString,
+        queue: &ShortString,
+        arguments: &FieldTable,
+    ) -> Result<Self, Refusal> {
+        let reader = Reader {
+            queue: named("queue", virtual_host, queue),
+            arguments,
+        };
+        let settings = Self {
+            kind: reader.kind()?,
+            message_ttl: reader.millis("x-message-ttl", 0)?,
+            expires: reader.millis("x-expires", 1)?,
+            max_length: reader.count("x-max-length")?,
+            max_bytes: reader.count("x-max-length-bytes")?,
+            overflow: reader.overflow()?,
+            dead_letter_exchange: reader.name("x-dead-letter-exchange")?,
+            dead_letter_key: reader.name("x-dead-letter-routing-key")?,
+            max_priority: reader.max_priority()?,
+            single_active_consumer: reader.flag("x-single-active-consumer")?,
+            delivery_limit: reader
+                .count("x-delivery-limit")?
+                .map(|limit| limit.try_into().unwrap_or(u32::MAX)),
+        };
+        if settings.dead_letter_key.is_some() && settings.dead_letter_exchange.is_none() {
+            return Err(reader.invalid(
+                "x-dead-letter-routing-key",
+                "routing_key_but_no_dlx_defined",
+            ));
+        }
+        Ok(settings)
+    }
+}
+
+struct Reader<'a> {
+    queue: String,
+    arguments: &'a FieldTable,
+}
+
+impl<'a> Reader<'a> {
+    fn get(&self, key: &str) -> Option<FieldValue<'a>> {
+        self.arguments.get(key).ok().flatten()
+    }
+
+    fn invalid(&self, key: &str, why: impl std::fmt::Display) -> Refusal {
+        let queue = &self.queue;
+        Refusal::precondition(format_args!("invalid arg '{key}' for {queue}: {why}"))
+    }
+
+    fn unacceptable(&self, key: &str, value: FieldValue<'_>) -> Refusal {
+        self.invalid(
+            key,
+            format_args!("{{unacceptable_type,{}}}", type_name(value)),
+        )
+    }
+
+    fn integer(&self, key: &str) -> Result<Option<i64>, Refusal> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        match value.as_i64() {
+            Some(integer) => Ok(Some(integer)),
+            None => Err(self.unacceptable(key, value)),
+        }
+    }
+
+    fn count(&self, key: &str) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.integer(key)? else {
+            return Ok(None);
+        };
+        match value.try_into() {
+            Ok(count) => Ok(Some(count)),
+            Err(_) => Err(self.invalid(key, format_args!("{{value_negative,{value}}}"))),
+        }
+    }
+
+    fn millis(&self, key: &str, least: i64) -> Result<Option<Duration>, Refusal> {
+        match self.integer(key)? {
+            None => Ok(None),
+            Some(0) if least > 0 => Err(self.invalid(key, "{value_zero,0}")),
+            Some(value) if value < 0 => {
+                Err(self.invalid(key, format_args!("{{value_negative,{value}}}")))
+            }
+            Some(value) if value > TTL_MAX => {
+                Err(self.invalid(key, format_args!("{{value_too_big,{value}}}")))
+            }
+            Some(value) => Ok(Some(Duration::from_millis(value.unsigned_abs()))),
+        }
+    }
+
+    fn text(&self, key: &str) -> Result<Option<&'a [u8]>, Refusal> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(FieldValue::LongString(text)) => Ok(Some(text)),
+            Some(other) => Err(self.unacceptable(key, other)),
+        }
+    }
+
+    fn name(&self, key: &str) -> Result<Option<ShortString>, Refusal> {
+        let text = self.text(key)?;
+        Ok(text.map(|text| ShortStr::new(text).unwrap_or_default().to_owned()))
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, Refusal> {
+        match self.get(key) {
+            None => Ok(false),
+            Some(FieldValue::Bool(flag)) => Ok(flag),
+            Some(other) => Err(self.unacceptable(key, other)),
+        }
+    }
+
+    fn max_priority(&self) -> Result<u8, Refusal> {
+        const KEY: &str = "x-max-priority";
+        let Some(value) = self.integer(KEY)? else {
+            return Ok(0);
+        };
+        match value.try_into() {
+            Ok(priority) => Ok(priority),
+            Err(_) if value < 0 => {
+                Err(self.invalid(KEY, format_args!("{{value_negative,{value}}}")))
+            }
+            Err(_) => Err(self.invalid(KEY, format_args!("{{max_value_exceeded,{value}}}"))),
+        }
+    }
+
+    fn overflow(&self) -> Result<Overflow, Refusal> {
+        const KEY: &str = "x-overflow";
+        match self.text(KEY)? {
+            None | Some(b"drop-head") => Ok(Overflow::DropHead),
+            Some(b"reject-publish") => Ok(Overflow::RejectPublish),
+            Some(b"reject-publish-dlx") => Ok(Overflow::RejectPublishDeadLetter),
+            Some(_) => Err(self.invalid(KEY, "invalid_overflow")),
+        }
+    }
+
+    fn kind(&self) -> Result<Kind, Refusal> {
+        const KEY: &str = "x-queue-type";
+        match self.text(KEY)? {
+            None | Some(b"classic") => Ok(Kind::Classic),
+            Some(b"quorum") => Ok(Kind::Quorum),
+            Some(b"stream") => Err(Refusal::not_implemented(
+                "the in-memory broker has no streams",
+            )),
+            Some(_) => Err(self.invalid(KEY, "invalid_queue_type")),
+        }
+    }
+}
+
+/// RabbitMQ's name for the type of a value.
+pub(in super::super) fn type_name(value: FieldValue<'_>) -> &'static str {
+    match value {
+        FieldValue::Bool(_) => "bool",
+        FieldValue::I8(_) => "byte",
+        FieldValue::U8(_) => "unsignedbyte",
+        FieldValue::I16(_) => "short",
+        FieldValue::U16(_) => "unsignedshort",
+        FieldValue::I32(_) => "signedint",
+        FieldValue::U32(_) => "unsignedint",
+        FieldValue::I64(_) => "long",
+        FieldValue::F32(_) => "float",
+        FieldValue::F64(_) => "double",
+        FieldValue::Decimal { .. } => "decimal",
+        FieldValue::LongString(_) => "longstr",
+        FieldValue::Timestamp(_) => "timestamp",
+        FieldValue::Table(_) => "table",
+        FieldValue::Array(_) => "array",
+        FieldValue::ByteArray(_) => "binary",
+        _ => "void",
+    }
+}

@@ -1,0 +1,168 @@
+use snowshoe_codec::method::exchange;
+use snowshoe_codec::{FieldTable, ReplyCode, ShortString};
+
+use super::super::equivalence::{check_argument, check_field};
+use super::super::exchange::{Binding, Destination, Exchange, ExchangeKind};
+use super::super::refusal::{Refusal, named};
+use super::Request;
+
+impl Request<'_> {
+    pub(super) fn declare_exchange(
+        &mut self,
+        declare: exchange::Declare,
+    ) -> Result<exchange::DeclareOk, Refusal> {
+        let name = declare.exchange.clone();
+        if name.is_empty() {
+            return Err(Refusal::default_exchange());
+        }
+        if declare.passive {
+            self.host.exchange(&name)?;
+            return Ok(exchange::DeclareOk);
+        }
+        let kind = ExchangeKind::of_name(&declare.kind).ok_or_else(|| {
+            let text = format_args!("unknown exchange type '{}'", declare.kind);
+            Refusal::new(ReplyCode::COMMAND_INVALID, text)
+        })?;
+        if let Ok(existing) = self.host.exchange(&name) {
+            let what = named("exchange", &self.host.name, &name);
+            check_equivalence(&what, existing, &declare, kind)?;
+        } else {
+            if name.as_bytes().starts_with(b"amq.") {
+                return Err(reserved("exchange", &name));
+            }
+            let exchange = Exchange {
+                kind,
+                durable: declare.durable,
+                auto_delete: declare.auto_delete,
+                internal: declare.internal,
+                arguments: declare.arguments,
+                bindings: Vec::new(),
+            };
+            self.host.add_exchange(name, exchange);
+        }
+        Ok(exchange::DeclareOk)
+    }
+
+    pub(super) fn delete_exchange(
+        &mut self,
+        delete: &exchange::Delete,
+    ) -> Result<exchange::DeleteOk, Refusal> {
+        let name = &delete.exchange;
+        if name.is_empty() {
+            return Err(Refusal::default_exchange());
+        }
+        let what = named("exchange", &self.host.name, name);
+        if name.as_bytes().starts_with(b"amq.") {
+            return Err(Refusal::access(format_args!(
+                "deletion of system {what} not allowed"
+            )));
+        }
+        let used = |exchange: &Exchange| !exchange.bindings.is_empty();
+        if delete.if_unused && self.host.exchange(name).is_ok_and(used) {
+            return Err(Refusal::precondition(format_args!("{what} in use")));
+        }
+        self.host.remove_exchange(name);
+        Ok(exchange::DeleteOk)
+    }
+
+    pub(super) fn bind_exchange(
+        &mut self,
+        bind: exchange::Bind,
+    ) -> Result<exchange::BindOk, Refusal> {
+        self.check_binding(&bind.source, Some(&bind.destination), true)?;
+        let binding = Binding {
+            destination: Destination::Exchange(bind.destination),
+            routing_key: bind.routing_key,
+            arguments: bind.arguments,
+        };
+        self.bind(&bind.source, binding)?;
+        Ok(exchange::BindOk)
+    }
+
+    pub(super) fn unbind_exchange(
+        &mut self,
+        unbind: exchange::Unbind,
+    ) -> Result<exchange::UnbindOk, Refusal> {
+        self.check_binding(&unbind.source, Some(&unbind.destination), false)?;
+        let binding = Binding {
+            destination: Destination::Exchange(unbind.destination),
+            routing_key: unbind.routing_key,
+            arguments: unbind.arguments,
+        };
+        self.host.unbind(&unbind.source, &binding);
+        Ok(exchange::UnbindOk)
+    }
+
+    /// Binds something that is there to an exchange that is there.
+    pub(super) fn bind(&mut self, source: &ShortString, binding: Binding) -> Result<(), Refusal> {
+        if self.host.exchange(source)?.kind == ExchangeKind::Headers {
+            check_match(&binding.arguments)?;
+        }
+        self.host.bind(source, binding);
+        Ok(())
+    }
+
+    /// Whether a binding may be made or undone between these exchanges. What does not exist has
+    /// no bindings to be undone.
+    pub(super) fn check_binding(
+        &self,
+        source: &ShortString,
+        destination: Option<&ShortString>,
+        make: bool,
+    ) -> Result<(), Refusal> {
+        let exchanges = [Some(source), destination];
+        let mut exchanges = exchanges.into_iter().flatten();
+        if exchanges.clone().any(ShortString::is_empty) {
+            return Err(Refusal::default_exchange());
+        }
+        if make {
+            exchanges.try_for_each(|name| self.host.exchange(name).map(|_| ()))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn reserved(kind: &str, name: &ShortString) -> Refusal {
+    Refusal::access(format_args!(
+        "{kind} name '{name}' contains reserved prefix 'amq.*'"
+    ))
+}
+
+fn check_equivalence(
+    what: &str,
+    existing: &Exchange,
+    declare: &exchange::Declare,
+    kind: ExchangeKind,
+) -> Result<(), Refusal> {
+    check_field(what, "type", kind.name(), existing.kind.name())?;
+    check_field(what, "durable", declare.durable, existing.durable)?;
+    check_field(
+        what,
+        "auto_delete",
+        declare.auto_delete,
+        existing.auto_delete,
+    )?;
+    check_field(what, "internal", declare.internal, existing.internal)?;
+    check_argument(
+        what,
+        "alternate-exchange",
+        &declare.arguments,
+        &existing.arguments,
+    )
+}
+
+/// Whether a binding to a headers exchange says in a known way what is to match.
+fn check_match(arguments: &FieldTable) -> Result<(), Refusal> {
+    use snowshoe_codec::FieldValue::LongString;
+    match arguments.get("x-match").ok().flatten() {
+        None | Some(LongString(b"all" | b"any" | b"all-with-x" | b"any-with-x")) => Ok(()),
+        Some(LongString(other)) => Err(Refusal::precondition(format_args!(
+            "Invalid x-match field value <<\"{}\">>; expected all, any, all-with-x, or any-with-x",
+            String::from_utf8_lossy(other)
+        ))),
+        Some(other) => Err(Refusal::precondition(format_args!(
+            "Invalid x-match field type {}; expected longstr",
+            super::super::queue::type_name(other)
+        ))),
+    }
+}

@@ -1,0 +1,88 @@
+use snowshoe_codec::method::basic;
+use snowshoe_codec::{Published, ReplyCode, ShortString};
+
+use super::super::channel::{Mode, Publish};
+use super::super::message::Message;
+use super::super::queue::{Overflow, Push, QueueId};
+use super::super::refusal::{Refusal, named};
+use super::super::vhost::{Dead, DeathReason};
+use super::Request;
+
+impl Request<'_> {
+    pub(in super::super) fn publish(&mut self, published: &Published) -> Result<(), Refusal> {
+        let message = Message::of(&published.content);
+        let exchange = self.host.exchange(&message.exchange)?;
+        if exchange.internal {
+            let what = named("exchange", &self.host.name, &message.exchange);
+            return Err(Refusal::access(format_args!(
+                "cannot publish to internal {what}"
+            )));
+        }
+        message.check(&self.client.user)?;
+        if published.immediate {
+            return Err(Refusal::not_implemented("immediate=true"));
+        }
+        let publish = Publish {
+            message,
+            mandatory: published.mandatory,
+        };
+        match &mut self.channel().mode {
+            Mode::Transaction(transaction) => {
+                transaction.publishes.push(publish);
+                return Ok(());
+            }
+            Mode::Plain | Mode::Confirm(_) => {}
+        }
+        let taken = self.publish_now(publish);
+        if let Mode::Confirm(confirms) = &mut self.channel().mode {
+            confirms.published += 1;
+            let number = confirms.published;
+            let told = match taken {
+                true => &mut confirms.acks,
+                false => &mut confirms.nacks,
+            };
+            told.push(number);
+        }
+        Ok(())
+    }
+
+    /// Routes a message into queues, or returns it; whether all of them took it.
+    pub(super) fn publish_now(&mut self, publish: Publish) -> bool {
+        let Publish { message, mandatory } = publish;
+        let targets = self.host.route(&message.exchange, &message);
+        let message = message.without_blind_copies();
+        if targets.is_empty() && mandatory {
+            let why = basic::Return {
+                reply_code: ReplyCode::NO_ROUTE,
+                reply_text: ShortString::from_static("NO_ROUTE"),
+                exchange: message.exchange.clone(),
+                routing_key: message.routing_key.clone(),
+            };
+            self.client
+                .send_content(self.channel, why, &message.properties, &message.body);
+        }
+        let mut taken = true;
+        for id in targets {
+            if matches!(self.host.enqueue(self.now, id, &message), Push::Refused) {
+                taken = false;
+                self.bury_refused(id, &message);
+            }
+        }
+        taken
+    }
+
+    /// Dead-letters a message that a full queue did not take, if the queue wants that.
+    fn bury_refused(&mut self, id: QueueId, message: &Message) {
+        let Some(queue) = self.host.queue(id) else {
+            return;
+        };
+        if queue.settings.overflow == Overflow::RejectPublishDeadLetter {
+            let queued = super::super::message::Queued::never(message.clone());
+            self.host.dead.push_back(Dead {
+                queue: id,
+                queued,
+                reason: DeathReason::MaxLength,
+            });
+        }
+    }
+}
