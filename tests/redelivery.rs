@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use snowshoe::{ConnectionRole, Consumer, Delivery, Event, Queue, SettleError};
+use snowshoe::{ClientBuilder, ConnectionRole, Consumer, Delivery, Event, Queue, SettleError};
 
 use broker::proxy::{End, Proxy, To, Verdict};
 use broker::{admin, url};
 use support::cable::Cable;
 use support::{
     connect, declare_empty, disconnected, eventually, messages_in, next_event, number, numbered,
-    recovered, run, wait_until, within,
+    recovered, run, unacknowledged_in, wait_until, within,
 };
 
 async fn fill(queue: &'static str, numbers: Range<u64>) {
@@ -196,6 +196,47 @@ fn without_acknowledgements_what_was_received_is_kept_for_it_does_not_come_again
     });
 }
 
+#[test]
+fn what_was_delivered_to_a_half_open_connection_comes_late_and_as_a_redelivery() {
+    const QUEUE: &str = "redelivery: half-open";
+    run(async {
+        let proxy = Proxy::start(&url());
+        proxy.on_frame(To::Server, |link, frame| {
+            if let (0, Some(CONNECTION_TUNE_OK)) = (link, frame.method()) {
+                // The broker is not to give up the connection on its own.
+                let tuned = frame.payload().len() - 2;
+                frame.payload_mut()[tuned..].fill(0);
+            }
+            Verdict::Pass
+        });
+        proxy.on_frame(To::Client, |link, frame| match (link, frame.method()) {
+            (0, Some(BASIC_DELIVER)) => Verdict::Hold,
+            _ => Verdict::Pass,
+        });
+        let every_second = |builder: ClientBuilder| builder.heartbeat(Duration::from_secs(1));
+        let mut cable = Cable::lay_with(proxy, every_second).await;
+        declare_empty(&cable.client, QUEUE).await;
+        fill(QUEUE, 0..6).await;
+        let mut consumer = consume(&cable, QUEUE, 3).await;
+        cable.proxy.link(0).silence(To::Both);
+        wait_until("three are delivered", || {
+            unacknowledged_in(&admin(), QUEUE) == 3
+        });
+        recovered(&mut cable.events, ConnectionRole::Main).await;
+
+        let newer = take(&mut consumer, 3).await;
+        assert_eq!(numbers(&newer), [3, 4, 5]);
+        assert!(!newer.iter().any(Delivery::is_redelivered));
+        cable.proxy.link(0).end(End::Reset);
+        for delivery in newer {
+            delivery.ack().unwrap();
+        }
+        let late = take(&mut consumer, 3).await;
+        assert_eq!(numbers(&late), [0, 1, 2]);
+        assert!(late.iter().all(Delivery::is_redelivered));
+    });
+}
+
 // fault 6
 #[test]
 fn a_handler_that_hangs_does_not_keep_its_consumer_from_coming_back() {
@@ -325,7 +366,9 @@ async fn until_declared(queue: &'static str) {
     within("the queue", declared).await;
 }
 
+const CONNECTION_TUNE_OK: (u16, u16) = (10, 31);
 const BASIC_CONSUME_OK: (u16, u16) = (60, 21);
+const BASIC_DELIVER: (u16, u16) = (60, 60);
 const BASIC_ACK: (u16, u16) = (60, 80);
 const BASIC_REJECT: (u16, u16) = (60, 90);
 const BASIC_NACK: (u16, u16) = (60, 120);

@@ -160,12 +160,21 @@ pub(crate) async fn take_numbers(queue: &str) -> Vec<u64> {
 
 /// How many messages a queue holds, delivered and not acknowledged ones included.
 pub(crate) fn messages_in(admin: &Admin, queue: &str) -> u64 {
+    count_in(admin, queue, "messages")
+}
+
+/// How many messages of a queue are delivered and not acknowledged.
+pub(crate) fn unacknowledged_in(admin: &Admin, queue: &str) -> u64 {
+    count_in(admin, queue, "messages_unacknowledged")
+}
+
+fn count_in(admin: &Admin, queue: &str, what: &str) -> u64 {
     let lookup = format!(
         "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<{queue:?}>>))"
     );
     admin
         .eval(&format!(
-            "{lookup}, [{{messages, N}}] = rabbit_amqqueue:info(Q, [messages]), N"
+            "{lookup}, [{{_, N}}] = rabbit_amqqueue:info(Q, [{what}]), N"
         ))
         .parse()
         .expect("a count is a number")

@@ -27,6 +27,11 @@ impl Frame {
         &self.bytes[HEADER_LEN..self.bytes.len() - 1]
     }
 
+    pub(crate) fn payload_mut(&mut self) -> &mut [u8] {
+        let end = self.bytes.len() - 1;
+        &mut self.bytes[HEADER_LEN..end]
+    }
+
     /// Puts another payload in, and its length in the header.
     pub(crate) fn set_payload(&mut self, payload: &[u8]) {
         let len = u32::try_from(payload.len()).expect("a test's payload is small");
