@@ -70,6 +70,7 @@ impl Lane {
                 lane: number,
                 acks: [Acks::Each, Acks::Batches, Acks::Late][number % 3],
                 held: Vec::new(),
+                last_tag: 0,
                 kills,
                 rng,
             };
@@ -143,6 +144,8 @@ struct Consume {
     acks: Acks,
     /// Delivered, and not settled yet.
     held: Vec<Delivery>,
+    /// The delivery tag of the last one.
+    last_tag: u64,
     kills: Kills,
     rng: Rng,
 }
@@ -174,7 +177,7 @@ impl Consume {
         }
     }
 
-    fn note(&self, delivery: &Delivery, ledger: &Ledger) {
+    fn note(&mut self, delivery: &Delivery, ledger: &Ledger) {
         let body = delivery.body();
         let (lane, number) = message::identity(body).expect("a message says which it is");
         assert_eq!(usize::try_from(lane), Ok(self.lane), "from another lane");
@@ -182,6 +185,12 @@ impl Consume {
         let mut page = ledger.page();
         assert!(page.knows(number), "{number} was never published");
         page.deliver(number, body, delivery.is_redelivered(), kills);
+        // The broker counts what it delivers, afresh on each channel.
+        let tag = delivery.delivery_tag();
+        if tag != self.last_tag + 1 && tag != 1 {
+            page.hand_out_of_turn(number);
+        }
+        self.last_tag = tag;
     }
 
     /// Settles all but so many of those at hand, each by itself.

@@ -1,4 +1,21 @@
 //! What became of every message: said by the client, and seen on the wire.
+//!
+//! # When is a message reordered?
+//!
+//! The promise is that messages are delivered for the first time in the order of their publishing.
+//! But not every first delivery arrives. A broker goes on to deliver to a consumer whose connection
+//! is half open, as far as its prefetch allows. When the client has noticed and is back, newer
+//! messages go to its new consumer, and those of the old one follow when the broker has noticed,
+//! too. They come late, although their first delivery was in order, and the broker says so itself:
+//! `redelivered` is set on what it had delivered before and put back into the queue, and on nothing
+//! else (AMQP 0-9-1, basic.deliver: "the message has been previously delivered to this or another
+//! client"). The flag belongs to a copy. A message that was not confirmed when its connection ended
+//! is published again, and where the late one is that copy, it takes an older one, redelivered, to
+//! tell that the first delivery was that one's.
+//!
+//! So a message that comes for the first time behind a newer one, and not as a redelivery, counts
+//! as reordered, unless an older copy of it comes as one later. A killed node forgets more than
+//! that: unconfirmed messages, and what it has delivered.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -25,6 +42,8 @@ pub(crate) struct Page {
     pub(crate) consumed_before: u64,
     /// All messages below this number have the broker's word.
     answered_before: u64,
+    /// What came late with nothing yet to tell why, and in which copy.
+    suspects: BTreeMap<u64, u8>,
     pub(crate) counts: Counts,
     pub(crate) faulty: Faulty,
 }
@@ -43,6 +62,8 @@ struct Record {
     answered: bool,
     /// That was a confirm.
     acked: bool,
+    /// A bit for each copy that was delivered.
+    delivered: u32,
     /// How often the node had been killed when the message was delivered last.
     delivered_at: u16,
 }
@@ -57,19 +78,18 @@ pub(crate) struct Counts {
     pub(crate) unconfirmed: BTreeMap<&'static str, u64>,
     /// Deliveries of a message that had been delivered before, as the broker says itself.
     pub(crate) redelivered: u64,
-    /// The same without a word from the broker: of a message that was written twice, because it
-    /// was not confirmed when a connection ended.
+    /// Deliveries of another copy of a message that had been delivered before: it was published
+    /// again, because it was not confirmed when a connection ended.
     pub(crate) resent: u64,
-    /// The same, of a message that was delivered before the node was killed, which it may not have
-    /// noted.
+    /// Deliveries of the same copy without a word from the broker, which was killed in between and
+    /// may not have noted the first.
     pub(crate) forgotten: u64,
-    /// Messages that came for the first time behind newer ones, and as a redelivery, then or
-    /// later: their first delivery, or that of the first of two copies, went to a consumer that was
-    /// cut off, which the broker noticed late.
+    /// Messages that came for the first time behind newer ones, and as a redelivery, or an older
+    /// copy did: the first delivery was to a consumer that was cut off, which the broker noticed
+    /// late.
     pub(crate) late_redelivered: u64,
-    /// Messages that came for the first time behind newer ones, because the node kept those and
-    /// not them, which were not confirmed, when it was killed.
-    pub(crate) late_resent: u64,
+    /// Messages that came for the first time behind newer ones after the node was killed.
+    pub(crate) late_by_kill: u64,
     /// Settles that came after their channel had ended.
     pub(crate) stale: u64,
 }
@@ -81,8 +101,10 @@ pub(crate) struct Faulty {
     pub(crate) lost: Vec<u64>,
     /// Confirmed by the client, and not by the broker.
     pub(crate) falsely_confirmed: Vec<u64>,
-    /// Delivered for the first time behind a newer one, for no reason that lies with the broker.
+    /// Delivered for the first time behind a newer one.
     pub(crate) reordered: Vec<u64>,
+    /// Handed out by the client in another order than the broker's, or behind one that was not.
+    pub(crate) handed_out_of_turn: Vec<u64>,
     /// Written ahead of an older one that the broker had not answered.
     pub(crate) written_ahead: Vec<u64>,
     /// Delivered more than once for no reason known.
@@ -102,6 +124,7 @@ impl Ledger {
             written_at: u16::MAX,
             answered: false,
             acked: false,
+            delivered: 0,
             delivered_at: u16::MAX,
         };
         Self {
@@ -111,10 +134,16 @@ impl Ledger {
                 resolved: 0,
                 consumed_before: 0,
                 answered_before: 0,
+                suspects: BTreeMap::new(),
                 counts: Counts::default(),
                 faulty: Faulty::default(),
             }),
         }
+    }
+
+    /// In bytes.
+    pub(crate) fn size(&self) -> u64 {
+        size_of_val(self.page().records.as_slice()) as u64
     }
 
     pub(crate) fn page(&self) -> MutexGuard<'_, Page> {
@@ -148,8 +177,8 @@ impl Page {
     }
 
     /// A message was seen on its way to the broker, on a channel on which it came behind
-    /// `previous`, if any; the node has been killed so many times.
-    pub(crate) fn write(&mut self, number: u64, previous: Option<u64>, kills: u16) {
+    /// `previous`, if any; the node has been killed so many times. Which copy of it this is.
+    pub(crate) fn write(&mut self, number: u64, previous: Option<u64>, kills: u16) -> u8 {
         let expected = previous.map_or(self.answered_before, |previous| previous + 1);
         let skips_unanswered = (expected..number).any(|skipped| !self.record(skipped).answered);
         let goes_back = previous.is_some_and(|previous| number <= previous);
@@ -161,6 +190,7 @@ impl Page {
             record.written_at = kills;
         }
         record.written = record.written.saturating_add(1);
+        record.written
     }
 
     /// A confirm of a message, or the contrary, was seen on its way to the client.
@@ -178,26 +208,21 @@ impl Page {
         if !message::is_intact(number, body) {
             self.faulty.corrupted.push(number);
         }
+        let copy = message::copy(body);
         let record = self.record(number);
         let first = !std::mem::replace(&mut record.consumed, true);
         let delivered_at = std::mem::replace(&mut record.delivered_at, kills);
-        let (resent, written_at) = (record.written > 1, record.written_at);
+        let another_copy = record.deliver(copy);
         if first {
             self.counts.consumed += 1;
             if number < self.consumed_before {
-                if redelivered {
-                    self.counts.late_redelivered += 1;
-                } else if resent && written_at != kills {
-                    self.counts.late_resent += 1;
-                } else {
-                    self.faulty.reordered.push(number);
-                }
+                self.come_late(number, copy, redelivered, kills);
             }
             self.consumed_before = self.consumed_before.max(number + 1);
         } else if redelivered {
             self.counts.redelivered += 1;
-            self.acquit(number);
-        } else if resent {
+            self.acquit(number, copy);
+        } else if another_copy {
             self.counts.resent += 1;
         } else if delivered_at != kills {
             self.counts.forgotten += 1;
@@ -206,14 +231,29 @@ impl Page {
         }
     }
 
-    /// A copy of a message was delivered before, to a consumer that was cut off. So what came
-    /// behind newer ones was another copy, and the order of the first ones was right.
-    fn acquit(&mut self, number: u64) {
-        let reordered = &mut self.faulty.reordered;
-        if let Some(at) = reordered.iter().position(|&late| late == number) {
-            reordered.swap_remove(at);
+    /// A message comes for the first time, and behind a newer one.
+    fn come_late(&mut self, number: u64, copy: u8, redelivered: bool, kills: u16) {
+        if redelivered {
+            self.counts.late_redelivered += 1;
+        } else if self.record(number).written_at != kills {
+            self.counts.late_by_kill += 1;
+        } else {
+            self.suspects.insert(number, copy);
+        }
+    }
+
+    /// A copy of a message comes as a redelivery. Where an older copy than the one that came late
+    /// does, the first delivery was that one's.
+    fn acquit(&mut self, number: u64, copy: u8) {
+        if self.suspects.get(&number).is_some_and(|&late| copy < late) {
+            self.suspects.remove(&number);
             self.counts.late_redelivered += 1;
         }
+    }
+
+    /// A message was handed out in another turn than the broker's.
+    pub(crate) fn hand_out_of_turn(&mut self, number: u64) {
+        self.faulty.handed_out_of_turn.push(number);
     }
 
     /// A delivery was settled.
@@ -236,9 +276,11 @@ impl Page {
         self.resolved == all && self.unconsumed().next().is_none()
     }
 
-    /// Says that what was not consumed by now is lost.
+    /// Says that what was not consumed by now is lost, and that what came late and was not told why
+    /// is reordered.
     pub(crate) fn close(&mut self) {
         self.faulty.lost = self.unconsumed().collect();
+        self.faulty.reordered = self.suspects.keys().copied().collect();
     }
 
     fn unconsumed(&self) -> impl Iterator<Item = u64> {
@@ -259,6 +301,17 @@ impl Page {
     }
 }
 
+impl Record {
+    /// Notes that a copy was delivered; whether for the first time. The few that are published more
+    /// often than there are bits are believed.
+    fn deliver(&mut self, copy: u8) -> bool {
+        let bit = 1_u32.checked_shl(copy.into()).unwrap_or_default();
+        let first = self.delivered & bit == 0;
+        self.delivered |= bit;
+        first
+    }
+}
+
 fn index(number: u64) -> usize {
     usize::try_from(number).expect("so many messages fit into the memory")
 }
@@ -271,5 +324,109 @@ fn kind(reason: &Unconfirmed) -> &'static str {
         Unconfirmed::Unsendable(_) => "unsendable",
         Unconfirmed::Dropped { .. } => "dropped",
         _ => "otherwise",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANE: u32 = 0;
+
+    /// Ten messages, each written once and confirmed.
+    fn ten_confirmed() -> Ledger {
+        let ledger = Ledger::new(10);
+        for number in 0..10 {
+            let mut page = ledger.page();
+            page.accept();
+            page.write(number, number.checked_sub(1), 0);
+            page.answer(number, true);
+            page.resolve(number, &Ok(()));
+        }
+        ledger
+    }
+
+    fn deliver(ledger: &Ledger, number: u64, copy: u8, redelivered: bool, kills: u16) {
+        let mut body = message::body(LANE, number);
+        message::stamp(&mut body, copy);
+        ledger.page().deliver(number, &body, redelivered, kills);
+    }
+
+    fn reordered(ledger: &Ledger) -> Vec<u64> {
+        let mut page = ledger.page();
+        page.close();
+        page.faulty.reordered.clone()
+    }
+
+    #[test]
+    fn what_comes_behind_a_newer_one_is_reordered_unless_it_comes_as_a_redelivery() {
+        let ledger = ten_confirmed();
+        for (number, redelivered) in [(0, false), (3, false), (1, true), (2, false)] {
+            deliver(&ledger, number, 1, redelivered, 0);
+        }
+        assert_eq!(reordered(&ledger), [2]);
+        assert_eq!(ledger.page().counts.late_redelivered, 1);
+    }
+
+    #[test]
+    fn only_the_redelivery_of_an_older_copy_acquits_a_copy_that_came_late() {
+        let ledger = ten_confirmed();
+        for number in 0..2 {
+            ledger.page().write(number, number.checked_sub(1), 0);
+        }
+        deliver(&ledger, 2, 1, false, 0);
+        deliver(&ledger, 0, 2, false, 0);
+        deliver(&ledger, 1, 2, false, 0);
+        // The same copy again, which says nothing about the first.
+        deliver(&ledger, 1, 2, true, 0);
+        assert_eq!(reordered(&ledger), [0, 1]);
+        deliver(&ledger, 0, 1, true, 0);
+        assert_eq!(reordered(&ledger), [1]);
+    }
+
+    #[test]
+    fn a_copy_that_comes_twice_is_a_redelivery_or_forgotten_by_a_kill_or_unexplained() {
+        let ledger = ten_confirmed();
+        deliver(&ledger, 0, 1, false, 0);
+        deliver(&ledger, 0, 2, false, 0);
+        deliver(&ledger, 0, 2, true, 0);
+        deliver(&ledger, 0, 2, false, 1);
+        deliver(&ledger, 0, 2, false, 1);
+        let page = ledger.page();
+        let counts = &page.counts;
+        assert_eq!(
+            (counts.resent, counts.redelivered, counts.forgotten),
+            (1, 1, 1)
+        );
+        assert_eq!(page.faulty.unexplained, [0]);
+    }
+
+    #[test]
+    fn confirmed_without_the_broker_s_word_is_falsely_confirmed_and_never_consumed_lost() {
+        let ledger = Ledger::new(2);
+        for number in 0..2 {
+            let mut page = ledger.page();
+            page.accept();
+            page.write(number, number.checked_sub(1), 0);
+            page.answer(number, number == 0);
+            page.resolve(number, &Ok(()));
+        }
+        deliver(&ledger, 1, 1, false, 0);
+        let mut page = ledger.page();
+        page.close();
+        assert_eq!(page.faulty.falsely_confirmed, [1]);
+        assert_eq!(page.faulty.lost, [0]);
+    }
+
+    #[test]
+    fn what_is_written_ahead_of_an_unanswered_one_is_written_out_of_order() {
+        let ledger = Ledger::new(4);
+        let mut page = ledger.page();
+        page.write(0, None, 0);
+        page.write(2, Some(0), 0);
+        page.answer(0, true);
+        page.write(1, None, 0);
+        page.write(3, None, 0);
+        assert_eq!(page.faulty.written_ahead, [2, 3]);
     }
 }

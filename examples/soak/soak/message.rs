@@ -1,7 +1,10 @@
 //! Messages that say which they are, and of which every byte is known.
 
-/// What a message begins with: its lane and its number.
-const HEAD: usize = 4 + 8;
+/// What a message begins with: its lane, its number, and which copy of it this is.
+const HEAD: usize = COPY_AT + 1;
+
+/// Where the number of the copy is.
+const COPY_AT: usize = 4 + 8;
 
 /// The body of a message. One in 64 takes several kilobytes, one in 4,096 several frames.
 pub(crate) fn body(lane: u32, number: u64) -> Vec<u8> {
@@ -9,6 +12,7 @@ pub(crate) fn body(lane: u32, number: u64) -> Vec<u8> {
     let mut body = Vec::with_capacity(len);
     body.extend(lane.to_be_bytes());
     body.extend(number.to_be_bytes());
+    body.push(0);
     body.resize(len, filling(number));
     body
 }
@@ -18,6 +22,17 @@ pub(crate) fn identity(body: &[u8]) -> Option<(u32, u64)> {
     let (lane, rest) = body.split_first_chunk()?;
     let (number, _) = rest.split_first_chunk()?;
     Some((u32::from_be_bytes(*lane), u64::from_be_bytes(*number)))
+}
+
+/// Says in a body that begins like this which copy of its message it is. Only who sees every copy
+/// pass can know.
+pub(crate) fn stamp(body: &mut [u8], copy: u8) {
+    body[COPY_AT] = copy;
+}
+
+/// What [`stamp`] said, which counts from 1.
+pub(crate) fn copy(body: &[u8]) -> u8 {
+    body.get(COPY_AT).copied().unwrap_or_default()
 }
 
 /// Whether a body is that of the message of this number.

@@ -67,7 +67,7 @@ struct Soak {
     _display: mpsc::Sender<()>,
     faults: BTreeMap<&'static str, u64>,
     recoveries: Vec<Duration>,
-    memory: Vec<Memory>,
+    memory: Vec<(u64, Memory)>,
 }
 
 /// What the client said last, where nothing moves.
@@ -121,7 +121,7 @@ impl Soak {
             now,
             faults: BTreeMap::new(),
             recoveries: Vec::new(),
-            memory: vec![Memory::now()],
+            memory: vec![(0, Memory::now())],
             rng,
         }
     }
@@ -142,9 +142,7 @@ impl Soak {
             fault.last();
             fault.end(&mut self.scene);
             self.recover(share)?;
-            if number.is_multiple_of(self.plan.faults.div_ceil(SAMPLES)) {
-                self.memory.push(Memory::now());
-            }
+            self.look_at_memory(number);
         }
         Ok(())
     }
@@ -183,6 +181,14 @@ impl Soak {
         Ok(())
     }
 
+    /// Looks at the memory each time that a quarter of the faults is over.
+    fn look_at_memory(&mut self, number: u64) {
+        let quarters = |faults: u64| 4 * faults / self.plan.faults;
+        if quarters(number) != quarters(number - 1) {
+            self.memory.push((25 * quarters(number), Memory::now()));
+        }
+    }
+
     /// Publishes the rest, and waits until all is confirmed and consumed.
     fn drain(&mut self) -> Result<(), Stalled> {
         self.say("draining".to_owned());
@@ -202,11 +208,10 @@ impl Soak {
             recovered: self.chronicles.iter().map(Chronicle::recovered).sum(),
             recoveries: self.recoveries,
             memory: self.memory,
+            peak: Memory::peak(),
+            ledgers: self.lanes.iter().map(|lane| lane.ledger().size()).sum(),
             stalled,
         };
-        if report.stalled.is_none() {
-            report.memory.push(Memory::now());
-        }
         for lane in &self.lanes {
             report.add(lane.ledger());
         }
@@ -324,6 +329,3 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// How long nothing may move.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often the memory is looked at.
-const SAMPLES: u64 = 10;

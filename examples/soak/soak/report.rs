@@ -21,8 +21,12 @@ pub(crate) struct Report {
     pub(crate) recovered: u64,
     /// How long it took, after each fault, until every lane had carried a new message.
     pub(crate) recoveries: Vec<Duration>,
-    /// From beginning to end.
-    pub(crate) memory: Vec<Memory>,
+    /// From beginning to end, while nothing was broken, and how many percent of the faults were
+    /// over.
+    pub(crate) memory: Vec<(u64, Memory)>,
+    pub(crate) peak: Memory,
+    /// How much of that is what this is counted in.
+    pub(crate) ledgers: u64,
     /// Why it ended early, if it did.
     pub(crate) stalled: Option<String>,
 }
@@ -48,7 +52,7 @@ impl Report {
         self.counts.resent += counts.resent;
         self.counts.forgotten += counts.forgotten;
         self.counts.late_redelivered += counts.late_redelivered;
-        self.counts.late_resent += counts.late_resent;
+        self.counts.late_by_kill += counts.late_by_kill;
         self.counts.stale += counts.stale;
         self.faulty.push(page.faulty.clone());
     }
@@ -56,11 +60,14 @@ impl Report {
     /// What must not happen, with the lanes and numbers of the messages it happened to.
     fn violations(&self) -> impl Iterator<Item = (&'static str, Vec<(usize, u64)>)> {
         type Part = fn(&Faulty) -> &[u64];
-        let parts: [(&'static str, Part); 7] = [
+        let parts: [(&'static str, Part); 8] = [
             ("lost", |faulty| &faulty.lost),
             ("falsely confirmed", |faulty| &faulty.falsely_confirmed),
             ("reordered", |faulty| &faulty.reordered),
             ("written out of order", |faulty| &faulty.written_ahead),
+            ("handed out out of order", |faulty| {
+                &faulty.handed_out_of_turn
+            }),
             ("corrupted", |faulty| &faulty.corrupted),
             ("duplicated without reason", |faulty| &faulty.unexplained),
             ("not settled", |faulty| &faulty.unsettled),
@@ -92,7 +99,7 @@ impl fmt::Display for Report {
             resent,
             forgotten,
             late_redelivered,
-            late_resent,
+            late_by_kill,
             stale,
         } = &self.counts;
         row(f, "attempted", &grouped(self.attempted))?;
@@ -112,24 +119,29 @@ impl fmt::Display for Report {
         row(f, "  redelivered", &grouped(*redelivered))?;
         row(f, "  resent unconfirmed", &grouped(*resent))?;
         row(f, "  forgotten by a kill", &grouped(*forgotten))?;
-        row(f, "late as a redelivery", &grouped(*late_redelivered))?;
-        row(f, "late by a kill", &grouped(*late_resent))?;
+        row(
+            f,
+            "first copy was a redelivery",
+            &grouped(*late_redelivered),
+        )?;
+        row(f, "late after a kill", &grouped(*late_by_kill))?;
         row(f, "stale settles", &grouped(*stale))?;
         row(f, "recovery p50", &millis(self.percentile(50)))?;
         row(f, "recovery p99", &millis(self.percentile(99)))?;
         row(f, "recovery max", &millis(self.percentile(100)))?;
+        writeln!(f, "{RECOVERY}")?;
         row(f, "connections recovered", &grouped(self.recovered))?;
         row(f, "faults", &grouped(self.recoveries.len() as u64))?;
         for (name, count) in &self.faults {
             row(f, &format!("  {name}"), &grouped(*count))?;
         }
-        row(f, "heap at its peak", &mebibytes(HEAP.peak_usage() as u64))?;
-        let heap = self.memory.iter().map(|it| mebibytes(it.heap));
-        writeln!(f, "  while nothing was broken: {}", join(heap))?;
-        let peak = status("VmHWM:").map_or("unknown".to_owned(), mebibytes);
-        row(f, "memory at its peak", &peak)?;
-        let resident = (self.memory.iter()).filter_map(|it| it.resident.map(mebibytes));
-        writeln!(f, "  while nothing was broken: {}", join(resident))?;
+        writeln!(f, "{:<28}{:>14}{:>14}", "memory", "heap", "resident")?;
+        for (percent, memory) in &self.memory {
+            memory_row(f, &format!("  after {percent} %"), *memory)?;
+        }
+        memory_row(f, "  at its peak", self.peak)?;
+        let ledgers = mebibytes(self.ledgers);
+        row(f, "  of that the ledgers, always", &ledgers)?;
         row(f, "took", &format!("{} s", self.took.as_secs()))?;
         if let Some(stalled) = &self.stalled {
             writeln!(f, "\nIT STALLED: {stalled}")?;
@@ -166,14 +178,21 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
-fn join(values: impl Iterator<Item = String>) -> String {
-    values.collect::<Vec<_>>().join(", ")
+fn memory_row(f: &mut fmt::Formatter<'_>, name: &str, memory: Memory) -> fmt::Result {
+    let heap = mebibytes(memory.heap);
+    let resident = memory.resident.map(mebibytes).unwrap_or_default();
+    writeln!(f, "{name:<28}{heap:>14}{resident:>14}")
 }
 
-/// What the clients, the proxies and the ledgers use at one moment, in bytes.
+/// What a recovery is.
+const RECOVERY: &str =
+    "    from when the network passes everything and the node accepts connections again
+    until every lane had a message confirmed and consumed that was published after that";
+
+/// What the clients, the proxies and the ledgers use, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    /// What is allocated. The ledgers are from the beginning, so that what grows is something else.
+    /// What is allocated.
     heap: u64,
     /// What the process has from the system, where that tells: the allocator holds on to some of it
     /// for every thread.
@@ -185,6 +204,15 @@ impl Memory {
         Self {
             heap: HEAP.current_usage() as u64,
             resident: status("VmRSS:"),
+        }
+    }
+
+    /// The most there was at a time.
+    pub(crate) fn peak() -> Self {
+        Self {
+            heap: HEAP.peak_usage() as u64,
+            // The system notes the peak a little late.
+            resident: status("VmHWM:").max(status("VmRSS:")),
         }
     }
 }

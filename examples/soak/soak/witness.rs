@@ -1,6 +1,7 @@
 //! Watches the wire: which message was written when, and which the broker has confirmed.
 //!
-//! So what the client says can be held against what really happened.
+//! So what the client says can be held against what really happened. Each copy of a message is told
+//! apart by a number that is put into it on its way to the broker, and comes back with it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
@@ -52,7 +53,7 @@ pub(crate) fn watch(proxy: &Proxy, ledgers: Arc<[Ledger]>, kills: Kills) {
 }
 
 impl Witness {
-    fn sent(&self, link: usize, frame: &Frame) {
+    fn sent(&self, link: usize, frame: &mut Frame) {
         let mut channels = self.channels();
         let key = (link, frame.channel());
         match (frame.kind(), frame.method()) {
@@ -77,7 +78,8 @@ impl Witness {
                         .insert(published.count, (lane, number));
                     let previous = published.last.replace(number);
                     let kills = self.kills.load(Ordering::SeqCst);
-                    self.ledgers[lane].page().write(number, previous, kills);
+                    let copy = self.ledgers[lane].page().write(number, previous, kills);
+                    message::stamp(frame.payload_mut(), copy);
                 }
             }
             _ => {}
