@@ -11,7 +11,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::frame::Judge;
 use super::link::{Faults, Link};
-use super::{End, Stats, To, Watch};
+use super::{End, To, Watch};
 
 /// How long an upstream has to accept, which it does at once or never on one machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +56,9 @@ pub(super) struct Engine {
     /// Those of connections to come.
     faults: [Faults; 2],
     judges: [Option<Judge>; 2],
+    /// The number of connections so far.
+    accepted: usize,
+    /// Those that have not ended: what is known of the others is in the statistics.
     links: Vec<Link>,
     queue: mpsc::Receiver<(Job, mpsc::Sender<()>)>,
     wake: UnixStream,
@@ -74,6 +77,7 @@ impl Engine {
             upstream,
             faults: Default::default(),
             judges: [None, None],
+            accepted: 0,
             links: Vec::new(),
             queue,
             wake,
@@ -133,8 +137,8 @@ impl Engine {
     }
 
     fn chosen(&mut self, which: Option<usize>) -> impl Iterator<Item = &mut Link> {
-        let range = which.map_or(0..self.links.len(), |which| which..which + 1);
-        self.links[range].iter_mut()
+        let is_chosen = move |link: &&mut Link| which.is_none_or(|which| which == link.number());
+        self.links.iter_mut().filter(is_chosen)
     }
 
     pub(super) fn run(mut self) {
@@ -191,19 +195,29 @@ impl Engine {
             let sockets = connect(client, self.upstream).ok();
             let judged = [0, 1].map(|at| self.judges[at].is_some());
             self.links
-                .push(Link::new(self.links.len(), sockets, self.faults, judged));
+                .push(Link::new(self.accepted, sockets, self.faults, judged));
+            self.accepted += 1;
         }
     }
 
-    fn publish(&self) {
-        let stats = Stats {
-            links: self.links.iter().map(Link::stats).collect(),
-        };
-        let mut published = self.watch.stats();
-        if *published != stats {
-            *published = stats;
+    fn publish(&mut self) {
+        let mut stats = self.watch.stats();
+        let mut changed = false;
+        for link in &self.links {
+            let new = link.stats();
+            match stats.links.get_mut(link.number()) {
+                Some(old) => changed |= std::mem::replace(old, new) != new,
+                None => {
+                    stats.links.push(new);
+                    changed = true;
+                }
+            }
+        }
+        drop(stats);
+        if changed {
             self.watch.changed.notify_all();
         }
+        self.links.retain(|link| link.stats().open);
     }
 }
 

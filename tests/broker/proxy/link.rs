@@ -70,6 +70,10 @@ impl Link {
         }
     }
 
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
     pub(super) fn stats(&self) -> LinkStats {
         LinkStats {
             open: self.sockets.is_some(),
@@ -265,9 +269,8 @@ impl Pipe {
 
     fn discard(&mut self) {
         self.told = true;
-        // Not only cleared: ended connections are kept for their numbers, and a soak has thousands.
-        self.held = VecDeque::new();
-        self.ready = VecDeque::new();
+        self.held.clear();
+        self.ready.clear();
     }
 }
 
