@@ -11,8 +11,8 @@
 //! quarter meets it, and a quarter comes once it is over.
 //!
 //! With `--cluster` there are three nodes with a proxy each, quorum queues, and clients that know
-//! all three. What happens to a node happens to any of them, to one that a client is connected to,
-//! or to the one with the leader of a queue.
+//! all three. What happens to a node happens to each in turn, to one that a client is connected to,
+//! or to the one with the leader of a queue, and it is often its death.
 //!
 //! It exits with 1 if anything was lost, confirmed without the broker's word, reordered, corrupted
 //! or duplicated for no reason, or if nothing moved for a minute. `RUST_LOG=info` names each fault

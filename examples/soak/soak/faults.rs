@@ -65,23 +65,42 @@ impl Fault {
         "suspend",
     ];
 
-    /// The next fault of a seed.
-    pub(crate) fn choose(rng: &mut Rng) -> Self {
+    /// The next fault of a seed, to one node or to a cluster.
+    pub(crate) fn choose(rng: &mut Rng, cluster: bool) -> Self {
         let target = if rng.bool() {
             Target::All
         } else {
             Target::One(rng.usize(..64))
         };
         Self {
-            kind: Kind::choose(rng),
+            // A cluster is there for nodes that die.
+            kind: if cluster && rng.u32(..5) == 0 {
+                Kind::Kill
+            } else {
+                Kind::choose(rng)
+            },
             target,
-            victim: Victim::choose(rng),
+            victim: if cluster {
+                Victim::choose(rng)
+            } else {
+                Victim::Only
+            },
             duration: duration(rng),
         }
     }
 
     /// What to call it and those like it.
     pub(crate) fn name(&self) -> &'static str {
+        match (self.kind, self.victim) {
+            (Kind::Kill, Victim::Next) => "kill each in turn",
+            (Kind::Kill, Victim::OfClient(_)) => "kill a client's node",
+            (Kind::Kill, Victim::Leader(_)) => "kill a queue's leader",
+            _ => self.kind(),
+        }
+    }
+
+    /// One of the [names](Self::NAMES).
+    pub(crate) fn kind(&self) -> &'static str {
         match self.kind {
             Kind::End(End::Reset) => "reset",
             Kind::End(End::Close) => "close",

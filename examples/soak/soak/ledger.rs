@@ -38,6 +38,8 @@ pub(crate) struct Page {
     pub(crate) attempted: u64,
     /// How many have ended, which they do in their order, or are noted in it.
     pub(crate) resolved: u64,
+    /// The number behind the newest one confirmed.
+    pub(crate) confirmed_before: u64,
     /// The number behind the newest one consumed.
     pub(crate) consumed_before: u64,
     /// All messages below this number have the broker's word.
@@ -132,6 +134,7 @@ impl Ledger {
                 records: vec![record; messages],
                 attempted: 0,
                 resolved: 0,
+                confirmed_before: 0,
                 consumed_before: 0,
                 answered_before: 0,
                 suspects: BTreeMap::new(),
@@ -165,6 +168,7 @@ impl Page {
         match outcome {
             Ok(()) => {
                 self.counts.confirmed += 1;
+                self.confirmed_before = self.confirmed_before.max(number + 1);
                 let record = self.record(number);
                 record.confirmed = true;
                 // The witness saw the confirm before the client did.
@@ -268,6 +272,11 @@ impl Page {
     /// Whether a number is of a message that was accepted.
     pub(crate) fn knows(&self, number: u64) -> bool {
         number < self.attempted
+    }
+
+    /// Whether all messages have ended so far.
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.resolved == self.attempted
     }
 
     /// Whether all messages there were to be have ended, and the confirmed ones are consumed.

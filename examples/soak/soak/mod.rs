@@ -26,7 +26,7 @@ use snowshoe::{Client, Reconnect};
 use self::chronicle::Chronicle;
 use self::faults::Fault;
 use self::lane::Lane;
-use self::ledger::Ledger;
+use self::ledger::{Ledger, Page};
 pub(crate) use self::report::Report;
 use self::report::{Memory, grouped};
 use self::scene::Scene;
@@ -149,13 +149,9 @@ impl Soak {
 
     fn choose(&mut self) -> Fault {
         loop {
-            let fault = Fault::choose(&mut self.rng);
-            if self
-                .plan
-                .only
-                .as_deref()
-                .is_none_or(|only| only == fault.name())
-            {
+            let fault = Fault::choose(&mut self.rng, self.plan.cluster);
+            let only = self.plan.only.as_deref();
+            if only.is_none_or(|only| only == fault.kind()) {
                 return fault;
             }
         }
@@ -164,21 +160,52 @@ impl Soak {
     /// Publishes some more, and waits until each lane has carried some of that.
     fn recover(&mut self, share: u64) -> Result<(), Stalled> {
         let whole = Instant::now();
-        let marks = self.lanes.iter().map(|lane| lane.ledger().page().attempted);
-        let marks: Vec<u64> = marks.collect();
+        let marks = self.marks();
         if self.publish(share) == 0 {
             return Ok(());
         }
-        self.wait("a new message on every lane", |lanes| {
-            lanes.iter().zip(&marks).all(|(lane, &mark)| {
-                let page = lane.ledger().page();
-                page.resolved > mark && page.consumed_before > mark
-            })
-        })?;
+        self.wait_for_new_messages(&marks)?;
         let took = whole.elapsed();
         log::info!("recovered after {took:?}");
         self.recoveries.push(took);
         Ok(())
+    }
+
+    /// The number of the next message of each lane.
+    fn marks(&self) -> Vec<u64> {
+        let next = |lane: &Lane| lane.ledger().page().attempted;
+        self.lanes.iter().map(next).collect()
+    }
+
+    /// Waits until each lane has carried a message that is not older than its mark. Some of them
+    /// have been published.
+    fn wait_for_new_messages(&mut self, marks: &[u64]) -> Result<(), Stalled> {
+        let confirmed = |page: &Page, mark| page.confirmed_before > mark;
+        let mut latest = marks.to_vec();
+        loop {
+            self.wait("the end of a new message on every lane", |lanes| {
+                let answered = |page: &Page, mark| page.is_resolved() && page.resolved > mark;
+                let latest = lanes.iter().zip(&latest);
+                latest.zip(marks).all(|((lane, &latest), &mark)| {
+                    let page = lane.ledger().page();
+                    confirmed(&page, mark) || answered(&page, latest)
+                })
+            })?;
+            if all(&self.lanes, marks, confirmed) {
+                break;
+            }
+            // All were nacked, as they are by a quorum queue that is electing a leader. RabbitMQ
+            // 3.10 goes on to do so, on a channel whose first publish met a leader that was dead,
+            // until that one's node is back.
+            thread::sleep(PAUSE);
+            latest = self.marks();
+            if self.publish(1) == 0 {
+                return Ok(());
+            }
+        }
+        self.wait("a new message at every consumer", |lanes| {
+            all(lanes, marks, |page, mark| page.consumed_before > mark)
+        })
     }
 
     /// Looks at the memory each time that a quarter of the faults is over.
@@ -282,6 +309,12 @@ impl Soak {
     }
 }
 
+/// Whether something is true of every lane's page and mark.
+fn all(lanes: &[Lane], marks: &[u64], is_true: impl Fn(&Page, u64) -> bool) -> bool {
+    let mut each = lanes.iter().zip(marks);
+    each.all(|(lane, &mark)| is_true(&lane.ledger().page(), mark))
+}
+
 fn connect(url: &str, seed: u64) -> Client {
     let reconnect = Reconnect {
         max_delay: Duration::from_millis(500),
@@ -326,6 +359,9 @@ const CLIENTS: usize = 2;
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(2);
+
+/// How long a queue is left in peace that has refused a message.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long nothing may move.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -20,6 +20,8 @@ pub(crate) struct Scene {
     kills: Kills,
     /// The node that the fault in force was done to.
     chosen: usize,
+    /// The one whose turn it is.
+    next: usize,
 }
 
 #[derive(Debug)]
@@ -28,11 +30,13 @@ enum Brokers {
     Cluster(Cluster),
 }
 
-/// Which node a fault is done to, where there are several.
+/// Which node a fault is done to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Victim {
-    /// This one, modulo how many there are.
-    Nth(usize),
+    /// The only one there is.
+    Only,
+    /// Each in its turn.
+    Next,
     /// One that a client is connected to.
     OfClient(usize),
     /// The one with the leader of this lane's queue.
@@ -40,10 +44,11 @@ pub(crate) enum Victim {
 }
 
 impl Victim {
+    /// One of a cluster.
     pub(crate) fn choose(rng: &mut Rng) -> Self {
         let which = rng.usize(..64);
         match rng.u32(..3) {
-            0 => Self::Nth(which),
+            0 => Self::Next,
             1 => Self::OfClient(which),
             _ => Self::Leader(which),
         }
@@ -63,6 +68,7 @@ impl Scene {
             brokers,
             kills,
             chosen: 0,
+            next: 0,
         }
     }
 
@@ -150,12 +156,16 @@ impl Scene {
         }
     }
 
-    fn find(&self, victim: Victim) -> usize {
+    fn find(&mut self, victim: Victim) -> usize {
         let Brokers::Cluster(cluster) = &self.brokers else {
             return 0;
         };
         match victim {
-            Victim::Nth(which) => which % cluster.len(),
+            Victim::Only => 0,
+            Victim::Next => {
+                self.next = (self.next + 1) % cluster.len();
+                self.next
+            }
             Victim::OfClient(which) => {
                 let in_use = |proxy: &Proxy| proxy.stats().open() > 0;
                 let used: Vec<usize> = (0..cluster.len())
