@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
 use snowshoe_codec::method::{Call, basic};
@@ -12,6 +12,7 @@ use crate::client::Handle;
 use crate::error::Error;
 use crate::message::Message;
 use crate::shared::{Answer, Command, RawOperation, lock};
+use crate::sync::Mutex;
 
 /// A channel for the protocol as it is: every method that a client may call.
 ///

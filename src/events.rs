@@ -1,5 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use snowshoe_codec::{PeerClose, ShortString};
@@ -7,6 +6,7 @@ use snowshoe_codec::{PeerClose, ShortString};
 use crate::error::ConnectionError;
 use crate::outcome::{DropReason, Return};
 use crate::shared::lock;
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Which of a client's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::consumer::Consumer;
 use crate::delivery::{Delivery, Disposition, Settler};
 use crate::shared::lock;
+use crate::sync::Mutex;
 
 /// Runs `handler` on every delivery of `consumer`, at most `limit` at a time, until it ends and all
 /// handlers are through.

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
 use snowshoe_codec::{Delivery, ShortString};
@@ -13,6 +12,7 @@ use crate::core::Epoch;
 use crate::core::acks::{self, AckTracker, Settle};
 use crate::error::SettleError;
 use crate::shared::{Command, Ready, Shared, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 pub(crate) struct Inbox {
     no_ack: bool,

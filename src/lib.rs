@@ -80,6 +80,7 @@ mod password;
 mod producer;
 mod sasl;
 mod shared;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "tls")]

@@ -1,7 +1,7 @@
 //! What a producer shares with the driver.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
 use crate::core::publisher::{News, Publisher, Refused};
@@ -10,6 +10,7 @@ use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
 use crate::message::Message;
 use crate::shared::{Ready, Shared, lock};
+use crate::sync::{Mutex, MutexGuard};
 
 pub(crate) struct Outbox {
     id: ProducerId,

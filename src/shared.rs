@@ -2,8 +2,7 @@
 //! I/O, user code or a wake.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::events::{ConnectionRole, Hub};
 use crate::inbox::Inbox;
 use crate::message::Message;
 use crate::outbox::Outbox;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// Where the answer to a command goes. Dropped without one, it tells that the driver is gone.
 pub(crate) type Answer<T> = async_channel::Sender<T>;
