@@ -46,6 +46,8 @@
 //! of a channel that has not published to it before, such as that of a client which has just moved
 //! on from a node that died: they resolve as [`Nacked`](crate::Unconfirmed::Nacked) within
 //! milliseconds. Publish them again. Those that were under way to the dead node may be there.
+//! RabbitMQ 3.10 goes on refusing on that channel until the dead node is back. A new producer, which
+//! has a channel of its own, is not refused once there is a leader.
 //!
 //! ## Messages that no queue takes
 //!
@@ -77,9 +79,10 @@
 //! - A delivery that is dropped unsettled stays with the broker, and counts against the prefetch,
 //!   until its consumer ends.
 //!
-//! A consumer that comes back through another node of a cluster can be there before the broker has
-//! noticed that the first node is dead. It then gets newer messages first, and after them those that
-//! the dead node had sent to it, marked as redelivered. Where order matters, make the queue a
+//! A consumer can be back before the broker has noticed that its old connection is dead: half open,
+//! or to another node of a cluster, which died. It then gets newer messages first, and after them
+//! those that the broker had sent over the old connection, marked as redelivered. Where order
+//! matters, make the queue a
 //! [single active consumer](crate::Queue::single_active_consumer)'s: that is handed to the new
 //! consumer only once the old one is given up.
 //!

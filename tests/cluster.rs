@@ -160,6 +160,27 @@ fn nodes_killed_one_after_the_other_cost_no_confirmed_message_and_no_order() {
     });
 }
 
+#[test]
+fn a_producer_made_after_the_election_is_not_refused() {
+    const QUEUE: &str = "an election";
+    on_cluster(|cluster| {
+        let url = cluster.url();
+        let client = block_on(connect(&url));
+        block_on(client.declare(Queue::quorum(QUEUE))).expect("all nodes are there");
+        cluster.wait_until_replicated(QUEUE);
+        let leader = cluster.leader_of(QUEUE);
+        cluster.kill(leader);
+        let other = (leader + 1) % cluster.len();
+        let client = block_on(connect(&cluster.node(other).url()));
+        // Those that come too early would be refused until the dead node is back.
+        wait_until("a new producer is not refused", || {
+            let producer = client.producer(QUEUE).expect("the name is short").build();
+            block_on(producer.send("a vote")).is_ok()
+        });
+        cluster.start_again(leader);
+    });
+}
+
 // fault 37
 #[test]
 fn clients_spread_over_the_nodes_and_over_those_that_are_left() {
