@@ -19,7 +19,7 @@ pub(super) struct Channel {
     /// For consumers that are yet to come; 0 is no limit.
     pub(super) prefetch: u16,
     /// For all consumers together; 0 is no limit.
-    pub(super) shared_prefetch: u16,
+    shared_prefetch: u16,
     /// The queue that an empty name stands for.
     pub(super) last_queue: ShortString,
 }
@@ -95,6 +95,15 @@ impl Channel {
             .get(consumer)
             .is_some_and(|consumer| within(consumer.prefetch, consumer.unacked));
         own && within(self.shared_prefetch, self.consumed)
+    }
+
+    /// Limits all consumers together. What was fetched before counts as well then, and does for ever
+    /// (RabbitMQ: "not strictly right").
+    pub(super) fn limit(&mut self, prefetch: u16) {
+        if self.shared_prefetch == 0 {
+            self.consumed = self.unacked.len();
+        }
+        self.shared_prefetch = prefetch;
     }
 
     /// Registers a delivery that is to be settled.

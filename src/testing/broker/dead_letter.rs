@@ -101,11 +101,13 @@ fn death_headers(
         Some(death) => once_more(*death),
         None => first_death(message, queue, reason, unix_time)?,
     };
+    let is_first = !matches!(headers.get("x-death"), Ok(Some(_)));
+    // Only a first death is left in the order in which it was written down.
+    let latest = if is_first { latest } else { sorted(&latest) };
     let mut all = FieldArray::new().with(&latest)?;
     for death in others {
         all.push(death)?;
     }
-    let is_first = !matches!(headers.get("x-death"), Ok(Some(_)));
     let mut entries: Vec<_> = headers
         .iter()
         .map_while(Result::ok)
@@ -123,6 +125,12 @@ fn death_headers(
     entries.push(("x-death".try_into()?, FieldValue::from(&all)));
     entries.sort_by_key(|(name, _)| *name);
     Ok(table_of(entries.into_iter()))
+}
+
+fn sorted(table: &FieldTable) -> FieldTable {
+    let mut entries: Vec<_> = table.iter().map_while(Result::ok).collect();
+    entries.sort_by_key(|(name, _)| *name);
+    table_of(entries.into_iter())
 }
 
 /// A death that happened before: only the count goes up.
@@ -152,19 +160,15 @@ fn first_death(
     }
     let mut death = FieldTable::new();
     death.insert("count", 1_i64)?;
-    death.insert(
-        "exchange",
-        FieldValue::LongString(message.exchange.as_bytes()),
-    )?;
-    if let Some(expiration) = message.read().expiration {
-        death.insert(
-            "original-expiration",
-            FieldValue::LongString(expiration.as_bytes()),
-        )?;
-    }
-    death.insert("queue", FieldValue::LongString(queue))?;
     death.insert("reason", reason.name())?;
-    death.insert("routing-keys", &keys)?;
+    death.insert("queue", FieldValue::LongString(queue))?;
     death.insert("time", FieldValue::Timestamp(unix_time))?;
+    let exchange = message.exchange.as_bytes();
+    death.insert("exchange", FieldValue::LongString(exchange))?;
+    death.insert("routing-keys", &keys)?;
+    if let Some(expiration) = message.read().expiration {
+        let expiration = FieldValue::LongString(expiration.as_bytes());
+        death.insert("original-expiration", expiration)?;
+    }
     Ok(death)
 }

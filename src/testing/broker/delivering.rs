@@ -31,6 +31,7 @@ impl Broker {
                         held_back.push(*id);
                     }
                     host.expire(*id, |at| at <= now);
+                    host.trim(*id);
                 }
                 let at_rest = host.dead.is_empty() && host.stirred.is_empty();
                 host.stirred.extend(held_back);
@@ -118,7 +119,10 @@ impl Client {
             return;
         };
         let delivery_tag = channel.next_tag();
-        let message = queued.as_delivered(counts);
+        let message = match counts && queued.returns > 0 {
+            true => queued.with_count(),
+            false => queued.message.clone(),
+        };
         let method = basic::Deliver {
             consumer_tag: subscriber.tag.clone(),
             delivery_tag,

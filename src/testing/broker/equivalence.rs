@@ -31,8 +31,11 @@ pub(super) fn check_argument(
     received: &FieldTable,
     current: &FieldTable,
 ) -> Result<(), Refusal> {
-    let received = received.get(name).ok().flatten();
-    let current = current.get(name).ok().flatten();
+    // A queue of which nothing is said is a classic one.
+    let is_said =
+        |value: &FieldValue<'_>| name != "x-queue-type" || value.as_str() != Some("classic");
+    let received = received.get(name).ok().flatten().filter(is_said);
+    let current = current.get(name).ok().flatten().filter(is_said);
     let (received, current) = match (received, current) {
         (None, None) => return Ok(()),
         (Some(received), Some(current)) if same(received, current) => return Ok(()),
@@ -70,7 +73,8 @@ fn with_type(value: Option<FieldValue<'_>>) -> String {
     }
 }
 
-fn plain(value: FieldValue<'_>) -> String {
+/// A value without its type.
+pub(super) fn plain(value: FieldValue<'_>) -> String {
     if let Some(integer) = value.as_i64() {
         return integer.to_string();
     }

@@ -132,15 +132,15 @@ fn check_expiration(text: &str) -> Result<(), Refusal> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     match text.parse::<i64>() {
         Ok(millis) if millis < 0 => refuse(format!("{{value_negative,{millis}}}")),
-        Ok(millis) if millis > TTL_MAX => refuse(format!("{{value_too_big,{millis}}}")),
+        Ok(millis) if millis > TTL_MAX => refuse(format!("{{value_too_large,{millis}}}")),
         Ok(_) => Ok(()),
-        Err(_) if digits > 0 => refuse(format!("{{leftover_string,<<\"{}\">>}}", &text[digits..])),
+        Err(_) if digits > 0 => refuse(format!("{{leftover_string,\"{}\"}}", &text[digits..])),
         Err(_) => refuse("no_integer".to_owned()),
     }
 }
 
-/// The longest time to live: what RabbitMQ's timers take.
-pub(super) const TTL_MAX: i64 = 4_294_967_295;
+/// The longest time to live: ten years, in milliseconds (RabbitMQ: `check_expiry`).
+pub(super) const TTL_MAX: i64 = 10 * 365 * 24 * 60 * 60 * 1000;
 
 /// Where a message stands in its queue: those of a higher priority first, then in the order in which
 /// they came. It stands there again when it is put back.
@@ -172,16 +172,13 @@ impl Queued {
         }
     }
 
-    /// The message as a consumer sees it. A quorum queue tells how often it came back.
-    pub(super) fn as_delivered(&self, counts: bool) -> Message {
-        if !counts || self.returns == 0 {
-            return self.message.clone();
-        }
+    /// The message with the number of times it came back, as quorum queues tell it.
+    pub(super) fn with_count(&self) -> Message {
+        let name = ShortString::from_static("x-delivery-count");
         let headers = self.message.headers();
-        let count = ShortStr::new(b"x-delivery-count").unwrap_or_default();
-        let count = (count, FieldValue::I64(self.returns.into()));
+        let count = (name.as_short_str(), FieldValue::I64(self.returns.into()));
         let others = headers.iter().map_while(Result::ok);
-        let others = others.filter(|(name, _)| name.as_bytes() != b"x-delivery-count");
+        let others = others.filter(|(other, _)| *other != name.as_short_str());
         let headers = table_of(others.chain([count]));
         self.message.with_headers(&headers, |properties| properties)
     }

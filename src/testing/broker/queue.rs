@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use snowshoe_codec::{FieldTable, ShortString};
 
-pub(super) use self::arguments::{COMPARED, Kind, Overflow, Settings, type_name};
+pub(super) use self::arguments::{COMPARED, Kind, Overflow, Settings, not_an_integer, type_name};
 use super::ConnectionId;
 use super::message::{Message, Place, Queued};
 
@@ -132,28 +132,19 @@ impl Queue {
         Some(queued)
     }
 
-    /// The message that is to be dropped because the queue is too long, if it is.
+    /// The first message, if it is to be dropped because the queue is too long. Of a queue with
+    /// priorities that is one of the highest (RabbitMQ).
     pub(super) fn pop_excess(&mut self) -> Option<Queued> {
         let Settings {
             max_length,
             max_bytes,
+            overflow,
             ..
         } = self.settings;
         let too_many = max_length.is_some_and(|max| self.ready.len() as u64 > max);
         let too_large = max_bytes.is_some_and(|max| self.ready_bytes > max);
-        if !too_many && !too_large {
-            return None;
-        }
-        // Of a queue with priorities the lowest go first.
-        if self.settings.max_priority == 0 {
-            return self.pop();
-        }
-        let rank = self.ready.last_key_value()?.0.rank;
-        let lowest = Place { rank, number: 0 };
-        let place = *self.ready.range(lowest..).next()?.0;
-        let queued = self.ready.remove(&place)?;
-        self.ready_bytes -= queued.message.body.len() as u64;
-        Some(queued)
+        let drops = overflow == Overflow::DropHead && (too_many || too_large);
+        drops.then(|| self.pop()).flatten()
     }
 
     /// The first message, if its time is over. One that is not first stays, whatever its time

@@ -151,12 +151,21 @@ impl VirtualHost {
         }
     }
 
-    /// Puts a message into a queue; whether it took it. One that does not may still dead-letter it.
+    /// Puts a message into a queue; whether it took it.
     pub(super) fn enqueue(&mut self, now: Instant, id: QueueId, message: &Message) -> Push {
         let Some(queue) = self.queues.get_mut(&id) else {
             return Push::Taken;
         };
         let push = queue.push(now, message.clone());
+        self.stir(id);
+        push
+    }
+
+    /// Drops what is too much in a queue.
+    pub(super) fn trim(&mut self, id: QueueId) {
+        let Some(queue) = self.queues.get_mut(&id) else {
+            return;
+        };
         while let Some(queued) = queue.pop_excess() {
             self.dead.push_back(Dead {
                 queue: id,
@@ -164,8 +173,6 @@ impl VirtualHost {
                 reason: DeathReason::MaxLength,
             });
         }
-        self.stir(id);
-        push
     }
 
     /// Takes what has waited too long from the front of a queue.
@@ -211,6 +218,11 @@ impl VirtualHost {
         {
             exchange.bindings.push(binding);
         }
+    }
+
+    pub(super) fn is_bound(&self, source: &ShortString, binding: &Binding) -> bool {
+        let source = self.exchanges.get(source);
+        source.is_some_and(|exchange| exchange.bindings.contains(binding))
     }
 
     pub(super) fn unbind(&mut self, source: &ShortString, binding: &Binding) {

@@ -73,7 +73,7 @@ impl Settings {
             max_bytes: reader.count("x-max-length-bytes")?,
             overflow: reader.overflow()?,
             dead_letter_exchange: reader.name("x-dead-letter-exchange")?,
-            dead_letter_key: reader.name("x-dead-letter-routing-key")?,
+            dead_letter_key: reader.text("x-dead-letter-routing-key")?.map(short),
             max_priority: reader.max_priority()?,
             single_active_consumer: reader.flag("x-single-active-consumer")?,
             delivery_limit: reader
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
         };
         match value.as_i64() {
             Some(integer) => Ok(Some(integer)),
-            None => Err(self.unacceptable(key, value)),
+            None => Err(self.invalid(key, not_an_integer(value))),
         }
     }
 
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
                 Err(self.invalid(key, format_args!("{{value_negative,{value}}}")))
             }
             Some(value) if value > TTL_MAX => {
-                Err(self.invalid(key, format_args!("{{value_too_big,{value}}}")))
+                Err(self.invalid(key, format_args!("{{value_too_large,{value}}}")))
             }
             Some(value) => Ok(Some(Duration::from_millis(value.unsigned_abs()))),
         }
@@ -155,8 +155,15 @@ impl<'a> Reader<'a> {
     }
 
     fn name(&self, key: &str) -> Result<Option<ShortString>, Refusal> {
-        let text = self.text(key)?;
-        Ok(text.map(|text| ShortStr::new(text).unwrap_or_default().to_owned()))
+        match self.get(key) {
+            None => Ok(None),
+            Some(FieldValue::LongString(text)) => Ok(Some(short(text))),
+            Some(other) => Err(Refusal::precondition(format_args!(
+                "invalid type '{}' for arg '{key}' in {}",
+                type_name(other),
+                self.queue
+            ))),
+        }
     }
 
     fn flag(&self, key: &str) -> Result<bool, Refusal> {
@@ -199,9 +206,23 @@ impl<'a> Reader<'a> {
             Some(b"stream") => Err(Refusal::not_implemented(
                 "the in-memory broker has no streams",
             )),
-            Some(_) => Err(self.invalid(KEY, "invalid_queue_type")),
+            Some(other) => {
+                let other = String::from_utf8_lossy(other);
+                let why = format_args!("\"unsupported queue type '{other}'\"");
+                Err(self.invalid(KEY, why))
+            }
         }
     }
+}
+
+/// A name; one that is too long for anything to have it names nothing.
+fn short(text: &[u8]) -> ShortString {
+    ShortStr::new(text).unwrap_or_default().to_owned()
+}
+
+/// What RabbitMQ says about an argument that is to be an integer.
+pub(in super::super) fn not_an_integer(value: FieldValue<'_>) -> String {
+    format!("\"expected integer, got {}\"", type_name(value))
 }
 
 /// RabbitMQ's name for the type of a value.

@@ -1,8 +1,8 @@
 use snowshoe_codec::method::basic;
-use snowshoe_codec::{FieldValue, Method, ReplyCode};
+use snowshoe_codec::{Method, ReplyCode};
 
 use super::super::channel::{Consumer, Unacked};
-use super::super::queue::Subscriber;
+use super::super::queue::{Kind, Subscriber, not_an_integer};
 use super::super::refusal::{Refusal, named};
 use super::Request;
 
@@ -15,7 +15,7 @@ impl Request<'_> {
         }
         let channel = self.channel();
         if qos.global {
-            channel.shared_prefetch = qos.prefetch_count;
+            channel.limit(qos.prefetch_count);
             self.stir_consumers();
         } else {
             channel.prefetch = qos.prefetch_count;
@@ -46,22 +46,29 @@ impl Request<'_> {
         }
         let id = self.host.find(self.from, &name)?;
         let what = named("queue", &self.host.name, &name);
+        let priority = match consume.arguments.get("x-priority").ok().flatten() {
+            None => 0,
+            Some(value) => value.as_i64().ok_or_else(|| {
+                let why = not_an_integer(value);
+                Refusal::precondition(format_args!("invalid arg 'x-priority' for {what}: {why}"))
+            })?,
+        };
         let Some(queue) = self.host.queue_mut(id) else {
             return Err(Refusal::no_queue(&self.host.name, &name));
         };
-        let taken = queue.subscribers.iter().any(|other| other.exclusive)
-            || consume.exclusive && !queue.subscribers.is_empty();
+        let shared = !queue.subscribers.is_empty() || queue.settings.single_active_consumer;
+        let taken = queue.subscribers.iter().any(|other| other.exclusive);
+        let taken = taken || consume.exclusive && shared;
         if taken {
             return Err(Refusal::access(format_args!("{what} in exclusive use")));
         }
-        let priority = consume.arguments.get("x-priority").ok().flatten();
         queue.subscribe(Subscriber {
             connection: self.from,
             channel: self.channel,
             tag: tag.clone(),
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
-            priority: priority.and_then(FieldValue::as_i64).unwrap_or(0),
+            priority,
         });
         self.host.stir(id);
         let channel = self.channel();
@@ -94,23 +101,24 @@ impl Request<'_> {
             return Ok(None);
         };
         queue.used(now);
-        let what = named("queue", &self.host.name, &name);
-        let Some(queue) = self.host.queue_mut(id) else {
-            return Ok(None);
-        };
-        if queue.subscribers.iter().any(|other| other.exclusive) {
-            return Err(Refusal::access(format_args!("{what} in exclusive use")));
-        }
         let Some(queued) = queue.pop() else {
             return Ok(Some(basic::GetEmpty::default().into()));
         };
+        // What has expired behind it does not count any more.
+        self.host.expire(id, |at| at <= now);
+        let Some(queue) = self.host.queue_mut(id) else {
+            return Ok(None);
+        };
         let message_count = queue.ready_count().try_into().unwrap_or(u32::MAX);
-        let quorum = queue.settings.kind == super::super::queue::Kind::Quorum;
+        let counts = queue.settings.kind == Kind::Quorum;
         if !get.no_ack {
             queue.unacked += 1;
         }
         let tag = self.channel().next_tag();
-        let message = queued.as_delivered(quorum);
+        let message = match counts {
+            true => queued.with_count(),
+            false => queued.message.clone(),
+        };
         let answer = basic::GetOk {
             delivery_tag: tag,
             redelivered: queued.returns > 0,

@@ -1,8 +1,9 @@
 use snowshoe_codec::method::exchange;
 use snowshoe_codec::{FieldTable, ReplyCode, ShortString};
 
-use super::super::equivalence::{check_argument, check_field};
+use super::super::equivalence::{check_argument, check_field, plain};
 use super::super::exchange::{Binding, Destination, Exchange, ExchangeKind};
+use super::super::queue::type_name;
 use super::super::refusal::{Refusal, named};
 use super::Request;
 
@@ -161,8 +162,9 @@ fn check_match(arguments: &FieldTable) -> Result<(), Refusal> {
             String::from_utf8_lossy(other)
         ))),
         Some(other) => Err(Refusal::precondition(format_args!(
-            "Invalid x-match field type {}; expected longstr",
-            super::super::queue::type_name(other)
+            "Invalid x-match field type {} (value {}); expected longstr",
+            type_name(other),
+            plain(other)
         ))),
     }
 }

@@ -13,17 +13,16 @@ impl Request<'_> {
         &mut self,
         declare: queue::Declare,
     ) -> Result<queue::DeclareOk, Refusal> {
-        let name = match (declare.queue.is_empty(), declare.passive) {
-            (true, false) => self.made_up("amq.gen"),
-            (true, true) => self.queue_name(&declare.queue)?,
-            (false, _) => declare.queue.clone(),
+        let made_up = declare.queue.is_empty() && !declare.passive;
+        let name = match made_up {
+            true => self.made_up("amq.gen"),
+            false => declare.queue.clone(),
         };
         if declare.passive {
             self.host.find(self.from, &name)?;
         } else if let Some(id) = self.host.queue_id(name.as_bytes()) {
             self.check_equivalence(id, &declare)?;
         } else {
-            let made_up = declare.queue.is_empty();
             if name.as_bytes().starts_with(b"amq.") && !made_up {
                 return Err(reserved("queue", &name));
             }
@@ -47,8 +46,8 @@ impl Request<'_> {
         if settings.kind == Kind::Quorum {
             let what = named("queue", &self.host.name, &name);
             let unfit = [
-                ("durable", !declare.durable),
-                ("exclusive", declare.exclusive),
+                ("non-durable", !declare.durable),
+                ("exclusive-owner", declare.exclusive),
                 ("auto-delete", declare.auto_delete),
             ];
             if let Some((property, _)) = unfit.into_iter().find(|(_, unfit)| *unfit) {
@@ -83,9 +82,8 @@ impl Request<'_> {
 
     pub(super) fn bind_queue(&mut self, bind: queue::Bind) -> Result<queue::BindOk, Refusal> {
         let name = self.queue_name(&bind.queue)?;
-        self.check_binding(&bind.exchange, None, false)?;
-        let id = self.host.find(self.from, &name)?;
         self.check_binding(&bind.exchange, None, true)?;
+        let id = self.host.find(self.from, &name)?;
         let routing_key = self.binding_key(&bind.queue, &bind.routing_key, &name);
         let binding = Binding {
             destination: Destination::Queue(id),
@@ -106,13 +104,16 @@ impl Request<'_> {
         let Some(id) = self.host.queue_id(name.as_bytes()) else {
             return Ok(queue::UnbindOk);
         };
-        self.host.find(self.from, &name)?;
         let binding = Binding {
             destination: Destination::Queue(id),
             routing_key: self.binding_key(&unbind.queue, &unbind.routing_key, &name),
             arguments: unbind.arguments,
         };
-        self.host.unbind(&unbind.exchange, &binding);
+        // Whose the queue is matters only where there is something to undo.
+        if self.host.is_bound(&unbind.exchange, &binding) {
+            self.host.find(self.from, &name)?;
+            self.host.unbind(&unbind.exchange, &binding);
+        }
         Ok(queue::UnbindOk)
     }
 

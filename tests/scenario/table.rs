@@ -1,0 +1,32 @@
+//! The scenarios, by what they are about.
+
+mod consumers;
+mod dead_letters;
+mod exchanges;
+mod limits;
+mod messages;
+mod protocol;
+mod publishes;
+mod queues;
+mod routes;
+mod settles;
+mod transactions;
+
+use super::step::Scenario;
+
+pub(crate) fn all() -> Vec<Scenario> {
+    let parts = [
+        exchanges::scenarios(),
+        queues::scenarios(),
+        routes::scenarios(),
+        publishes::scenarios(),
+        messages::scenarios(),
+        consumers::scenarios(),
+        settles::scenarios(),
+        limits::scenarios(),
+        dead_letters::scenarios(),
+        transactions::scenarios(),
+        protocol::scenarios(),
+    ];
+    parts.into_iter().flatten().collect()
+}

@@ -1,0 +1,49 @@
+//! The in-memory broker against the truth: one table of scenarios runs on it and on a real
+//! RabbitMQ, and what the two send must be the same.
+
+#![cfg(feature = "testing")]
+
+mod broker;
+mod scenario;
+
+use scenario::memory::Memory;
+use scenario::play::{Expected, Play};
+use scenario::real::Real;
+use scenario::table;
+
+/// `SCENARIO=text` runs those with the text in their name, and shows their transcripts.
+#[test]
+fn the_broker_in_memory_behaves_as_rabbitmq() {
+    let wanted = std::env::var("SCENARIO").ok();
+    let mut real = Real::new(&broker::url());
+    let (mut agree, mut differ, mut wrong) = (0, 0, Vec::new());
+    for scenario in table::all() {
+        if wanted
+            .as_ref()
+            .is_some_and(|text| !scenario.name.contains(text))
+        {
+            continue;
+        }
+        let (memory, seen) = Play::new(Memory::new(), &scenario).run(Expected::Quiet);
+        let (truth, _) = Play::new(&mut real, &scenario).run(Expected::Counts(seen));
+        let difference = memory.difference(&truth);
+        match (difference, scenario.differs) {
+            (None, None) => agree += 1,
+            (Some(_), Some(_)) => differ += 1,
+            (Some(difference), None) => wrong.push(format!("{}\n{difference}", scenario.name)),
+            (None, Some(reason)) => {
+                wrong.push(format!("{}: agrees, although {reason}", scenario.name));
+            }
+        }
+        if wanted.is_some() {
+            eprintln!("{}\n{truth}", scenario.name);
+        }
+    }
+    eprintln!("{agree} scenarios agree, {differ} differ for a reason that is told");
+    assert!(
+        wrong.is_empty(),
+        "{} are wrong:\n\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
