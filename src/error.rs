@@ -26,7 +26,8 @@ pub enum Error {
     /// The first connect failed, or the limit of attempts was reached.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// The broker refused what was asked, and closed the channel that it was asked on.
+    /// The broker refused what was asked, and closed the channel that it was asked on, or all of the
+    /// connection.
     #[error("the broker refused: {0}")]
     Refused(PeerClose),
     /// The broker did not answer in time.

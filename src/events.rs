@@ -41,6 +41,9 @@ pub enum Event {
         role: ConnectionRole,
     },
     /// Channels, topology, consumers and producers are in place: for the first time, or again.
+    ///
+    /// What is not was told before: by [`Delayed`](Self::Delayed) if it follows, by
+    /// [`NotRecovered`](Self::NotRecovered) if it does not.
     Recovered {
         /// Which connection's.
         role: ConnectionRole,
@@ -89,14 +92,34 @@ pub enum Event {
         /// What it is called now.
         new: ShortString,
     },
-    /// Something that was declared before could not be declared again.
+    /// A queue or a consumer is not back yet, and is tried again: the broker refuses it for a time,
+    /// such as a queue that a connection still holds of which the broker does not know that it is
+    /// dead.
+    ///
+    /// [`Restored`](Self::Restored) or [`NotRecovered`](Self::NotRecovered) follows, or the end of
+    /// the connection, after which everything is told anew.
+    Delayed {
+        /// What.
+        entity: String,
+        /// Why.
+        reason: PeerClose,
+    },
+    /// What was [`Delayed`](Self::Delayed) is back, or a consumer that was
+    /// [cancelled](Self::ConsumerCancelled).
+    Restored {
+        /// What.
+        entity: String,
+    },
+    /// Something that was declared before could not be declared again, or a consumer not be started
+    /// again. It is left out until the next reconnect; a consumer ends.
     NotRecovered {
         /// What.
         entity: String,
         /// Why.
         reason: PeerClose,
     },
-    /// The broker cancelled a consumer, as a rule because its queue was deleted. It is tried again.
+    /// The broker cancelled a consumer, as a rule because its queue was deleted. It is tried again,
+    /// and [`Restored`](Self::Restored) once it is back.
     ConsumerCancelled {
         /// The consumer's queue.
         queue: ShortString,

@@ -40,6 +40,11 @@
 //! [`Rejected`](crate::Unconfirmed::Rejected), and the others go on. Those that had reached the
 //! broker before can be duplicates then.
 //!
+//! Over some messages a broker closes the whole connection, for instance over a header that it cannot
+//! read. Then those under way of all producers of the client are suspects, and while one of them is
+//! tried, nothing else is published. Without confirms nothing is kept to be tried again: the end of
+//! the connection is told, and what was under way is lost with it.
+//!
 //! ## A message to a quorum queue that has no leader
 //!
 //! While the nodes of a cluster elect a new leader for a quorum queue, RabbitMQ refuses the messages
@@ -126,6 +131,16 @@
 //!
 //! Then consumers, each for itself, and then producers. [`Channel`](crate::Channel)s that you drive
 //! yourself do not come back.
+//!
+//! [`Event::Recovered`](crate::Event::Recovered) does not wait for a queue that is locked, or a
+//! consumer that is refused for now. What is missing was told before it by
+//! [`Event::Delayed`](crate::Event::Delayed), and [`Event::Restored`](crate::Event::Restored) follows
+//! for each.
+//!
+//! What costs the whole connection is not done again and again: a call fails at once, and so does a
+//! consumer that is new. What was there before is given up when it has cost three connections in a
+//! row: a declaration is left out of the recovery and tried once more at the next reconnect, a
+//! consumer ends. Both are told by [`Event::NotRecovered`](crate::Event::NotRecovered).
 //!
 //! # What each setting changes
 //!

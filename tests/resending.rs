@@ -9,9 +9,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use snowshoe::codec::CloseReason;
 use snowshoe::{
-    Confirmation, ConnectionRole, Exchange, Message, Producer, Properties, Queue, ReplyCode,
-    Unconfirmed,
+    Confirmation, ConnectionError, ConnectionRole, Event, Exchange, Message, Producer, Properties,
+    Queue, ReplyCode, Unconfirmed,
 };
 
 use broker::proxy::{End, Frame, Proxy, To, Verdict};
@@ -272,6 +273,91 @@ fn a_poison_message_is_found_and_failed_and_its_neighbours_arrive() {
         arrived.retain(|number| seen.insert(*number));
         let good: Vec<_> = (0..20).filter(|number| !is_poison(*number)).collect();
         assert_eq!(arrived, good);
+    });
+}
+
+/// What the proxy knows a message by that is to cost the connection.
+const COSTLY: &str = "costs the connection";
+
+fn costly(number: u64) -> Message {
+    let marked = Properties::builder().message_id(COSTLY).build().unwrap();
+    numbered(number, 100).with_properties(marked)
+}
+
+/// Damages the content header of some messages, so that RabbitMQ closes the connection over their
+/// basic.publish.
+fn damage_costly(proxy: &Proxy) {
+    proxy.on_frame(To::Server, |_, frame| {
+        let mark = COSTLY.as_bytes();
+        let is_header = frame.kind() == 2;
+        if is_header && frame.payload().windows(mark.len()).any(|it| it == mark) {
+            let mut payload = frame.payload().to_vec();
+            payload[..2].copy_from_slice(&61u16.to_be_bytes());
+            frame.set_payload(&payload);
+        }
+        Verdict::Pass
+    });
+}
+
+// fault 9, fault 10
+#[test]
+fn a_message_that_costs_the_connection_is_found_among_those_of_all_producers() {
+    const QUEUES: [&str; 2] = ["resending: costly", "resending: costly neighbour"];
+    run(async {
+        let (mut cable, first) = connected(QUEUES[0]).await;
+        declare_empty(&cable.client, QUEUES[1]).await;
+        let second = cable.client.producer(QUEUES[1]).unwrap().build();
+        damage_costly(&cable.proxy);
+        let is_costly = |producer: usize, number: u64| match producer {
+            0 => matches!(number, 3 | 4),
+            _ => number == 0,
+        };
+        cable.cut().await;
+        let mut confirmations = Vec::new();
+        for number in 0..10 {
+            for (which, producer) in [&first, &second].into_iter().enumerate() {
+                let message = if is_costly(which, number) {
+                    costly(number)
+                } else {
+                    numbered(number, 100)
+                };
+                let confirmation = producer.try_publish(message).unwrap();
+                confirmations.push((which, number, confirmation));
+            }
+        }
+        cable.proxy.accept();
+        let mut lost = 0;
+        for (which, number, confirmation) in confirmations {
+            match outcome(confirmation).await {
+                Ok(()) => assert!(!is_costly(which, number), "{which}: {number} was confirmed"),
+                Err(Unconfirmed::Rejected(close)) => {
+                    assert_eq!(close.code, ReplyCode::UNEXPECTED_FRAME);
+                    assert!(is_costly(which, number), "{which}: {number} was blamed");
+                }
+                Err(other) => panic!("{which}: {number}: {other}"),
+            }
+        }
+        while let Some(event) = cable.events.try_next() {
+            let is_loss = matches!(
+                &event,
+                Event::Disconnected {
+                    cause: ConnectionError::Closed(CloseReason::Peer(_)),
+                    ..
+                }
+            );
+            lost += usize::from(is_loss);
+        }
+        // One over all of them, then one over each culprit.
+        assert_eq!(lost, 4);
+        // All is as it was for everybody.
+        assert_confirmed(publish(&second, 10..20)).await;
+        for (which, queue, last) in [(0, QUEUES[0], 10), (1, QUEUES[1], 20)] {
+            let mut seen = BTreeSet::new();
+            let mut arrived = take_numbers(queue).await;
+            arrived.retain(|number| seen.insert(*number));
+            let good = (0..last).filter(|number| !is_costly(which, *number));
+            assert_eq!(arrived, good.collect::<Vec<_>>(), "{queue}");
+        }
     });
 }
 

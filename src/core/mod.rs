@@ -23,6 +23,10 @@ pub(crate) mod testing;
 pub(crate) mod topology;
 pub(crate) mod turnstile;
 
+/// How many connections may be lost over the same thing before it is given up. One may be bad luck: a
+/// broker that is in trouble itself says 541 over whatever it is asked.
+pub(crate) const STRIKES: u32 = 3;
+
 /// One life of a connection, or of a channel on it.
 ///
 /// Numbers that the protocol counts from 1 again, and results that may arrive late, mean something

@@ -83,8 +83,8 @@ pub(crate) struct Publisher<W> {
     address: Address,
     overflow: Overflow,
     in_flight: InFlight,
-    /// Messages before this position were in flight when the broker closed the channel over one of
-    /// them. They are written one at a time, until the culprit has shown itself (fault 10).
+    /// Messages before this position were in flight when the broker closed the channel, or the
+    /// connection, over one of them. They are written one at a time, until the culprit has shown itself (fault 10).
     suspects_before: u64,
     /// Returns come in the order of the publishes: where to look for the next one.
     returned_before: u64,
@@ -324,6 +324,22 @@ impl<W> Publisher<W> {
         self.offline();
     }
 
+    /// The broker closed the connection over a publish, of this producer or of another: what is in
+    /// flight is to be tried one by one. Without confirms, it has left the ring.
+    pub(crate) fn suspected(&mut self) {
+        let ring = &self.ledger.ring;
+        if matches!(self.in_flight, InFlight::Confirms(_)) && ring.in_flight() > 0 {
+            self.suspects_before = self.suspects_before.max(ring.written());
+        }
+        self.offline();
+    }
+
+    /// Whether what it writes is written one by one, because one of them may be what the broker
+    /// does not like.
+    pub(crate) fn is_isolating(&self) -> bool {
+        self.ledger.ring.confirmed() < self.suspects_before
+    }
+
     /// Writes messages until `budget` bytes were written or nothing is left that may be written
     /// now. Whether more could be written.
     pub(crate) fn transmit(&mut self, channel: &mut Channel<'_>, budget: usize) -> bool {
@@ -461,10 +477,6 @@ impl<W> Publisher<W> {
     /// What happened since the last call.
     pub(crate) fn take_news(&mut self) -> News {
         std::mem::take(&mut self.ledger.news)
-    }
-
-    fn is_isolating(&self) -> bool {
-        self.ledger.ring.confirmed() < self.suspects_before
     }
 }
 

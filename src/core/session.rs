@@ -9,6 +9,7 @@
 //! A recovery is a list of stages, each begun when the one before it is through:
 //! topology, consumers, producers.
 
+mod blame;
 mod channels;
 mod recovery;
 
@@ -23,6 +24,7 @@ use snowshoe_codec::{
     ShortString,
 };
 
+use self::blame::Offence;
 use self::channels::{Line, Owner, RawLine};
 use self::recovery::{Postponed, Stage};
 use super::Epoch;
@@ -77,6 +79,8 @@ pub(crate) enum Output {
     ProducerMayGoOn(usize),
     /// The broker closed the producer's channel over a publish.
     ProducerRejected(usize, PeerClose),
+    /// The broker closed the connection over a publish.
+    PublishingRefused(PeerClose),
     Confirm {
         producer: usize,
         tag: u64,
@@ -117,7 +121,16 @@ pub(crate) enum Output {
         old: ShortString,
         new: ShortString,
     },
-    /// Something could not be declared again.
+    /// Something is not back yet, and tried again.
+    Delayed {
+        entity: String,
+        reason: PeerClose,
+    },
+    /// Something that was not back is.
+    Restored {
+        entity: String,
+    },
+    /// Something could not be brought back.
     NotRecovered {
         entity: String,
         reason: PeerClose,
@@ -144,6 +157,7 @@ pub(crate) struct Session {
     recovery: Courier<topology::Step>,
     calls: Courier<(u64, Method)>,
     postponed: Vec<Postponed>,
+    offences: Vec<Offence>,
     /// When there may be channels to open, for the first time or again, or calls to make.
     wakeups: Vec<Instant>,
     outputs: VecDeque<Output>,
@@ -166,6 +180,7 @@ impl Session {
             recovery: Courier::new(),
             calls: Courier::new(),
             postponed: Vec::new(),
+            offences: Vec::new(),
             wakeups: Vec::new(),
             outputs: VecDeque::new(),
             channel_epoch: Epoch::default(),
@@ -370,7 +385,7 @@ impl Session {
         use codec::Event;
         match event {
             Event::Open(_) => self.connected(now, topology),
-            Event::Closed(reason) => self.closed(now, reason),
+            Event::Closed(reason) => self.closed(now, reason, topology),
             Event::Blocked { reason } => self.outputs.push_back(Output::Blocked(reason)),
             Event::Unblocked => self.outputs.push_back(Output::Unblocked),
             Event::SecretUpdated => self.outputs.push_back(Output::SecretUpdated),
@@ -419,12 +434,12 @@ impl Session {
     }
 
     /// The one place where a connection's end is noticed, if it was the codec that noticed it.
-    fn closed(&mut self, now: Instant, reason: CloseReason) {
+    fn closed(&mut self, now: Instant, reason: CloseReason, topology: &Topology) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
         if let CloseReason::Peer(close) = &reason {
-            self.blame_call(close);
+            self.blame(now, close, topology);
         }
         let orderly = matches!(
             reason,
@@ -441,19 +456,10 @@ impl Session {
         });
     }
 
-    /// Some calls cost the whole connection, such as an exchange of an unknown type (RabbitMQ: 503).
-    /// Made again on the next one, they would cost that, too, and so on without end.
-    fn blame_call(&mut self, close: &PeerClose) {
-        let oldest = self.calls.oldest_sent();
-        if oldest.is_some_and(|(_, method)| method.id() == close.method)
-            && let Some((token, _)) = self.calls.answered()
-        {
-            let result = Err(Error::Refused(close.clone()));
-            self.outputs.push_back(Output::Called { token, result });
-        }
-    }
-
     fn lost(&mut self, now: Instant, cause: ConnectionError) {
+        if self.stage == Stage::Ready {
+            self.pardon();
+        }
         self.connection = None;
         self.forget_channels();
         if let Some(next) = self.supervisor.lost(self.supervisor.epoch(), now) {

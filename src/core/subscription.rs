@@ -1,10 +1,12 @@
 //! One consumer's way onto a channel, and back onto the next.
 
+use std::fmt;
 use std::time::Instant;
 
-use snowshoe_codec::method::basic;
+use snowshoe_codec::method::{Arguments, MethodId, basic};
 use snowshoe_codec::{ChannelCloseReason, FieldTable, Method, ShortString};
 
+use super::STRIKES;
 use super::backoff::{Backoff, Delays};
 
 /// What a consumer asks of the broker.
@@ -34,12 +36,20 @@ pub(crate) struct ConsumerSpec {
 ///      │                   ▼  its time has come                                    │
 ///      │                Opening              Ended ◄── cancel-ok ── Cancelling ◄───┘ cancel
 /// ```
+///
+/// One that has cost the connection backs off across its end.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     spec: ConsumerSpec,
     state: State,
     /// Whether it ever received: from then on it comes back, whatever happens.
     established: bool,
+    /// How many connections it has cost since it last received.
+    strikes: u32,
+    /// Whether it was on its way when a connection ended over one like it, and so is tried alone.
+    suspected: bool,
+    /// Whether it was told that it is not back yet.
+    missed: bool,
     delays: Delays,
 }
 
@@ -58,6 +68,16 @@ pub(crate) enum State {
     Ended,
 }
 
+impl State {
+    /// Whether it is on its way, and its outcome to be waited for.
+    pub(crate) fn is_subscribing(self) -> bool {
+        matches!(
+            self,
+            Self::Opening(_) | Self::Limiting(_) | Self::Subscribing(_)
+        )
+    }
+}
+
 /// What follows a reply.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
@@ -65,6 +85,8 @@ pub(crate) enum Step {
     /// Deliveries may come from now on, for the first time or again.
     Active {
         first: bool,
+        /// It was told that it was not back yet.
+        missed: bool,
     },
     /// No more deliveries will come.
     Cancelled,
@@ -87,6 +109,9 @@ impl Subscription {
             spec,
             state: State::Waiting,
             established: false,
+            strikes: 0,
+            suspected: false,
+            missed: false,
             delays: Delays::new(backoff, seed),
         }
     }
@@ -118,6 +143,28 @@ impl Subscription {
             State::Waiting => true,
             State::BackingOff(until) => until <= now,
             _ => false,
+        }
+    }
+
+    /// Whether it is to be tried alone.
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.suspected
+    }
+
+    /// What the broker was asked for it and has not answered.
+    pub(crate) fn under_way(&self) -> Option<MethodId> {
+        match self.state {
+            State::Limiting(_) => Some(basic::Qos::ID),
+            State::Subscribing(_) => Some(basic::Consume::ID),
+            _ => None,
+        }
+    }
+
+    /// When it is to be tried again, where that is not at once.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        match self.state {
+            State::BackingOff(until) => Some(until),
+            _ => None,
         }
     }
 
@@ -180,8 +227,11 @@ impl Subscription {
             State::Subscribing(channel) => {
                 self.state = State::Active(channel);
                 let first = !std::mem::replace(&mut self.established, true);
+                let missed = std::mem::take(&mut self.missed);
+                self.strikes = 0;
+                self.suspected = false;
                 self.delays.succeeded(now);
-                Some(Step::Active { first })
+                Some(Step::Active { first, missed })
             }
             State::Cancelling(channel) => {
                 self.state = State::Draining(channel);
@@ -201,6 +251,24 @@ impl Subscription {
         // A broker that was slow may be faster the next time, even if that is the first.
         let passing = matches!(reason, ChannelCloseReason::CallTimeout(_));
         self.ended_at(now, self.established || passing)
+    }
+
+    /// It may be what the connection was closed over.
+    pub(crate) fn suspect(&mut self) {
+        self.suspected = true;
+    }
+
+    /// The connection was closed over it.
+    pub(crate) fn cost_connection(&mut self, now: Instant) -> Verdict {
+        self.strikes += 1;
+        // It goes on alone, or it would suspect whoever comes along.
+        self.suspected = true;
+        self.ended_at(now, self.established && self.strikes < STRIKES)
+    }
+
+    /// It is tried again, and not back yet. Whether that is news.
+    pub(crate) fn miss(&mut self) -> bool {
+        !std::mem::replace(&mut self.missed, true)
     }
 
     /// The user wants no more; the method to send, if the broker has to be asked.
@@ -226,8 +294,11 @@ impl Subscription {
 
     /// The connection is gone, and all channels with it.
     pub(crate) fn connection_lost(&mut self) {
+        self.missed = false;
         self.state = match self.state {
             State::Cancelling(_) | State::Draining(_) | State::Ended => State::Ended,
+            // Others are not to lose their connection again and again without a pause.
+            State::BackingOff(until) if self.strikes > 0 => State::BackingOff(until),
             _ => State::Waiting,
         };
     }
@@ -268,6 +339,13 @@ impl Subscription {
             ..Default::default()
         }
         .into()
+    }
+}
+
+/// As events name it.
+impl fmt::Display for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "consumer of queue {:?}", self.spec.queue)
     }
 }
 

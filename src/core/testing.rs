@@ -38,6 +38,8 @@ pub(crate) enum Answer {
     Silence,
     /// It closes the channel over it.
     Refuse(ReplyCode, &'static str),
+    /// It closes the connection over it.
+    End(ReplyCode),
 }
 
 /// A message that the broker took.
@@ -131,6 +133,7 @@ impl Broker {
                     Answer::Refuse(code, text) => {
                         self.close_channel(now, channel, code, text, method.id());
                     }
+                    Answer::End(code) => self.close_over(now, code, method.id()),
                 }
             }
             Event::Published { channel, published } => {
@@ -274,6 +277,12 @@ impl Broker {
     /// Closes the connection, in order.
     pub(crate) fn close(&mut self, now: Instant, code: ReplyCode) {
         self.connection().close(now, code, name("closed by script"));
+    }
+
+    /// Closes the connection over a method.
+    pub(crate) fn close_over(&mut self, now: Instant, code: ReplyCode, method: MethodId) {
+        let text = name("closed over a method");
+        self.connection().close_over(now, code, text, method);
     }
 
     /// Whether a channel is open, as far as the broker knows.

@@ -468,6 +468,7 @@ impl Link {
             Output::ProducerRejected(key, close) => {
                 senders.with(now, session, key, |it| it.rejected(&close));
             }
+            Output::PublishingRefused(close) => senders.refused(now, session, &close),
             Output::ProducerMayGoOn(key) => senders.is_ready(key),
             Output::Confirm {
                 producer,
@@ -513,8 +514,16 @@ impl Link {
                 receivers.queue_renamed(&old, &new);
                 hub.emit_with(|| Event::QueueRenamed { old, new });
             }
+            Output::Delayed { entity, reason } => {
+                log::warn!("{entity} is not back yet: {reason}");
+                hub.emit_with(|| Event::Delayed { entity, reason });
+            }
+            Output::Restored { entity } => {
+                log::info!("{entity} is back");
+                hub.emit_with(|| Event::Restored { entity });
+            }
             Output::NotRecovered { entity, reason } => {
-                log::error!("{entity} could not be declared again: {reason}");
+                log::error!("{entity} could not be brought back: {reason}");
                 hub.emit_with(|| Event::NotRecovered { entity, reason });
             }
 

@@ -650,6 +650,39 @@ fn isolation_goes_on_after_a_lost_connection() {
     assert!(is_rejected(&world.outcome(poison).unwrap()));
 }
 
+// fault 10: the broker does not say whose publish it was, so even a single one is not blamed yet.
+#[test]
+fn what_is_in_flight_when_the_connection_is_closed_over_a_publish_is_tried_one_by_one() {
+    let mut world = World::new();
+    let [a, b, c] = world.publish_all(["a", "b", "c"]);
+    world.write(EVERYTHING);
+    world.publisher.suspected();
+    world.reconnect();
+    assert!(world.publisher.is_isolating());
+    for expected in ["a", "b", "c"] {
+        world.transmit();
+        assert_eq!(world.arrived(), [expected]);
+        world.ack(0, true);
+    }
+    assert!(!world.publisher.is_isolating());
+    assert_eq!(world.outcomes([a, b, c]), [Ok(()), Ok(()), Ok(())]);
+}
+
+#[test]
+fn who_has_nothing_in_flight_is_no_suspect() {
+    let mut world = World::new();
+    world.publish_all(["a", "b"]);
+    world.publisher.suspected();
+    assert!(!world.publisher.is_isolating());
+
+    let mut world = World::fire_and_forget();
+    world.publish("a");
+    world.write(EVERYTHING);
+    world.publisher.suspected();
+    assert!(!world.publisher.is_isolating());
+    assert!(world.publisher.take_news().rejected.is_empty());
+}
+
 #[test]
 fn a_suspect_that_was_returned_is_not_tried_again() {
     let mut world = World::new();

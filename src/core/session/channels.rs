@@ -233,16 +233,24 @@ impl Session {
         };
         match subscription.replied(now) {
             Some(Step::Send(method)) => self.send(now, channel, method),
-            Some(Step::Active { first }) => {
+            Some(Step::Active { first, missed }) => {
                 if first {
                     topology.consumer_started(&subscription.spec().queue);
                 }
+                let restored = missed.then(|| subscription.to_string());
                 self.channel_epoch = self.channel_epoch.next();
                 self.outputs.push_back(Output::ConsumerOnline {
                     consumer,
                     epoch: self.channel_epoch,
                     queue: subscription.spec().queue.clone(),
                 });
+                if let Some(entity) = restored {
+                    self.outputs.push_back(Output::Restored { entity });
+                }
+                if self.consumers.iter().any(|(_, it)| it.is_suspected()) {
+                    // Its turn may have come.
+                    self.wakeups.push(now);
+                }
             }
             Some(Step::Cancelled) => self.outputs.push_back(Output::ConsumerDraining(consumer)),
             None => {}
@@ -268,10 +276,13 @@ impl Session {
             return;
         };
         let verdict = subscription.cancelled_by_broker(now);
+        // Where the user has cancelled it as well, nobody misses it or its queue.
+        let is_missed = matches!(verdict, Verdict::Retry(_));
+        if is_missed {
+            subscription.miss();
+        }
         let queue = subscription.spec().queue.clone();
         self.close_channel(now, channel);
-        // Where the user has cancelled it as well, nobody misses its queue.
-        let is_missed = matches!(verdict, Verdict::Retry(_));
         if is_missed {
             self.redeclare_queue(&queue, topology);
         }
@@ -293,14 +304,23 @@ impl Session {
             return;
         };
         let verdict = subscription.channel_closed(now, &reason);
+        let mut delayed = None;
         if let ChannelCloseReason::Peer(close) = &reason
-            && close.code == ReplyCode::NOT_FOUND
             && matches!(verdict, Verdict::Retry(_))
         {
-            let queue = subscription.spec().queue.clone();
-            self.redeclare_queue(&queue, topology);
+            if subscription.miss() {
+                delayed = Some((subscription.to_string(), close.clone()));
+            }
+            if close.code == ReplyCode::NOT_FOUND {
+                let queue = subscription.spec().queue.clone();
+                self.redeclare_queue(&queue, topology);
+            }
         }
         self.consumer_ended(consumer, verdict, Some(refusal(reason)));
+        // Told last: whoever hears of it finds that its deliveries are stale.
+        if let Some((entity, reason)) = delayed {
+            self.outputs.push_back(Output::Delayed { entity, reason });
+        }
     }
 
     fn consumer_ended(&mut self, consumer: usize, verdict: Verdict, error: Option<Error>) {
@@ -407,6 +427,7 @@ impl Session {
             );
             let was_ended = subscription.is_ended();
             subscription.connection_lost();
+            self.wakeups.extend(subscription.retry_at());
             if had_deliveries {
                 self.outputs.push_back(Output::ConsumerOffline(consumer));
             }
@@ -414,11 +435,15 @@ impl Session {
                 self.outputs.push_back(Output::ConsumerDraining(consumer));
             }
         }
+        self.close_raws(&Error::ConnectionLost);
+    }
+
+    pub(super) fn close_raws(&mut self, error: &Error) {
         for (raw, line) in &mut self.raws {
             if matches!(line, RawLine::Opening(_) | RawLine::Open(_)) {
                 *line = RawLine::Closed;
                 self.outputs
-                    .push_back(Output::RawClosed(raw, Error::ConnectionLost));
+                    .push_back(Output::RawClosed(raw, error.clone()));
             }
         }
     }
@@ -428,19 +453,44 @@ impl Session {
         let wanting: Vec<usize> = self
             .consumers
             .iter()
-            .filter(|(_, it)| it.wants_channel(now))
+            .filter(|(_, it)| it.wants_channel(now) && !it.is_suspected())
             .map(|(key, _)| key)
             .collect();
         for consumer in wanting {
-            match self.open_channel(now, Owner::Consumer(consumer)) {
-                Ok(channel) => self.consumers[consumer].opening(channel),
-                Err(OpenChannelError::NoneFree) if self.consumers[consumer].give_up_if_new() => {
-                    let failed = Output::ConsumerFailed(consumer, Error::NoFreeChannel);
-                    self.outputs.push_back(failed);
-                }
-                Err(_) => {}
-            }
+            self.open_consumer(now, consumer);
         }
+        self.open_suspect(now);
+    }
+
+    /// Opens a channel for a consumer over which the connection may have been lost, if no other is
+    /// on its way. Whether one is now.
+    pub(super) fn open_suspect(&mut self, now: Instant) -> bool {
+        if self.is_subscribing() {
+            return true;
+        }
+        let suspect = |it: &Subscription| it.is_suspected() && it.wants_channel(now);
+        let next = (self.consumers.iter()).find_map(|(key, it)| suspect(it).then_some(key));
+        next.is_some_and(|consumer| self.open_consumer(now, consumer))
+    }
+
+    /// Opens a channel for a consumer. Whether there was one.
+    fn open_consumer(&mut self, now: Instant, consumer: usize) -> bool {
+        let opened = self.open_channel(now, Owner::Consumer(consumer));
+        match &opened {
+            Ok(channel) => self.consumers[consumer].opening(*channel),
+            Err(OpenChannelError::NoneFree) if self.consumers[consumer].give_up_if_new() => {
+                let failed = Output::ConsumerFailed(consumer, Error::NoFreeChannel);
+                self.outputs.push_back(failed);
+            }
+            Err(_) => {}
+        }
+        opened.is_ok()
+    }
+
+    /// Whether any consumer is on its way.
+    fn is_subscribing(&self) -> bool {
+        let mut consumers = self.consumers.iter();
+        consumers.any(|(_, it)| it.state().is_subscribing())
     }
 
     /// Opens channels for producers that have none.

@@ -6,7 +6,6 @@ use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortStri
 
 use super::channels::{Owner, courier_channel, is_passing};
 use super::{Output, Session};
-use crate::core::subscription::State;
 use crate::core::topology::{QueueId, Step, Topology};
 use crate::error::{ConnectionError, Phase};
 
@@ -42,7 +41,7 @@ impl Session {
         self.stage = Stage::Entities;
         for step in topology.plan() {
             if !matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) {
-                self.recovery.push(step);
+                self.push_step(step);
             }
         }
     }
@@ -58,12 +57,10 @@ impl Session {
             let next = match self.stage {
                 Stage::Entities if self.recovery.is_empty() => Stage::Bindings,
                 Stage::Bindings if self.recovery.is_empty() => Stage::Consumers,
-                Stage::Consumers
-                    if !self
-                        .consumers
-                        .iter()
-                        .any(|(_, it)| is_subscribing(it.state())) =>
-                {
+                Stage::Consumers => {
+                    if self.open_suspect(now) {
+                        break;
+                    }
                     Stage::Producers
                 }
                 Stage::Producers if !self.producers.iter().any(|(_, line)| line.is_opening()) => {
@@ -134,8 +131,20 @@ impl Session {
         });
         let is_wanted = topology.method(&step).is_some() && !is_being_deleted;
         let is_queued = self.recovery.iter().any(|queued| *queued == step);
-        if is_wanted && !is_queued && self.is_ours(&step, topology) {
+        let is_left_out = self.left_out(&step).is_some();
+        if is_wanted && !is_queued && !is_left_out && self.is_ours(&step, topology) {
             self.recovery.push(step);
+        }
+    }
+
+    /// Declares it again, unless that has cost too many connections.
+    fn push_step(&mut self, step: Step) {
+        match self.left_out(&step).cloned() {
+            None => self.recovery.push(step),
+            Some(reason) => self.outputs.push_back(Output::NotRecovered {
+                entity: step.to_string(),
+                reason,
+            }),
         }
     }
 
@@ -161,7 +170,12 @@ impl Session {
         let Some(step) = self.recovery.answered() else {
             return;
         };
-        self.postponed.retain(|it| it.step != step);
+        self.acquit(&step);
+        let postponed = self.postponed.extract_if(.., |it| it.step == step);
+        if postponed.count() > 0 {
+            let entity = step.to_string();
+            self.outputs.push_back(Output::Restored { entity });
+        }
         if let (Step::Queue(id), Method::QueueDeclareOk(ok)) = (&step, reply) {
             self.queue_declared(id, &ok.queue, topology);
         }
@@ -177,7 +191,7 @@ impl Session {
             let is_binding = matches!(step, Step::Binding(_));
             let has_to_wait = (self.postponed.iter()).any(|it| step.binds(&it.step));
             if is_binding && which(&step) && !has_to_wait && self.is_ours(&step, topology) {
-                self.recovery.push(step);
+                self.push_step(step);
             }
         }
     }
@@ -212,9 +226,13 @@ impl Session {
 
     fn postpone_or_skip(&mut self, now: Instant, step: Step, close: PeerClose) {
         let postponed = self.postponed.extract_if(.., |it| it.step == step).next();
-        let since = postponed.map_or(now, |it| it.since);
+        let since = postponed.as_ref().map_or(now, |it| it.since);
         let is_locked = close.code == ReplyCode::RESOURCE_LOCKED;
         if is_passing(&close) || is_locked && now < since + self.lock_patience() {
+            if postponed.is_none() {
+                let (entity, reason) = (step.to_string(), close);
+                self.outputs.push_back(Output::Delayed { entity, reason });
+            }
             self.postponed.push(Postponed {
                 step,
                 since,
@@ -238,11 +256,4 @@ impl Session {
     fn is_ours(&self, step: &Step, topology: &Topology) -> bool {
         self.settings.owns_exclusive_queues || !topology.is_exclusive(step)
     }
-}
-
-fn is_subscribing(state: State) -> bool {
-    matches!(
-        state,
-        State::Opening(_) | State::Limiting(_) | State::Subscribing(_)
-    )
 }

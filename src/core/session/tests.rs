@@ -1,3 +1,4 @@
+mod blame;
 mod calls;
 mod consumers;
 mod life;
@@ -8,6 +9,7 @@ use snowshoe_codec::method::{Arguments, MethodId, basic, exchange, queue};
 use snowshoe_codec::{FieldTable, ReplyCode};
 
 use super::*;
+use crate::core::subscription::State;
 use crate::core::testing::{Answer, Network, World, name, settings};
 
 /// A method id of zeros, for a close that is about no method.
@@ -102,6 +104,20 @@ impl World {
     /// How often the session said something since it was last asked.
     fn count(&mut self, what: impl Fn(&Output) -> bool) -> usize {
         self.outputs().iter().filter(|output| what(output)).count()
+    }
+
+    fn not_recovered(&mut self) -> Vec<String> {
+        let outputs = self.outputs().into_iter();
+        outputs
+            .filter_map(|output| match output {
+                Output::NotRecovered { entity, .. } => Some(entity),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn is_consuming(&self, consumer: usize) -> bool {
+        matches!(self.session.consumers[consumer].state(), State::Active(_))
     }
 
     /// The broker closes a consumer's channel, over no method.

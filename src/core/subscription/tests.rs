@@ -79,7 +79,13 @@ fn the_prefetch_is_set_before_anything_can_be_delivered() {
     let first = world.subscription.opened().unwrap();
     assert_eq!(first.name(), "basic.qos");
     assert_eq!(method_name(world.replied()), Some("basic.consume"));
-    assert_eq!(world.replied(), Some(Step::Active { first: true }));
+    assert_eq!(
+        world.replied(),
+        Some(Step::Active {
+            first: true,
+            missed: false
+        })
+    );
     assert_eq!(world.state(), State::Active(1));
 }
 
@@ -161,7 +167,13 @@ fn a_lost_connection_is_no_reason_to_wait() {
     world.refused();
     world.subscription.connection_lost();
     assert!(world.subscription.wants_channel(world.now));
-    assert_eq!(world.activate(1), Step::Active { first: false });
+    assert_eq!(
+        world.activate(1),
+        Step::Active {
+            first: false,
+            missed: false
+        }
+    );
 }
 
 // fault 52

@@ -1,9 +1,12 @@
 //! The producers of a connection.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
+
+use snowshoe_codec::PeerClose;
 
 use crate::client::CloseReport;
 use crate::core::publisher::Publisher;
@@ -19,6 +22,9 @@ pub(super) struct Senders {
     queue: VecDeque<usize>,
     /// Those whose messages are settled when the transport has taken them.
     unflushed: Vec<usize>,
+    /// Whether the connection was lost over a message, and it is not known whose. Until that is
+    /// found, nobody but a suspect may write, and one message at a time.
+    isolating: bool,
 }
 
 struct Sender {
@@ -58,7 +64,7 @@ impl Senders {
     /// A producer has something to write.
     pub(super) fn is_ready(&mut self, key: usize) {
         if let Some(sender) = self.senders.get_mut(&key)
-            && !std::mem::replace(&mut sender.queued, true)
+            && !mem::replace(&mut sender.queued, true)
         {
             self.queue.push_back(key);
         }
@@ -87,10 +93,40 @@ impl Senders {
         }
     }
 
+    /// The broker closed the connection over a publish, without saying whose (fault 10).
+    ///
+    /// While suspects are tried, the one that is in flight is the culprit. Otherwise whatever is in
+    /// flight is suspected, and nobody is blamed yet.
+    pub(super) fn refused(&mut self, now: Instant, session: &mut Session, close: &PeerClose) {
+        let is_alone = mem::replace(&mut self.isolating, true);
+        let keys: Vec<usize> = self.senders.keys().copied().collect();
+        for key in keys {
+            self.with(now, session, key, |publisher| {
+                if is_alone && publisher.is_isolating() {
+                    publisher.rejected(close);
+                } else {
+                    publisher.suspected();
+                }
+            });
+        }
+    }
+
+    /// The producer whose suspects are tried now, if there are any.
+    fn suspect(&mut self) -> Option<usize> {
+        if !self.isolating {
+            return None;
+        }
+        let is_isolating = |sender: &Sender| sender.outbox.lock().publisher.is_isolating();
+        let suspect = (self.senders.iter()).find(|(_, sender)| is_isolating(sender));
+        self.isolating = suspect.is_some();
+        suspect.map(|(key, _)| *key)
+    }
+
     /// Lets every producer that has something to write have its share, while there is room.
     /// Whether anything was written.
     pub(super) fn publish(&mut self, now: Instant, session: &mut Session) -> bool {
         let mut moved = false;
+        let suspect = self.suspect();
         for _ in 0..self.queue.len() {
             if is_full(session) {
                 break;
@@ -98,6 +134,10 @@ impl Senders {
             let Some(key) = self.queue.pop_front() else {
                 break;
             };
+            if suspect.is_some_and(|suspect| suspect != key) {
+                self.queue.push_back(key);
+                continue;
+            }
             let Some(sender) = self.senders.get_mut(&key) else {
                 continue;
             };
@@ -114,7 +154,7 @@ impl Senders {
                 (more, is_finished(state))
             });
             moved |= more;
-            if !outbox.confirms() && !std::mem::replace(&mut sender.unflushed, true) {
+            if !outbox.confirms() && !mem::replace(&mut sender.unflushed, true) {
                 self.unflushed.push(key);
             }
             if more {
@@ -129,7 +169,7 @@ impl Senders {
 
     /// The transport has taken so many bytes of this connection's stream.
     pub(super) fn flushed(&mut self, now: Instant, session: &mut Session, written: u64) {
-        for key in std::mem::take(&mut self.unflushed) {
+        for key in mem::take(&mut self.unflushed) {
             let Some(sender) = self.senders.get_mut(&key) else {
                 continue;
             };
@@ -162,7 +202,7 @@ impl Senders {
 
     /// Ends all producers: messages that are not settled are given up.
     pub(super) fn give_up(&mut self, reason: DropReason, report: &mut CloseReport) {
-        for (_, sender) in std::mem::take(&mut self.senders) {
+        for (_, sender) in mem::take(&mut self.senders) {
             let abandoned = sender.outbox.with(|state| state.publisher.abandon(reason));
             report.undelivered.extend(abandoned);
         }

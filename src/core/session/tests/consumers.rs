@@ -3,7 +3,6 @@
 use snowshoe_codec::method::channel;
 
 use super::*;
-use crate::core::subscription::State;
 use crate::core::testing::frame;
 
 #[derive(Debug, PartialEq)]
@@ -33,10 +32,6 @@ impl World {
                 })
             })
             .collect()
-    }
-
-    fn is_consuming(&self, consumer: usize) -> bool {
-        matches!(self.session.consumers[consumer].state(), State::Active(_))
     }
 
     fn cancel(&mut self, consumer: usize) {

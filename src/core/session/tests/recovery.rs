@@ -12,16 +12,6 @@ impl World {
             })
             .collect()
     }
-
-    fn not_recovered(&mut self) -> Vec<String> {
-        let outputs = self.outputs().into_iter();
-        outputs
-            .filter_map(|output| match output {
-                Output::NotRecovered { entity, .. } => Some(entity),
-                _ => None,
-            })
-            .collect()
-    }
 }
 
 fn position(gists: &[String], gist: &str) -> usize {
