@@ -6,6 +6,9 @@
 mod broker;
 mod clock;
 mod executor;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod network;
 
 pub use self::broker::{

@@ -1,0 +1,6 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use snowshoe::testing::fuzzing;
+
+fuzz_target!(|data: &[u8]| fuzzing::tables(data));

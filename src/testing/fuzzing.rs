@@ -1,0 +1,14 @@
+//! What the targets in `fuzz/` run: each function takes arbitrary bytes, makes something of them and
+//! panics if what must not happen does. The tests run the same over the seeds in `fuzz/seeds`, and
+//! over whatever else comes to mind.
+//!
+//! Behind the feature `fuzzing`, apart from `testing`, because only this needs `arbitrary`.
+
+mod connection;
+mod decoders;
+mod pair;
+mod uri;
+
+pub use self::connection::{held_by_hostile_peer, hostile_peer};
+pub use self::decoders::{content_headers, frames, methods, tables};
+pub use self::uri::uris;

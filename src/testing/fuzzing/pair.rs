@@ -1,0 +1,120 @@
+//! Two ends of a connection, and what a peer says that was made by hand.
+
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use snowshoe_codec::frame::{self, FrameKind};
+use snowshoe_codec::method::Arguments;
+use snowshoe_codec::sasl::Plain;
+use snowshoe_codec::{ClientOptions, Connection, ConnectionLimits, Event, Outbound, ServerOptions};
+
+/// A client and a server.
+pub(super) struct Pair {
+    pub(super) now: Instant,
+    pub(super) client: Connection,
+    pub(super) server: Connection,
+}
+
+impl Pair {
+    /// Two ends that have not said anything.
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
+        let now = Instant::now();
+        let server = ServerOptions {
+            limits: limits.clone(),
+            ..ServerOptions::default()
+        };
+        Self {
+            now,
+            client: Connection::client(client_options(limits), now),
+            server: Connection::server(server, now),
+        }
+    }
+
+    /// Two ends with the handshake behind them, and so many channels. All events are polled.
+    pub(super) fn open(channels: u16) -> Self {
+        Self::open_with(channels, ConnectionLimits::default())
+    }
+
+    pub(super) fn open_with(channels: u16, limits: ConnectionLimits) -> Self {
+        let mut pair = Self::new(limits);
+        pair.settle();
+        for _ in 0..channels {
+            pair.client.open_channel(pair.now).expect("one is free");
+        }
+        pair.settle();
+        assert!(pair.client.is_open() && pair.server.is_open());
+        pair
+    }
+
+    /// Lets both ends talk until they have nothing more to say at this time. The server lets the
+    /// client in; other events are forgotten.
+    fn settle(&mut self) {
+        loop {
+            let moved = carry(&mut self.client, &mut self.server, self.now, usize::MAX)
+                | carry(&mut self.server, &mut self.client, self.now, usize::MAX);
+            self.client.handle_timeout(self.now);
+            while self.client.poll_event().is_some() {}
+            while let Some(event) = self.server.poll_event() {
+                match event {
+                    Event::Login { .. } => self.server.accept_login(),
+                    Event::OpenRequested { .. } => self.server.accept_open(),
+                    _ => {}
+                }
+            }
+            if !moved && !self.server.outbound().has_remaining() {
+                return;
+            }
+        }
+    }
+}
+
+/// Carries so many bytes from one end to the other; whether there were any.
+pub(super) fn carry(from: &mut Connection, to: &mut Connection, now: Instant, len: usize) -> bool {
+    let mut bytes = take(from.outbound(), len);
+    let moved = !bytes.is_empty();
+    to.receive(now, &mut bytes);
+    assert!(
+        bytes.is_empty() || len != usize::MAX,
+        "whole frames are taken whole"
+    );
+    moved
+}
+
+/// Takes so many bytes of what waits to be written.
+pub(super) fn take(outbound: &mut Outbound, len: usize) -> BytesMut {
+    let len = len.min(outbound.remaining());
+    BytesMut::from(outbound.copy_to_bytes(len))
+}
+
+pub(super) fn client_options(limits: ConnectionLimits) -> ClientOptions {
+    ClientOptions {
+        limits,
+        ..ClientOptions::new(Plain::new("guest", "guest"))
+    }
+}
+
+pub(super) fn method_frame(channel: u16, method: impl Arguments) -> Vec<u8> {
+    let mut payload = Vec::new();
+    method.encode(&mut payload);
+    payload_frame(FrameKind::Method, channel, &payload)
+}
+
+pub(super) fn payload_frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::encode(&mut out, kind, channel, |out| {
+        out.extend_from_slice(payload);
+    });
+    out
+}
+
+/// `stream` in pieces as a network might deliver them.
+pub(super) fn pieces(stream: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
+    let mut random = fastrand::Rng::with_seed(seed.into());
+    let mut rest = stream;
+    std::iter::from_fn(move || {
+        let len = random.usize(1..=40).min(rest.len());
+        let (piece, behind) = rest.split_at(len);
+        rest = behind;
+        (len > 0).then_some(piece)
+    })
+}
