@@ -215,7 +215,7 @@ impl Broker {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next, if ever. A time that
     /// has passed means at once, as when there is room again for deliveries.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let deliverable = self.latest.filter(|_| self.can_deliver());
+        let at_once = self.latest.filter(|_| self.has_work());
         let connections = self.clients.values().map(|client| {
             let deadline = client.connection.poll_timeout();
             let timeout = self.options.consumer_timeout;
@@ -229,7 +229,7 @@ impl Broker {
             deadlines.into_iter().flatten().min()
         });
         let all = connections.chain(queues).flatten();
-        all.chain(deliverable).min()
+        all.chain(at_once).min()
     }
 
     fn time_is(&mut self, now: Instant) {
@@ -520,7 +520,7 @@ impl Broker {
         ) else {
             return;
         };
-        host.settle(Settle::Requeue, channel.take_everything());
+        host.settle(Settle::Abandon, channel.take_everything());
         for consumer in channel.consumers.values() {
             host.unsubscribe(now, consumer.queue, |other| {
                 other.connection == id && other.channel == number

@@ -68,6 +68,12 @@ pub(crate) enum Act {
     CloseConnection,
     /// Ends the transport without a word.
     HangUp,
+    /// Connects otherwise than as `guest` to `/`.
+    Connect {
+        user: &'static str,
+        password: &'static str,
+        virtual_host: &'static str,
+    },
     Pass(Duration),
 }
 
@@ -408,6 +414,18 @@ pub(crate) fn close_connection() -> Step {
 
 pub(crate) fn hang_up() -> Step {
     Step::new(Act::HangUp)
+}
+
+pub(crate) fn connect(
+    user: &'static str,
+    password: &'static str,
+    virtual_host: &'static str,
+) -> Step {
+    Step::new(Act::Connect {
+        user,
+        password,
+        virtual_host,
+    })
 }
 
 pub(crate) fn pass(millis: u64) -> Step {

@@ -54,12 +54,16 @@ pub(super) struct Publish {
     pub(super) mandatory: bool,
 }
 
-/// What a client says about a delivery.
+/// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settle {
     Ack,
+    /// The client gives it back.
     Requeue,
+    /// The client does not want it, and nobody else is to have it.
     Reject,
+    /// The channel ended, and with it the chance to say anything.
+    Abandon,
 }
 
 #[derive(Clone, Debug)]
@@ -146,6 +150,17 @@ impl Channel {
         for unacked in taken {
             self.delivered(unacked);
         }
+    }
+
+    /// What its queues wait for: what is not settled, and what is only in a transaction.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Vec<&Unacked> {
+        let settled = match &self.mode {
+            Mode::Transaction(transaction) => &transaction.settled[..],
+            Mode::Plain | Mode::Confirm(_) => &[],
+        };
+        let settled = settled.iter().flat_map(|(_, taken)| taken);
+        self.unacked.values().chain(settled).collect()
     }
 
     /// Takes out everything that goes back when the channel ends, in order: what is not settled, and

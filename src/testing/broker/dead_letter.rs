@@ -8,6 +8,9 @@ use snowshoe_codec::{FieldArray, FieldTable, FieldTableRef, FieldValue, TableErr
 use super::message::{Message, table_of};
 use super::vhost::{Dead, DeathReason, VirtualHost};
 
+/// How many messages are dead-lettered before something else has its turn.
+const LETTERS: usize = 256;
+
 impl DeathReason {
     fn name(self) -> &'static str {
         match self {
@@ -20,11 +23,14 @@ impl DeathReason {
 }
 
 impl VirtualHost {
-    /// Publishes what queues gave up to where they want it, until nothing is given up any more.
+    /// Publishes what queues gave up to where they want it, up to a number of messages.
     ///
     /// `unix_time` is the time of day, in seconds.
     pub(super) fn bury(&mut self, now: Instant, unix_time: u64) {
-        while let Some(dead) = self.dead.pop_front() {
+        for _ in 0..LETTERS {
+            let Some(dead) = self.dead.pop_front() else {
+                break;
+            };
             if let Some(letter) = self.dead_letter(&dead, unix_time) {
                 let targets = self.route(&letter.exchange, &letter);
                 for target in targets {
@@ -97,15 +103,16 @@ fn death_headers(
         };
         is("queue", queue) && is("reason", reason.name().as_bytes())
     });
-    let latest = match same.first() {
-        Some(death) => once_more(*death),
+    let again = same.first().map(|death| once_more(*death));
+    let latest = match again.filter(|death| fits(death.as_table_ref())) {
+        Some(death) => death,
         None => first_death(message, queue, reason, unix_time)?,
     };
     let is_first = !matches!(headers.get("x-death"), Ok(Some(_)));
     // Only a first death is left in the order in which it was written down.
     let latest = if is_first { latest } else { sorted(&latest) };
     let mut all = FieldArray::new().with(&latest)?;
-    for death in others {
+    for death in others.into_iter().filter(|death| fits(*death)) {
         all.push(death)?;
     }
     let mut entries: Vec<_> = headers
@@ -125,6 +132,13 @@ fn death_headers(
     entries.push(("x-death".try_into()?, FieldValue::from(&all)));
     entries.sort_by_key(|(name, _)| *name);
     Ok(table_of(entries.into_iter()))
+}
+
+/// Whether an entry can be written into `x-death`. One that a client made up need not: left in, it
+/// would keep us from noting the deaths by which a circle is seen.
+fn fits(death: FieldTableRef<'_>) -> bool {
+    let array = FieldArray::new().with(death);
+    array.is_ok_and(|array| FieldTable::new().insert("x-death", &array).is_ok())
 }
 
 fn sorted(table: &FieldTable) -> FieldTable {

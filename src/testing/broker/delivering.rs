@@ -12,6 +12,9 @@ use super::queue::{Kind, QueueId, Subscriber};
 use super::vhost::VirtualHost;
 use super::{Broker, ConnectionId};
 
+/// How often all queues have their turn before something else has it.
+const ROUNDS: usize = 64;
+
 impl Broker {
     /// Lets everything happen that follows from what was done: messages are dead-lettered and
     /// delivered, what cannot wait is expired, consumers without a queue are told.
@@ -19,7 +22,7 @@ impl Broker {
         let unix_time = self.unix_time(now);
         let limit = self.options.outbound_limit;
         for host in self.hosts.values_mut() {
-            loop {
+            for round in 0.. {
                 host.bury(now, unix_time);
                 tell_orphans(now, host, &mut self.clients);
                 let stirred = std::mem::take(&mut host.stirred);
@@ -35,17 +38,22 @@ impl Broker {
                 }
                 let at_rest = host.dead.is_empty() && host.stirred.is_empty();
                 host.stirred.extend(held_back);
-                if at_rest {
+                // Queues that dead-letter to each other can be at it for very long.
+                if at_rest || round >= ROUNDS && !host.dead.is_empty() {
                     break;
                 }
             }
         }
     }
 
-    /// Whether a queue was kept from delivering by what waits to be written, and no longer is.
-    pub(super) fn can_deliver(&self) -> bool {
+    /// Whether there is something to do at once: a queue was kept from delivering by what waits to
+    /// be written, and no longer is, or there is more to be dead-lettered.
+    pub(super) fn has_work(&self) -> bool {
         let limit = self.options.outbound_limit;
         self.hosts.values().any(|host| {
+            if !host.dead.is_empty() {
+                return true;
+            }
             let stirred = host.stirred.iter().filter_map(|id| host.queue(*id));
             let mut consumers = stirred
                 .filter(|queue| queue.has_ready())

@@ -103,7 +103,7 @@ impl Queue {
         self.next_number += 1;
         let ttl = [self.settings.message_ttl, message.expiration()];
         let ttl = ttl.into_iter().flatten().min();
-        self.put_back(Queued {
+        self.insert(Queued {
             expires_at: ttl.and_then(|ttl| now.checked_add(ttl)),
             message,
             place,
@@ -119,10 +119,25 @@ impl Queue {
             && bytes.is_none_or(|max| self.ready_bytes + message.body.len() as u64 <= max)
     }
 
-    /// Puts a message where it stood.
-    pub(super) fn put_back(&mut self, queued: Queued) {
+    /// Puts a message at its place.
+    fn insert(&mut self, queued: Queued) {
         self.ready_bytes += queued.message.body.len() as u64;
         self.ready.insert(queued.place, queued);
+    }
+
+    /// Takes back a message that was delivered: where it stood, in a classic queue. In a quorum queue
+    /// it goes ahead of all that was not yet delivered or, where the client gave it back and there is
+    /// no delivery limit, behind all others (RabbitMQ 3.10).
+    pub(super) fn take_back(&mut self, mut queued: Queued, given_back: bool) {
+        if self.settings.kind == Kind::Quorum {
+            let behind = given_back && self.settings.delivery_limit.is_none();
+            queued.place = Place {
+                rank: if behind { u8::MAX } else { 0 },
+                number: self.next_number,
+            };
+            self.next_number += 1;
+        }
+        self.insert(queued);
     }
 
     /// The first message.

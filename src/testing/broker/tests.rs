@@ -1,5 +1,7 @@
 //! The broker and clients opposite to it, in virtual time.
 
+mod any_client;
+
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};

@@ -143,5 +143,192 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 get("q"),
             ],
         ),
+        scenario(
+            "a quorum queue puts back, the last first",
+            [
+                quorum(),
+                confirms(),
+                publish("", "q", "1"),
+                publish("", "q", "2"),
+                publish("", "q", "3"),
+                get("q"),
+                get("q"),
+                reject(2, true),
+                reject(1, true),
+                get("q"),
+                get("q"),
+                get("q"),
+            ],
+        ),
+        scenario(
+            "a quorum queue with a limit puts back, the last first",
+            [
+                quorum().with("x-delivery-limit", 5),
+                confirms(),
+                publish("", "q", "1"),
+                publish("", "q", "2"),
+                publish("", "q", "3"),
+                get("q"),
+                get("q"),
+                reject(2, true),
+                reject(1, true),
+                get("q"),
+                get("q"),
+                get("q"),
+            ],
+        ),
+        scenario(
+            "a quorum queue puts back what a channel held",
+            [
+                quorum(),
+                confirms(),
+                publish("", "q", "1"),
+                publish("", "q", "2"),
+                publish("", "q", "3"),
+                get("q").on(2),
+                get("q").on(2),
+                close_channel().on(2),
+                pass(50),
+                get("q"),
+                get("q"),
+                get("q"),
+            ],
+        ),
+        scenario(
+            "a classic queue has no delivery limit",
+            [declare("q").with("x-delivery-limit", 5)],
+        ),
+        scenario(
+            "a quorum queue drops its head",
+            [
+                quorum().with("x-max-length", 1),
+                confirms(),
+                publish("", "q", "1"),
+                publish("", "q", "2"),
+                get("q"),
+                get("q"),
+            ],
+        ),
+        scenario(
+            "a quorum queue drops what has expired",
+            [
+                quorum().with("x-message-ttl", 50),
+                confirms(),
+                publish("", "q", "1"),
+                pass(400),
+                get("q"),
+            ],
+        ),
+        scenario(
+            "a quorum queue passes on what is rejected",
+            [
+                declare("dead"),
+                quorum()
+                    .with("x-dead-letter-exchange", "")
+                    .with("x-dead-letter-routing-key", "dead"),
+                confirms(),
+                publish("", "q", "1"),
+                get("q"),
+                reject(1, false),
+                pass(100),
+                get("dead"),
+            ],
+        ),
+        scenario(
+            "a quorum queue passes on what it gives up",
+            [
+                declare("dead"),
+                quorum()
+                    .with("x-delivery-limit", 1)
+                    .with("x-dead-letter-exchange", "")
+                    .with("x-dead-letter-routing-key", "dead"),
+                confirms(),
+                publish("", "q", "1"),
+                get("q"),
+                reject(1, true),
+                get("q"),
+                reject(2, true),
+                pass(100),
+                get("dead"),
+            ],
+        ),
+        scenario(
+            "a quorum queue is purged and deleted",
+            [
+                quorum(),
+                confirms(),
+                publish("", "q", "1"),
+                publish("", "q", "2"),
+                purge("q"),
+                publish("", "q", "3"),
+                delete("q"),
+            ],
+        ),
+        scenario(
+            "a quorum queue has no priorities",
+            [quorum().with("x-max-priority", 5)],
+        ),
+        scenario(
+            "only one consumer of a quorum queue is active",
+            [
+                quorum().with("x-single-active-consumer", true),
+                confirms(),
+                consume("q", "a"),
+                consume("q", "b").on(2),
+                publish("", "q", "1"),
+                ack(1),
+                cancel("a"),
+                publish("", "q", "2"),
+            ],
+        ),
+        scenario(
+            "what a consumer of a quorum queue held comes to another",
+            [
+                quorum(),
+                confirms(),
+                consume("q", "a").on(2),
+                publish("", "q", "1"),
+                publish("", "q", "2"),
+                consume("q", "b").on(3),
+                close_channel().on(2),
+            ],
+        ),
+        scenario(
+            "a message that expires in a priority queue",
+            [
+                declare("q").with("x-max-priority", 5),
+                publish("", "q", "1")
+                    .properties(|properties| properties.priority(1).expiration("50")),
+                publish("", "q", "2").properties(|properties| properties.priority(5)),
+                pass(250),
+                declare("q").passive(),
+                get("q"),
+                get("q"),
+            ],
+        ),
+        scenario(
+            "a message that comes back after its time",
+            [
+                declare("q"),
+                publish("", "q", "1").properties(|properties| properties.expiration("100")),
+                get("q"),
+                pass(300),
+                reject(1, true),
+                get("q"),
+            ],
+        ),
+        scenario(
+            "more of a body than fits into one frame, to a consumer",
+            [
+                declare("q"),
+                consume("q", "c"),
+                publish("", "q", &"x".repeat(200_000)),
+                ack(1),
+            ],
+        ),
     ]
+}
+
+fn quorum() -> Step {
+    declare("q").durable().with("x-queue-type", "quorum")
 }

@@ -16,6 +16,16 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut unknown = Vec::new();
     unknown.extend_from_slice(&[0, 60, 0, 99]);
     vec![
+        scenario("a wrong password", [connect("guest", "wrong", "/")]),
+        scenario("an unknown user", [connect("nobody", "guest", "/")]),
+        scenario(
+            "a virtual host that is not there",
+            [connect("guest", "guest", "nowhere")],
+        ),
+        scenario(
+            "the virtual host without a name",
+            [connect("guest", "guest", "")],
+        ),
         scenario(
             "a channel is closed and opened again",
             [

@@ -65,8 +65,10 @@ impl Settings {
             queue: named("queue", virtual_host, queue),
             arguments,
         };
+        let kind = reader.kind()?;
+        reader.check_fitting(kind)?;
         let settings = Self {
-            kind: reader.kind()?,
+            kind,
             message_ttl: reader.millis("x-message-ttl", 0)?,
             expires: reader.millis("x-expires", 1)?,
             max_length: reader.count("x-max-length")?,
@@ -186,6 +188,21 @@ impl<'a> Reader<'a> {
             }
             Err(_) => Err(self.invalid(KEY, format_args!("{{max_value_exceeded,{value}}}"))),
         }
+    }
+
+    /// Whether there is no argument that this type of queue does not know.
+    fn check_fitting(&self, kind: Kind) -> Result<(), Refusal> {
+        let (unknown, name) = match kind {
+            Kind::Classic => ("x-delivery-limit", "rabbit_classic_queue"),
+            Kind::Quorum => ("x-max-priority", "rabbit_quorum_queue"),
+        };
+        if self.get(unknown).is_none() {
+            return Ok(());
+        }
+        let queue = &self.queue;
+        Err(Refusal::precondition(format_args!(
+            "invalid arg '{unknown}' for {queue} of queue type {name}"
+        )))
     }
 
     fn overflow(&self) -> Result<Overflow, Refusal> {

@@ -72,7 +72,7 @@ impl super::super::vhost::VirtualHost {
                     queued,
                     reason: DeathReason::Rejected,
                 }),
-                Settle::Requeue => {
+                Settle::Requeue | Settle::Abandon => {
                     queued.returns = queued.returns.saturating_add(1);
                     let limit = queue.settings.delivery_limit;
                     if limit.is_some_and(|limit| queued.returns > limit) {
@@ -82,7 +82,7 @@ impl super::super::vhost::VirtualHost {
                             reason: DeathReason::DeliveryLimit,
                         });
                     } else {
-                        queue.put_back(queued);
+                        queue.take_back(queued, settle == Settle::Requeue);
                         self.stir(id);
                     }
                 }
