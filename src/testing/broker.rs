@@ -5,6 +5,7 @@ mod client;
 mod dead_letter;
 mod delivering;
 mod equivalence;
+mod events;
 mod exchange;
 mod faults;
 mod message;
@@ -21,17 +22,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
-use snowshoe_codec::{
-    Connection, Event, Method, Outbound, ReplyCode, Secret, ServerOptions, ShortString,
-};
+use snowshoe_codec::method::MethodId;
+use snowshoe_codec::{Connection, Outbound, ReplyCode, ShortString};
 
-use self::channel::Settle;
 use self::client::Client;
 pub use self::faults::Fault;
 pub use self::options::{BrokerOptions, Manner};
 use self::refusal::Refusal;
-use self::request::Request;
 use self::vhost::VirtualHost;
 pub use self::view::{BindingView, ConnectionView, ExchangeView, MessageView, QueueView};
 
@@ -78,8 +75,10 @@ pub use self::view::{BindingView, ConnectionView, ExchangeView, MessageView, Que
 ///
 /// # What it has not
 ///
-/// Streams, policies, permissions, plugins, and a cluster. Quorum queues are queues with a delivery
-/// count. Names that are no UTF-8 are shown as text in errors otherwise than RabbitMQ shows them.
+/// Streams, direct reply-to, policies, permissions, plugins, and a cluster. Quorum queues are queues
+/// of their own order, with a delivery count. Where a client breaks the protocol, the reply texts are the
+/// codec's. A message whose properties do not fit into the frames that a consumer tuned does not
+/// reach it, though it counts as delivered.
 #[derive(Debug)]
 pub struct Broker {
     options: BrokerOptions,
@@ -123,10 +122,7 @@ impl Broker {
         self.time_is(now);
         self.connected += 1;
         let id = ConnectionId(self.connected);
-        let options = ServerOptions {
-            limits: self.options.limits.clone(),
-            ..ServerOptions::default()
-        };
+        let options = self.options.server_options();
         let connection = Connection::server(options, now);
         self.clients.insert(id, Client::new(connection));
         id
@@ -152,6 +148,7 @@ impl Broker {
             client.connection.receive(now, &mut frame);
             // The method alone is enough: RabbitMQ does not read the message behind it.
             if let Some(reason) = self.blocked.as_ref().filter(|_| publishes)
+                && self.options.manner == Manner::RabbitMq
                 && client.connection.is_open()
             {
                 client.blocked(reason);
@@ -322,7 +319,8 @@ impl Broker {
     }
 
     /// Runs short of something: who publishes from now on is told so, where it asked to be told, and
-    /// is not read any more.
+    /// is not read any more. In [LavinMQ's manner](Manner::LavinMq) publishes and declarations are
+    /// refused instead, and cost their channels.
     pub fn block(&mut self, reason: ShortString) {
         self.blocked = Some(reason);
     }
@@ -343,237 +341,6 @@ impl Broker {
     /// Takes back all [faults](Self::inject) that have not come to pass.
     pub fn heal(&mut self) {
         self.faults.clear();
-    }
-}
-
-impl Broker {
-    fn ids(&self) -> Vec<ConnectionId> {
-        self.clients.keys().copied().collect()
-    }
-
-    fn hear(&mut self, now: Instant, id: ConnectionId) {
-        while let Some(event) = self
-            .clients
-            .get_mut(&id)
-            .and_then(|client| client.connection.poll_event())
-        {
-            self.react(now, id, event);
-        }
-    }
-
-    fn react(&mut self, now: Instant, id: ConnectionId, event: Event) {
-        match event {
-            Event::Login {
-                mechanism,
-                response,
-            } => self.log_in(now, id, &mechanism, &response),
-            Event::OpenRequested { virtual_host } => self.open(now, id, virtual_host),
-            Event::ChannelOpen { channel } => {
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.channels.insert(channel, channel::Channel::default());
-                }
-            }
-            Event::ChannelClosed { channel, .. } => self.bury_channel(now, id, channel),
-            Event::Closed(_) => self.bury_client(now, id),
-            Event::Request { channel: 0, .. } => {
-                if let Some(client) = self.clients.get_mut(&id) {
-                    let _ = client.connection.send_notice(connection::UpdateSecretOk);
-                }
-            }
-            Event::Request { channel, method } => {
-                let method_id = method.id();
-                if let Err(refusal) = self.request(now, id, channel, method) {
-                    self.refuse(now, id, channel, &refusal, method_id);
-                }
-            }
-            Event::Published { channel, published } => {
-                let publish = |mut request: Request<'_>| request.publish(&published);
-                if let Some(Err(refusal)) = self.with_request(now, id, channel, publish) {
-                    self.refuse(now, id, channel, &refusal, basic::Publish::ID);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn log_in(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        mechanism: &ShortString,
-        response: &Secret,
-    ) {
-        let login = login(mechanism, response).filter(|login| self.options.users.contains(login));
-        match (login, self.clients.get_mut(&id)) {
-            (Some((user, _)), Some(client)) => {
-                client.user = user;
-                client.connection.accept_login();
-            }
-            (None, Some(client)) if !client.is_capable_of("authentication_failure_close") => {
-                client.connection.transport_ended();
-            }
-            _ => {
-                let refusal = Refusal::access(format_args!(
-                    "Login was refused using authentication mechanism {mechanism}. For details see \
-                     the broker logfile."
-                ));
-                self.refuse(now, id, 0, &refusal, NO_METHOD);
-            }
-        }
-    }
-
-    fn open(&mut self, now: Instant, id: ConnectionId, virtual_host: ShortString) {
-        if self.hosts.contains_key(&virtual_host) {
-            if let Some(client) = self.clients.get_mut(&id) {
-                client.virtual_host = virtual_host;
-                client.connection.accept_open();
-            }
-        } else {
-            let text = format_args!("vhost {virtual_host} not found");
-            let refusal = Refusal::new(ReplyCode::NOT_ALLOWED, text);
-            self.refuse(now, id, 0, &refusal, connection::Open::ID);
-        }
-    }
-
-    fn request(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        channel: u16,
-        method: Method,
-    ) -> Result<(), Refusal> {
-        if let Some(refusal) = self.take_fault(&method) {
-            return Err(refusal);
-        }
-        let quiet = method.is_nowait();
-        let perform = |mut request: Request<'_>| request.perform(method);
-        let answer = self.with_request(now, id, channel, perform);
-        if let Some(answer) = answer.transpose()?.flatten().filter(|_| !quiet)
-            && let Some(client) = self.clients.get_mut(&id)
-        {
-            client.send(now, channel, answer);
-        }
-        Ok(())
-    }
-
-    /// Does something on a channel, if it is open.
-    fn with_request<T>(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        channel: u16,
-        act: impl FnOnce(Request<'_>) -> T,
-    ) -> Option<T> {
-        let client = self.clients.get_mut(&id)?;
-        let is_open = client.connection.channel(channel)?.is_open();
-        let host = self.hosts.get_mut(&client.virtual_host)?;
-        let request = Request {
-            now,
-            from: id,
-            channel,
-            client,
-            host,
-            names: &mut self.names,
-        };
-        is_open.then(|| act(request))
-    }
-
-    /// Closes the channel or the connection over what is refused.
-    fn refuse(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        channel: u16,
-        refusal: &Refusal,
-        method: MethodId,
-    ) {
-        if self.options.manner == Manner::RabbitMq {
-            self.flush_confirms();
-        }
-        if refusal.is_soft() && channel != 0 {
-            if let Some(mut channel) = self
-                .clients
-                .get_mut(&id)
-                .and_then(|client| client.connection.channel(channel))
-            {
-                let _ = channel.close_over(now, refusal.code, refusal.text(), method);
-            }
-            self.bury_channel(now, id, channel);
-        } else {
-            if let Some(client) = self.clients.get_mut(&id) {
-                let connection = &mut client.connection;
-                connection.close_over(now, refusal.code, refusal.text(), method);
-            }
-            self.bury_client(now, id);
-        }
-    }
-
-    /// Clears away what a channel leaves behind: its consumers end, and what it did not acknowledge
-    /// goes back.
-    fn bury_channel(&mut self, now: Instant, id: ConnectionId, number: u16) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        let (Some(mut channel), Some(host)) = (
-            client.channels.remove(&number),
-            self.hosts.get_mut(&client.virtual_host),
-        ) else {
-            return;
-        };
-        host.settle(Settle::Abandon, channel.take_everything());
-        for consumer in channel.consumers.values() {
-            host.unsubscribe(now, consumer.queue, |other| {
-                other.connection == id && other.channel == number
-            });
-        }
-    }
-
-    /// Clears away what a connection leaves behind: its channels, and its exclusive queues.
-    fn bury_client(&mut self, now: Instant, id: ConnectionId) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        if std::mem::replace(&mut client.is_gone, true) {
-            return;
-        }
-        client.is_blocked = false;
-        let virtual_host = client.virtual_host.clone();
-        let channels: Vec<_> = client.channels.keys().copied().collect();
-        for channel in channels {
-            self.bury_channel(now, id, channel);
-        }
-        if let Some(host) = self.hosts.get_mut(&virtual_host) {
-            let own = host.queues().filter(|(_, queue)| queue.owner == Some(id));
-            for queue in own.map(|(queue, _)| queue).collect::<Vec<_>>() {
-                host.remove_queue(queue);
-            }
-        }
-    }
-
-    fn flush_confirms(&mut self) {
-        for client in self.clients.values_mut() {
-            client.flush_confirms(self.options.manner);
-        }
-    }
-}
-
-/// The name and the password that a client logs in with.
-fn login(mechanism: &ShortString, response: &Secret) -> Option<(String, String)> {
-    use snowshoe_codec::FieldTableRef;
-
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
-    match mechanism.as_bytes() {
-        b"PLAIN" => {
-            let mut parts = response.as_bytes().split(|byte| *byte == 0);
-            let (_identity, user, password) = (parts.next()?, parts.next()?, parts.next()?);
-            Some((text(user)?, text(password)?))
-        }
-        b"AMQPLAIN" => {
-            let table = FieldTableRef::new(response.as_bytes());
-            let get = |name: &str| text(table.get(name).ok()??.as_bytes()?);
-            Some((get("LOGIN")?, get("PASSWORD")?))
-        }
-        _ => None,
     }
 }
 

@@ -3,13 +3,15 @@
 
 use std::time::Instant;
 
-use snowshoe_codec::{FieldArray, FieldTable, FieldTableRef, FieldValue, TableError};
+use snowshoe_codec::{
+    FieldArray, FieldTable, FieldTableRef, FieldValue, PropertiesRef, TableError,
+};
 
 use super::message::{Message, table_of};
 use super::vhost::{Dead, DeathReason, VirtualHost};
 
 /// How many messages are dead-lettered before something else has its turn.
-const LETTERS: usize = 256;
+const LETTERS: usize = 64;
 
 impl DeathReason {
     fn name(self) -> &'static str {
@@ -51,12 +53,11 @@ impl VirtualHost {
         let exchange = queue.settings.dead_letter_exchange.clone()?;
         let message = &dead.queued.message;
         let headers = death_headers(message, queue.name.as_bytes(), dead.reason, unix_time);
-        let mut letter = message.with_headers(&headers.unwrap_or_default(), |properties| {
-            snowshoe_codec::PropertiesRef {
+        let mut letter =
+            message.with_headers(&headers.unwrap_or_default(), |properties| PropertiesRef {
                 expiration: None,
                 ..properties
-            }
-        });
+            });
         letter.exchange = exchange;
         if let Some(key) = &queue.settings.dead_letter_key {
             letter.routing_key = key.clone();

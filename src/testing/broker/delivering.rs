@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use snowshoe_codec::method::basic;
 
-use super::channel::Unacked;
+use super::channel::{Channel, Unacked};
 use super::client::Client;
 use super::message::Queued;
 use super::queue::{Kind, QueueId, Subscriber};
@@ -13,7 +13,7 @@ use super::vhost::VirtualHost;
 use super::{Broker, ConnectionId};
 
 /// How often all queues have their turn before something else has it.
-const ROUNDS: usize = 64;
+const ROUNDS: usize = 16;
 
 impl Broker {
     /// Lets everything happen that follows from what was done: messages are dead-lettered and
@@ -159,9 +159,7 @@ impl Client {
     /// Since when the delivery has been waiting that has waited longest.
     pub(super) fn oldest_delivery(&self) -> Option<Instant> {
         let channels = self.channels.values();
-        channels
-            .filter_map(super::channel::Channel::oldest_delivery)
-            .min()
+        channels.filter_map(Channel::oldest_delivery).min()
     }
 }
 

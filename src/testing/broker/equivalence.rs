@@ -49,7 +49,7 @@ pub(super) fn check_argument(
 }
 
 /// Integers are the same whatever their size.
-fn same(one: FieldValue<'_>, other: FieldValue<'_>) -> bool {
+pub(super) fn same(one: FieldValue<'_>, other: FieldValue<'_>) -> bool {
     match (one.as_i64(), other.as_i64()) {
         (Some(one), Some(other)) => one == other,
         _ => one == other,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use snowshoe_codec::{ConnectionLimits, ShortString};
+use snowshoe_codec::{ConnectionLimits, ServerOptions, ShortString, client_properties};
 
 /// What a [`Broker`](super::Broker) is like.
 ///
@@ -40,8 +40,27 @@ pub enum Manner {
     #[default]
     RabbitMq,
     /// Acks are always multiple and come late; nacks are single, come at once, and so overtake
-    /// acks of earlier messages.
+    /// acks of earlier messages. Low disk is a refusal, and no pause.
     LavinMq,
+}
+
+impl BrokerOptions {
+    /// What clients are told.
+    pub(super) fn server_options(&self) -> ServerOptions {
+        let product = match self.manner {
+            Manner::RabbitMq => "RabbitMQ",
+            Manner::LavinMq => "LavinMQ",
+        };
+        let properties = client_properties()
+            .with("product", product)
+            .and_then(|table| table.with("platform", "snowshoe::testing"))
+            .expect("short texts can be encoded");
+        ServerOptions {
+            properties,
+            limits: self.limits.clone(),
+            ..ServerOptions::default()
+        }
+    }
 }
 
 impl Default for BrokerOptions {

@@ -9,7 +9,7 @@ mod settling;
 use std::time::Instant;
 
 use snowshoe_codec::method::{access, basic, channel, confirm, tx};
-use snowshoe_codec::{Method, ShortString};
+use snowshoe_codec::{Method, ReplyCode, ShortString};
 
 use super::ConnectionId;
 use super::channel::{Channel, Mode, Transaction};
@@ -84,7 +84,7 @@ impl Request<'_> {
         let last = self.channel().last_queue.clone();
         if last.is_empty() {
             return Err(Refusal::new(
-                snowshoe_codec::ReplyCode::NOT_FOUND,
+                ReplyCode::NOT_FOUND,
                 "no previously declared queue",
             ));
         }

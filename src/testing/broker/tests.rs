@@ -471,6 +471,62 @@ fn a_publisher_is_told_that_the_broker_is_short_and_is_read_again_later() {
 }
 
 #[test]
+fn in_lavinmqs_manner_low_disk_costs_a_publisher_its_channel() {
+    let mut world = World::with(BrokerOptions {
+        manner: Manner::LavinMq,
+        ..BrokerOptions::default()
+    });
+    let client = world.client();
+    world.declare(client, queue("q"));
+    world.broker.block(name("disk"));
+    world.publish(client, "q", "refused");
+    let (code, text) = channel_end(&world.events(client));
+    assert_eq!(code, 406);
+    assert_eq!(text, "PRECONDITION_FAILED - Server low on disk space");
+    assert!(world.ready("q").is_empty());
+}
+
+#[test]
+fn queues_that_dead_letter_to_all_others_do_not_keep_the_broker_for_ever() {
+    let mut world = World::new();
+    let client = world.client();
+    let exchange = exchange::Declare {
+        exchange: name("x"),
+        kind: name("fanout"),
+        ..Default::default()
+    };
+    world.send(client, exchange);
+    // Every order in which a letter can visit them would be tried: nine factorial.
+    for number in 0..9 {
+        let queue = ShortString::try_from(format!("q{number}")).unwrap();
+        let arguments = FieldTable::new()
+            .with("x-message-ttl", 0)
+            .and_then(|table| table.with("x-dead-letter-exchange", "x"))
+            .unwrap();
+        let declare = queue::Declare {
+            queue: queue.clone(),
+            arguments,
+            ..Default::default()
+        };
+        world.declare(client, declare);
+        let bind = queue::Bind {
+            queue,
+            exchange: name("x"),
+            ..Default::default()
+        };
+        world.send(client, bind);
+        world.events(client);
+    }
+    world.write(client, "q0", &Properties::EMPTY, "m");
+    let mut bytes = BytesMut::new();
+    bytes.put(world.clients[client].connection.outbound());
+    let id = world.clients[client].id;
+    world.broker.receive(world.now, id, &mut bytes);
+    assert!(bytes.is_empty());
+    assert_eq!(world.broker.poll_timeout(), Some(world.now));
+}
+
+#[test]
 fn a_kick_closes_the_connection() {
     let mut world = World::new();
     let client = world.client();

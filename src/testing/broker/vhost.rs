@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use snowshoe_codec::ShortString;
+use snowshoe_codec::{ReplyCode, ShortString};
 
 use super::ConnectionId;
 use super::exchange::{Binding, Destination, Exchange, ExchangeKind};
@@ -99,7 +99,7 @@ impl VirtualHost {
 
     pub(super) fn locked(&self, name: &ShortString) -> Refusal {
         Refusal::new(
-            snowshoe_codec::ReplyCode::RESOURCE_LOCKED,
+            ReplyCode::RESOURCE_LOCKED,
             format_args!(
                 "cannot obtain exclusive access to locked queue '{name}' in vhost '{}'. It could \
                  be originally declared on another connection or the exclusive property value \

@@ -1,5 +1,7 @@
 use snowshoe_codec::{FieldTable, FieldTableRef, FieldValue};
 
+use crate::testing::broker::equivalence::same;
+
 /// Whether a topic's pattern fits a routing key: words between dots, `*` for one of them, `#` for
 /// any number.
 pub(super) fn topic_matches(pattern: &[u8], routing_key: &[u8]) -> bool {
@@ -42,21 +44,13 @@ pub(super) fn headers_match(arguments: &FieldTable, headers: FieldTableRef<'_>) 
         .filter(|(name, _)| name.as_bytes() != b"x-match")
         .filter(|(name, _)| with_x || !name.as_bytes().starts_with(b"x-"))
         .map(|(name, wanted)| match headers.get(name) {
-            Ok(Some(found)) => wanted == FieldValue::Void || equal(wanted, found),
+            Ok(Some(found)) => wanted == FieldValue::Void || same(wanted, found),
             _ => false,
         });
     if any {
         compared.any(|fits| fits)
     } else {
         compared.all(|fits| fits)
-    }
-}
-
-/// Integers are the same whatever their size.
-fn equal(one: FieldValue<'_>, other: FieldValue<'_>) -> bool {
-    match (one.as_i64(), other.as_i64()) {
-        (Some(one), Some(other)) => one == other,
-        _ => one == other,
     }
 }
 

@@ -2,27 +2,27 @@ use std::time::Duration;
 
 use snowshoe_codec::{FieldTable, FieldValue, ShortStr, ShortString};
 
-use super::super::message::TTL_MAX;
-use super::super::refusal::{Refusal, named};
+use crate::testing::broker::message::TTL_MAX;
+use crate::testing::broker::refusal::{Refusal, named};
 
 /// What a queue's arguments come to.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct Settings {
-    pub(in super::super) kind: Kind,
-    pub(in super::super) message_ttl: Option<Duration>,
-    pub(in super::super) expires: Option<Duration>,
-    pub(in super::super) max_length: Option<u64>,
-    pub(in super::super) max_bytes: Option<u64>,
-    pub(in super::super) overflow: Overflow,
-    pub(in super::super) dead_letter_exchange: Option<ShortString>,
-    pub(in super::super) dead_letter_key: Option<ShortString>,
-    pub(in super::super) max_priority: u8,
-    pub(in super::super) single_active_consumer: bool,
-    pub(in super::super) delivery_limit: Option<u32>,
+pub(crate) struct Settings {
+    pub(crate) kind: Kind,
+    pub(crate) message_ttl: Option<Duration>,
+    pub(crate) expires: Option<Duration>,
+    pub(crate) max_length: Option<u64>,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) overflow: Overflow,
+    pub(crate) dead_letter_exchange: Option<ShortString>,
+    pub(crate) dead_letter_key: Option<ShortString>,
+    pub(crate) max_priority: u8,
+    pub(crate) single_active_consumer: bool,
+    pub(crate) delivery_limit: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) enum Kind {
+pub(crate) enum Kind {
     #[default]
     Classic,
     Quorum,
@@ -30,7 +30,7 @@ pub(in super::super) enum Kind {
 
 /// What a full queue does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) enum Overflow {
+pub(crate) enum Overflow {
     #[default]
     DropHead,
     RejectPublish,
@@ -39,7 +39,7 @@ pub(in super::super) enum Overflow {
 
 /// The arguments that must be the same when a queue is declared again, in the order in which
 /// they are compared.
-pub(in super::super) const COMPARED: [&str; 12] = [
+pub(crate) const COMPARED: [&str; 12] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -56,7 +56,7 @@ pub(in super::super) const COMPARED: [&str; 12] = [
 
 impl Settings {
     /// Reads the arguments of a declaration, or says in RabbitMQ's words what is wrong with them.
-    pub(in super::super) fn read(
+    pub(crate) fn read(
         virtual_host: &ShortString,
         queue: &ShortString,
         arguments: &FieldTable,
@@ -238,12 +238,12 @@ fn short(text: &[u8]) -> ShortString {
 }
 
 /// What RabbitMQ says about an argument that is to be an integer.
-pub(in super::super) fn not_an_integer(value: FieldValue<'_>) -> String {
+pub(crate) fn not_an_integer(value: FieldValue<'_>) -> String {
     format!("\"expected integer, got {}\"", type_name(value))
 }
 
 /// RabbitMQ's name for the type of a value.
-pub(in super::super) fn type_name(value: FieldValue<'_>) -> &'static str {
+pub(crate) fn type_name(value: FieldValue<'_>) -> &'static str {
     match value {
         FieldValue::Bool(_) => "bool",
         FieldValue::I8(_) => "byte",

@@ -1,10 +1,10 @@
 use snowshoe_codec::method::basic;
 use snowshoe_codec::{Method, ReplyCode};
 
-use super::super::channel::{Consumer, Unacked};
-use super::super::queue::{Kind, Subscriber, not_an_integer};
-use super::super::refusal::{Refusal, named};
 use super::Request;
+use crate::testing::broker::channel::{Consumer, Unacked};
+use crate::testing::broker::queue::{Kind, Subscriber, not_an_integer};
+use crate::testing::broker::refusal::{Refusal, named};
 
 impl Request<'_> {
     pub(super) fn qos(&mut self, qos: &basic::Qos) -> Result<basic::QosOk, Refusal> {

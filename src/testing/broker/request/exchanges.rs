@@ -1,11 +1,11 @@
 use snowshoe_codec::method::exchange;
 use snowshoe_codec::{FieldTable, ReplyCode, ShortString};
 
-use super::super::equivalence::{check_argument, check_field, plain};
-use super::super::exchange::{Binding, Destination, Exchange, ExchangeKind};
-use super::super::queue::type_name;
-use super::super::refusal::{Refusal, named};
 use super::Request;
+use crate::testing::broker::equivalence::{check_argument, check_field, plain};
+use crate::testing::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
+use crate::testing::broker::queue::type_name;
+use crate::testing::broker::refusal::{Refusal, named};
 
 impl Request<'_> {
     pub(super) fn declare_exchange(

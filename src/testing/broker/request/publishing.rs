@@ -1,15 +1,15 @@
 use snowshoe_codec::method::basic;
 use snowshoe_codec::{Published, ReplyCode, ShortString};
 
-use super::super::channel::{Mode, Publish};
-use super::super::message::Message;
-use super::super::queue::{Overflow, Push, QueueId};
-use super::super::refusal::{Refusal, named};
-use super::super::vhost::{Dead, DeathReason};
 use super::Request;
+use crate::testing::broker::channel::{Mode, Publish};
+use crate::testing::broker::message::{Message, Queued};
+use crate::testing::broker::queue::{Overflow, Push, QueueId};
+use crate::testing::broker::refusal::{Refusal, named};
+use crate::testing::broker::vhost::{Dead, DeathReason};
 
 impl Request<'_> {
-    pub(in super::super) fn publish(&mut self, published: &Published) -> Result<(), Refusal> {
+    pub(crate) fn publish(&mut self, published: &Published) -> Result<(), Refusal> {
         let message = Message::of(&published.content);
         let exchange = self.host.exchange(&message.exchange)?;
         if exchange.internal {
@@ -77,7 +77,7 @@ impl Request<'_> {
             return;
         };
         if queue.settings.overflow == Overflow::RejectPublishDeadLetter {
-            let queued = super::super::message::Queued::never(message.clone());
+            let queued = Queued::never(message.clone());
             self.host.dead.push_back(Dead {
                 queue: id,
                 queued,

@@ -1,12 +1,12 @@
 use snowshoe_codec::ShortString;
 use snowshoe_codec::method::queue;
 
-use super::super::equivalence::{check_argument, check_field};
-use super::super::exchange::{Binding, Destination};
-use super::super::queue::{COMPARED, Kind, Queue, QueueId, Settings};
-use super::super::refusal::{Refusal, named};
 use super::Request;
 use super::exchanges::reserved;
+use crate::testing::broker::equivalence::{check_argument, check_field};
+use crate::testing::broker::exchange::{Binding, Destination};
+use crate::testing::broker::queue::{COMPARED, Kind, Queue, QueueId, Settings};
+use crate::testing::broker::refusal::{Refusal, named};
 
 impl Request<'_> {
     pub(super) fn declare_queue(

@@ -1,10 +1,10 @@
 use snowshoe_codec::Method;
 use snowshoe_codec::method::basic;
 
-use super::super::channel::{Mode, Settle, Unacked};
-use super::super::refusal::Refusal;
-use super::super::vhost::{Dead, DeathReason};
 use super::Request;
+use crate::testing::broker::channel::{Mode, Settle, Unacked};
+use crate::testing::broker::refusal::Refusal;
+use crate::testing::broker::vhost::{Dead, DeathReason, VirtualHost};
 
 impl Request<'_> {
     /// Does what an ack, nack or reject says.
@@ -55,9 +55,9 @@ impl Request<'_> {
     }
 }
 
-impl super::super::vhost::VirtualHost {
+impl VirtualHost {
     /// Settles what was delivered. What is about a queue that is gone has no effect.
-    pub(in super::super) fn settle(&mut self, settle: Settle, taken: Vec<Unacked>) {
+    pub(crate) fn settle(&mut self, settle: Settle, taken: Vec<Unacked>) {
         for unacked in taken {
             let id = unacked.queue;
             let Some(queue) = self.queue_mut(id) else {

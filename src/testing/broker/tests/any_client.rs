@@ -345,7 +345,7 @@ impl Crowd {
         for host in broker.hosts.values() {
             for (id, queue) in host.queues() {
                 let channels = || broker.clients.values().flat_map(|c| c.channels.values());
-                let unacked = channels().flat_map(super::super::channel::Channel::held);
+                let unacked = channels().flat_map(crate::testing::broker::channel::Channel::held);
                 let held = unacked.filter(|unacked| unacked.queue == id).count();
                 assert_eq!(queue.unacked, held, "{}", queue.name);
                 let consumers = channels().flat_map(|channel| channel.consumers.values());

@@ -1,0 +1,253 @@
+//! What clients say, and what they leave behind.
+
+use std::time::Instant;
+
+use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
+use snowshoe_codec::{Event, FieldTableRef, Method, ReplyCode, Secret, ShortString};
+
+use super::channel::{Channel, Settle};
+use super::refusal::Refusal;
+use super::request::Request;
+use super::{Broker, ConnectionId, Manner, NO_METHOD};
+
+impl Broker {
+    pub(super) fn ids(&self) -> Vec<ConnectionId> {
+        self.clients.keys().copied().collect()
+    }
+
+    pub(super) fn hear(&mut self, now: Instant, id: ConnectionId) {
+        while let Some(event) = self
+            .clients
+            .get_mut(&id)
+            .and_then(|client| client.connection.poll_event())
+        {
+            self.react(now, id, event);
+        }
+    }
+
+    fn react(&mut self, now: Instant, id: ConnectionId, event: Event) {
+        match event {
+            Event::Login {
+                mechanism,
+                response,
+            } => self.log_in(now, id, &mechanism, &response),
+            Event::OpenRequested { virtual_host } => self.open(now, id, virtual_host),
+            Event::ChannelOpen { channel } => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.channels.insert(channel, Channel::default());
+                }
+            }
+            Event::ChannelClosed { channel, .. } => self.bury_channel(now, id, channel),
+            Event::Closed(_) => self.bury_client(now, id),
+            Event::Request { channel: 0, .. } => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    let _ = client.connection.send_notice(connection::UpdateSecretOk);
+                }
+            }
+            Event::Request { channel, method } => {
+                let method_id = method.id();
+                if let Err(refusal) = self.request(now, id, channel, method) {
+                    self.refuse(now, id, channel, &refusal, method_id);
+                }
+            }
+            Event::Published { channel, published } => {
+                let short = self.low_disk();
+                let publish = |mut request: Request<'_>| match short {
+                    Some(refusal) => Err(refusal),
+                    None => request.publish(&published),
+                };
+                if let Some(Err(refusal)) = self.with_request(now, id, channel, publish) {
+                    self.refuse(now, id, channel, &refusal, basic::Publish::ID);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What LavinMQ says to publishes and declarations while it is short of disk, instead of reading
+    /// publishers no more.
+    fn low_disk(&self) -> Option<Refusal> {
+        let is_short = self.blocked.is_some() && self.options.manner == Manner::LavinMq;
+        is_short.then(|| Refusal::precondition("Server low on disk space"))
+    }
+
+    fn log_in(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        mechanism: &ShortString,
+        response: &Secret,
+    ) {
+        let login = login(mechanism, response).filter(|login| self.options.users.contains(login));
+        match (login, self.clients.get_mut(&id)) {
+            (Some((user, _)), Some(client)) => {
+                client.user = user;
+                client.connection.accept_login();
+            }
+            (None, Some(client)) if !client.is_capable_of("authentication_failure_close") => {
+                client.connection.transport_ended();
+            }
+            _ => {
+                let refusal = Refusal::access(format_args!(
+                    "Login was refused using authentication mechanism {mechanism}. For details see \
+                     the broker logfile."
+                ));
+                self.refuse(now, id, 0, &refusal, NO_METHOD);
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant, id: ConnectionId, virtual_host: ShortString) {
+        if self.hosts.contains_key(&virtual_host) {
+            if let Some(client) = self.clients.get_mut(&id) {
+                client.virtual_host = virtual_host;
+                client.connection.accept_open();
+            }
+        } else {
+            let text = format_args!("vhost {virtual_host} not found");
+            let refusal = Refusal::new(ReplyCode::NOT_ALLOWED, text);
+            self.refuse(now, id, 0, &refusal, connection::Open::ID);
+        }
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        channel: u16,
+        method: Method,
+    ) -> Result<(), Refusal> {
+        let declares = matches!(method, Method::QueueDeclare(_) | Method::ExchangeDeclare(_));
+        let short = self.low_disk().filter(|_| declares);
+        if let Some(refusal) = short.or_else(|| self.take_fault(&method)) {
+            return Err(refusal);
+        }
+        let quiet = method.is_nowait();
+        let perform = |mut request: Request<'_>| request.perform(method);
+        let answer = self.with_request(now, id, channel, perform);
+        if let Some(answer) = answer.transpose()?.flatten().filter(|_| !quiet)
+            && let Some(client) = self.clients.get_mut(&id)
+        {
+            client.send(now, channel, answer);
+        }
+        Ok(())
+    }
+
+    /// Does something on a channel, if it is open.
+    fn with_request<T>(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        channel: u16,
+        act: impl FnOnce(Request<'_>) -> T,
+    ) -> Option<T> {
+        let client = self.clients.get_mut(&id)?;
+        let is_open = client.connection.channel(channel)?.is_open();
+        let host = self.hosts.get_mut(&client.virtual_host)?;
+        let request = Request {
+            now,
+            from: id,
+            channel,
+            client,
+            host,
+            names: &mut self.names,
+        };
+        is_open.then(|| act(request))
+    }
+
+    /// Closes the channel or the connection over what is refused.
+    pub(super) fn refuse(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        channel: u16,
+        refusal: &Refusal,
+        method: MethodId,
+    ) {
+        if self.options.manner == Manner::RabbitMq {
+            self.flush_confirms();
+        }
+        if refusal.is_soft() && channel != 0 {
+            if let Some(mut channel) = self
+                .clients
+                .get_mut(&id)
+                .and_then(|client| client.connection.channel(channel))
+            {
+                let _ = channel.close_over(now, refusal.code, refusal.text(), method);
+            }
+            self.bury_channel(now, id, channel);
+        } else {
+            if let Some(client) = self.clients.get_mut(&id) {
+                let connection = &mut client.connection;
+                connection.close_over(now, refusal.code, refusal.text(), method);
+            }
+            self.bury_client(now, id);
+        }
+    }
+
+    /// Clears away what a channel leaves behind: its consumers end, and what it did not acknowledge
+    /// goes back.
+    fn bury_channel(&mut self, now: Instant, id: ConnectionId, number: u16) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let (Some(mut channel), Some(host)) = (
+            client.channels.remove(&number),
+            self.hosts.get_mut(&client.virtual_host),
+        ) else {
+            return;
+        };
+        host.settle(Settle::Abandon, channel.take_everything());
+        for consumer in channel.consumers.values() {
+            host.unsubscribe(now, consumer.queue, |other| {
+                other.connection == id && other.channel == number
+            });
+        }
+    }
+
+    /// Clears away what a connection leaves behind: its channels, and its exclusive queues.
+    pub(super) fn bury_client(&mut self, now: Instant, id: ConnectionId) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut client.is_gone, true) {
+            return;
+        }
+        client.is_blocked = false;
+        let virtual_host = client.virtual_host.clone();
+        let channels: Vec<_> = client.channels.keys().copied().collect();
+        for channel in channels {
+            self.bury_channel(now, id, channel);
+        }
+        if let Some(host) = self.hosts.get_mut(&virtual_host) {
+            let own = host.queues().filter(|(_, queue)| queue.owner == Some(id));
+            for queue in own.map(|(queue, _)| queue).collect::<Vec<_>>() {
+                host.remove_queue(queue);
+            }
+        }
+    }
+
+    pub(super) fn flush_confirms(&mut self) {
+        for client in self.clients.values_mut() {
+            client.flush_confirms(self.options.manner);
+        }
+    }
+}
+
+/// The name and the password that a client logs in with.
+fn login(mechanism: &ShortString, response: &Secret) -> Option<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    match mechanism.as_bytes() {
+        b"PLAIN" => {
+            let mut parts = response.as_bytes().split(|byte| *byte == 0);
+            let (_identity, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+            Some((text(user)?, text(password)?))
+        }
+        b"AMQPLAIN" => {
+            let table = FieldTableRef::new(response.as_bytes());
+            let get = |name: &str| text(table.get(name).ok()??.as_bytes()?);
+            Some((get("LOGIN")?, get("PASSWORD")?))
+        }
+        _ => None,
+    }
+}
