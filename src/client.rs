@@ -467,7 +467,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Fixes the randomness of delays and names, for tests.
+    /// Fixes the randomness of delays, names, and the order of hosts and addresses, for tests.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.seed = seed;
         self

@@ -23,6 +23,9 @@ pub struct Target {
     /// The how-manieth attempt in a row this is, from 1: a connector that finds several addresses
     /// for the host can begin with another one each time.
     pub attempt: u32,
+    /// A number of the client's own, see [`ClientBuilder::seed`](crate::ClientBuilder::seed): clients
+    /// of one host name spread over its addresses if each takes them in an order of its own.
+    pub seed: u64,
 }
 
 impl Target {
@@ -33,6 +36,7 @@ impl Target {
             port,
             tls: false,
             attempt: 1,
+            seed: 0,
         }
     }
 }
@@ -106,8 +110,9 @@ where
 
 /// TCP through `async-io`, on any executor.
 ///
-/// The host name is resolved afresh for every attempt, and its addresses are tried in turn,
-/// beginning with another one each time. Small writes are not delayed (`TCP_NODELAY`), and idle
+/// The host name is resolved afresh for every attempt, and its addresses are tried in turn, in an
+/// order that differs from client to client, and beginning with another one each time. IPv4 and IPv6
+/// come in the order that the system prefers. Small writes are not delayed (`TCP_NODELAY`), and idle
 /// connections are kept alive.
 #[derive(Clone, Debug)]
 pub struct TcpConnector {
@@ -130,6 +135,7 @@ impl TcpConnector {
             host,
             port,
             attempt,
+            seed,
             ..
         } = target;
         // The system's resolver blocks.
@@ -137,10 +143,7 @@ impl TcpConnector {
             Ok::<_, io::Error>((host.as_str(), port).to_socket_addrs()?.collect())
         })
         .await?;
-        if !addresses.is_empty() {
-            let first = attempt.saturating_sub(1) as usize % addresses.len();
-            addresses.rotate_left(first);
-        }
+        put_in_order(&mut addresses, seed, attempt);
         let mut last_error =
             io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
         for address in addresses {
@@ -206,9 +209,91 @@ impl Connector for DefaultConnector {
     }
 }
 
+/// Puts the addresses of a host into the order in which this attempt tries them (fault 37).
+///
+/// Servers of names may answer in another order each time, so what is shuffled is sorted first: one
+/// attempt after the other then begins with each of the addresses, whatever the answers were.
+fn put_in_order(addresses: &mut [SocketAddr], seed: u64, attempt: u32) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    // The system knows which of IPv4 and IPv6 is likely to work, and names that first.
+    for family in addresses.chunk_by_mut(|a, b| a.is_ipv4() == b.is_ipv4()) {
+        family.sort_unstable();
+        random.shuffle(family);
+    }
+    if !addresses.is_empty() {
+        let first = attempt.saturating_sub(1) as usize % addresses.len();
+        addresses.rotate_left(first);
+    }
+}
+
 impl Transport for Async<TcpStream> {
     fn prepare_abort(&mut self) {
         // With nothing to linger for, closing resets. Where that fails, an orderly end must do.
         _ = SockRef::from(self.get_ref()).set_linger(Some(Duration::ZERO));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn addresses(hosts: &[&str]) -> Vec<SocketAddr> {
+        let parse = |host: &&str| SocketAddr::new(host.parse().expect("an address"), 5672);
+        hosts.iter().map(parse).collect()
+    }
+
+    fn first(mut addresses: Vec<SocketAddr>, seed: u64, attempt: u32) -> SocketAddr {
+        put_in_order(&mut addresses, seed, attempt);
+        addresses[0]
+    }
+
+    const NODES: [&str; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
+
+    // fault 37
+    #[test]
+    fn clients_of_one_name_begin_with_different_addresses() {
+        let begun: Vec<SocketAddr> = (0..300)
+            .map(|seed| first(addresses(&NODES), seed, 1))
+            .collect();
+        for node in addresses(&NODES) {
+            let share = begun.iter().filter(|it| **it == node).count();
+            assert!((70..=130).contains(&share), "{node}: {share}");
+        }
+    }
+
+    #[test]
+    fn attempts_of_one_client_begin_with_all_addresses_in_whatever_order_they_are_resolved() {
+        for seed in 0..100 {
+            let begun: BTreeSet<SocketAddr> = (1..=3)
+                .map(|attempt| {
+                    let mut resolved = addresses(&NODES);
+                    resolved.rotate_left(attempt as usize % 3);
+                    first(resolved, seed, attempt)
+                })
+                .collect();
+            assert_eq!(begun.len(), NODES.len());
+        }
+    }
+
+    #[test]
+    fn an_attempt_tries_every_address_and_first_the_family_that_the_system_prefers() {
+        let resolved = addresses(&["::1", "::2", "127.0.0.1", "127.0.0.2"]);
+        for seed in 0..100 {
+            let mut tried = resolved.clone();
+            put_in_order(&mut tried, seed, 1);
+            let families: Vec<bool> = tried.iter().map(SocketAddr::is_ipv6).collect();
+            assert_eq!(families, [true, true, false, false]);
+            tried.sort_unstable();
+            let mut all = resolved.clone();
+            all.sort_unstable();
+            assert_eq!(tried, all);
+        }
+    }
+
+    #[test]
+    fn a_name_without_addresses_has_none_to_try() {
+        put_in_order(&mut [], 7, 5);
     }
 }

@@ -541,6 +541,7 @@ impl Link {
             port: endpoint.port,
             tls: self.config.tls,
             attempt,
+            seed: self.config.seed,
         };
         log::debug!(
             "{} connection: attempt {attempt}, {}:{}",
