@@ -25,7 +25,8 @@
 //! | outcome | the broker has it | send it again? |
 //! |---|---|---|
 //! | `Ok(())` | yes | no |
-//! | [`Nacked`](crate::Unconfirmed::Nacked) | no: it refused; but perhaps from before, if a connection ended in between | later, perhaps: a queue was full, or the broker was in trouble |
+//! | [`Nacked`](crate::Unconfirmed::Nacked), `resent: false` | no: it refused | later, perhaps: a queue was full, or the broker was in trouble |
+//! | [`Nacked`](crate::Unconfirmed::Nacked), `resent: true` | perhaps: it refused what was sent again behind a cut | the same, and only if a duplicate does no harm |
 //! | [`Returned`](crate::Unconfirmed::Returned) | no: no queue took it | once there is a queue; the message is attached |
 //! | [`Rejected`](crate::Unconfirmed::Rejected) | no: it closed the channel over it | not as it is |
 //! | [`Unsendable`](crate::Unconfirmed::Unsendable) | no: it was never written | not as it is |
@@ -60,6 +61,16 @@
 //! *mandatory*. A producer to a queue is mandatory by default: the queue is meant to be there. One
 //! to an exchange is not, since an exchange without queues can be what is wanted; say
 //! [`mandatory(true)`](crate::ProducerBuilder::mandatory) where it is not.
+//!
+//! ## Messages in an exclusive queue
+//!
+//! An exclusive queue goes with the connection that declared it, and its messages go with it,
+//! **confirmed or not**. While a connection is half-open, nobody knows that it is dead: the broker
+//! goes on to put messages into its queue and confirms them, and deletes both once it notices. No
+//! client can prevent that. Where you have declared exclusive queues, publishing waits for as long as
+//! the main connection is known to be gone, but not for a queue that is
+//! [`Delayed`](crate::Event::Delayed), for that would hold up all other messages. Use exclusive queues
+//! for what can be asked for again, such as replies.
 //!
 //! # Publishing without confirms
 //!

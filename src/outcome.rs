@@ -10,10 +10,14 @@ pub enum Unconfirmed {
     /// The broker refused it (basic.nack): a queue with a length limit that rejects publishes, or
     /// a broker in trouble, as a quorum queue is while it elects a leader.
     ///
-    /// If a connection has ended since it was published, that is said of what was sent again: the
-    /// broker may have it from before.
-    #[error("the broker refused the message")]
-    Nacked,
+    /// If it was sent before, on a connection or channel that ended, that is said of the last copy
+    /// alone.
+    #[error("the broker refused the message{}", if *.resent { "; it may have it from before" } else { "" })]
+    Nacked {
+        /// Whether the broker may have it all the same: it was sent before, and that channel ended
+        /// before the broker's word on it.
+        resent: bool,
+    },
     /// It was mandatory, and no queue was there to take it.
     #[error("the broker returned the message: {0}")]
     Returned(Box<Return>),

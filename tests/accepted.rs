@@ -79,7 +79,9 @@ fn a_publish_that_is_given_up_at_any_moment_does_not_shift_the_confirms_of_the_o
         let refused = small.send(numbered(1, 100)).await;
         assert_eq!(
             refused,
-            Err(SendMessageError::Unconfirmed(Unconfirmed::Nacked))
+            Err(SendMessageError::Unconfirmed(Unconfirmed::Nacked {
+                resent: false
+            }))
         );
         assert_eq!(client.purge_queue(QUEUE).await.unwrap(), 1);
         assert_eq!(

@@ -123,7 +123,7 @@ impl<'c> Scene<'c> {
 /// A message that is the first of its channel is refused where the leader of its queue is gone and
 /// no other is elected yet: it is the broker that gives up, and it says so.
 fn was_taken_or_refused(message: &Published) -> bool {
-    matches!(message.outcome, Ok(()) | Err(Unconfirmed::Nacked))
+    matches!(message.outcome, Ok(()) | Err(Unconfirmed::Nacked { .. }))
 }
 
 #[test]

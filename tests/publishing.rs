@@ -70,7 +70,7 @@ fn a_message_that_a_full_queue_rejects_is_nacked() {
         let producer = client.producer(queue.clone()).unwrap().build();
         producer.send("fits").await.unwrap();
         let result = producer.send("does not").await;
-        assert_eq!(unconfirmed(result), Unconfirmed::Nacked);
+        assert_eq!(unconfirmed(result), Unconfirmed::Nacked { resent: false });
 
         assert_eq!(take_bodies(&client, &queue).await, ["fits"]);
         producer.send("fits again").await.unwrap();

@@ -480,7 +480,7 @@ fn nacks_belong_to_the_messages_that_the_queue_refused() {
             let expected = if number < 3 {
                 Ok(())
             } else {
-                Err(Unconfirmed::Nacked)
+                Err(Unconfirmed::Nacked { resent: false })
             };
             assert_eq!(outcome(confirmation).await, expected, "{number}");
         }

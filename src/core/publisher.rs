@@ -116,8 +116,8 @@ struct Ledger<W> {
 struct Entry<W> {
     message: Message,
     watch: Watch<W>,
-    /// Whether it was ever written, and so may have reached the broker.
-    sent: bool,
+    /// How often it was written: what was may have reached the broker.
+    sends: u32,
     /// The broker could not route it. The outcome is due with the confirm that follows (fault 20).
     returned: Option<Box<Return>>,
 }
@@ -222,7 +222,7 @@ impl<W> Publisher<W> {
         let entry = Entry {
             message,
             watch,
-            sent: false,
+            sends: 0,
             returned: None,
         };
         self.ledger
@@ -385,7 +385,7 @@ impl<W> Publisher<W> {
                 // The channel ended a moment ago, and its end is about to be told.
                 Err(_) => return false,
             }
-            entry.sent = true;
+            entry.sends = entry.sends.saturating_add(1);
             self.ledger.ring.mark_written();
             match &mut self.in_flight {
                 InFlight::Confirms(confirms) => _ = confirms.written(position),
@@ -406,14 +406,11 @@ impl<W> Publisher<W> {
             return Ok(());
         };
         confirms.resolve(tag, multiple, |position| {
-            self.ledger.settle(
-                position,
-                if ack {
-                    Ok(())
-                } else {
-                    Err(Unconfirmed::Nacked)
-                },
-            );
+            if ack {
+                self.ledger.settle(position, Ok(()));
+            } else {
+                self.ledger.refuse(position);
+            }
         })?;
         Ok(())
     }
@@ -492,7 +489,7 @@ impl<W> Ledger<W> {
         };
         match &outcome {
             Ok(()) => self.news.confirmed += 1,
-            Err(Unconfirmed::Nacked) => self.news.nacked += 1,
+            Err(Unconfirmed::Nacked { .. }) => self.news.nacked += 1,
             Err(Unconfirmed::Rejected(close)) => self.news.rejected.push(close.clone()),
             Err(Unconfirmed::Unsendable(_)) => self.news.dropped(DropReason::Unsendable),
             Err(Unconfirmed::Dropped { reason, .. }) => self.news.dropped(*reason),
@@ -501,6 +498,13 @@ impl<W> Ledger<W> {
         }
         self.tell(position, entry.watch, outcome);
         self.wake_for_room();
+    }
+
+    /// The broker does not take a message.
+    fn refuse(&mut self, position: u64) {
+        let entry = self.ring.get_mut(position);
+        let resent = entry.is_some_and(|entry| entry.sends > 1);
+        self.settle(position, Err(Unconfirmed::Nacked { resent }));
     }
 
     fn tell(&mut self, position: u64, watch: Watch<W>, outcome: Result<(), Unconfirmed>) {
@@ -517,7 +521,7 @@ impl<W> Ledger<W> {
         let (position, entry) = self.ring.drop_oldest_unwritten()?;
         let outcome = Unconfirmed::Dropped {
             reason,
-            sent: entry.sent,
+            sent: entry.sends > 0,
         };
         self.news.dropped(reason);
         self.tell(position, entry.watch, Err(outcome));

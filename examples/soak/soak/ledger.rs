@@ -327,7 +327,7 @@ fn index(number: u64) -> usize {
 
 fn kind(reason: &Unconfirmed) -> &'static str {
     match reason {
-        Unconfirmed::Nacked => "nacked",
+        Unconfirmed::Nacked { .. } => "nacked",
         Unconfirmed::Returned(_) => "returned",
         Unconfirmed::Rejected(_) => "rejected",
         Unconfirmed::Unsendable(_) => "unsendable",

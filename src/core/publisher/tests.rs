@@ -177,7 +177,7 @@ impl World {
 }
 
 fn nacked() -> Result<(), Unconfirmed> {
-    Err(Unconfirmed::Nacked)
+    Err(Unconfirmed::Nacked { resent: false })
 }
 
 fn dropped(reason: DropReason, sent: bool) -> Result<(), Unconfirmed> {
@@ -541,6 +541,23 @@ fn a_dropped_message_says_that_the_broker_may_have_it_if_it_was_sent_before() {
     world.publish_all(["c", "d"]);
     let gone = |sent| dropped(DropReason::BufferFull, sent);
     assert_eq!(world.outcomes([sent, unsent]), [gone(true), gone(false)]);
+}
+
+#[test]
+fn a_refused_message_says_that_the_broker_may_have_it_if_it_was_sent_before() {
+    let mut world = World::new();
+    let before = world.publish("before");
+    world.transmit();
+    world.lose_connection();
+    world.reconnect();
+    let behind = world.publish("behind");
+    world.transmit();
+    world.nack(0, true);
+    let refused = |resent| Err(Unconfirmed::Nacked { resent });
+    assert_eq!(
+        world.outcomes([before, behind]),
+        [refused(true), refused(false)]
+    );
 }
 
 #[test]

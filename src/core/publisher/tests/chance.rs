@@ -179,7 +179,7 @@ impl Model {
                 let expected = self.expected.remove(&body);
                 match (&outcome, expected) {
                     (Ok(()), Some(Expected::Acked))
-                    | (Err(Unconfirmed::Nacked), Some(Expected::Nacked))
+                    | (Err(Unconfirmed::Nacked { .. }), Some(Expected::Nacked))
                     | (Err(Unconfirmed::Dropped { .. }), None) => {}
                     (Err(Unconfirmed::Returned(returned)), Some(Expected::Returned)) => {
                         assert_eq!(returned.body, body.as_bytes());
