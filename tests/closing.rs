@@ -318,6 +318,7 @@ fn a_client_closes_with_its_last_handle_and_delivers_what_it_has() {
     });
 }
 
+// fault 17
 #[test]
 fn a_client_whose_driver_is_dropped_leaves_nobody_waiting() {
     run(async {

@@ -5,10 +5,12 @@ mod broker;
 mod support;
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use snowshoe::{
-    Confirmation, ConnectionError, ConnectionRole, Consumer, Delivery, Event, Producer, Reconnect,
+    Client, Confirmation, ConnectionError, ConnectionRole, Consumer, Delivery, Event, Producer,
+    Reconnect,
 };
 
 use broker::proxy::{End, Proxy, Stats, To, Verdict};
@@ -151,6 +153,32 @@ fn a_peer_that_falls_silent_is_given_up() {
         within("the confirm", waiting).await.unwrap();
         ends.assert_receives(1).await;
         ends.assert_works(2).await;
+    });
+}
+
+// fault 29
+#[test]
+fn heartbeats_are_on_unless_told_otherwise() {
+    run(async {
+        let proxy = Proxy::start(&url());
+        let tuned = Arc::new(Mutex::new(None));
+        proxy.on_frame(To::Server, {
+            let tuned = Arc::clone(&tuned);
+            move |_, frame| {
+                if frame.method() == Some(CONNECTION_TUNE_OK) {
+                    let payload = frame.payload();
+                    let interval = [payload[payload.len() - 2], payload[payload.len() - 1]];
+                    *tuned.lock().unwrap() = Some(u16::from_be_bytes(interval));
+                }
+                Verdict::Pass
+            }
+        });
+        let url = proxy.url();
+        let client = within("the connection", Client::connect(&url))
+            .await
+            .unwrap();
+        assert_eq!(*tuned.lock().unwrap(), Some(10));
+        client.close().await;
     });
 }
 
@@ -347,5 +375,6 @@ fn an_attempt_that_came_too_late_is_not_installed_beside_the_next() {
 }
 
 const CONNECTION_START: (u16, u16) = (10, 10);
+const CONNECTION_TUNE_OK: (u16, u16) = (10, 31);
 const CONNECTION_OPEN_OK: (u16, u16) = (10, 41);
 const CHANNEL_OPEN_OK: (u16, u16) = (20, 11);

@@ -100,6 +100,55 @@ fn consumers_come_back_however_often_their_node_dies_on_the_way() {
     });
 }
 
+// fault 46, fault 48, fault 50
+#[test]
+fn behind_the_death_of_a_node_renamed_queues_work_deleted_ones_stay_gone_and_a_bad_one_is_told() {
+    const BAD: &str = "registry: a bad one";
+    const DELETED: &str = "registry: gone";
+    const KEPT: &str = "registry: kept";
+    let mut node = Node::start();
+    run(async {
+        let client = connect(&node.url()).await;
+        let others = connect(&node.url()).await;
+        let mut events = client.events();
+        client.declare(Queue::new(BAD)).await.unwrap();
+        others.delete_queue(BAD).await.unwrap();
+        others.declare(Queue::new(BAD).max_length(1)).await.unwrap();
+        client.declare(transient(DELETED)).await.unwrap();
+        client.delete_queue(DELETED).await.unwrap();
+        client.declare(transient(KEPT)).await.unwrap();
+        let named = client.declare(Queue::server_named()).await.unwrap().name;
+        let consumer = client.consumer(named.clone()).unwrap().start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
+
+        node.kill();
+        node.start_again();
+        let (mut renamed, mut not_recovered) = (Vec::new(), Vec::new());
+        loop {
+            match next_event(&mut events, "the recovery", |_| true).await {
+                Event::QueueRenamed { old, new } => renamed.push((old, new)),
+                Event::NotRecovered { entity, .. } => not_recovered.push(entity),
+                Event::Recovered { .. } => break,
+                _ => {}
+            }
+        }
+        assert_eq!(not_recovered, [format!("queue {BAD:?}")]);
+        let now = consumer.queue();
+        assert_ne!(now, named);
+        assert_eq!(renamed, [(named, now.clone())]);
+        client.declare(Queue::new(KEPT).passive()).await.unwrap();
+        let gone = client.declare(Queue::new(DELETED).passive()).await;
+        assert!(matches!(gone, Err(Error::Refused(_))), "{gone:?}");
+        let producer = client.producer(now).unwrap().build();
+        within("the confirm", producer.send(numbered(1, 100)))
+            .await
+            .unwrap();
+        let delivery = within("a delivery", consumer.next()).await.unwrap();
+        assert_eq!(number(&delivery), 1);
+        delivery.ack().unwrap();
+    });
+}
+
 // fault 57
 #[test]
 fn what_could_not_be_recovered_once_is_tried_again_at_the_next_reconnect() {
