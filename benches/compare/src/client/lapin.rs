@@ -1,0 +1,164 @@
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use futures_lite::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions,
+};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, PublisherConfirm};
+
+use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use crate::work::BATCH;
+
+/// lapin, by its `tokio` example: one connection, a channel for each publisher and consumer, the
+/// consumer as a stream.
+pub(super) struct Lapin(Connection);
+
+impl Client for Lapin {
+    type Publisher = Channeled;
+    type Confirmed = Window;
+    type Consumer = Stream;
+
+    async fn connect(url: &str, _: &Tasks) -> Result<Self> {
+        let properties = ConnectionProperties::default();
+        Ok(Self(Connection::connect(url, properties).await?))
+    }
+
+    async fn publisher(&self, queue: &str, body: Bytes) -> Result<Channeled> {
+        Ok(Channeled {
+            channel: self.0.create_channel().await?,
+            queue: queue.into(),
+            body,
+        })
+    }
+
+    async fn confirmed(&self, queue: &str, body: Bytes, window: usize) -> Result<Window> {
+        let publisher = self.publisher(queue, body).await?;
+        let options = ConfirmSelectOptions::default();
+        publisher.channel.confirm_select(options).await?;
+        Ok(Window {
+            publisher,
+            window,
+            unconfirmed: VecDeque::with_capacity(window),
+        })
+    }
+
+    async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<Stream> {
+        let channel = self.0.create_channel().await?;
+        if let Some(prefetch) = prefetch {
+            let options = BasicQosOptions::default();
+            channel.basic_qos(prefetch, options).await?;
+        }
+        let options = BasicConsumeOptions {
+            no_ack: prefetch.is_none(),
+            ..BasicConsumeOptions::default()
+        };
+        let deliveries = channel
+            .basic_consume(
+                queue.into(),
+                "compare".into(),
+                options,
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(Stream {
+            channel,
+            deliveries,
+        })
+    }
+}
+
+pub(super) struct Channeled {
+    channel: Channel,
+    queue: ShortString,
+    body: Bytes,
+}
+
+impl Channeled {
+    async fn publish(&self) -> Result<PublisherConfirm> {
+        let confirm = self.channel.basic_publish(
+            "".into(),
+            self.queue.clone(),
+            BasicPublishOptions::default(),
+            &self.body,
+            BasicProperties::default().with_delivery_mode(2),
+        );
+        Ok(confirm.await?)
+    }
+}
+
+impl Publisher for Channeled {
+    async fn publish(&mut self) -> Result<()> {
+        Self::publish(self).await?;
+        Ok(())
+    }
+}
+
+pub(super) struct Window {
+    publisher: Channeled,
+    window: usize,
+    unconfirmed: VecDeque<PublisherConfirm>,
+}
+
+impl Confirmed for Window {
+    async fn publish(&mut self) -> Result<()> {
+        if self.unconfirmed.len() == self.window
+            && let Some(oldest) = self.unconfirmed.pop_front()
+        {
+            oldest.await?;
+        }
+        let confirm = self.publisher.publish().await?;
+        self.unconfirmed.push_back(confirm);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        for confirm in self.unconfirmed.drain(..) {
+            confirm.await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<()> {
+        self.publisher.publish().await?.await?;
+        Ok(())
+    }
+}
+
+pub(super) struct Stream {
+    channel: Channel,
+    deliveries: lapin::Consumer,
+}
+
+impl Stream {
+    async fn take(&mut self) -> Result<Delivery> {
+        let delivery = self.deliveries.next().await.ok_or("the consumer ended")?;
+        Ok(delivery?)
+    }
+}
+
+impl Consumer for Stream {
+    async fn next(&mut self) -> Result<()> {
+        std::hint::black_box(self.take().await?);
+        Ok(())
+    }
+
+    async fn next_acked(&mut self) -> Result<()> {
+        let delivery = self.take().await?;
+        delivery.ack(BasicAckOptions::default()).await?;
+        Ok(())
+    }
+
+    async fn next_batch_acked(&mut self) -> Result<usize> {
+        for _ in 1..BATCH {
+            std::hint::black_box(self.take().await?);
+        }
+        let last = self.take().await?.delivery_tag;
+        let options = BasicAckOptions { multiple: true };
+        self.channel.basic_ack(last, options).await?;
+        Ok(BATCH)
+    }
+}

@@ -1,0 +1,115 @@
+//! Everybody does the same works, through the same few operations; how a client does one of them
+//! best is in its own file.
+
+mod amiquip;
+mod amqp_client;
+mod amqprs;
+mod lapin;
+mod limit;
+mod snowshoe;
+mod works;
+
+use std::future::Future;
+use std::rc::Rc;
+
+use async_executor::LocalExecutor;
+use bytes::Bytes;
+
+use self::works::work;
+use crate::meter::Meter;
+use crate::work::{Order, Sample, Subject};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The executor of the caller, which has one thread.
+type Tasks = Rc<LocalExecutor<'static>>;
+
+/// A connected client.
+trait Client: Sized + 'static {
+    type Publisher: Publisher;
+    type Confirmed: Confirmed;
+    type Consumer: Consumer;
+
+    /// A client whose driver shares the caller's thread spawns it there.
+    async fn connect(url: &str, tasks: &Tasks) -> Result<Self>;
+
+    async fn publisher(&self, queue: &str, body: Bytes) -> Result<Self::Publisher>;
+
+    /// Like `publisher`, with at most `window` confirms missing.
+    async fn confirmed(&self, queue: &str, body: Bytes, window: usize) -> Result<Self::Confirmed>;
+
+    /// A prefetch of `None` is a consumer without acknowledgements.
+    async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<Self::Consumer>;
+}
+
+/// Publishes one body again and again, without confirms.
+trait Publisher: 'static {
+    async fn publish(&mut self) -> Result<()>;
+
+    /// Hands over what a client of this kind would still hold.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Publishes one body again and again, and learns of each whether the broker has it.
+trait Confirmed: 'static {
+    /// Waits while the window is full.
+    async fn publish(&mut self) -> Result<()>;
+
+    /// Waits for the confirms that are missing.
+    async fn flush(&mut self) -> Result<()>;
+
+    async fn send(&mut self) -> Result<()>;
+}
+
+/// Takes deliveries.
+trait Consumer: 'static {
+    async fn next(&mut self) -> Result<()>;
+
+    async fn next_acked(&mut self) -> Result<()>;
+
+    /// Takes at most [`BATCH`](crate::work::BATCH) messages and acknowledges them together; how
+    /// many.
+    async fn next_batch_acked(&mut self) -> Result<usize>;
+
+    /// Hands over the acknowledgements that a client of this kind would still hold.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Does what this process was ordered to.
+///
+/// # Errors
+/// The client's, whatever it was.
+pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
+    let mut meter = Meter::new(allocations);
+    let m = &mut meter;
+    let tasks = Tasks::default();
+    let t = &tasks;
+    match order.subject {
+        Subject::Limit => on_a_plain_thread(work::<limit::Limit>(order, t, m)),
+        Subject::Snowshoe => on_a_plain_thread(work::<snowshoe::OwnThread>(order, t, m)),
+        // Whoever blocks by `async_io` drives its sockets, too, and needs no other thread.
+        Subject::SnowshoeShared => {
+            async_io::block_on(t.run(work::<snowshoe::SharedThread>(order, t, m)))
+        }
+        Subject::AmqpClient => on_tokio(work::<amqp_client::AmqpClient>(order, t, m)),
+        Subject::Lapin => on_tokio(work::<lapin::Lapin>(order, t, m)),
+        Subject::Amqprs => on_tokio(work::<amqprs::Amqprs>(order, t, m)),
+        Subject::Amiquip => on_a_plain_thread(work::<amiquip::Amiquip>(order, t, m)),
+    }?;
+    Ok(meter.sample().ok_or("nothing was measured")?)
+}
+
+fn on_a_plain_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    futures_lite::future::block_on(work)
+}
+
+/// Tokio with one thread, which suits the one processor that a client has: with several, every
+/// message is handed from thread to thread, and the clients are slower in most works.
+fn on_tokio<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build()?.block_on(work)
+}

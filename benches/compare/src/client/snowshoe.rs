@@ -1,0 +1,121 @@
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use snowshoe::{BufferPolicy, Confirmation, FireAndForget, Producer};
+
+use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use crate::work::BATCH;
+
+/// Snowshoe, all of its guarantees on, its driver on a thread of its own, or among the tasks of
+/// the caller.
+pub(super) struct Snowshoe<const SHARES_THREAD: bool>(snowshoe::Client);
+
+/// As `Client::connect` has it: it needs no executor.
+pub(super) type OwnThread = Snowshoe<false>;
+
+pub(super) type SharedThread = Snowshoe<true>;
+
+impl<const SHARES_THREAD: bool> Client for Snowshoe<SHARES_THREAD> {
+    type Publisher = Unconfirmed;
+    type Confirmed = Window;
+    type Consumer = snowshoe::Consumer;
+
+    async fn connect(url: &str, tasks: &Tasks) -> Result<Self> {
+        if !SHARES_THREAD {
+            return Ok(Self(snowshoe::Client::connect(url).await?));
+        }
+        let (client, driver) = snowshoe::Client::builder(url)?.build();
+        tasks.spawn(driver).detach();
+        client.ready().await?;
+        Ok(Self(client))
+    }
+
+    async fn publisher(&self, queue: &str, body: Bytes) -> Result<Unconfirmed> {
+        // Nothing may be given up here: every message is to be counted by the broker.
+        let producer = self.0.producer(queue)?.fire_and_forget();
+        let producer = producer.policy(BufferPolicy::Block).build();
+        Ok(Unconfirmed { producer, body })
+    }
+
+    async fn confirmed(&self, queue: &str, body: Bytes, window: usize) -> Result<Window> {
+        Ok(Window {
+            producer: self.0.producer(queue)?.build(),
+            body,
+            window,
+            unconfirmed: VecDeque::with_capacity(window),
+        })
+    }
+
+    async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<snowshoe::Consumer> {
+        let consumer = self.0.consumer(queue)?.tag("compare")?;
+        let consumer = match prefetch {
+            Some(prefetch) => consumer.prefetch(prefetch),
+            None => consumer.no_ack(),
+        };
+        Ok(consumer.start().await?)
+    }
+}
+
+pub(super) struct Unconfirmed {
+    producer: Producer<FireAndForget>,
+    body: Bytes,
+}
+
+impl Publisher for Unconfirmed {
+    async fn publish(&mut self) -> Result<()> {
+        Ok(self.producer.publish(self.body.clone()).await?)
+    }
+}
+
+pub(super) struct Window {
+    producer: Producer,
+    body: Bytes,
+    window: usize,
+    /// Each message's end is learned, the oldest's first.
+    unconfirmed: VecDeque<Confirmation>,
+}
+
+impl Confirmed for Window {
+    async fn publish(&mut self) -> Result<()> {
+        if self.unconfirmed.len() == self.window
+            && let Some(oldest) = self.unconfirmed.pop_front()
+        {
+            oldest.await?;
+        }
+        let confirmation = self.producer.publish(self.body.clone()).await?;
+        self.unconfirmed.push_back(confirmation);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        for confirmation in self.unconfirmed.drain(..) {
+            confirmation.await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<()> {
+        Ok(self.producer.send(self.body.clone()).await?)
+    }
+}
+
+impl Consumer for snowshoe::Consumer {
+    async fn next(&mut self) -> Result<()> {
+        let delivery = self.next().await.ok_or("the consumer ended")?;
+        std::hint::black_box(delivery.body());
+        Ok(())
+    }
+
+    async fn next_acked(&mut self) -> Result<()> {
+        let delivery = self.next().await.ok_or("the consumer ended")?;
+        std::hint::black_box(delivery.body());
+        Ok(delivery.ack()?)
+    }
+
+    async fn next_batch_acked(&mut self) -> Result<usize> {
+        let batch = self.next_batch(BATCH).await.ok_or("the consumer ended")?;
+        let count = batch.len();
+        batch.ack()?;
+        Ok(count)
+    }
+}

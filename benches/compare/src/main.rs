@@ -1,0 +1,28 @@
+//! See `lib.rs`.
+
+use std::error::Error;
+use std::io::{Write as _, stdout};
+
+use compare::broker::Broker;
+use compare::options::{Command, Options};
+use compare::report::Report;
+use compare::{place, run};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    match Command::parse()? {
+        Command::Help => writeln!(stdout(), "{}", Options::HELP)?,
+        Command::Broker { cpu } => {
+            place::on(cpu)?;
+            let broker = Broker::bind()?;
+            writeln!(stdout(), "{}", broker.port()?)?;
+            broker.run()?;
+        }
+        Command::Client { order } => compare::client_process(&order, None)?,
+        Command::Compare(options) => {
+            let records = run::run(&options)?;
+            Report::new(&records).write(&options)?;
+        }
+        Command::Report { records, options } => Report::new(&records).write(&options)?,
+    }
+    Ok(())
+}

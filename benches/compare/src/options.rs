@@ -1,0 +1,174 @@
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+use crate::record::Record;
+use crate::work::{Row, Subject, Work};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    Help,
+    /// Be a null broker.
+    Broker {
+        cpu: usize,
+    },
+    /// Be a client process.
+    Client {
+        order: String,
+    },
+    Compare(Options),
+    /// Report what earlier runs wrote.
+    Report {
+        records: Vec<Record>,
+        options: Options,
+    },
+}
+
+/// What to compare, and where to put it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub works: Vec<Work>,
+    pub sizes: Vec<usize>,
+    pub producers: Vec<usize>,
+    pub subjects: Vec<Subject>,
+    pub rounds: usize,
+    /// How long a measured window is, about.
+    pub window: Duration,
+    /// Whether allocations and system calls are counted.
+    pub counts: bool,
+    pub rabbitmq: bool,
+    pub results: Option<PathBuf>,
+    pub markdown: Option<PathBuf>,
+    pub svg: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            works: Work::ALL.to_vec(),
+            sizes: vec![16, 1 << 10, 64 << 10],
+            producers: vec![1, 8],
+            subjects: Subject::ALL.to_vec(),
+            rounds: 5,
+            window: Duration::from_millis(300),
+            counts: true,
+            rabbitmq: false,
+            results: None,
+            markdown: None,
+            svg: None,
+        }
+    }
+}
+
+impl Options {
+    pub const HELP: &str = "\
+Compares AMQP clients on the same work, and prints a table.
+
+compare [OPTIONS]                 measure, and report
+compare report FILE... [OPTIONS]  report what earlier runs wrote by --results
+
+  --quick            short and few rounds
+  --only WORK        publish, confirmed, confirmed-singly, consume, acked, acked-by-batch or
+                     round-trip; can be given several times
+  --sizes A,B        lengths of bodies in bytes; 16,1024,65536 by default
+  --producers A,B    1,8 by default
+  --clients A,B      limit, snowshoe, snowshoe-shared, amqp-client, lapin, amqprs, amiquip
+  --rounds N         5 by default; the table has the medians
+  --no-counts        leaves out allocations and system calls
+  --rabbitmq         the broker that AMQP_URL names, instead of the null broker
+  --results FILE     adds every measurement to a file, as a line of JSON
+  --markdown FILE    writes the whole table to a file
+  --svg FILE         writes a plot to a file";
+
+    /// The rows of the table.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for &work in &self.works {
+            for &size in &self.sizes {
+                let counts = work.producers().iter();
+                let counts = counts.filter(|count| self.producers.contains(count));
+                rows.extend(counts.map(|&producers| Row {
+                    work,
+                    size,
+                    producers,
+                }));
+            }
+        }
+        rows
+    }
+}
+
+impl Command {
+    /// Parses the arguments of the process.
+    ///
+    /// # Errors
+    /// What is wrong with them, or with a file that they name.
+    pub fn parse() -> Result<Self, Box<dyn Error>> {
+        let mut parser = lexopt::Parser::from_env();
+        let mut options = Options::default();
+        let mut words = Vec::new();
+        let mut only = Vec::new();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("help") | Short('h') => return Ok(Self::Help),
+                Long("quick") => {
+                    options.rounds = 1;
+                    options.window = Duration::from_millis(100);
+                }
+                Long("only") => {
+                    let name = parser.value()?.string()?;
+                    only.push(Work::named(&name).ok_or(format!("{name} is no work"))?);
+                }
+                Long("sizes") => options.sizes = list(&mut parser, |size| size.parse().ok())?,
+                Long("producers") => {
+                    options.producers = list(&mut parser, |count| count.parse().ok())?;
+                }
+                Long("clients") => options.subjects = list(&mut parser, Subject::named)?,
+                Long("rounds") => options.rounds = parser.value()?.parse()?,
+                Long("no-counts") => options.counts = false,
+                Long("rabbitmq") => options.rabbitmq = true,
+                Long("results") => options.results = Some(parser.value()?.into()),
+                Long("markdown") => options.markdown = Some(parser.value()?.into()),
+                Long("svg") => options.svg = Some(parser.value()?.into()),
+                Value(word) => words.push(word.string()?),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        if !only.is_empty() {
+            options.works = only;
+        }
+        let mut words = words.into_iter();
+        match words.next().as_deref() {
+            None => Ok(Self::Compare(options)),
+            Some("broker") => Ok(Self::Broker {
+                cpu: words.next().ok_or("a processor is missing")?.parse()?,
+            }),
+            Some("client") => Ok(Self::Client {
+                order: words.next().ok_or("an order is missing")?,
+            }),
+            Some("report") => {
+                let mut records = Vec::new();
+                for file in words {
+                    records.extend(Record::read(file.as_ref())?);
+                }
+                Ok(Self::Report { records, options })
+            }
+            Some(word) => Err(format!("{word} is no command; see --help").into()),
+        }
+    }
+}
+
+fn list<T>(
+    parser: &mut lexopt::Parser,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, Box<dyn Error>> {
+    let value = parser.value()?.string()?;
+    let parts = value.split(',').map(|part| {
+        let known = parse(part);
+        known.ok_or_else(|| format!("{part} is not known here; see --help").into())
+    });
+    parts.collect()
+}
