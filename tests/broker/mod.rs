@@ -29,7 +29,7 @@ use rustix::process::{Pid, Signal, kill_process};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/node");
 
 /// Starting takes two to four seconds on two cores, and longer where many tests start one at once.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The URI of the broker that the tests share.
 pub(crate) fn url() -> String {
