@@ -6,18 +6,28 @@
 mod broker;
 mod scenario;
 
+use broker::Node;
 use scenario::memory::Memory;
 use scenario::play::{Expected, Play};
 use scenario::real::Real;
+use scenario::step::Scenario;
 use scenario::table;
 
 /// `SCENARIO=text` runs those with the text in their name, and shows their transcripts.
 #[test]
 fn the_broker_in_memory_behaves_as_rabbitmq() {
+    compare(Real::new(&broker::url()), table::all());
+}
+
+#[test]
+fn the_broker_in_memory_restarts_and_blocks_as_rabbitmq() {
+    compare(Real::of_node(Node::start()), table::of_nodes());
+}
+
+fn compare(mut real: Real, scenarios: Vec<Scenario>) {
     let wanted = std::env::var("SCENARIO").ok();
-    let mut real = Real::new(&broker::url());
     let (mut agree, mut differ, mut wrong) = (0, 0, Vec::new());
-    for scenario in table::all() {
+    for scenario in scenarios {
         if wanted
             .as_ref()
             .is_some_and(|text| !scenario.name.contains(text))

@@ -291,7 +291,8 @@ impl Broker {
 impl Broker {
     /// Restarts the broker: every connection is gone without a word, and of all there was only
     /// durable exchanges and queues, their bindings and their persistent messages are left. What was
-    /// delivered and not acknowledged is delivered again.
+    /// delivered and not acknowledged is delivered again. As after a crash of RabbitMQ, all that is
+    /// left in classic queues is marked as redelivered.
     pub fn restart(&mut self, now: Instant) {
         self.time_is(now);
         for id in self.ids() {

@@ -54,6 +54,10 @@ impl Stage for Memory {
         }
         let moved = wire.unread.len() < before || !back.is_empty();
         client.receive(self.now, &mut back);
+        if self.broker.is_finished(wire.id) && !client.is_closed() {
+            client.transport_ended();
+            return true;
+        }
         moved
     }
 
@@ -72,6 +76,17 @@ impl Stage for Memory {
             self.broker.handle_timeout(self.now);
         }
         self.now = until;
+    }
+
+    fn restart(&mut self) {
+        self.broker.restart(self.now);
+    }
+
+    fn alarm(&mut self, raised: bool) {
+        match raised {
+            true => self.broker.block(ShortString::from_static("low on memory")),
+            false => self.broker.unblock(),
+        }
     }
 
     fn sync(&mut self, _queues: &[ShortString]) {}

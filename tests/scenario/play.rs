@@ -24,6 +24,8 @@ pub(crate) trait Stage {
     fn inject(&mut self, wire: &mut Self::Wire, bytes: &[u8]);
     fn hang_up(&mut self, wire: Self::Wire);
     fn pass(&mut self, time: Duration);
+    fn restart(&mut self);
+    fn alarm(&mut self, raised: bool);
     /// Makes sure that what reached the broker has reached all of these queues.
     fn sync(&mut self, queues: &[ShortString]);
     /// Forgets what a scenario may have left behind.
@@ -98,6 +100,8 @@ impl<'a, S: Stage> Play<'a, S> {
     fn perform(&mut self, step: &Step) {
         match &step.act {
             Act::Pass(time) => return self.stage.pass(*time),
+            Act::Restart => return self.stage.restart(),
+            Act::Alarm(raised) => return self.stage.alarm(*raised),
             Act::Connect {
                 user,
                 password,

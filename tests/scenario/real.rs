@@ -11,11 +11,14 @@ use snowshoe::codec::{ClientOptions, Connection, Event, Method};
 use snowshoe::{AmqpUri, ShortString};
 
 use super::play::Stage;
+use crate::broker::Node;
 
 pub(crate) struct Real {
     address: (String, u16),
     /// A connection of its own, to clean up and to make sure of things.
     admin: Option<Box<Admin>>,
+    /// The node, where it is ours alone.
+    node: Option<Node>,
 }
 
 struct Admin {
@@ -36,7 +39,23 @@ impl Real {
         Self {
             address: (endpoint.host.clone(), endpoint.port),
             admin: None,
+            node: None,
         }
+    }
+
+    /// A node of its own, which can be restarted.
+    pub(crate) fn of_node(node: Node) -> Self {
+        let real = Self::new(&node.url());
+        Self {
+            node: Some(node),
+            ..real
+        }
+    }
+
+    fn node(&mut self) -> &mut Node {
+        self.node
+            .as_mut()
+            .expect("the scenario has a node of its own")
     }
 
     /// Makes a call on a channel of our own, and waits for the answer or the end of the channel.
@@ -123,6 +142,16 @@ impl Stage for &mut Real {
 
     fn pass(&mut self, time: Duration) {
         std::thread::sleep(time);
+    }
+
+    fn restart(&mut self) {
+        self.admin = None;
+        self.node().kill();
+        self.node().start_again();
+    }
+
+    fn alarm(&mut self, raised: bool) {
+        self.node().admin().set_memory_alarm(raised);
     }
 
     fn sync(&mut self, queues: &[ShortString]) {

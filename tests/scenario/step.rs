@@ -75,6 +75,10 @@ pub(crate) enum Act {
         virtual_host: &'static str,
     },
     Pass(Duration),
+    /// The broker is killed and started again.
+    Restart,
+    /// The broker runs short of memory, or no longer.
+    Alarm(bool),
 }
 
 #[derive(Clone, Debug)]
@@ -426,6 +430,14 @@ pub(crate) fn connect(
         password,
         virtual_host,
     })
+}
+
+pub(crate) fn restart() -> Step {
+    Step::new(Act::Restart)
+}
+
+pub(crate) fn alarm(raised: bool) -> Step {
+    Step::new(Act::Alarm(raised))
 }
 
 pub(crate) fn pass(millis: u64) -> Step {

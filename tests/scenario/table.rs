@@ -5,6 +5,7 @@ mod dead_letters;
 mod exchanges;
 mod limits;
 mod messages;
+mod nodes;
 mod protocol;
 mod publishes;
 mod queues;
@@ -13,6 +14,11 @@ mod settles;
 mod transactions;
 
 use super::step::Scenario;
+
+/// Those that need a node of their own.
+pub(crate) fn of_nodes() -> Vec<Scenario> {
+    nodes::scenarios()
+}
 
 pub(crate) fn all() -> Vec<Scenario> {
     let parts = [

@@ -104,6 +104,8 @@ pub(crate) fn line(event: &Event) -> Option<(u16, String, String)> {
             );
             (*channel, "return".to_owned(), text)
         }
+        Event::Blocked { reason } => (0, "blocked".to_owned(), reason.to_string()),
+        Event::Unblocked => (0, "blocked".to_owned(), "no longer".to_owned()),
         Event::ConsumerCancelled {
             channel,
             consumer_tag,

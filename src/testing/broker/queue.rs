@@ -183,16 +183,19 @@ impl Queue {
         std::mem::take(&mut self.ready).len()
     }
 
-    /// Keeps what a restart leaves.
+    /// Keeps what a restart leaves. A classic queue does not know any more what was delivered, and
+    /// says of all that it may have been (RabbitMQ, after a crash).
     pub(super) fn keep_persistent(&mut self) {
-        let all_last = self.settings.kind == Kind::Quorum;
+        if self.settings.kind == Kind::Quorum {
+            return;
+        }
         self.ready
-            .retain(|_, queued| all_last || queued.message.is_persistent());
-        let lengths = self
-            .ready
-            .values()
-            .map(|queued| queued.message.body.len() as u64);
-        self.ready_bytes = lengths.sum();
+            .retain(|_, queued| queued.message.is_persistent());
+        self.ready_bytes = 0;
+        for queued in self.ready.values_mut() {
+            queued.returns = queued.returns.max(1);
+            self.ready_bytes += queued.message.body.len() as u64;
+        }
     }
 
     /// Begins the time anew after which it goes away if nobody uses it.

@@ -38,7 +38,7 @@ pub struct MessageView {
     pub properties: Properties,
     /// Its body.
     pub body: Bytes,
-    /// Whether it was delivered before.
+    /// Whether it may have been delivered before.
     pub redelivered: bool,
 }
 
