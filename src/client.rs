@@ -73,6 +73,12 @@ impl Drop for Handle {
 }
 
 impl Client {
+    pub(crate) fn over(shared: Arc<Shared>) -> Self {
+        Self {
+            handle: Arc::new(Handle { shared }),
+        }
+    }
+
     /// Connects to a broker, with drivers on a thread of their own: no executor is needed.
     ///
     /// ```no_run
@@ -487,12 +493,7 @@ impl ClientBuilder {
         self.describe();
         self.warn_of_clear_text();
         let driver = Driver::new(self.config, Arc::clone(&shared));
-        (
-            Client {
-                handle: Arc::new(Handle { shared }),
-            },
-            driver,
-        )
+        (Client::over(shared), driver)
     }
 
     /// The client, with its driver on a thread of its own, once it has connected.

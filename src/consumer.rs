@@ -132,14 +132,19 @@ impl Consumer {
     }
 
     pub(crate) fn poll_next_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        if let Some(delivery) = self.take_from_batch() {
-            return Poll::Ready(Some(delivery));
-        }
-        let ended = self.refill(Some(cx.waker()));
-        match self.take_from_batch() {
-            Some(delivery) => Poll::Ready(Some(delivery)),
-            None if ended => Poll::Ready(None),
-            None => Poll::Pending,
+        loop {
+            if let Some(delivery) = self.take_from_batch() {
+                return Poll::Ready(Some(delivery));
+            }
+            let ended = self.refill(Some(cx.waker()));
+            // What was taken may have become stale since, and then nobody is registered yet.
+            if self.batch.is_empty() {
+                return if ended {
+                    Poll::Ready(None)
+                } else {
+                    Poll::Pending
+                };
+            }
         }
     }
 

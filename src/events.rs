@@ -213,9 +213,16 @@ impl Events {
 /// Where events go.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
-    subscribers: Mutex<Vec<Subscriber>>,
+    subscribers: Mutex<Subscribers>,
     /// Whether there are any, for the hot path to skip the lock.
     listened_to: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Subscribers {
+    list: Vec<Subscriber>,
+    /// No more events will come, and whoever subscribes is to know.
+    closed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -228,10 +235,14 @@ impl Hub {
     pub(crate) fn subscribe(&self) -> Events {
         let (sender, receiver) = async_channel::bounded(1024);
         let lag = Arc::new(Mutex::new(0));
-        self.lock().push(Subscriber {
-            sender,
-            lag: Arc::clone(&lag),
-        });
+        let mut subscribers = self.lock();
+        if !subscribers.closed {
+            subscribers.list.push(Subscriber {
+                sender,
+                lag: Arc::clone(&lag),
+            });
+        }
+        drop(subscribers);
         self.listened_to.store(true, Ordering::Relaxed);
         Events { receiver, lag }
     }
@@ -245,7 +256,7 @@ impl Hub {
 
     pub(crate) fn emit(&self, event: &Event) {
         // Sending wakes, so it is done without the lock.
-        let mut subscribers = self.lock().clone();
+        let mut subscribers = self.lock().list.clone();
         if subscribers.is_empty() {
             return;
         }
@@ -262,19 +273,23 @@ impl Hub {
         // Those that are left have gone away.
         if !subscribers.is_empty() {
             let mut subscribers = self.lock();
-            subscribers.retain(|subscriber| !subscriber.sender.is_closed());
+            (subscribers.list).retain(|subscriber| !subscriber.sender.is_closed());
             self.listened_to
-                .store(!subscribers.is_empty(), Ordering::Relaxed);
+                .store(!subscribers.list.is_empty(), Ordering::Relaxed);
         }
     }
 
     /// No more events will come.
     pub(crate) fn close(&self) {
-        let subscribers = std::mem::take(&mut *self.lock());
+        let mut subscribers = self.lock();
+        subscribers.closed = true;
+        let list = std::mem::take(&mut subscribers.list);
         drop(subscribers);
+        // This wakes, so it is done without the lock.
+        drop(list);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Subscriber>> {
+    fn lock(&self) -> MutexGuard<'_, Subscribers> {
         lock(&self.subscribers)
     }
 }
@@ -305,10 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_subscribes_behind_the_end_is_told_so() {
+        let hub = Hub::default();
+        hub.close();
+        let mut events = hub.subscribe();
+        assert!(futures_lite::future::block_on(events.next()).is_none());
+    }
+
+    #[test]
     fn subscribers_that_went_away_are_forgotten() {
         let hub = Hub::default();
         drop(hub.subscribe());
         hub.emit(&unblocked());
-        assert!(hub.lock().is_empty());
+        assert!(hub.lock().list.is_empty());
     }
 }

@@ -2,6 +2,9 @@
 //! are checked. Everything that can change under another thread's hands is one of these; an `Arc` or
 //! a `OnceLock` that is set once is not.
 
+#[cfg(all(test, snowshoe_loom))]
+mod models;
+
 #[cfg(snowshoe_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
