@@ -228,7 +228,9 @@ struct Aftermath {
 
 impl OutboxState {
     fn aftermath(&mut self) -> Option<Aftermath> {
-        if self.publisher.is_quiet() {
+        // A message that was returned is settled without any news, and may have been the last one.
+        let is_drained = self.publisher.is_empty() && !self.drained.is_empty();
+        if self.publisher.is_quiet() && !is_drained {
             return None;
         }
         let mut woken = self.publisher.take_woken();
