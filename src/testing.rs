@@ -10,11 +10,12 @@ mod executor;
 #[doc(hidden)]
 pub mod fuzzing;
 mod network;
+pub mod simulation;
 
 pub use self::broker::{
     BindingView, Broker, BrokerOptions, ConnectionId, ConnectionView, ExchangeView, Fault, Manner,
     MessageView, QueueView,
 };
 pub use self::clock::{Clock, Timer};
-pub use self::executor::{Executor, TaskId};
+pub use self::executor::{Executor, Spawner, TaskId};
 pub use self::network::{Conditions, Dials, Direction, LinkId, Network, Socket};

@@ -1,9 +1,11 @@
 //! Tasks on one thread, in an order that a seed decides.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
@@ -39,6 +41,26 @@ pub struct Executor {
     tasks: BTreeMap<TaskId, Task>,
     next_id: u64,
     ready: Arc<Ready>,
+    spawned: Spawner,
+}
+
+/// Adds tasks to an [`Executor`], from within its tasks.
+#[derive(Clone, Default)]
+pub struct Spawner(Rc<RefCell<VecDeque<TaskFuture>>>);
+
+type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawner").finish_non_exhaustive()
+    }
+}
+
+impl Spawner {
+    /// Adds a task, which can go on at once.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.0.borrow_mut().push_back(Box::pin(future));
+    }
 }
 
 /// A task of an [`Executor`].
@@ -46,7 +68,7 @@ pub struct Executor {
 pub struct TaskId(u64);
 
 struct Task {
-    future: Pin<Box<dyn Future<Output = ()>>>,
+    future: TaskFuture,
     waker: Waker,
 }
 
@@ -67,15 +89,30 @@ impl Executor {
             tasks: BTreeMap::new(),
             next_id: 0,
             ready: Arc::default(),
+            spawned: Spawner::default(),
         }
     }
 
     /// Adds a task, which can go on at once.
     pub fn spawn(&mut self, future: impl Future<Output = ()> + 'static) -> TaskId {
+        self.add(Box::pin(future))
+    }
+
+    /// For tasks that begin others.
+    pub fn spawner(&self) -> Spawner {
+        self.spawned.clone()
+    }
+
+    /// How many tasks have not come to their end.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len() + self.spawned.0.borrow().len()
+    }
+
+    fn add(&mut self, future: TaskFuture) -> TaskId {
         let id = TaskId(self.next_id);
         self.next_id += 1;
         let task = Task {
-            future: Box::pin(future),
+            future,
             waker: Waker::from(Arc::new(TaskWaker {
                 id,
                 ready: Arc::clone(&self.ready),
@@ -98,6 +135,10 @@ impl Executor {
 
     /// Polls one of the tasks that can go on. Whether there was any.
     pub fn step(&mut self) -> bool {
+        let spawned = std::mem::take(&mut *self.spawned.0.borrow_mut());
+        for future in spawned {
+            self.add(future);
+        }
         while let Some(id) = self.ready.take(&mut self.random) {
             // It may have been cancelled.
             let Some(task) = self.tasks.get_mut(&id) else {
@@ -182,8 +223,6 @@ impl Wake for TaskWaker {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::rc::Rc;
     use std::time::Duration;
 
     use futures_lite::future::yield_now;

@@ -1,0 +1,267 @@
+//! What holds at the end of every story, whatever happened in it.
+
+use std::collections::BTreeSet;
+
+use snowshoe_codec::method::{Arguments, basic};
+
+use super::ledger::{Book, Entry, Ledger};
+use super::message::MessageId;
+use super::plan::{Exchange, Queue, Target};
+use super::witness::{Record, Settle, Word};
+use crate::outcome::{DropReason, Unconfirmed};
+use crate::producer::BufferPolicy;
+
+/// What is known at the end.
+pub(super) struct Evidence<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) record: &'a Record,
+    /// What is left in the steady queues.
+    pub(super) stored: &'a BTreeSet<MessageId>,
+}
+
+/// The first invariant that does not hold.
+pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
+    no_peer_was_offended(evidence)?;
+    every_watched_message_resolved(evidence)?;
+    outcomes_are_true(evidence)?;
+    what_was_not_accepted_was_not_sent(evidence)?;
+    confirmed_means_stored(evidence)?;
+    messages_came_in_order(evidence)?;
+    without_confirms_nothing_came_twice(evidence)?;
+    nothing_was_settled_but_by_users(evidence)?;
+    nothing_was_handed_out_twice(evidence)?;
+    first_deliveries_were_in_order(evidence)?;
+    the_close_report_is_true(evidence)
+}
+
+type Checked = Result<(), String>;
+
+impl Evidence<'_> {
+    fn entries(&self) -> impl Iterator<Item = (MessageId, &Book, &Entry)> {
+        let books = (0..).zip(&self.ledger.producers);
+        books.flat_map(|(producer, book)| {
+            let entries = (0..).zip(&book.entries);
+            entries.map(move |(number, entry)| (MessageId { producer, number }, book, entry))
+        })
+    }
+
+    fn receipts(&self, message: MessageId) -> impl Iterator<Item = &super::witness::Receipt> {
+        let receipts = self.record.of_message.get(&message);
+        receipts
+            .into_iter()
+            .flatten()
+            .map(|&receipt| &self.record.receipts[receipt])
+    }
+}
+
+/// Faults 1 to 3, 39 and 42: no unknown tag, no error of the connection.
+fn no_peer_was_offended(evidence: &Evidence<'_>) -> Checked {
+    let offences = evidence
+        .record
+        .offences
+        .iter()
+        .chain(&evidence.ledger.offences);
+    offences
+        .map(|offence| Err(offence.clone()))
+        .next()
+        .unwrap_or(Ok(()))
+}
+
+fn every_watched_message_resolved(evidence: &Evidence<'_>) -> Checked {
+    for (message, book, entry) in evidence.entries() {
+        if book.plan.confirms && entry.accepted && entry.watched && entry.outcome.is_none() {
+            return Err(format!("{message} was accepted and never resolved"));
+        }
+    }
+    Ok(())
+}
+
+fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
+    for (message, book, entry) in evidence.entries() {
+        let Some(outcome) = &entry.outcome else {
+            continue;
+        };
+        let mut receipts = evidence.receipts(message);
+        let word = |word| move |it: &super::witness::Receipt| it.word == Some(word);
+        let ledger = evidence.ledger;
+        let is_true = match outcome {
+            Ok(()) => receipts.any(|it| it.word == Some(Word::Ack) && !it.returned),
+            Err(Unconfirmed::Nacked) => receipts.any(word(Word::Nack)),
+            Err(Unconfirmed::Returned(_)) => receipts.any(|it| it.returned),
+            Err(Unconfirmed::Rejected(_)) => receipts.any(|it| {
+                let closed = &evidence.record.channels[it.channel].closed;
+                it.word.is_none()
+                    && closed
+                        .as_ref()
+                        .is_some_and(|it| it.method == basic::Publish::ID)
+            }),
+            Err(Unconfirmed::Dropped { reason, sent }) => {
+                let may_be = match reason {
+                    DropReason::BufferFull => book.plan.policy == BufferPolicy::DropOldest,
+                    DropReason::Closed => ledger.closed,
+                    DropReason::ConnectionGivenUp => ledger.driver_dropped,
+                    DropReason::Unsendable => false,
+                };
+                may_be && (*sent || receipts.next().is_none())
+            }
+            Err(_) => false,
+        };
+        if !is_true {
+            return Err(format!(
+                "{message} resolved as {outcome:?}, which is not what happened"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn what_was_not_accepted_was_not_sent(evidence: &Evidence<'_>) -> Checked {
+    for (message, _, entry) in evidence.entries() {
+        if !entry.accepted && evidence.receipts(message).next().is_some() {
+            return Err(format!("{message} was not accepted, and came all the same"));
+        }
+    }
+    Ok(())
+}
+
+fn confirmed_means_stored(evidence: &Evidence<'_>) -> Checked {
+    let steady = [
+        Target::Queue(Queue::Steady),
+        Target::Queue(Queue::Bound),
+        Target::Exchange(Exchange::Steady),
+    ];
+    for (message, book, entry) in evidence.entries() {
+        let is_there =
+            evidence.ledger.received.contains_key(&message) || evidence.stored.contains(&message);
+        if entry.outcome == Some(Ok(()))
+            && steady.contains(&book.plan.target)
+            && !book.strays.contains(&message.number)
+            && !is_there
+        {
+            return Err(format!("{message} was confirmed, and is lost"));
+        }
+    }
+    Ok(())
+}
+
+/// The first copies of a producer's messages came in the order in which they were accepted, and on
+/// no channel did one come twice. Without confirms only the channel keeps the order: what was written
+/// to a connection that ended can come late.
+fn messages_came_in_order(evidence: &Evidence<'_>) -> Checked {
+    let mut newest = vec![None; evidence.ledger.producers.len()];
+    let mut seen = BTreeSet::new();
+    for receipt in &evidence.record.receipts {
+        let MessageId { producer, number } = receipt.message;
+        let book = &evidence.ledger.producers[producer as usize];
+        if book.plan.confirms && seen.insert(receipt.message) {
+            let newest: &mut Option<u32> = &mut newest[producer as usize];
+            if newest.is_some_and(|newest| newest > number) {
+                return Err(format!("{} came first behind {newest:?}", receipt.message));
+            }
+            *newest = Some(number);
+        }
+    }
+    for channel in &evidence.record.channels {
+        let messages = channel
+            .receipts
+            .iter()
+            .map(|&it| evidence.record.receipts[it].message);
+        if let Some(late) = messages.clone().zip(messages.skip(1)).find(|(a, b)| a >= b) {
+            return Err(format!("{} came behind {} on one channel", late.1, late.0));
+        }
+    }
+    Ok(())
+}
+
+/// A copy on a channel that the broker closed may not have counted.
+fn without_confirms_nothing_came_twice(evidence: &Evidence<'_>) -> Checked {
+    for (message, book, _) in evidence.entries() {
+        let counted = evidence
+            .receipts(message)
+            .filter(|it| evidence.record.channels[it.channel].closed.is_none());
+        if !book.plan.confirms && counted.count() > 1 {
+            return Err(format!("{message} was to be sent at most once"));
+        }
+    }
+    Ok(())
+}
+
+/// A message that nobody has looked at can go back to its queue, and nothing else can happen to it.
+fn nothing_was_settled_but_by_users(evidence: &Evidence<'_>) -> Checked {
+    for (key @ (message, settle), &count) in &evidence.record.settles {
+        let asked = evidence.ledger.settles.get(key).copied().unwrap_or(0);
+        if *settle != Settle::Requeue && count > asked {
+            return Err(format!(
+                "{message}: {settle:?} reached the broker {count} times, users said so {asked} times"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn nothing_was_handed_out_twice(evidence: &Evidence<'_>) -> Checked {
+    for (message, &count) in &evidence.ledger.received {
+        let delivered = evidence
+            .record
+            .deliveries
+            .get(message)
+            .copied()
+            .unwrap_or(0);
+        if count > delivered {
+            return Err(format!(
+                "{message} was delivered {delivered} times, and handed out {count} times"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What came to its queue once, and was not delivered before, comes to a consumer in the order in
+/// which it was accepted.
+fn first_deliveries_were_in_order(evidence: &Evidence<'_>) -> Checked {
+    for deliveries in &evidence.ledger.consumers {
+        let mut newest = vec![None; evidence.ledger.producers.len()];
+        for &(message, redelivered) in deliveries {
+            if redelivered || evidence.receipts(message).count() != 1 {
+                continue;
+            }
+            let newest: &mut Option<u32> = &mut newest[message.producer as usize];
+            if newest.is_some_and(|newest| newest >= message.number) {
+                return Err(format!("{message} was delivered first behind {newest:?}"));
+            }
+            *newest = Some(message.number);
+        }
+    }
+    Ok(())
+}
+
+/// What is handed back was given up, and what was given up is handed back.
+fn the_close_report_is_true(evidence: &Evidence<'_>) -> Checked {
+    let Some(undelivered) = &evidence.ledger.undelivered else {
+        return Ok(());
+    };
+    let reported: BTreeSet<MessageId> = undelivered.iter().copied().collect();
+    if reported.len() < undelivered.len() {
+        return Err("a message was handed back twice".to_owned());
+    }
+    for (message, _, entry) in evidence.entries() {
+        let given_up = matches!(
+            entry.outcome,
+            Some(Err(Unconfirmed::Dropped {
+                reason: DropReason::Closed,
+                ..
+            }))
+        );
+        let reported = reported.contains(&message);
+        if given_up && !reported && evidence.ledger.closed && !evidence.ledger.driver_dropped {
+            return Err(format!("{message} was given up, and not handed back"));
+        }
+        if reported && (!entry.accepted || entry.watched && entry.outcome.is_some() && !given_up) {
+            return Err(format!(
+                "{message} was handed back, and resolved as {:?}",
+                entry.outcome
+            ));
+        }
+    }
+    Ok(())
+}

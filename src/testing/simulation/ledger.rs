@@ -1,0 +1,58 @@
+//! What users asked for, and what they were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::message::MessageId;
+use super::plan::ProducerPlan;
+use super::witness::Settle;
+use crate::outcome::Unconfirmed;
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) producers: Vec<Book>,
+    /// How often a message was handed to users.
+    pub(super) received: BTreeMap<MessageId, u32>,
+    /// What users said becomes of messages, and how often.
+    pub(super) settles: BTreeMap<(MessageId, Settle), u32>,
+    /// What each consumer was handed: which message, and whether it may have been delivered before.
+    pub(super) consumers: Vec<Vec<(MessageId, bool)>>,
+    /// What the client handed back when it was closed.
+    pub(super) undelivered: Option<Vec<MessageId>>,
+    /// Whether the client was told to close, and whether its driver was dropped.
+    pub(super) closed: bool,
+    pub(super) driver_dropped: bool,
+    pub(super) offences: Vec<String>,
+}
+
+/// The messages of one producer.
+#[derive(Debug)]
+pub(super) struct Book {
+    pub(super) plan: ProducerPlan,
+    pub(super) entries: Vec<Entry>,
+    /// Those with a routing key that leads nowhere.
+    pub(super) strays: BTreeSet<u32>,
+}
+
+/// How far a message has come, as its user knows.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) accepted: bool,
+    /// Whether the user waits for its outcome.
+    pub(super) watched: bool,
+    pub(super) outcome: Option<Result<(), Unconfirmed>>,
+}
+
+impl Ledger {
+    pub(super) fn entry(&mut self, message: MessageId) -> &mut Entry {
+        &mut self.producers[message.producer as usize].entries[message.number as usize]
+    }
+
+    pub(super) fn settle(&mut self, message: MessageId, settle: Settle) {
+        *self.settles.entry((message, settle)).or_default() += 1;
+    }
+
+    pub(super) fn hand_over(&mut self, consumer: usize, message: MessageId, redelivered: bool) {
+        *self.received.entry(message).or_default() += 1;
+        self.consumers[consumer].push((message, redelivered));
+    }
+}

@@ -1,0 +1,48 @@
+//! Messages that can be told apart wherever they turn up.
+
+use std::fmt;
+
+use bytes::Bytes;
+use fastrand::Rng;
+
+/// Which message it is: the so-manieth of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MessageId {
+    pub(super) producer: u32,
+    pub(super) number: u32,
+}
+
+impl MessageId {
+    /// How many bytes of a body it takes.
+    pub(super) const LEN: usize = 8;
+
+    /// A body of this message, with some bytes behind the id.
+    pub(super) fn body(self, random: &mut Rng, large: bool) -> Bytes {
+        let filling = match random.u32(..8) {
+            0 if large => random.usize(4_000..20_000),
+            0..=3 => 0,
+            _ => random.usize(..100),
+        };
+        let mut body = Vec::with_capacity(Self::LEN + filling);
+        body.extend_from_slice(&self.producer.to_be_bytes());
+        body.extend_from_slice(&self.number.to_be_bytes());
+        body.resize(Self::LEN + filling, 0);
+        body.into()
+    }
+
+    /// Whose body this is.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        let (producer, rest) = body.split_first_chunk()?;
+        let (number, _) = rest.split_first_chunk()?;
+        Some(Self {
+            producer: u32::from_be_bytes(*producer),
+            number: u32::from_be_bytes(*number),
+        })
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "message {}/{}", self.producer, self.number)
+    }
+}

@@ -1,0 +1,101 @@
+//! What stories add up to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::ledger::Ledger;
+use super::plan::{Fault, Plan, Step};
+use super::witness::Record;
+
+/// What happened in one story, or in many.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    seeds: u64,
+    time: Duration,
+    accepted: u64,
+    confirmed: u64,
+    delivered: u64,
+    channels: u64,
+    faults: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    pub(super) fn of(plan: &Plan, ledger: &Ledger, record: &Record, time: Duration) -> Self {
+        let mut faults = BTreeMap::new();
+        for step in &plan.steps {
+            *faults.entry(kind(step)).or_default() += 1;
+        }
+        let entries = || ledger.producers.iter().flat_map(|book| &book.entries);
+        Self {
+            seeds: 1,
+            time,
+            accepted: entries().filter(|entry| entry.accepted).count() as u64,
+            confirmed: entries()
+                .filter(|entry| entry.outcome == Some(Ok(())))
+                .count() as u64,
+            delivered: ledger
+                .received
+                .values()
+                .map(|&count| u64::from(count))
+                .sum(),
+            channels: record.channels.len() as u64,
+            faults,
+        }
+    }
+
+    /// Adds what others counted.
+    pub fn add(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.time += other.time;
+        self.accepted += other.accepted;
+        self.confirmed += other.confirmed;
+        self.delivered += other.delivered;
+        self.channels += other.channels;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+    }
+
+    /// How many seeds were run.
+    pub fn seeds(&self) -> u64 {
+        self.seeds
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seeds               {:>12}", self.seeds)?;
+        writeln!(f, "simulated hours     {:>12}", self.time.as_secs() / 3600)?;
+        writeln!(f, "messages accepted   {:>12}", self.accepted)?;
+        writeln!(f, "messages confirmed  {:>12}", self.confirmed)?;
+        writeln!(f, "messages delivered  {:>12}", self.delivered)?;
+        writeln!(f, "channels            {:>12}", self.channels)?;
+        for (kind, count) in &self.faults {
+            writeln!(f, "{kind:<19} {count:>12}")?;
+        }
+        Ok(())
+    }
+}
+
+fn kind(step: &Step) -> &'static str {
+    match step {
+        Step::Producer(_) => "producers",
+        Step::Consumer(_) => "consumers",
+        Step::Call { .. } => "calls",
+        Step::Close { .. } => "early closes",
+        Step::DropDriver { .. } => "dropped drivers",
+        Step::Fault { fault, .. } => match fault {
+            Fault::Reset(_) => "resets",
+            Fault::Close(_) => "orderly cuts",
+            Fault::BlackHole { .. } => "black holes",
+            Fault::Drip { .. } => "slow drips",
+            Fault::RefuseDials(_) => "refused dials",
+            Fault::HangDials(_) => "hanging dials",
+            Fault::Restart => "broker restarts",
+            Fault::Kick(_) => "kicks",
+            Fault::Block(_) => "blocked publishers",
+            Fault::DeleteQueue => "deleted queues",
+        },
+    }
+}

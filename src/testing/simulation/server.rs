@@ -1,0 +1,202 @@
+//! The broker's end of the network.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, BytesMut};
+use futures_lite::{AsyncRead, AsyncWrite};
+
+use super::witness::Witness;
+use crate::testing::{Broker, Clock, ConnectionId, LinkId, Network, Socket, Timer};
+use crate::transport::Transport;
+
+/// Carries bytes between the network and the broker, with a witness in between.
+#[derive(Clone)]
+pub(super) struct Server {
+    state: Rc<RefCell<State>>,
+}
+
+struct State {
+    clock: Clock,
+    timer: Timer,
+    network: Network,
+    broker: Broker,
+    witness: Witness,
+    clients: BTreeMap<LinkId, Client>,
+    waker: Option<Waker>,
+    buffer: Vec<u8>,
+}
+
+struct Client {
+    id: ConnectionId,
+    socket: Socket,
+    input: BytesMut,
+    output: BytesMut,
+    /// Whether the broker's process has died under it.
+    dead: bool,
+}
+
+impl Server {
+    pub(super) fn new(clock: Clock, network: Network, broker: Broker) -> Self {
+        let state = State {
+            timer: clock.timer(),
+            clock,
+            network,
+            broker,
+            witness: Witness::default(),
+            clients: BTreeMap::new(),
+            waker: None,
+            buffer: vec![0; 16 * 1024],
+        };
+        Self {
+            state: Rc::new(RefCell::new(state)),
+        }
+    }
+
+    /// Serves for ever.
+    pub(super) async fn serve(self) {
+        std::future::poll_fn(|cx| self.state.borrow_mut().poll(cx)).await;
+    }
+
+    /// Does something to the broker, which then goes on.
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut Broker) -> R) -> R {
+        let mut state = self.state.borrow_mut();
+        let result = work(&mut state.broker);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        result
+    }
+
+    /// The broker's process dies, and another begins.
+    pub(super) fn restart(&self) {
+        for client in self.state.borrow_mut().clients.values_mut() {
+            client.dead = true;
+        }
+        let now = self.state.borrow().clock.now();
+        self.with(|broker| broker.restart(now));
+    }
+
+    /// Closes the connection so many after the oldest.
+    pub(super) fn kick(&self, index: usize) {
+        let (now, id) = {
+            let state = self.state.borrow();
+            let client = state.clients.values().nth(index);
+            (state.clock.now(), client.map(|client| client.id))
+        };
+        if let Some(id) = id {
+            self.with(|broker| broker.kick(now, id));
+        }
+    }
+
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> usize {
+        self.state.borrow().clients.len()
+    }
+
+    /// What went over the wire.
+    pub(super) fn witnessed<R>(&self, look: impl FnOnce(&Witness, &Broker) -> R) -> R {
+        let state = self.state.borrow();
+        look(&state.witness, &state.broker)
+    }
+}
+
+impl State {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker = Some(cx.waker().clone());
+        let now = self.clock.now();
+        while let Poll::Ready(socket) = self.network.poll_accept(cx) {
+            let client = Client {
+                id: self.broker.connect(now),
+                input: BytesMut::new(),
+                output: BytesMut::new(),
+                dead: false,
+                socket,
+            };
+            self.clients.insert(client.socket.id(), client);
+        }
+        let mut moved = true;
+        while moved {
+            moved = self.broker.poll_timeout().is_some_and(|at| at <= now);
+            if moved {
+                self.broker.handle_timeout(now);
+            }
+            let ids: Vec<LinkId> = self.clients.keys().copied().collect();
+            for link in ids {
+                moved |= self.attend(cx, link);
+            }
+        }
+        if let Some(at) = self.broker.poll_timeout() {
+            self.timer.set_at(at);
+            if self.timer.poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Reads and writes. Whether anything moved.
+    fn attend(&mut self, cx: &mut Context<'_>, link: LinkId) -> bool {
+        let now = self.clock.now();
+        let Some(client) = self.clients.get_mut(&link) else {
+            return false;
+        };
+        if client.dead {
+            client.socket.prepare_abort();
+            self.broker.transport_ended(now, client.id);
+            self.clients.remove(&link);
+            return true;
+        }
+        let mut moved = false;
+        let mut ended = false;
+        if self.broker.is_reading(client.id) || self.broker.is_finished(client.id) {
+            match Pin::new(&mut client.socket).poll_read(cx, &mut self.buffer) {
+                Poll::Ready(Ok(len @ 1..)) => {
+                    client.input.extend_from_slice(&self.buffer[..len]);
+                    moved = true;
+                }
+                Poll::Ready(Ok(_) | Err(_)) => ended = true,
+                Poll::Pending => {}
+            }
+            if !client.input.is_empty() {
+                let before = client.input.clone();
+                self.broker.receive(now, client.id, &mut client.input);
+                let consumed = before.len() - client.input.len();
+                self.witness.up(link, &before[..consumed]);
+            }
+        }
+        // What the broker has to say to anybody is said before what that leads to can come back.
+        for (link, client) in &mut self.clients {
+            if let Some(outbound) = self.broker.outbound(client.id)
+                && outbound.has_remaining()
+            {
+                let bytes = outbound.copy_to_bytes(outbound.remaining());
+                self.witness.down(*link, &bytes);
+                client.output.extend_from_slice(&bytes);
+            }
+        }
+        let Some(client) = self.clients.get_mut(&link) else {
+            return moved;
+        };
+        while client.output.has_remaining() && !ended {
+            match Pin::new(&mut client.socket).poll_write(cx, &client.output) {
+                Poll::Ready(Ok(len)) => {
+                    client.output.advance(len);
+                    moved = true;
+                }
+                Poll::Ready(Err(_)) => ended = true,
+                Poll::Pending => break,
+            }
+        }
+        let finished = self.broker.is_finished(client.id) && client.output.is_empty();
+        if ended || finished {
+            self.broker.transport_ended(now, client.id);
+            self.clients.remove(&link);
+            return true;
+        }
+        moved
+    }
+}

@@ -1,0 +1,412 @@
+//! What went over the wire, as it is seen at the broker's end: the truth that the client's words are
+//! held against.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use snowshoe_codec::frame::{self, Frame, FrameKind, Limits, PROTOCOL_HEADER};
+use snowshoe_codec::method::{Arguments, basic, channel};
+use snowshoe_codec::{Method, MethodId, PeerClose, ReplyCode};
+
+use super::message::MessageId;
+use crate::testing::LinkId;
+
+/// Reads along with all connections.
+#[derive(Debug, Default)]
+pub(super) struct Witness {
+    wires: BTreeMap<LinkId, Wire>,
+    pub(super) record: Record,
+}
+
+/// What happened on the wire.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Every publish that came whole, in the order of their coming.
+    pub(super) receipts: Vec<Receipt>,
+    /// Which receipts a message has.
+    pub(super) of_message: BTreeMap<MessageId, Vec<usize>>,
+    pub(super) channels: Vec<Channel>,
+    /// How often the broker delivered a message.
+    pub(super) deliveries: BTreeMap<MessageId, u32>,
+    /// What the client said became of messages, and how often.
+    pub(super) settles: BTreeMap<(MessageId, Settle), u32>,
+    /// What no client may do.
+    pub(super) offences: Vec<String>,
+}
+
+/// A publish that came whole.
+#[derive(Debug)]
+pub(super) struct Receipt {
+    pub(super) message: MessageId,
+    /// On which channel.
+    pub(super) channel: usize,
+    /// What the broker said of it.
+    pub(super) word: Option<Word>,
+    pub(super) returned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Ack,
+    Nack,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Settle {
+    Ack,
+    Requeue,
+    Discard,
+}
+
+/// One life of a channel.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    confirms: bool,
+    pub(super) receipts: Vec<usize>,
+    /// What the broker said when it closed the channel.
+    pub(super) closed: Option<PeerClose>,
+    /// What was delivered and not settled, by tag.
+    unsettled: BTreeMap<u64, MessageId>,
+    /// Consumers that acknowledge nothing.
+    no_ack: BTreeSet<Vec<u8>>,
+}
+
+/// Both directions of a connection.
+#[derive(Debug, Default)]
+struct Wire {
+    up: Stream,
+    down: Stream,
+    /// Which channel a number stands for at present.
+    channels: BTreeMap<u16, usize>,
+}
+
+/// One direction: what is not a whole frame yet, and contents that are not whole.
+#[derive(Debug, Default)]
+struct Stream {
+    bytes: Vec<u8>,
+    greeted: bool,
+    contents: BTreeMap<u16, Content>,
+}
+
+/// A message on its way, of which only the front counts.
+#[derive(Debug)]
+struct Content {
+    method: Method,
+    /// How much of the body is still to come; unknown before the header.
+    missing: Option<u64>,
+    front: Vec<u8>,
+}
+
+const LIMITS: Limits = Limits {
+    frame_max: 1 << 24,
+    header_frame_max: 1 << 24,
+};
+
+impl Witness {
+    /// The client's bytes reached the broker.
+    pub(super) fn up(&mut self, link: LinkId, bytes: &[u8]) {
+        let wire = self.wires.entry(link).or_default();
+        let mut input = std::mem::take(&mut wire.up.bytes);
+        input.extend_from_slice(bytes);
+        let mut rest = input.as_slice();
+        if !wire.up.greeted && rest.len() >= PROTOCOL_HEADER.len() {
+            rest = &rest[PROTOCOL_HEADER.len()..];
+            wire.up.greeted = true;
+        }
+        while wire.up.greeted
+            && let Some(frame) = next(&mut rest, &mut self.record)
+        {
+            if let Some((method, front)) = wire.up.take_in(&frame, &mut self.record) {
+                self.record
+                    .client_says(link, frame.channel, method, &front, &mut wire.channels);
+            }
+        }
+        wire.up.bytes = rest.to_vec();
+    }
+
+    /// The broker had bytes for the client.
+    pub(super) fn down(&mut self, link: LinkId, bytes: &[u8]) {
+        let wire = self.wires.entry(link).or_default();
+        let mut input = std::mem::take(&mut wire.down.bytes);
+        input.extend_from_slice(bytes);
+        let mut rest = input.as_slice();
+        while let Some(frame) = next(&mut rest, &mut self.record) {
+            if let Some((method, front)) = wire.down.take_in(&frame, &mut self.record) {
+                self.record
+                    .broker_says(link, frame.channel, &method, &front, &wire.channels);
+            }
+        }
+        wire.down.bytes = rest.to_vec();
+    }
+}
+
+/// The next whole frame.
+fn next<'a>(input: &mut &'a [u8], record: &mut Record) -> Option<Frame<'a>> {
+    match frame::find(input, &LIMITS) {
+        Ok(frame) => {
+            let frame = frame?;
+            *input = &input[frame.encoded_len()..];
+            Some(frame)
+        }
+        Err(error) => {
+            record
+                .offences
+                .push(format!("what is on the wire is no frame: {error}"));
+            *input = &[];
+            None
+        }
+    }
+}
+
+impl Stream {
+    /// Takes in a frame; gives a method that is complete, with the front of its body.
+    fn take_in(&mut self, frame: &Frame<'_>, record: &mut Record) -> Option<(Method, Vec<u8>)> {
+        match frame.kind {
+            FrameKind::Heartbeat => None,
+            FrameKind::Method => {
+                let method = match Method::decode(frame.payload) {
+                    Ok(method) => method,
+                    Err(error) => {
+                        record
+                            .offences
+                            .push(format!("what is on the wire is no method: {error}"));
+                        return None;
+                    }
+                };
+                if !method.id().has_content() {
+                    return Some((method, Vec::new()));
+                }
+                let content = Content {
+                    method,
+                    missing: None,
+                    front: Vec::new(),
+                };
+                self.contents.insert(frame.channel, content);
+                None
+            }
+            FrameKind::Header => {
+                let size = frame
+                    .payload
+                    .get(4..12)
+                    .and_then(|size| size.try_into().ok());
+                let content = self.contents.get_mut(&frame.channel)?;
+                content.missing = size.map(u64::from_be_bytes);
+                self.complete(frame.channel)
+            }
+            FrameKind::Body => {
+                let content = self.contents.get_mut(&frame.channel)?;
+                content.missing = content.missing?.checked_sub(frame.payload.len() as u64);
+                let wanted = MessageId::LEN.saturating_sub(content.front.len());
+                let front = &frame.payload[..frame.payload.len().min(wanted)];
+                content.front.extend_from_slice(front);
+                self.complete(frame.channel)
+            }
+        }
+    }
+
+    fn complete(&mut self, channel: u16) -> Option<(Method, Vec<u8>)> {
+        if self.contents.get(&channel)?.missing? > 0 {
+            return None;
+        }
+        let content = self.contents.remove(&channel)?;
+        Some((content.method, content.front))
+    }
+}
+
+impl Record {
+    fn client_says(
+        &mut self,
+        link: LinkId,
+        number: u16,
+        method: Method,
+        body: &[u8],
+        channels: &mut BTreeMap<u16, usize>,
+    ) {
+        if let Method::ChannelOpen(_) = method {
+            channels.insert(number, self.channels.len());
+            self.channels.push(Channel::default());
+            return;
+        }
+        let Some(&index) = channels.get(&number) else {
+            return;
+        };
+        let channel = &mut self.channels[index];
+        match method {
+            Method::ConfirmSelect(_) => channel.confirms = true,
+            Method::BasicPublish(_) => {
+                let Some(message) = MessageId::read(body) else {
+                    return;
+                };
+                let receipt = self.receipts.len();
+                channel.receipts.push(receipt);
+                self.of_message.entry(message).or_default().push(receipt);
+                self.receipts.push(Receipt {
+                    message,
+                    channel: index,
+                    word: None,
+                    returned: false,
+                });
+            }
+            Method::BasicConsume(consume) if consume.no_ack => {
+                channel
+                    .no_ack
+                    .insert(consume.consumer_tag.as_bytes().to_vec());
+            }
+            Method::BasicAck(basic::Ack {
+                delivery_tag,
+                multiple,
+            }) => self.settled(link, index, delivery_tag, multiple, Settle::Ack),
+            Method::BasicNack(basic::Nack {
+                delivery_tag,
+                multiple,
+                requeue,
+            }) => self.settled(
+                link,
+                index,
+                delivery_tag,
+                multiple,
+                Settle::refused(requeue),
+            ),
+            Method::BasicReject(basic::Reject {
+                delivery_tag,
+                requeue,
+            }) => self.settled(link, index, delivery_tag, false, Settle::refused(requeue)),
+            _ => {}
+        }
+    }
+
+    /// The client settled deliveries. A tag that the channel does not know costs it (406).
+    fn settled(&mut self, link: LinkId, index: usize, tag: u64, multiple: bool, settle: Settle) {
+        let channel = &mut self.channels[index];
+        if channel.closed.is_some() {
+            return;
+        }
+        let tags: Vec<u64> = if multiple {
+            channel
+                .unsettled
+                .range(..=tag)
+                .map(|(tag, _)| *tag)
+                .collect()
+        } else {
+            channel
+                .unsettled
+                .get(&tag)
+                .map(|_| tag)
+                .into_iter()
+                .collect()
+        };
+        if tags.is_empty() {
+            self.offences.push(format!(
+                "{link}: {settle:?} of delivery tag {tag}, which the channel does not know"
+            ));
+        }
+        for tag in tags {
+            if let Some(message) = channel.unsettled.remove(&tag) {
+                *self.settles.entry((message, settle)).or_default() += 1;
+            }
+        }
+    }
+
+    fn broker_says(
+        &mut self,
+        link: LinkId,
+        number: u16,
+        method: &Method,
+        body: &[u8],
+        channels: &BTreeMap<u16, usize>,
+    ) {
+        if let Method::ConnectionClose(close) = method {
+            let close = PeerClose {
+                code: close.reply_code,
+                text: close.reply_text.clone(),
+                method: MethodId {
+                    class: close.class_id,
+                    method: close.method_id,
+                },
+            };
+            if close.code != ReplyCode::CONNECTION_FORCED {
+                let offence = format!("{link}: the broker closes the connection: {close}");
+                self.offences.push(offence);
+            }
+            // What still comes on its channels does not count.
+            for &index in channels.values() {
+                self.channels[index].closed.get_or_insert(close.clone());
+            }
+        }
+        let Some(&index) = channels.get(&number) else {
+            return;
+        };
+        match method {
+            Method::ChannelClose(close) => self.channel_closed(link, index, close),
+            Method::BasicAck(ack) => {
+                self.confirmed(index, ack.delivery_tag, ack.multiple, Word::Ack);
+            }
+            Method::BasicNack(nack) => {
+                self.confirmed(index, nack.delivery_tag, nack.multiple, Word::Nack);
+            }
+            Method::BasicReturn(_) => self.returned(index, body),
+            Method::BasicDeliver(deliver) => {
+                let Some(message) = MessageId::read(body) else {
+                    return;
+                };
+                *self.deliveries.entry(message).or_default() += 1;
+                let channel = &mut self.channels[index];
+                if !channel.no_ack.contains(deliver.consumer_tag.as_bytes()) {
+                    channel.unsettled.insert(deliver.delivery_tag, message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn channel_closed(&mut self, link: LinkId, index: usize, close: &channel::Close) {
+        let close = PeerClose {
+            code: close.reply_code,
+            text: close.reply_text.clone(),
+            method: MethodId {
+                class: close.class_id,
+                method: close.method_id,
+            },
+        };
+        let settles = [basic::Ack::ID, basic::Nack::ID, basic::Reject::ID];
+        if settles.contains(&close.method) {
+            self.offences
+                .push(format!("{link}: the broker closes a channel: {close}"));
+        }
+        self.channels[index].closed = Some(close);
+    }
+
+    fn confirmed(&mut self, index: usize, tag: u64, multiple: bool, word: Word) {
+        let channel = &self.channels[index];
+        let last = usize::try_from(tag)
+            .unwrap_or(usize::MAX)
+            .min(channel.receipts.len());
+        let first = if multiple { 0 } else { last.saturating_sub(1) };
+        for &receipt in &channel.receipts[first..last] {
+            self.receipts[receipt].word.get_or_insert(word);
+        }
+    }
+
+    /// Returns come in the order of the publishes, each before its confirm.
+    fn returned(&mut self, index: usize, body: &[u8]) {
+        let Some(message) = MessageId::read(body) else {
+            return;
+        };
+        for &receipt in &self.channels[index].receipts {
+            let receipt = &mut self.receipts[receipt];
+            if receipt.message == message && !receipt.returned {
+                receipt.returned = true;
+                return;
+            }
+        }
+    }
+}
+
+impl Settle {
+    fn refused(requeue: bool) -> Self {
+        if requeue {
+            Self::Requeue
+        } else {
+            Self::Discard
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! What users do.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use futures_lite::future::or;
+
+use super::ledger::{Book, Entry, Ledger};
+use super::message::MessageId;
+use super::plan::{
+    Call, ConsumerPlan, ConsumerPlanEnd, Exchange, Habit, Manners, ProducerPlan, Queue, Style,
+    Target,
+};
+use super::witness::Settle;
+use crate::testing::{Clock, Spawner};
+use crate::{
+    Binding, Client, Confirm, Consumer, Declare, Delivery, Disposition, Error, FireAndForget,
+    Message, Producer,
+};
+
+/// What all users share.
+pub(super) struct Scene {
+    pub(super) clock: Clock,
+    pub(super) start: Instant,
+    pub(super) spawner: Spawner,
+    pub(super) client: Client,
+    pub(super) ledger: RefCell<Ledger>,
+    /// How many producers, and waits for outcomes, have not come to their end.
+    pub(super) busy: Cell<usize>,
+}
+
+impl Scene {
+    /// Waits until so long after the beginning of the story.
+    pub(super) async fn until(&self, at: Duration) {
+        let left = (self.start + at).saturating_duration_since(self.clock.now());
+        self.clock.sleep(left).await;
+    }
+
+    async fn with_patience<T>(
+        &self,
+        patience: Option<Duration>,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        let Some(patience) = patience else {
+            return Some(future.await);
+        };
+        let done = async { Some(future.await) };
+        or(done, async {
+            self.clock.sleep(patience).await;
+            None
+        })
+        .await
+    }
+}
+
+/// Declares everything, before the story begins.
+pub(super) async fn set_up(client: Client) -> Result<(), Error> {
+    client.declare(exchange(Exchange::Steady)).await?;
+    client.declare(exchange(Exchange::Passing)).await?;
+    for it in Queue::ALL {
+        client.declare(queue(it)).await?;
+    }
+    client.declare(binding(Exchange::Steady)).await?;
+    client.declare(binding(Exchange::Passing)).await
+}
+
+fn queue(queue: Queue) -> crate::Queue {
+    let declared = crate::Queue::new(queue.name());
+    match queue {
+        Queue::Exclusive => declared.exclusive(),
+        Queue::Limited => declared
+            .argument("x-max-length", 3)
+            .argument("x-overflow", "reject-publish"),
+        _ => declared,
+    }
+}
+
+fn exchange(exchange: Exchange) -> crate::Exchange {
+    crate::Exchange::direct(exchange.name())
+}
+
+fn binding(exchange: Exchange) -> Binding {
+    Binding::queue(Queue::Bound.name())
+        .to_exchange(exchange.name())
+        .routing_key(KEY)
+}
+
+const KEY: &str = "key";
+
+/// Publishes as planned.
+pub(super) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
+    let (exchange, key) = match plan.target {
+        Target::Queue(queue) => ("", queue.name()),
+        Target::Exchange(exchange) => (exchange.name(), KEY),
+        Target::Missing => ("missing", KEY),
+    };
+    let builder = scene
+        .client
+        .exchange_producer(exchange, key)
+        .expect("the names are short");
+    let index = {
+        let mut ledger = scene.ledger.borrow_mut();
+        ledger.producers.push(Book {
+            plan: plan.clone(),
+            entries: Vec::new(),
+            strays: std::collections::BTreeSet::new(),
+        });
+        ledger.producers.len() - 1
+    };
+    let producer = if plan.confirms {
+        let builder = builder.policy(plan.policy).capacity(plan.capacity);
+        Kind::Confirm(builder.mandatory(plan.mandatory).build())
+    } else {
+        let builder = builder.policy(plan.policy).fire_and_forget();
+        Kind::Forget(
+            builder
+                .capacity(plan.capacity)
+                .mandatory(plan.mandatory)
+                .build(),
+        )
+    };
+    let mut random = Rng::with_seed(plan.seed);
+    for burst in &plan.bursts {
+        scene.until(burst.at).await;
+        for _ in 0..burst.count {
+            publish(&scene, &plan, index, &producer, burst.patience, &mut random).await;
+            if !burst.gap.is_zero() {
+                scene.clock.sleep(burst.gap).await;
+            }
+        }
+    }
+    producer.flushed().await;
+    scene.busy.set(scene.busy.get() - 1);
+}
+
+enum Kind {
+    Confirm(Producer<Confirm>),
+    Forget(Producer<FireAndForget>),
+}
+
+impl Kind {
+    async fn flushed(&self) {
+        match self {
+            Self::Confirm(producer) => producer.flushed().await,
+            Self::Forget(producer) => producer.flushed().await,
+        }
+    }
+
+    fn is_over_full(&self) -> bool {
+        match self {
+            Self::Confirm(producer) => producer.buffered() > producer.capacity(),
+            Self::Forget(producer) => producer.buffered() > producer.capacity(),
+        }
+    }
+}
+
+async fn publish(
+    scene: &Rc<Scene>,
+    plan: &ProducerPlan,
+    index: usize,
+    producer: &Kind,
+    patience: Option<Duration>,
+    random: &mut Rng,
+) {
+    let id = {
+        let book = &mut scene.ledger.borrow_mut().producers[index];
+        book.entries.push(Entry::default());
+        MessageId {
+            producer: index as u32,
+            number: book.entries.len() as u32 - 1,
+        }
+    };
+    let mut message = Message::new(id.body(random, plan.large));
+    if plan.strays && random.u32(..4) == 0 {
+        scene.ledger.borrow_mut().producers[index]
+            .strays
+            .insert(id.number);
+        message = message
+            .with_routing_key("nowhere")
+            .expect("the key is short");
+    }
+    let confirmation = match producer {
+        Kind::Forget(producer) => {
+            let published = match plan.habit {
+                Habit::Try => Some(producer.try_publish(message)),
+                _ => {
+                    scene
+                        .with_patience(patience, producer.publish(message))
+                        .await
+                }
+            };
+            if matches!(published, Some(Ok(()))) {
+                scene.ledger.borrow_mut().entry(id).accepted = true;
+            }
+            None
+        }
+        Kind::Confirm(producer) => {
+            let published = match plan.habit {
+                Habit::Try => Some(producer.try_publish(message)),
+                _ => {
+                    scene
+                        .with_patience(patience, producer.publish(message))
+                        .await
+                }
+            };
+            published.and_then(Result::ok)
+        }
+    };
+    if producer.is_over_full() {
+        let offence = format!("the buffer of producer {index} holds more than it may");
+        scene.ledger.borrow_mut().offences.push(offence);
+    }
+    let Some(confirmation) = confirmation else {
+        return;
+    };
+    let forgets = plan.habit == Habit::Forget && random.bool();
+    {
+        let mut ledger = scene.ledger.borrow_mut();
+        let entry = ledger.entry(id);
+        entry.accepted = true;
+        entry.watched = !forgets;
+    }
+    let after = Duration::from_millis(random.u64(..100));
+    match plan.habit {
+        _ if forgets => {
+            let forgetful = Rc::clone(scene);
+            scene.spawner.spawn(async move {
+                forgetful.with_patience(Some(after), confirmation).await;
+            });
+        }
+        Habit::Send => {
+            let outcome = confirmation.await;
+            scene.ledger.borrow_mut().entry(id).outcome = Some(outcome);
+        }
+        _ => {
+            let watcher = Rc::clone(scene);
+            scene.busy.set(scene.busy.get() + 1);
+            scene.spawner.spawn(async move {
+                let outcome = confirmation.await;
+                watcher.ledger.borrow_mut().entry(id).outcome = Some(outcome);
+                watcher.busy.set(watcher.busy.get() - 1);
+            });
+        }
+    }
+}
+
+/// Consumes as planned; whoever drops this interrupts it.
+pub(super) async fn consume(scene: Rc<Scene>, plan: ConsumerPlan) {
+    scene.until(plan.from).await;
+    let left = plan.until.saturating_sub(plan.from);
+    scene
+        .with_patience(Some(left), consume_for_ever(&scene, &plan))
+        .await;
+}
+
+/// Takes everything from a queue, until it is dropped.
+pub(super) async fn collect(scene: Rc<Scene>, queue: Queue) {
+    let plan = ConsumerPlan {
+        seed: 0,
+        queue,
+        from: Duration::ZERO,
+        until: Duration::MAX,
+        prefetch: 10,
+        no_ack: false,
+        dedicated: false,
+        style: Style::OneByOne,
+        manners: Manners::default(),
+        end: ConsumerPlanEnd::Dropped,
+    };
+    consume_for_ever(&scene, &plan).await;
+}
+
+async fn consume_for_ever(scene: &Rc<Scene>, plan: &ConsumerPlan) {
+    let mut random = Rng::with_seed(plan.seed);
+    loop {
+        let builder = scene
+            .client
+            .consumer(plan.queue.name())
+            .expect("the name is short");
+        let mut builder = builder.prefetch(plan.prefetch).capacity(5);
+        if plan.no_ack {
+            builder = builder.no_ack();
+        }
+        if plan.dedicated {
+            builder = builder.dedicated_connection();
+        }
+        let mut consumer = match builder.start().await {
+            Ok(consumer) => consumer,
+            Err(Error::Closed) => return,
+            Err(_) => {
+                scene.clock.sleep(Duration::from_millis(500)).await;
+                continue;
+            }
+        };
+        let index = {
+            let mut ledger = scene.ledger.borrow_mut();
+            ledger.consumers.push(Vec::new());
+            ledger.consumers.len() - 1
+        };
+        match plan.style {
+            Style::OneByOne => one_by_one(scene, plan, index, &mut consumer, &mut random).await,
+            Style::Batches(limit) => {
+                while let Some(batch) = consumer.next_batch(limit).await {
+                    let ids: Vec<MessageId> = batch
+                        .iter()
+                        .filter_map(|it| note(scene, index, it))
+                        .collect();
+                    let acks = random.u32(..16) >= plan.manners.requeue;
+                    let settled = if acks { batch.ack() } else { batch.nack(true) };
+                    let settle = if acks { Settle::Ack } else { Settle::Requeue };
+                    // Some of a batch may have been settled, whatever became of the others.
+                    _ = settled;
+                    for id in ids {
+                        scene.ledger.borrow_mut().settle(id, settle);
+                    }
+                }
+            }
+            Style::Handler(limit) => {
+                let handler =
+                    |delivery: Delivery| handle(scene, plan, index, delivery, random.fork());
+                consumer.for_each_concurrent(limit, handler).await;
+            }
+        }
+        if plan.end == ConsumerPlanEnd::Cancelled {
+            consumer.cancel().await;
+        }
+        // It has ended by itself: the client was closed.
+        scene.clock.sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Notes that a message was handed out.
+fn note(scene: &Scene, consumer: usize, delivery: &Delivery) -> Option<MessageId> {
+    let id = MessageId::read(delivery.body())?;
+    scene
+        .ledger
+        .borrow_mut()
+        .hand_over(consumer, id, delivery.is_redelivered());
+    Some(id)
+}
+
+async fn one_by_one(
+    scene: &Scene,
+    plan: &ConsumerPlan,
+    index: usize,
+    consumer: &mut Consumer,
+    random: &mut Rng,
+) {
+    // What a multiple can settle: all that was handed out, of which some may be of another epoch.
+    let mut open = Vec::new();
+    while let Some(delivery) = consumer.next().await {
+        if plan.prefetch > 0 && consumer.buffered() > usize::from(plan.prefetch) && !plan.no_ack {
+            let offence = format!("consumer {index} holds more than its prefetch");
+            scene.ledger.borrow_mut().offences.push(offence);
+        }
+        let Some(id) = note(scene, index, &delivery) else {
+            continue;
+        };
+        let Manners {
+            late,
+            multiple,
+            requeue,
+            discard,
+            forget,
+            ..
+        } = plan.manners;
+        let manner = random.u32(..16);
+        let late = random.u32(..16) < late;
+        if late {
+            let time = Duration::from_millis(random.u64(..3_000));
+            scene.clock.sleep(time).await;
+        }
+        let settle = |settle| scene.ledger.borrow_mut().settle(id, settle);
+        if manner < multiple {
+            open.push(id);
+            if delivery.ack_all_up_to().is_ok() {
+                for id in open.drain(..) {
+                    scene.ledger.borrow_mut().settle(id, Settle::Ack);
+                }
+            }
+        } else if manner < multiple + requeue {
+            settle(Settle::Requeue);
+            _ = delivery.nack(true);
+        } else if manner < multiple + requeue + discard {
+            if delivery.nack(false).is_ok() {
+                settle(Settle::Discard);
+            }
+        } else if manner < multiple + requeue + discard + forget {
+            open.push(id);
+        } else if delivery.ack().is_ok() {
+            settle(Settle::Ack);
+        }
+    }
+}
+
+async fn handle(
+    scene: &Scene,
+    plan: &ConsumerPlan,
+    index: usize,
+    delivery: Delivery,
+    mut random: Rng,
+) -> Disposition {
+    let Some(id) = note(scene, index, &delivery) else {
+        return Disposition::Ack;
+    };
+    let Manners {
+        late,
+        requeue,
+        discard,
+        hang,
+        ..
+    } = plan.manners;
+    if random.u32(..16) < hang {
+        std::future::pending::<()>().await;
+    }
+    if random.u32(..16) < late {
+        let time = Duration::from_millis(random.u64(..3_000));
+        scene.clock.sleep(time).await;
+    }
+    let manner = random.u32(..16);
+    let (disposition, settle) = if manner < requeue {
+        (Disposition::Requeue, Settle::Requeue)
+    } else if manner < requeue + discard {
+        (Disposition::Discard, Settle::Discard)
+    } else {
+        (Disposition::Ack, Settle::Ack)
+    };
+    scene.ledger.borrow_mut().settle(id, settle);
+    disposition
+}
+
+/// Asks for something, and waits only so long.
+pub(super) async fn call(scene: Rc<Scene>, at: Duration, call: Call, patience: Option<Duration>) {
+    scene.until(at).await;
+    scene
+        .with_patience(patience, make(&scene.client, call))
+        .await;
+}
+
+async fn make(client: &Client, call: Call) -> Result<(), Error> {
+    async fn declare<D: Declare>(client: &Client, entity: D) -> Result<(), Error> {
+        client.declare(entity).await.map(|_| ())
+    }
+    match call {
+        Call::Declare(it) => declare(client, queue(it)).await,
+        Call::Delete(queue) => client.delete_queue(queue.name()).await.map(|_| ()),
+        Call::Purge(queue) => client.purge_queue(queue.name()).await.map(|_| ()),
+        Call::DeclareExchange => declare(client, exchange(Exchange::Passing)).await,
+        Call::DeleteExchange => client.delete_exchange(Exchange::Passing.name()).await,
+        Call::Bind => declare(client, binding(Exchange::Passing)).await,
+        Call::Unbind => client.unbind(binding(Exchange::Passing)).await,
+        Call::Refused => client.purge_queue("never was").await.map(|_| ()),
+        Call::Channel => client.channel().await.map(|_| ()),
+    }
+}

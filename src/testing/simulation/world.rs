@@ -1,0 +1,356 @@
+//! A story told: client, network and broker on one thread, in virtual time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::invariants::{self, Evidence};
+use super::ledger::Ledger;
+use super::message::MessageId;
+use super::plan::{Fault, Plan, Queue, Settings, Step};
+use super::report::Counts;
+use super::server::Server;
+use super::workload::{self, Scene};
+use crate::testing::{
+    Broker, BrokerOptions, Clock, Conditions, Dials, Direction, Executor, Network, TaskId,
+};
+use crate::{Client, Driver, Reconnect, ShortString};
+
+/// Tells a story. What it counted, or how it broke an invariant.
+pub(super) fn tell(plan: &Plan) -> Result<Counts, String> {
+    World::new(plan)?.run(plan)
+}
+
+struct World {
+    executor: Executor,
+    clock: Clock,
+    network: Network,
+    server: Server,
+    scene: Rc<Scene>,
+    driver: TaskId,
+}
+
+/// How long anything may take once the network is whole.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// More turns than this without time passing are a loop.
+const TURNS: u32 = 200_000;
+
+impl World {
+    fn new(plan: &Plan) -> Result<Self, String> {
+        let clock = Clock::new();
+        let mut executor = Executor::new(clock.clone(), plan.seed);
+        let network = Network::new(clock.clone(), plan.seed);
+        let broker = Broker::new(BrokerOptions {
+            seed: plan.seed,
+            ..BrokerOptions::default()
+        });
+        let server = Server::new(clock.clone(), network.clone(), broker);
+        executor.spawn(server.clone().serve());
+        let (client, driver) = connect(plan, &clock, &network)?;
+        let driver = executor.spawn(driver);
+        let set_up = executor.run(workload::set_up(client.clone()));
+        set_up
+            .ok_or("the setup never ends")?
+            .map_err(|error| format!("the setup failed: {error}"))?;
+        network.set_conditions(conditions(&plan.settings));
+        let scene = Rc::new(Scene {
+            start: clock.now(),
+            clock: clock.clone(),
+            spawner: executor.spawner(),
+            client,
+            ledger: RefCell::new(Ledger::default()),
+            busy: Cell::new(0),
+        });
+        Ok(Self {
+            executor,
+            clock,
+            network,
+            server,
+            scene,
+            driver,
+        })
+    }
+
+    fn run(mut self, plan: &Plan) -> Result<Counts, String> {
+        let mut consumers = Vec::new();
+        let mut faults = Vec::new();
+        for step in &plan.steps {
+            match step {
+                Step::Producer(plan) => {
+                    self.scene.busy.set(self.scene.busy.get() + 1);
+                    self.executor
+                        .spawn(workload::produce(Rc::clone(&self.scene), plan.clone()));
+                }
+                Step::Consumer(plan) => {
+                    let consumer = workload::consume(Rc::clone(&self.scene), plan.clone());
+                    consumers.push(self.executor.spawn(consumer));
+                }
+                Step::Call { at, call, patience } => {
+                    let call = workload::call(Rc::clone(&self.scene), *at, *call, *patience);
+                    consumers.push(self.executor.spawn(call));
+                }
+                Step::Fault { at, fault } => faults.extend(parts(*at, *fault)),
+                Step::Close { at, within } => {
+                    let (scene, at, within) = (Rc::clone(&self.scene), *at, *within);
+                    self.executor.spawn(async move {
+                        scene.until(at).await;
+                        close(&scene, Some(within)).await;
+                    });
+                }
+                Step::DropDriver { at } => faults.push((*at, Happening::DropDriver)),
+            }
+        }
+        if plan.settings.loyal {
+            self.collect(&mut consumers);
+        }
+        faults.sort_by_key(|(at, _)| *at);
+        for (at, happening) in faults {
+            self.pass(self.scene.start + at)?;
+            self.happen(happening, &plan.settings);
+        }
+        self.pass(self.scene.start + plan.settings.length)?;
+        self.make_peace();
+        if !plan.settings.loyal {
+            for task in consumers.drain(..) {
+                self.executor.cancel(task);
+            }
+            self.collect(&mut consumers);
+        } else {
+            let loyal = consumers.split_off(consumers.len() - 2);
+            for task in consumers.drain(..) {
+                self.executor.cancel(task);
+            }
+            consumers = loyal;
+        }
+        self.wait_for("the producers never come to their end", |world| {
+            world.scene.busy.get() == 0
+        })?;
+        if !self.executor.is_finished(self.driver) && !self.scene.ledger.borrow().closed {
+            self.wait_for("the steady queues are never emptied", |world| {
+                world.server.witnessed(|_, broker| {
+                    [Queue::Steady, Queue::Bound].iter().all(|queue| {
+                        let queue = broker.queue("/", queue.name());
+                        queue.is_none_or(|queue| queue.ready.is_empty() && queue.unacked == 0)
+                    })
+                })
+            })?;
+            let scene = Rc::clone(&self.scene);
+            self.executor
+                .spawn(async move { close(&scene, None).await });
+            self.wait_for("close never returns", |world| {
+                world.scene.ledger.borrow().undelivered.is_some()
+            })?;
+            let left = self
+                .scene
+                .ledger
+                .borrow()
+                .undelivered
+                .as_ref()
+                .map_or(0, Vec::len);
+            if left > 0 {
+                return Err(format!("close left {left} messages, though all was well"));
+            }
+        }
+        self.wait_for("the driver never ends", |world| {
+            world.executor.is_finished(world.driver)
+        })?;
+        for task in consumers {
+            self.executor.cancel(task);
+        }
+        self.wait_for("the connections never end", |world| {
+            world.server.connections() == 0
+        })?;
+        self.judge(plan)
+    }
+
+    fn collect(&mut self, consumers: &mut Vec<TaskId>) {
+        for queue in [Queue::Steady, Queue::Bound] {
+            let collector = workload::collect(Rc::clone(&self.scene), queue);
+            consumers.push(self.executor.spawn(collector));
+        }
+    }
+
+    /// Lets everything go on until then.
+    fn pass(&mut self, until: Instant) -> Result<(), String> {
+        let mut turns = 0;
+        loop {
+            if self.executor.step() {
+                turns += 1;
+                if turns > TURNS {
+                    return Err("the tasks turn without end".to_owned());
+                }
+            } else {
+                turns = 0;
+                if !self.executor.pass_time(until) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn wait_for(&mut self, or: &str, done: impl Fn(&Self) -> bool) -> Result<(), String> {
+        let limit = self.clock.now() + PATIENCE;
+        let mut turns = 0;
+        while !done(self) {
+            if self.executor.step() {
+                turns += 1;
+                if turns > TURNS {
+                    return Err("the tasks turn without end".to_owned());
+                }
+            } else {
+                turns = 0;
+                if self.clock.next_timer().is_none() {
+                    return Err(format!("{or}: nothing will ever happen again"));
+                }
+                if !self.executor.pass_time(limit) {
+                    return Err(or.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, happening: Happening, settings: &Settings) {
+        let link = |index: usize| self.network.links().get(index).copied();
+        match happening {
+            Happening::Fault(fault) => match fault {
+                Fault::Reset(index) => _ = link(index).map(|link| self.network.reset(link)),
+                Fault::Close(index) => _ = link(index).map(|link| self.network.close(link)),
+                Fault::BlackHole {
+                    link: index,
+                    direction,
+                    time,
+                } => {
+                    if let Some(link) = link(index) {
+                        let both = [Direction::Up, Direction::Down];
+                        for way in both
+                            .into_iter()
+                            .filter(|it| direction.is_none_or(|way| way == *it))
+                        {
+                            self.network.black_hole(link, way, time);
+                        }
+                    }
+                }
+                Fault::Drip { piece, gap, .. } => self.network.set_conditions(Conditions {
+                    drip: Some((piece, gap)),
+                    ..self.network.conditions()
+                }),
+                Fault::RefuseDials(_) => self.set_dials(Dials::Refused),
+                Fault::HangDials(_) => self.set_dials(Dials::Hang),
+                Fault::Restart => self.server.restart(),
+                Fault::Kick(index) => self.server.kick(index),
+                Fault::Block(_) => {
+                    self.server
+                        .with(|broker| broker.block(ShortString::from_static("low on memory")));
+                }
+                Fault::DeleteQueue => {}
+            },
+            Happening::End(Fault::Drip { .. }) => self.network.set_conditions(Conditions {
+                dials: self.network.conditions().dials,
+                ..conditions(settings)
+            }),
+            Happening::End(Fault::Block(_)) => self.server.with(Broker::unblock),
+            Happening::End(_) => self.set_dials(Dials::Succeed),
+            Happening::DropDriver => {
+                self.scene.ledger.borrow_mut().driver_dropped = true;
+                self.executor.cancel(self.driver);
+            }
+        }
+    }
+
+    fn set_dials(&self, dials: Dials) {
+        self.network.set_conditions(Conditions {
+            dials,
+            ..self.network.conditions()
+        });
+    }
+
+    fn make_peace(&self) {
+        for link in self.network.links() {
+            self.network.heal(link);
+        }
+        self.network.set_conditions(Conditions::default());
+        self.server.with(Broker::unblock);
+    }
+
+    fn judge(&self, plan: &Plan) -> Result<Counts, String> {
+        let ledger = self.scene.ledger.borrow();
+        self.server.witnessed(|witness, broker| {
+            let views = [Queue::Steady, Queue::Bound].map(|queue| broker.queue("/", queue.name()));
+            let ready = views.into_iter().flatten().flat_map(|view| view.ready);
+            let stored: BTreeSet<MessageId> = ready
+                .filter_map(|message| MessageId::read(&message.body))
+                .collect();
+            invariants::check(&Evidence {
+                ledger: &ledger,
+                record: &witness.record,
+                stored: &stored,
+            })?;
+            let time = self.clock.now() - self.scene.start;
+            Ok(Counts::of(plan, &ledger, &witness.record, time))
+        })
+    }
+}
+
+/// What happens at one moment.
+enum Happening {
+    Fault(Fault),
+    /// A fault that lasts is over.
+    End(Fault),
+    DropDriver,
+}
+
+fn parts(at: Duration, fault: Fault) -> Vec<(Duration, Happening)> {
+    let time = match fault {
+        Fault::Drip { time, .. }
+        | Fault::RefuseDials(time)
+        | Fault::HangDials(time)
+        | Fault::Block(time) => Some(time),
+        _ => None,
+    };
+    let end = time.map(|time| (at + time, Happening::End(fault)));
+    [(at, Happening::Fault(fault))]
+        .into_iter()
+        .chain(end)
+        .collect()
+}
+
+fn conditions(settings: &Settings) -> Conditions {
+    let (least, most) = settings.latency;
+    Conditions {
+        latency: least..=most,
+        capacity: settings.capacity,
+        partial: settings.partial,
+        ..Conditions::default()
+    }
+}
+
+fn connect(plan: &Plan, clock: &Clock, network: &Network) -> Result<(Client, Driver), String> {
+    let builder = Client::builder("amqp://localhost").map_err(|error| error.to_string())?;
+    Ok(builder
+        .seed(plan.seed)
+        .clock(clock.clone())
+        .connector(network.clone())
+        .heartbeat(plan.settings.heartbeat)
+        .reconnect(Reconnect {
+            max_delay: plan.settings.max_delay,
+            fail_fast: false,
+            ..Reconnect::default()
+        })
+        .build())
+}
+
+async fn close(scene: &Scene, within: Option<Duration>) {
+    scene.ledger.borrow_mut().closed = true;
+    let report = match within {
+        Some(within) => scene.client.close_within(within).await,
+        None => scene.client.close().await,
+    };
+    let undelivered = report.undelivered.iter();
+    let undelivered = undelivered
+        .filter_map(|message| MessageId::read(message.body()))
+        .collect();
+    scene.ledger.borrow_mut().undelivered = Some(undelivered);
+}
