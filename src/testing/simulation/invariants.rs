@@ -86,7 +86,7 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
         let ledger = evidence.ledger;
         let is_true = match outcome {
             Ok(()) => receipts.any(|it| it.word == Some(Word::Ack) && !it.returned),
-            Err(Unconfirmed::Nacked) => receipts.any(word(Word::Nack)),
+            Err(Unconfirmed::Nacked { .. }) => receipts.any(word(Word::Nack)),
             Err(Unconfirmed::Returned(_)) => receipts.any(|it| it.returned),
             Err(Unconfirmed::Rejected(_)) => receipts.any(|it| {
                 let closed = &evidence.record.channels[it.channel].closed;
@@ -145,15 +145,14 @@ fn confirmed_means_stored(evidence: &Evidence<'_>) -> Checked {
 }
 
 /// The first copies of a producer's messages came in the order in which they were accepted, and on
-/// no channel did one come twice. Without confirms only the channel keeps the order: what was written
-/// to a connection that ended can come late.
+/// no channel did one come twice.
 fn messages_came_in_order(evidence: &Evidence<'_>) -> Checked {
     let mut newest = vec![None; evidence.ledger.producers.len()];
     let mut seen = BTreeSet::new();
     for receipt in &evidence.record.receipts {
         let MessageId { producer, number } = receipt.message;
         let book = &evidence.ledger.producers[producer as usize];
-        if book.plan.confirms && seen.insert(receipt.message) {
+        if book.keeps_order() && seen.insert(receipt.message) {
             let newest: &mut Option<u32> = &mut newest[producer as usize];
             if newest.is_some_and(|newest| newest > number) {
                 return Err(format!("{} came first behind {newest:?}", receipt.message));
@@ -222,7 +221,9 @@ fn first_deliveries_were_in_order(evidence: &Evidence<'_>) -> Checked {
     for deliveries in &evidence.ledger.consumers {
         let mut newest = vec![None; evidence.ledger.producers.len()];
         for &(message, redelivered) in deliveries {
-            if redelivered || evidence.receipts(message).count() != 1 {
+            let book = &evidence.ledger.producers[message.producer as usize];
+            let once = evidence.receipts(message).count() == 1;
+            if redelivered || !once || !book.keeps_order() {
                 continue;
             }
             let newest: &mut Option<u32> = &mut newest[message.producer as usize];

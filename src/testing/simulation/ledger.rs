@@ -6,6 +6,7 @@ use super::message::MessageId;
 use super::plan::ProducerPlan;
 use super::witness::Settle;
 use crate::outcome::Unconfirmed;
+use crate::producer::BufferPolicy;
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -31,6 +32,15 @@ pub(super) struct Book {
     pub(super) entries: Vec<Entry>,
     /// Those with a routing key that leads nowhere.
     pub(super) strays: BTreeSet<u32>,
+}
+
+impl Book {
+    /// Whether order holds beyond a channel. Where a message can be given up without a word of the
+    /// broker, without confirms or to make room, what was written to a connection that ended can come
+    /// late.
+    pub(super) fn keeps_order(&self) -> bool {
+        self.plan.confirms && self.plan.policy != BufferPolicy::DropOldest
+    }
 }
 
 /// How far a message has come, as its user knows.
