@@ -13,6 +13,7 @@
 
 mod closing;
 mod link;
+mod readiness;
 mod stream;
 
 use std::collections::VecDeque;

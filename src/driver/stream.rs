@@ -9,11 +9,17 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::{AsyncRead, AsyncWrite};
 use snowshoe_codec::Outbound;
 
+use super::readiness::Readiness;
 use crate::transport::Transport;
 
 /// An open transport.
 pub(super) struct Stream {
     transport: Box<dyn Transport>,
+    readiness: Readiness,
+    /// Whether there may be something to read, or room to write: until the transport says that there
+    /// is not, and again once it wakes the driver.
+    may_read: bool,
+    may_write: bool,
     /// Zeroed memory to read into.
     block: BytesMut,
     /// How much to allocate next: grows and shrinks with what a read brings.
@@ -35,6 +41,9 @@ impl Stream {
     pub(super) fn new(transport: Box<dyn Transport>) -> Self {
         Self {
             transport,
+            readiness: Readiness::new(),
+            may_read: true,
+            may_write: true,
             block: BytesMut::new(),
             block_size: BLOCK_SIZES.0,
             input: BytesMut::new(),
@@ -45,11 +54,19 @@ impl Stream {
 
     /// Reads once. `Ok(0)` is the end of the stream.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.look(cx);
+        if !self.may_read {
+            return Poll::Pending;
+        }
         if self.block.len() < LEAST_ROOM {
             // Messages that were handed out share the old block; it lives as long as they do.
             self.block = BytesMut::zeroed(self.block_size);
         }
-        let len = ready!(Pin::new(&mut self.transport).poll_read(cx, &mut self.block))?;
+        let waker = self.readiness.waker();
+        let cx = &mut Context::from_waker(&waker);
+        let read = Pin::new(&mut self.transport).poll_read(cx, &mut self.block);
+        self.may_read = read.is_ready();
+        let len = ready!(read)?;
         let (smallest, largest) = BLOCK_SIZES;
         if len == self.block.len() {
             self.block_size = (self.block_size * 2).min(largest);
@@ -73,6 +90,12 @@ impl Stream {
         now: Instant,
         outbound: &mut Outbound,
     ) -> io::Result<()> {
+        self.look(cx);
+        if !self.may_write {
+            return Ok(());
+        }
+        let waker = self.readiness.waker();
+        let cx = &mut Context::from_waker(&waker);
         while outbound.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 64];
             let filled = outbound.chunks_vectored(&mut slices);
@@ -83,6 +106,7 @@ impl Stream {
             };
             match written {
                 Poll::Pending => {
+                    self.may_write = false;
                     self.stalled_since.get_or_insert(now);
                     return Ok(());
                 }
@@ -95,13 +119,24 @@ impl Stream {
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
-        if self.unflushed
-            && let Poll::Ready(result) = Pin::new(&mut self.transport).poll_flush(cx)
-        {
-            self.unflushed = false;
-            result?;
+        if self.unflushed {
+            match Pin::new(&mut self.transport).poll_flush(cx) {
+                Poll::Pending => self.may_write = false,
+                Poll::Ready(result) => {
+                    self.unflushed = false;
+                    result?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Notes whether the transport has woken the driver.
+    fn look(&mut self, cx: &Context<'_>) {
+        if self.readiness.was_woken(cx) {
+            self.may_read = true;
+            self.may_write = true;
+        }
     }
 
     pub(super) fn stalled_since(&self) -> Option<Instant> {
