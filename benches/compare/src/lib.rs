@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod client;
+pub mod leash;
 pub mod meter;
 pub mod options;
 pub mod place;
@@ -29,6 +30,7 @@ use crate::work::Order;
 /// # Errors
 /// The order is none, or the client failed.
 pub fn client_process(order: &str, allocations: Option<fn() -> u64>) -> Result<(), Box<dyn Error>> {
+    leash::attach();
     let order: Order = serde_json::from_str(order)?;
     place::on(order.cpu)?;
     let sample = client::run(&order, allocations)?;

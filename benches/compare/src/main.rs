@@ -6,12 +6,13 @@ use std::io::{Write as _, stdout};
 use compare::broker::Broker;
 use compare::options::{Command, Options};
 use compare::report::Report;
-use compare::{place, run};
+use compare::{leash, place, run};
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Command::parse()? {
         Command::Help => writeln!(stdout(), "{}", Options::HELP)?,
         Command::Broker { cpu } => {
+            leash::attach();
             place::on(cpu)?;
             let broker = Broker::bind()?;
             writeln!(stdout(), "{}", broker.port()?)?;

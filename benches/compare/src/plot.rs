@@ -16,7 +16,7 @@ impl<'a> Plot<'a> {
             let cells = rows.iter().flat_map(|(_, cells)| cells);
             cells.filter_map(|cell| cell.rate)
         };
-        let least = rates().fold(f64::INFINITY, f64::min).max(1.0).min(1e6);
+        let least = rates().fold(f64::INFINITY, f64::min).clamp(1.0, 1e6);
         let most = rates().fold(1.0, f64::max);
         Self {
             rows,

@@ -20,6 +20,7 @@ impl BrokerProcess {
     pub(crate) fn start(cpu: usize) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["broker", &cpu.to_string()])
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();
@@ -71,6 +72,7 @@ pub(crate) fn has_perf() -> bool {
 fn client(command: &mut Command, order: &Order) -> Result<Sample> {
     let mut child = command
         .arg(serde_json::to_string(order)?)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
@@ -85,6 +87,7 @@ fn client(command: &mut Command, order: &Order) -> Result<Sample> {
     if output.is_err() {
         _ = child.kill();
     }
+    // Only now, for waiting closes the input, and the client would end by that.
     child.wait()?;
     let output = output.map_err(|_| "stands still")?;
     serde_json::from_str(&output).map_err(|_| {
