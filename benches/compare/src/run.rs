@@ -86,7 +86,7 @@ impl Run<'_> {
         }
         if self.options.counts {
             for &(subject, messages) in &runners {
-                let outcome = match self.count(subject, row, messages) {
+                let outcome = match self.count(subject, row, messages / 3) {
                     Ok(outcome) => outcome,
                     Err(error) => Outcome::Failed(error.to_string()),
                 };
@@ -115,8 +115,8 @@ impl Run<'_> {
                 process::count(order, self.perf)
             })
         };
-        let (short, few) = count(messages / 4)?;
-        let (long, many) = count(messages)?;
+        let (short, few) = count(messages)?;
+        let (long, many) = count(messages * 3)?;
         let more = (long.messages - short.messages) as f64 * (1.0 + 1.0 / WARM_UP as f64);
         let system_calls = many
             .zip(few)

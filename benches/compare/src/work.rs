@@ -136,10 +136,10 @@ impl Subject {
         !matches!(self, Self::Limit | Self::Snowshoe | Self::SnowshoeShared)
     }
 
-    /// Whether several tasks can publish by it at the same time; a blocking client would need as
-    /// many threads, and is not what that row is about.
+    /// Whether several tasks can publish by it at the same time. What blocks would need as many
+    /// threads, and is not what that row is about.
     pub fn runs_tasks(self) -> bool {
-        self != Self::Amiquip
+        !matches!(self, Self::Amiquip | Self::Limit)
     }
 }
 
