@@ -2,7 +2,7 @@
 //! panics if what must not happen does. The tests run the same over the seeds in `fuzz/seeds`, and
 //! over whatever else comes to mind.
 //!
-//! Behind the feature `fuzzing`, apart from `testing`, because only this needs `arbitrary`.
+//! Behind the feature `fuzzing`, apart from `testing`, because it is for this repository alone.
 
 mod connection;
 mod decoders;

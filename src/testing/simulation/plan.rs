@@ -214,8 +214,6 @@ pub(super) enum Fault {
     Kick(usize),
     /// For so long publishers are blocked.
     Block(Duration),
-    /// Somebody else deletes the passing queue.
-    DeleteQueue,
 }
 
 impl Plan {
@@ -464,10 +462,9 @@ impl Fault {
             },
             8 => Self::RefuseDials(millis(random, 0..10_000)),
             9 => Self::HangDials(millis(random, 0..40_000)),
-            10 => Self::Restart,
+            10 | 15 => Self::Restart,
             11 | 12 => Self::Kick(random.usize(..3)),
-            13 | 14 => Self::Block(millis(random, 0..20_000)),
-            _ => Self::DeleteQueue,
+            _ => Self::Block(millis(random, 0..20_000)),
         }
     }
 }

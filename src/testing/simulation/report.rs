@@ -95,7 +95,6 @@ fn kind(step: &Step) -> &'static str {
             Fault::Restart => "broker restarts",
             Fault::Kick(_) => "kicks",
             Fault::Block(_) => "blocked publishers",
-            Fault::DeleteQueue => "deleted queues",
         },
     }
 }

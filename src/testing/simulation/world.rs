@@ -245,7 +245,6 @@ impl World {
                     self.server
                         .with(|broker| broker.block(ShortString::from_static("low on memory")));
                 }
-                Fault::DeleteQueue => {}
             },
             Happening::End(Fault::Drip { .. }) => self.network.set_conditions(Conditions {
                 dials: self.network.conditions().dials,
