@@ -52,8 +52,8 @@ impl Readiness {
 
     /// What the transport is to be polled with, for reading and writing alike: a layer like TLS may
     /// wait for the one to do the other.
-    pub(super) fn waker(&self) -> Waker {
-        self.waker.clone()
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
     }
 }
 
@@ -97,7 +97,7 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let mut readiness = Readiness::new();
         assert!(!readiness.was_woken(&cx));
-        readiness.waker().wake();
+        readiness.waker().wake_by_ref();
         assert_eq!(driver.wakes(), 1);
         assert!(readiness.was_woken(&cx));
         assert!(!readiness.was_woken(&cx));
@@ -108,7 +108,7 @@ mod tests {
         let (here, there) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
         let wakers = [&here, &there].map(|driver| Waker::from(Arc::clone(driver)));
         let mut readiness = Readiness::new();
-        let given = readiness.waker();
+        let given = readiness.waker().clone();
         for waker in &wakers {
             readiness.was_woken(&Context::from_waker(waker));
         }
@@ -122,7 +122,7 @@ mod tests {
         let wakers = [&here, &there].map(|driver| Waker::from(Arc::clone(driver)));
         let mut readiness = Readiness::new();
         readiness.was_woken(&Context::from_waker(&wakers[0]));
-        readiness.waker().wake();
+        readiness.waker().wake_by_ref();
         assert!(readiness.was_woken(&Context::from_waker(&wakers[1])));
     }
 }

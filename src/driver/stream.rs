@@ -62,8 +62,7 @@ impl Stream {
             // Messages that were handed out share the old block; it lives as long as they do.
             self.block = BytesMut::zeroed(self.block_size);
         }
-        let waker = self.readiness.waker();
-        let cx = &mut Context::from_waker(&waker);
+        let cx = &mut Context::from_waker(self.readiness.waker());
         let read = Pin::new(&mut self.transport).poll_read(cx, &mut self.block);
         self.may_read = read.is_ready();
         let len = ready!(read)?;
@@ -94,8 +93,7 @@ impl Stream {
         if !self.may_write {
             return Ok(());
         }
-        let waker = self.readiness.waker();
-        let cx = &mut Context::from_waker(&waker);
+        let cx = &mut Context::from_waker(self.readiness.waker());
         while outbound.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 64];
             let filled = outbound.chunks_vectored(&mut slices);
