@@ -1,5 +1,7 @@
 //! A broker in memory: one node that behaves as RabbitMQ does, as a plain state machine.
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod books;
 mod channel;
 mod client;
 mod dead_letter;

@@ -153,7 +153,7 @@ impl Channel {
     }
 
     /// What its queues wait for: what is not settled, and what is only in a transaction.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn held(&self) -> Vec<&Unacked> {
         let settled = match &self.mode {
             Mode::Transaction(transaction) => &transaction.settled[..],
