@@ -4,6 +4,7 @@
 #![cfg(feature = "fuzzing")]
 
 use std::fs;
+use std::path::Path;
 
 use peak_alloc::PeakAlloc;
 use snowshoe::testing::fuzzing;
@@ -12,16 +13,37 @@ use snowshoe::testing::fuzzing;
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 #[test]
+fn a_peer_makes_nobody_hold_more_than_it_is_worth() {
+    no_64_kib_of_a_conversation_over_and_over_hold_more_than_a_mib();
+    no_script_holds_more_than_it_explains("hostile_clients", |data| {
+        fuzzing::hostile_clients(data, || ALLOCATOR.current_usage());
+    });
+    no_script_holds_more_than_it_explains("operations", |data| {
+        fuzzing::operations(data, || ALLOCATOR.current_usage());
+    });
+}
+
 fn no_64_kib_of_a_conversation_over_and_over_hold_more_than_a_mib() {
-    let folder = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/fuzz/seeds/held_by_hostile_peer"
-    );
-    for seed in fs::read_dir(folder).expect("the seeds are checked in") {
-        let seed = fs::read(seed.expect("it is there").path()).expect("it can be read");
+    for seed in seeds("held_by_hostile_peer") {
         let (which, stream) = seed.split_first().expect("it is not empty");
         let repeated = stream.repeat((64 << 10) / stream.len());
         let data = [&[*which], &repeated[..]].concat();
         fuzzing::held_by_hostile_peer(&data, || ALLOCATOR.current_usage());
     }
+}
+
+fn no_script_holds_more_than_it_explains(target: &str, run: impl Fn(&[u8])) {
+    for seed in seeds(target) {
+        let (first, rest) = seed.split_first().expect("it is not empty");
+        run(&[&[*first], &rest.repeat(20)[..]].concat());
+    }
+}
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let folder = fs::read_dir(folder.join(target)).expect("the seeds are checked in");
+    let read = |seed: fs::DirEntry| fs::read(seed.path()).expect("it can be read");
+    folder
+        .map(|seed| read(seed.expect("it is there")))
+        .collect()
 }

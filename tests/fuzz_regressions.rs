@@ -26,12 +26,25 @@ fn seeds(name: &str, target: impl Fn(&[u8])) {
     }
 }
 
+/// A target, or one that is also told how much is allocated: in here that is nothing, for tests run
+/// beside each other. `fuzz_memory.rs` has it.
+macro_rules! target {
+    ($name:ident) => {
+        fuzzing::$name
+    };
+    ($name:ident holds) => {
+        |data: &[u8]| fuzzing::$name(data, || 0)
+    };
+}
+
 macro_rules! targets {
-    ($($name:ident,)*) => {
+    ($($name:ident $($holds:ident)?,)*) => {
         mod seeds {
+            use super::*;
+
             $(#[test]
             fn $name() {
-                super::seeds(stringify!($name), snowshoe::testing::fuzzing::$name);
+                super::seeds(stringify!($name), target!($name $($holds)?));
             })*
         }
 
@@ -41,7 +54,7 @@ macro_rules! targets {
             proptest! {
                 $(#[test]
                 fn $name(data in vec(any::<u8>(), 0..2000)) {
-                    fuzzing::$name(&data);
+                    target!($name $($holds)?)(&data);
                 })*
             }
         }
@@ -51,8 +64,10 @@ macro_rules! targets {
 targets! {
     content_headers,
     frames,
+    hostile_clients holds,
     hostile_peer,
     methods,
+    operations holds,
     tables,
     uris,
 }

@@ -4,11 +4,17 @@
 //!
 //! Behind the feature `fuzzing`, apart from `testing`, because it is for this repository alone.
 
+mod clients;
 mod connection;
 mod decoders;
+mod operations;
 mod pair;
+mod script;
 mod uri;
+mod vocabulary;
 
+pub use self::clients::hostile_clients;
 pub use self::connection::{held_by_hostile_peer, hostile_peer};
 pub use self::decoders::{content_headers, frames, methods, tables};
+pub use self::operations::operations;
 pub use self::uri::uris;

@@ -9,7 +9,7 @@ use snowshoe_codec::{
     Event, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, FrameError, Method, PropertiesRef,
 };
 
-use super::pair::{Pair, method_frame, payload_frame, pieces};
+use super::pair::{Pair, content_header, method_frame, payload_frame, pieces};
 
 /// Frames are the same in any split of the stream, and are written as they were read.
 pub fn frames(data: &[u8]) {
@@ -83,16 +83,13 @@ pub fn content_headers(data: &[u8]) {
         }
     }
 
-    let (class, weight, size) = (60_u16, 0_u16, 0_u64);
-    let header = [
-        &class.to_be_bytes()[..],
-        &weight.to_be_bytes(),
-        &size.to_be_bytes(),
-        data,
-    ];
     let mut client = Pair::open(1).client;
     let mut input = BytesMut::from(&method_frame(1, basic::Deliver::default())[..]);
-    input.extend_from_slice(&payload_frame(FrameKind::Header, 1, &header.concat()));
+    input.extend_from_slice(&payload_frame(
+        FrameKind::Header,
+        1,
+        &content_header(0, data),
+    ));
     client.receive(Instant::now(), &mut input);
     match client.poll_event() {
         Some(Event::Delivery { delivery, .. }) => {

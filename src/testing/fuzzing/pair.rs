@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use snowshoe_codec::frame::{self, FrameKind};
-use snowshoe_codec::method::Arguments;
 use snowshoe_codec::sasl::Plain;
-use snowshoe_codec::{ClientOptions, Connection, ConnectionLimits, Event, Outbound, ServerOptions};
+use snowshoe_codec::{
+    ClientOptions, Connection, ConnectionLimits, Event, Method, Outbound, ServerOptions,
+};
 
 /// A client and a server.
 pub(super) struct Pair {
@@ -93,10 +94,41 @@ pub(super) fn client_options(limits: ConnectionLimits) -> ClientOptions {
     }
 }
 
-pub(super) fn method_frame(channel: u16, method: impl Arguments) -> Vec<u8> {
+pub(super) fn method_frame(channel: u16, method: impl Into<Method>) -> Vec<u8> {
     let mut payload = Vec::new();
-    method.encode(&mut payload);
+    method.into().encode(&mut payload);
     payload_frame(FrameKind::Method, channel, &payload)
+}
+
+/// A method with the message behind it.
+pub(super) fn message_frames(
+    channel: u16,
+    method: impl Into<Method>,
+    properties: &[u8],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut frames = method_frame(channel, method);
+    frames.extend(payload_frame(
+        FrameKind::Header,
+        channel,
+        &content_header(body.len(), properties),
+    ));
+    if !body.is_empty() {
+        frames.extend(payload_frame(FrameKind::Body, channel, body));
+    }
+    frames
+}
+
+/// The payload of a content header frame.
+pub(super) fn content_header(body_len: usize, properties: &[u8]) -> Vec<u8> {
+    let (class, weight, size) = (60_u16, 0_u16, body_len as u64);
+    [
+        &class.to_be_bytes()[..],
+        &weight.to_be_bytes(),
+        &size.to_be_bytes(),
+        properties,
+    ]
+    .concat()
 }
 
 pub(super) fn payload_frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
