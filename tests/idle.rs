@@ -4,29 +4,12 @@
 mod broker;
 mod support;
 
-use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
 use snowshoe::{Event, Reconnect};
 
-use support::{executor, next_event, run, within};
-
-/// How often the threads of this process have gone to sleep so far. Whoever works in between makes
-/// system calls; whoever is idle ends each short run of them by this.
-fn sleeps() -> u64 {
-    let threads = fs::read_dir("/proc/self/task").expect("this is Linux");
-    let of_thread = |thread: fs::DirEntry| {
-        // One that has ended since is none of the client's.
-        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        line.and_then(|count| count.trim().parse().ok())
-            .unwrap_or(0)
-    };
-    threads.flatten().map(of_thread).sum()
-}
+use support::{executor, next_event, run, sleeps, within};
 
 /// How many attempts the sleeps are counted over.
 const ATTEMPTS: u64 = 20;
@@ -58,11 +41,11 @@ fn a_client_without_a_broker_sleeps_from_one_attempt_to_the_next() {
 
         let is_attempt = |event: &Event| matches!(event, Event::Reconnecting { .. });
         next_event(&mut events, "an attempt", is_attempt).await;
-        let before = sleeps();
+        let before = sleeps(None);
         for _ in 0..ATTEMPTS {
             next_event(&mut events, "an attempt", is_attempt).await;
         }
-        let slept = sleeps() - before;
+        let slept = sleeps(None) - before;
         eprintln!("{slept} sleeps over {ATTEMPTS} attempts");
         assert!(slept <= ATTEMPTS * SLEEPS_AN_ATTEMPT, "{slept} sleeps");
 
