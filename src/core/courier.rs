@@ -97,6 +97,12 @@ impl<T> Courier<T> {
         self.queue.remove(self.sent)
     }
 
+    /// Takes all calls off the queue: there is no channel for them.
+    pub(crate) fn give_up(&mut self) -> impl Iterator<Item = T> {
+        self.channel_lost();
+        self.queue.drain(..)
+    }
+
     /// The channel was closed: the oldest call under way is to blame, if there is one, and is
     /// handed back. The others wait for the next channel.
     pub(crate) fn channel_closed(&mut self) -> Option<T> {

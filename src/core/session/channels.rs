@@ -532,10 +532,17 @@ impl Session {
 
     /// Makes the calls that users asked for.
     pub(super) fn make_calls(&mut self, now: Instant) {
-        if self.calls.wants_channel()
-            && let Ok(channel) = self.open_channel(now, Owner::Calls)
-        {
-            self.calls.opening(channel);
+        if self.calls.wants_channel() {
+            match self.open_channel(now, Owner::Calls) {
+                Ok(channel) => self.calls.opening(channel),
+                // The connection is about to end, and there will be another.
+                Err(OpenChannelError::NotOpen) => {}
+                // Who holds them may do so for ever.
+                Err(_) => self.outputs.extend(self.calls.give_up().map(|(token, _)| {
+                    let result = Err(Error::NoFreeChannel);
+                    Output::Called { token, result }
+                })),
+            }
         }
         let Some(mut channel) = courier_channel(&mut self.connection, &self.calls) else {
             return;

@@ -206,3 +206,18 @@ fn what_the_broker_refused_is_not_declared_again() {
     world.pass_until_ready();
     assert!(world.requests().is_empty());
 }
+
+#[test]
+fn a_call_that_finds_no_channel_free_fails_and_the_next_one_may_find_one() {
+    let mut world = World::with_channels(1);
+    let producer = world.session.add_producer(world.now, true);
+    world.run();
+    world.call(1, declare_queue("a"));
+    let results = world.results();
+    assert!(matches!(results[..], [(1, Err(Error::NoFreeChannel))]));
+
+    world.session.remove_producer(world.now, producer);
+    world.run();
+    world.call(2, declare_queue("a"));
+    assert_eq!(world.answered(), [(2, true)]);
+}
