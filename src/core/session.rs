@@ -358,7 +358,10 @@ impl Session {
             match (event, owner) {
                 // The common ones go through without a stop in the queue.
                 (codec::Event::Delivery { delivery, .. }, Some(Owner::Consumer(consumer))) => {
-                    return Some(Output::Delivery { consumer, delivery });
+                    let subscription = self.consumers.get(consumer);
+                    if subscription.is_some_and(Subscription::receives) {
+                        return Some(Output::Delivery { consumer, delivery });
+                    }
                 }
                 (
                     codec::Event::Confirm {

@@ -76,6 +76,14 @@ impl State {
             Self::Opening(_) | Self::Limiting(_) | Self::Subscribing(_)
         )
     }
+
+    /// Whether the broker has confirmed it, and deliveries may come.
+    pub(crate) fn receives(self) -> bool {
+        matches!(
+            self,
+            Self::Active(_) | Self::Cancelling(_) | Self::Draining(_)
+        )
+    }
 }
 
 /// What follows a reply.
@@ -135,6 +143,12 @@ impl Subscription {
 
     pub(crate) fn is_ended(&self) -> bool {
         self.state == State::Ended
+    }
+
+    /// Whether what is delivered is its own. Before the broker's consume-ok no epoch has begun in
+    /// which it could be settled.
+    pub(crate) fn receives(&self) -> bool {
+        self.state.receives() || self.spec.no_ack
     }
 
     /// Whether a channel is to be opened for it now.

@@ -12,7 +12,7 @@ use snowshoe_codec::{
 use super::{Output, Session, Stage};
 use crate::core::backoff::{Backoff, Delays};
 use crate::core::courier::Courier;
-use crate::core::subscription::{State, Step, Subscription, Verdict};
+use crate::core::subscription::{Step, Subscription, Verdict};
 use crate::core::topology::Topology;
 use crate::error::Error;
 
@@ -421,10 +421,7 @@ impl Session {
             line.state = LineState::Waiting;
         }
         for (consumer, subscription) in &mut self.consumers {
-            let had_deliveries = matches!(
-                subscription.state(),
-                State::Active(_) | State::Cancelling(_) | State::Draining(_)
-            );
+            let had_deliveries = subscription.state().receives();
             let was_ended = subscription.is_ended();
             subscription.connection_lost();
             self.wakeups.extend(subscription.retry_at());

@@ -336,3 +336,23 @@ fn a_consumer_that_comes_back_waits_for_a_channel_to_be_free() {
     world.run();
     assert!(world.is_consuming(second));
 }
+
+#[test]
+fn what_is_delivered_before_a_consumer_is_confirmed_is_nobodys_for_its_tag_means_nothing_later() {
+    let mut world = World::ready();
+    world.broker.script = Box::new(|method| match method {
+        Method::BasicConsume(_) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    let consumer = world.add_consumer("q");
+    let channel = world.consumer_channel(consumer);
+    let mut early = world.broker.connection().channel(channel).unwrap();
+    let deliver = basic::Deliver {
+        delivery_tag: 1,
+        ..Default::default()
+    };
+    let (properties, body) = (Default::default(), Default::default());
+    early.send_content(deliver, &properties, &body).unwrap();
+    world.run();
+    assert_eq!(world.consumer_story(), []);
+}
