@@ -21,6 +21,9 @@ fn a_peer_makes_nobody_hold_more_than_it_is_worth() {
     no_script_holds_more_than_it_explains("operations", |data| {
         fuzzing::operations(data, || ALLOCATOR.current_usage());
     });
+    no_script_holds_more_than_it_explains("session", |data| {
+        fuzzing::session(data, || ALLOCATOR.current_usage());
+    });
 }
 
 fn no_64_kib_of_a_conversation_over_and_over_hold_more_than_a_mib() {

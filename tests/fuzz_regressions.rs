@@ -68,6 +68,7 @@ targets! {
     hostile_peer,
     methods,
     operations holds,
+    session holds,
     tables,
     uris,
 }

@@ -10,6 +10,7 @@ mod decoders;
 mod operations;
 mod pair;
 mod script;
+mod session;
 mod uri;
 mod vocabulary;
 
@@ -17,4 +18,5 @@ pub use self::clients::hostile_clients;
 pub use self::connection::{held_by_hostile_peer, hostile_peer};
 pub use self::decoders::{content_headers, frames, methods, tables};
 pub use self::operations::operations;
+pub use self::session::session;
 pub use self::uri::uris;
