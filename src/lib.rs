@@ -73,6 +73,9 @@ mod events;
 pub mod guarantees;
 mod handlers;
 mod inbox;
+#[cfg(feature = "benchmarking")]
+#[doc(hidden)]
+pub mod kernels;
 mod message;
 mod outbox;
 mod outcome;

@@ -1,0 +1,35 @@
+//! See `lib.rs`.
+
+use std::time::Duration;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use micro::{GRAIN, Kernel, Side};
+
+fn kernels(criterion: &mut Criterion) {
+    for kernel in Kernel::all() {
+        let mut group = criterion.benchmark_group(&kernel.id);
+        group.throughput(match kernel.bytes {
+            Some(bytes) => Throughput::ElementsAndBytes {
+                elements: GRAIN,
+                bytes: GRAIN * bytes as u64,
+            },
+            None => Throughput::Elements(GRAIN),
+        });
+        for side in Side::ALL {
+            if let Some(mut run) = kernel.runner(side) {
+                group.bench_function(side.name(), |bencher| bencher.iter(|| run(GRAIN)));
+            }
+        }
+        group.finish();
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    targets = kernels
+}
+criterion_main!(benches);
