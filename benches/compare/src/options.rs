@@ -33,6 +33,8 @@ pub struct Options {
     pub works: Vec<Work>,
     pub sizes: Vec<usize>,
     pub producers: Vec<usize>,
+    /// How many channels are open beside those that are used.
+    pub channels: Vec<usize>,
     pub subjects: Vec<Subject>,
     pub rounds: usize,
     /// How long a measured window is, about.
@@ -51,6 +53,7 @@ impl Default for Options {
             works: Work::ALL.to_vec(),
             sizes: vec![16, 1 << 10, 64 << 10],
             producers: vec![1, 8],
+            channels: vec![0],
             subjects: Subject::ALL.to_vec(),
             rounds: 5,
             window: Duration::from_millis(300),
@@ -74,7 +77,8 @@ compare report FILE... [OPTIONS]  report what earlier runs wrote by --results
   --only WORK        publish, confirmed, confirmed-singly, consume, acked, acked-by-batch or
                      round-trip; can be given several times
   --sizes A,B        lengths of bodies in bytes; 16,1024,65536 by default
-  --producers A,B    1,8 by default
+  --producers A,B    1,8 by default; several for publishing with much under way alone
+  --channels A,B     how many channels are open beside those that are used; 0 by default
   --clients A,B      limit, snowshoe, snowshoe-shared, amqp-client, lapin, amqprs, amiquip
   --rounds N         5 by default; the table has the medians
   --no-counts        leaves out allocations and system calls
@@ -90,11 +94,14 @@ compare report FILE... [OPTIONS]  report what earlier runs wrote by --results
             for &size in &self.sizes {
                 let counts = work.producers().iter();
                 let counts = counts.filter(|count| self.producers.contains(count));
-                rows.extend(counts.map(|&producers| Row {
-                    work,
-                    size,
-                    producers,
-                }));
+                for &producers in counts {
+                    rows.extend(self.channels.iter().map(|&channels| Row {
+                        work,
+                        size,
+                        producers,
+                        channels,
+                    }));
+                }
             }
         }
         rows
@@ -125,6 +132,9 @@ impl Command {
                 Long("sizes") => options.sizes = list(&mut parser, |size| size.parse().ok())?,
                 Long("producers") => {
                     options.producers = list(&mut parser, |count| count.parse().ok())?;
+                }
+                Long("channels") => {
+                    options.channels = list(&mut parser, |count| count.parse().ok())?;
                 }
                 Long("clients") => options.subjects = list(&mut parser, Subject::named)?,
                 Long("rounds") => options.rounds = parser.value()?.parse()?,

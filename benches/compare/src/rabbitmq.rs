@@ -8,7 +8,7 @@ use futures_lite::future::block_on;
 use snowshoe::{Client, Queue};
 
 use crate::witness::{Milestone, QUESTION};
-use crate::work::Order;
+use crate::work::{IDLE_QUEUE, Order};
 
 /// A real broker, with a queue for the measurements.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ impl RabbitMq {
         let client = block_on(Client::connect(&url))?;
         block_on(client.delete_queue(QUEUE))?;
         block_on(client.declare(Queue::new(QUEUE)))?;
+        block_on(client.declare(Queue::new(IDLE_QUEUE)))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let witness = listener.local_addr()?.port();
         let asked = client.clone();

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::work::{Row, Sample, Subject};
+use crate::work::{Arrangement, Row, Sample, Subject};
 
 /// One measurement, a line of a results file. Files of several runs can be reported together.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     pub subject: Subject,
     pub row: Row,
+    #[serde(default)]
+    pub arrangement: Arrangement,
     pub outcome: Outcome,
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write as _, stdout};
 use crate::options::Options;
 use crate::plot::Plot;
 use crate::record::{Outcome, Record};
-use crate::work::{Row, Subject};
+use crate::work::{Arrangement, Row, Subject};
 
 /// Measurements, put together.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct Report {
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
     pub(crate) subject: Subject,
+    arrangement: Arrangement,
     /// Messages a second; `None` if the client failed.
     pub(crate) rate: Option<f64>,
     /// Processor time of the client for a message, in microseconds.
@@ -39,9 +40,9 @@ impl Report {
         }
         let cells = |row: Row| {
             let cells = Subject::ALL.into_iter().filter_map(|subject| {
-                let outcomes = records.iter().filter(|record| record.row == row);
-                let outcomes = outcomes.filter(|record| record.subject == subject);
-                Cell::new(subject, outcomes.map(|record| &record.outcome))
+                let records = records.iter().filter(|record| record.row == row);
+                let records = records.filter(|record| record.subject == subject);
+                Cell::new(subject, records)
             });
             cells.collect()
         };
@@ -102,12 +103,7 @@ impl Report {
         out += &"---:|".repeat(9);
         for (row, cells) in &self.rows {
             for cell in cells {
-                _ = write!(
-                    out,
-                    "\n| {row} | {} |{}",
-                    cell.subject.name(),
-                    cell.details(cells)
-                );
+                _ = write!(out, "\n| {row} | {} |{}", cell.name(), cell.details(cells));
             }
         }
         out.push('\n');
@@ -116,10 +112,12 @@ impl Report {
 }
 
 impl Cell {
-    fn new<'a>(subject: Subject, outcomes: impl Iterator<Item = &'a Outcome>) -> Option<Self> {
+    fn new<'a>(subject: Subject, records: impl Iterator<Item = &'a Record>) -> Option<Self> {
         let (mut samples, mut counted, mut failure) = (Vec::new(), None, None);
-        for outcome in outcomes {
-            match outcome {
+        let mut arrangement = Arrangement::default();
+        for record in records {
+            arrangement = record.arrangement;
+            match &record.outcome {
                 Outcome::Timed(sample) => samples.push(sample),
                 Outcome::Counted {
                     allocations,
@@ -140,6 +138,7 @@ impl Cell {
         };
         Some(Self {
             subject,
+            arrangement,
             rate: of(|sample| sample.messages as f64 / sample.seconds),
             cpu: of(|sample| sample.cpu_seconds * 1e6 / sample.messages as f64).unwrap_or(0.0),
             allocations: counted.map(|(allocations, _)| allocations),
@@ -148,6 +147,14 @@ impl Cell {
             latency: latency(|(p50, _)| p50).zip(latency(|(_, p99)| p99)),
             failure,
         })
+    }
+
+    fn name(&self) -> String {
+        let name = self.subject.name();
+        match self.arrangement {
+            Arrangement::OneThread => name.to_owned(),
+            Arrangement::Workers => format!("{name}, on workers"),
+        }
     }
 
     fn brief(&self) -> String {

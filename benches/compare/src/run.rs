@@ -6,7 +6,7 @@ use crate::place::Places;
 use crate::process::{self, BrokerProcess};
 use crate::rabbitmq::RabbitMq;
 use crate::record::{Outcome, Record};
-use crate::work::{Order, Row, Sample, Subject, Work};
+use crate::work::{Arrangement, Order, Row, Sample, Subject, Work};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -44,77 +44,65 @@ impl Run<'_> {
     fn measure(&self, row: Row, records: &mut Vec<Record>) -> Result<()> {
         let mut runners = Vec::new();
         for &subject in &self.options.subjects {
-            if row.producers > 1 && !subject.runs_tasks() {
+            if row.producers > 1 && !subject.runs_tasks()
+                || row.channels > 0 && !subject.has_channels()
+            {
                 continue;
             }
-            // A short run tells how many messages fill the window.
-            let first = first_guess(row);
-            match self.time(subject, row, first) {
-                Ok(sample) => {
-                    let rate = sample.messages as f64 / sample.seconds;
-                    let messages = (rate * self.options.window.as_secs_f64()) as u64;
-                    runners.push((subject, messages.max(first)));
-                }
-                Err(error) => {
-                    let outcome = Outcome::Failed(error.to_string());
-                    self.keep(
-                        Record {
-                            subject,
-                            row,
-                            outcome,
-                        },
-                        records,
-                    )?;
-                }
+            match self.prepare(subject, row) {
+                Ok(runner) => runners.push(runner),
+                Err(error) => self.keep(&Runner::new(subject, row), failed(error), records)?,
             }
         }
         for _ in 0..self.options.rounds {
-            for &(subject, messages) in &runners {
-                let outcome = match self.time(subject, row, messages) {
-                    Ok(sample) => Outcome::Timed(sample),
-                    Err(error) => Outcome::Failed(error.to_string()),
-                };
-                self.keep(
-                    Record {
-                        subject,
-                        row,
-                        outcome,
-                    },
-                    records,
-                )?;
+            for runner in &runners {
+                let timed = self.time(runner).map(Outcome::Timed);
+                self.keep(runner, timed.unwrap_or_else(failed), records)?;
             }
         }
         if self.options.counts {
-            for &(subject, messages) in &runners {
-                let outcome = match self.count(subject, row, messages / 3) {
-                    Ok(outcome) => outcome,
-                    Err(error) => Outcome::Failed(error.to_string()),
-                };
-                self.keep(
-                    Record {
-                        subject,
-                        row,
-                        outcome,
-                    },
-                    records,
-                )?;
+            for runner in &runners {
+                let counted = self.count(runner);
+                self.keep(runner, counted.unwrap_or_else(failed), records)?;
             }
         }
         Ok(())
     }
 
-    fn time(&self, subject: Subject, row: Row, messages: u64) -> Result<Sample> {
-        self.with_broker(subject, row, messages, process::time)
+    /// Finds the arrangement that suits a client best in this row, by a short run in each, which
+    /// also tells how many messages fill the window.
+    fn prepare(&self, subject: Subject, row: Row) -> Result<Runner> {
+        let mut best: Result<(f64, Runner)> = Err("it cannot be run".into());
+        for &arrangement in subject.arrangements() {
+            let first = Runner {
+                arrangement,
+                ..Runner::new(subject, row)
+            };
+            let tried = self.time(&first).map(|sample| {
+                let rate = sample.messages as f64 / sample.seconds;
+                let messages = (rate * self.options.window.as_secs_f64()) as u64;
+                let messages = messages.max(first.messages);
+                (rate, Runner { messages, ..first })
+            });
+            best = match (best, tried) {
+                (Ok(best), Ok(tried)) if tried.0 > best.0 => Ok(tried),
+                (Ok(best), _) => Ok(best),
+                (Err(_), tried) => tried,
+            };
+        }
+        best.map(|(_, runner)| runner)
+    }
+
+    fn time(&self, runner: &Runner) -> Result<Sample> {
+        self.with_broker(runner, runner.messages, process::time)
     }
 
     /// Counts by two runs: what the longer one has more belongs to its messages, and not to
     /// starting and stopping.
-    fn count(&self, subject: Subject, row: Row, messages: u64) -> Result<Outcome> {
-        let count = |messages| {
-            self.with_broker(subject, row, messages, |order| {
-                process::count(order, self.perf)
-            })
-        };
+    fn count(&self, runner: &Runner) -> Result<Outcome> {
+        let count =
+            |messages| self.with_broker(runner, messages, |order| process::count(order, self.perf));
+        let messages = runner.messages / 3;
         let (short, few) = count(messages)?;
         let (long, many) = count(messages * 3)?;
         let more = (long.messages - short.messages) as f64 * (1.0 + 1.0 / WARM_UP as f64);
@@ -131,11 +119,16 @@ impl Run<'_> {
     /// Runs something against a broker that has seen nothing yet.
     fn with_broker<T>(
         &self,
-        subject: Subject,
-        row: Row,
+        runner: &Runner,
         messages: u64,
         run: impl FnOnce(&Order) -> Result<T>,
     ) -> Result<T> {
+        let Runner {
+            subject,
+            row,
+            arrangement,
+            ..
+        } = *runner;
         let places = Places::new(row.work.is_latency())?;
         let messages = messages.next_multiple_of(GRAIN);
         let mut order = Order {
@@ -147,6 +140,7 @@ impl Run<'_> {
             warm_up: (messages / WARM_UP).next_multiple_of(GRAIN),
             messages,
             cpu: places.client,
+            arrangement,
         };
         if let Some(rabbitmq) = &self.rabbitmq {
             rabbitmq.prepare(&mut order)?;
@@ -165,16 +159,46 @@ impl Run<'_> {
         run(&order)
     }
 
-    fn keep(&self, record: Record, records: &mut Vec<Record>) -> Result<()> {
-        if let Outcome::Failed(why) = &record.outcome {
-            say(&format!("  {}: {why}", record.subject.name()));
+    fn keep(&self, runner: &Runner, outcome: Outcome, records: &mut Vec<Record>) -> Result<()> {
+        if let Outcome::Failed(why) = &outcome {
+            say(&format!("  {}: {why}", runner.subject.name()));
         }
+        let record = Record {
+            subject: runner.subject,
+            row: runner.row,
+            arrangement: runner.arrangement,
+            outcome,
+        };
         if let Some(path) = &self.options.results {
             record.append(path)?;
         }
         records.push(record);
         Ok(())
     }
+}
+
+/// A client in one row.
+struct Runner {
+    subject: Subject,
+    row: Row,
+    arrangement: Arrangement,
+    /// How many messages are measured at once.
+    messages: u64,
+}
+
+impl Runner {
+    fn new(subject: Subject, row: Row) -> Self {
+        Self {
+            subject,
+            row,
+            arrangement: Arrangement::default(),
+            messages: first_guess(row),
+        }
+    }
+}
+
+fn failed(error: Box<dyn Error>) -> Outcome {
+    Outcome::Failed(error.to_string())
 }
 
 /// What is certainly not too much for a first run.

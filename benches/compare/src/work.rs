@@ -24,6 +24,9 @@ pub enum Work {
 /// The window of [`Work::Confirmed`] and the prefetch of the works that acknowledge.
 pub const IN_FLIGHT: u16 = 1000;
 
+/// A queue without messages.
+pub const IDLE_QUEUE: &str = "compare-idle";
+
 /// How many messages are acknowledged at once by [`Work::AckedByBatch`], at most.
 pub const BATCH: usize = 100;
 
@@ -136,6 +139,21 @@ impl Subject {
         !matches!(self, Self::Limit | Self::Snowshoe | Self::SnowshoeShared)
     }
 
+    /// How it can be run. What is best for one work is not for another.
+    pub fn arrangements(self) -> &'static [Arrangement] {
+        match self {
+            Self::AmqpClient | Self::Lapin | Self::Amqprs => {
+                &[Arrangement::OneThread, Arrangement::Workers]
+            }
+            _ => &[Arrangement::OneThread],
+        }
+    }
+
+    /// Whether several channels are one connection.
+    pub fn has_channels(self) -> bool {
+        self != Self::Limit
+    }
+
     /// Whether several tasks can publish by it at the same time. What blocks would need as many
     /// threads, and is not what that row is about.
     pub fn runs_tasks(self) -> bool {
@@ -150,6 +168,9 @@ pub struct Row {
     /// Length of a body, in bytes.
     pub size: usize,
     pub producers: usize,
+    /// How many further channels are open, on which nothing happens.
+    #[serde(default)]
+    pub channels: usize,
 }
 
 impl fmt::Display for Row {
@@ -158,10 +179,14 @@ impl fmt::Display for Row {
             work,
             size,
             producers,
+            channels,
         } = self;
         write!(f, "{work}, {}", Size(*size))?;
         if *producers > 1 {
             write!(f, ", {producers} producers")?;
+        }
+        if *channels > 0 {
+            write!(f, ", beside {channels} channels")?;
         }
         Ok(())
     }
@@ -195,6 +220,17 @@ pub struct Order {
     pub messages: u64,
     /// The processor to run on.
     pub cpu: usize,
+    pub arrangement: Arrangement,
+}
+
+/// What runs a client that needs tokio.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arrangement {
+    /// The caller's thread.
+    #[default]
+    OneThread,
+    /// Two worker threads, beside the caller's.
+    Workers,
 }
 
 /// What a client process measured.

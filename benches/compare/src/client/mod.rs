@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use self::works::work;
 use crate::meter::Meter;
-use crate::work::{Order, Sample, Subject};
+use crate::work::{Arrangement, Order, Sample, Subject};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -95,9 +95,9 @@ pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
         Subject::SnowshoeShared => {
             async_io::block_on(t.run(work::<snowshoe::SharedThread>(order, t, m)))
         }
-        Subject::AmqpClient => on_tokio(work::<amqp_client::AmqpClient>(order, t, m)),
-        Subject::Lapin => on_tokio(work::<lapin::Lapin>(order, t, m)),
-        Subject::Amqprs => on_tokio(work::<amqprs::Amqprs>(order, t, m)),
+        Subject::AmqpClient => on_tokio(order, work::<amqp_client::AmqpClient>(order, t, m)),
+        Subject::Lapin => on_tokio(order, work::<lapin::Lapin>(order, t, m)),
+        Subject::Amqprs => on_tokio(order, work::<amqprs::Amqprs>(order, t, m)),
         Subject::Amiquip => on_a_plain_thread(work::<amiquip::Amiquip>(order, t, m)),
     }?;
     Ok(meter.sample().ok_or("nothing was measured")?)
@@ -107,9 +107,14 @@ fn on_a_plain_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     futures_lite::future::block_on(work)
 }
 
-/// Tokio with one thread, which suits the one processor that a client has: with several, every
-/// message is handed from thread to thread, and the clients are slower in most works.
-fn on_tokio<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
+fn on_tokio<T>(order: &Order, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut runtime = match order.arrangement {
+        Arrangement::OneThread => tokio::runtime::Builder::new_current_thread(),
+        Arrangement::Workers => {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            runtime.worker_threads(2);
+            runtime
+        }
+    };
     runtime.enable_all().build()?.block_on(work)
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
 use crate::meter::Meter;
 use crate::witness::{Milestone, Witness};
-use crate::work::{IN_FLIGHT, Order, Work};
+use crate::work::{IDLE_QUEUE, IN_FLIGHT, Order, Work};
 
 /// Connects a client and does the work of an order: some messages to warm up, then those that are
 /// measured.
@@ -16,6 +16,7 @@ pub(super) async fn work<C: Client>(order: &Order, tasks: &Tasks, meter: &mut Me
         tasks,
         witness: Witness::new(order.witness),
     };
+    let crowd = bench.crowd().await?;
     match order.row.work {
         Work::Publish => bench.publish(meter).await,
         Work::Confirmed => bench.confirmed(meter).await,
@@ -24,7 +25,15 @@ pub(super) async fn work<C: Client>(order: &Order, tasks: &Tasks, meter: &mut Me
         Work::Acked => bench.acked(meter).await,
         Work::AckedByBatch => bench.acked_by_batch(meter).await,
         Work::RoundTrip => bench.round_trip(meter).await,
-    }
+    }?;
+    drop(crowd);
+    Ok(())
+}
+
+/// Channels on which nothing happens.
+struct Crowd<C: Client> {
+    _publishers: Vec<C::Publisher>,
+    _consumers: Vec<C::Consumer>,
 }
 
 struct Bench<'a, C> {
@@ -35,6 +44,22 @@ struct Bench<'a, C> {
 }
 
 impl<C: Client> Bench<'_, C> {
+    /// Opens the channels that are only there.
+    async fn crowd(&self) -> Result<Crowd<C>> {
+        let (mut publishers, mut consumers) = (Vec::new(), Vec::new());
+        for _ in 0..self.order.row.channels {
+            if self.order.row.work.consumes() {
+                consumers.push(self.client.consumer(IDLE_QUEUE, Some(1)).await?);
+            } else {
+                publishers.push(self.client.publisher(IDLE_QUEUE, self.body()).await?);
+            }
+        }
+        Ok(Crowd {
+            _publishers: publishers,
+            _consumers: consumers,
+        })
+    }
+
     async fn publish(&self, meter: &mut Meter) -> Result<()> {
         let mut publishers = Vec::new();
         for _ in 0..self.order.row.producers {
