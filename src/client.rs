@@ -14,11 +14,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Reconnect};
 use crate::consumer::ConsumerBuilder;
 use crate::driver::Driver;
-use crate::error::Error;
+use crate::error::{ConnectionError, Error};
 use crate::events::Events;
 use crate::message::Message;
 use crate::password::Password;
 use crate::producer::ProducerBuilder;
+use crate::reactor::Reactor;
 use crate::sasl::Plain;
 use crate::shared::{Command, Shared};
 use crate::topology::Declare;
@@ -500,12 +501,22 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// Why it did not connect.
-    pub async fn connect(self) -> Result<Client, Error> {
+    pub async fn connect(mut self) -> Result<Client, Error> {
+        let no_thread = |error| ConnectionError::Dial(Arc::new(error));
+        let reactor = Reactor::new().map_err(no_thread)?;
+        if let Clock::System = self.config.clock {
+            self.config.clock = Clock::Reactor(reactor.handle());
+        }
         let (client, driver) = self.build();
+        let run = move || {
+            if let Err(error) = reactor.block_on(driver) {
+                log::error!("the driver's thread ends: {error}");
+            }
+        };
         std::thread::Builder::new()
             .name("snowshoe".to_owned())
-            .spawn(move || async_io::block_on(driver))
-            .map_err(|error| crate::error::ConnectionError::Dial(Arc::new(error)))?;
+            .spawn(run)
+            .map_err(no_thread)?;
         client.ready().await?;
         Ok(client)
     }

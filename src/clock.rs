@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use crate::reactor;
 #[cfg(feature = "testing")]
 use crate::testing;
 
@@ -12,6 +13,8 @@ use crate::testing;
 pub(crate) enum Clock {
     #[default]
     System,
+    /// The system's, with the timers of a driver's own thread.
+    Reactor(reactor::Handle),
     #[cfg(feature = "testing")]
     Virtual(testing::Clock),
 }
@@ -19,7 +22,7 @@ pub(crate) enum Clock {
 impl Clock {
     pub(crate) fn now(&self) -> Instant {
         match self {
-            Self::System => Instant::now(),
+            Self::System | Self::Reactor(_) => Instant::now(),
             #[cfg(feature = "testing")]
             Self::Virtual(clock) => clock.now(),
         }
@@ -29,6 +32,7 @@ impl Clock {
     pub(crate) fn timer(&self) -> Timer {
         match self {
             Self::System => Timer::System(async_io::Timer::never()),
+            Self::Reactor(reactor) => Timer::Reactor(reactor.timer()),
             #[cfg(feature = "testing")]
             Self::Virtual(clock) => Timer::Virtual(clock.timer()),
         }
@@ -39,6 +43,7 @@ impl Clock {
 #[derive(Debug)]
 pub(crate) enum Timer {
     System(async_io::Timer),
+    Reactor(reactor::Timer),
     #[cfg(feature = "testing")]
     Virtual(testing::Timer),
 }
@@ -47,6 +52,7 @@ impl Timer {
     pub(crate) fn set_at(&mut self, at: Instant) {
         match self {
             Self::System(timer) => timer.set_at(at),
+            Self::Reactor(timer) => timer.set_at(at),
             #[cfg(feature = "testing")]
             Self::Virtual(timer) => timer.set_at(at),
         }
@@ -56,6 +62,7 @@ impl Timer {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         match self {
             Self::System(timer) => Future::poll(Pin::new(timer), cx),
+            Self::Reactor(timer) => timer.poll(cx),
             #[cfg(feature = "testing")]
             Self::Virtual(timer) => timer.poll(cx),
         }

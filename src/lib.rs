@@ -81,6 +81,7 @@ mod outbox;
 mod outcome;
 mod password;
 mod producer;
+mod reactor;
 mod sasl;
 mod shared;
 mod sync;

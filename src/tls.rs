@@ -1,9 +1,7 @@
 use std::fmt;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 
-use async_io::Async;
 use futures_rustls::client::TlsStream;
 use futures_rustls::pki_types::ServerName;
 use futures_rustls::rustls::{ClientConfig, RootCertStore};
@@ -105,7 +103,7 @@ impl Connector for TlsConnector {
     }
 }
 
-impl Transport for TlsStream<Async<TcpStream>> {
+impl Transport for TlsStream<Box<dyn Transport>> {
     fn prepare_abort(&mut self) {
         self.get_mut().0.prepare_abort();
     }

@@ -10,6 +10,8 @@ use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::reactor;
+
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -79,7 +81,7 @@ pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Transport>>
 
 /// Makes transports: the way to bring TLS, a proxy, or another runtime's streams.
 ///
-/// The default is TCP through `async-io`. A closure is a connector:
+/// The default is [`TcpConnector`]. A closure is a connector:
 ///
 /// ```no_run
 /// use snowshoe::{Client, Target, Transport, TcpConnector, Connector};
@@ -108,7 +110,8 @@ where
     }
 }
 
-/// TCP through `async-io`, on any executor.
+/// TCP, on any executor: through `async-io`, or through the reactor of the thread that
+/// [`Client::connect`](crate::Client::connect) gives a driver.
 ///
 /// The host name is resolved afresh for every attempt, and its addresses are tried in turn, in an
 /// order that differs from client to client, and beginning with another one each time. IPv4 and IPv6
@@ -130,7 +133,7 @@ impl Default for TcpConnector {
 }
 
 impl TcpConnector {
-    pub(crate) async fn connect_tcp(self, target: Target) -> io::Result<Async<TcpStream>> {
+    pub(crate) async fn connect_tcp(self, target: Target) -> io::Result<Box<dyn Transport>> {
         let Target {
             host,
             port,
@@ -147,19 +150,26 @@ impl TcpConnector {
         let mut last_error =
             io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
         for address in addresses {
-            match Async::<TcpStream>::connect(address).await {
-                Ok(stream) => {
-                    self.configure(stream.get_ref())?;
-                    return Ok(stream);
-                }
+            match self.connect_to(address).await {
+                Ok(transport) => return Ok(transport),
                 Err(error) => last_error = error,
             }
         }
         Err(last_error)
     }
 
-    fn configure(&self, stream: &TcpStream) -> io::Result<()> {
-        let socket = SockRef::from(stream);
+    async fn connect_to(&self, address: SocketAddr) -> io::Result<Box<dyn Transport>> {
+        if let Some(reactor) = reactor::Handle::current() {
+            let socket = reactor.connect(address).await?;
+            self.configure(&socket.options())?;
+            return Ok(Box::new(socket));
+        }
+        let stream = Async::<TcpStream>::connect(address).await?;
+        self.configure(&SockRef::from(stream.get_ref()))?;
+        Ok(Box::new(stream))
+    }
+
+    fn configure(&self, socket: &SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
         let keepalive = TcpKeepalive::new()
             .with_time(self.keepalive)
@@ -177,11 +187,7 @@ impl Connector for TcpConnector {
                 error,
             ))));
         }
-        let connecting = self.clone().connect_tcp(target.clone());
-        Box::pin(async move {
-            let transport: Box<dyn Transport> = Box::new(connecting.await?);
-            Ok(transport)
-        })
+        Box::pin(self.clone().connect_tcp(target.clone()))
     }
 }
 
