@@ -5,8 +5,10 @@
 //!
 //!     cargo run --example fire_and_forget
 //!
-//! The broker is the one that `AMQP_URL` names, by default `amqp://localhost`.
+//! The broker is the one that `AMQP_URL` names, by default one in memory.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+mod broker;
 
 use std::error::Error;
 use std::time::Instant;
@@ -20,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
+    let (url, _server) = broker::find()?;
     let client = Client::connect(&url).await?;
 
     // The queue, too, prefers new readings to old ones, and nobody needs it after a restart.

@@ -2,10 +2,11 @@
 //!
 //!     cargo run --example on_smol
 //!
-//! The broker is the one that `AMQP_URL` names, by default `amqp://localhost`. What runs is in
+//! The broker is the one that `AMQP_URL` names, by default one in memory. What runs is in
 //! `greeting/mod.rs`, the same as for the other executors.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
+mod broker;
 mod greeting;
 
 use std::error::Error;
@@ -14,7 +15,8 @@ use snowshoe::Client;
 
 fn main() -> Result<(), Box<dyn Error>> {
     smol::block_on(async {
-        let (client, driver) = Client::builder(&greeting::url())?.build();
+        let (url, _server) = broker::find()?;
+        let (client, driver) = Client::builder(&url)?.build();
         let driver = smol::spawn(driver);
 
         // Completes with the reason, should the first connect fail.

@@ -6,10 +6,11 @@
 //! your own is for streams that the crate does not have, and to show one, this connects by tokio's
 //! `TcpStream`, which a compat layer makes a stream of the `futures` traits.
 //!
-//! The broker is the one that `AMQP_URL` names, by default `amqp://localhost`. What runs is in
+//! The broker is the one that `AMQP_URL` names, by default one in memory. What runs is in
 //! `greeting/mod.rs`, the same as for the other executors.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
+mod broker;
 mod greeting;
 
 use std::error::Error;
@@ -24,9 +25,8 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let (client, driver) = Client::builder(&greeting::url())?
-        .connector(connect)
-        .build();
+    let (url, _server) = broker::find()?;
+    let (client, driver) = Client::builder(&url)?.connector(connect).build();
     let driver = tokio::spawn(driver);
 
     // Completes with the reason, should the first connect fail.

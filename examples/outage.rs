@@ -1,5 +1,6 @@
 //! Riding through an outage: publishes a hundred messages a second, consumes them, and shows each
-//! second how that goes. Stop the broker while it runs, wait a little, and start it again.
+//! second how that goes. The broker in memory is away for five seconds in every fifteen; one of your
+//! own you stop while this runs, wait a little, and start again.
 //!
 //!     cargo run --example outage
 //!
@@ -7,8 +8,10 @@
 //! written again, in order, and the numbers meet again. A message that was written, but whose
 //! confirm was lost with the connection, can arrive twice; none is ever lost. Ctrl-C ends it.
 //!
-//! The broker is the one that `AMQP_URL` names, by default `amqp://localhost`.
+//! The broker is the one that `AMQP_URL` names, by default one in memory.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+mod broker;
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +19,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::{FutureExt as _, StreamExt as _};
+use snowshoe::testing::{Dials, Server};
 use snowshoe::{Client, Consumer, Event, Events, Producer, Queue, Reconnect};
 
 const QUEUE: &str = "outage";
@@ -33,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
+    let (url, server) = broker::find()?;
     // By default the delay between two attempts grows to half a minute, which is long to watch.
     let reconnect = Reconnect {
         max_delay: Duration::from_secs(2),
@@ -53,7 +57,24 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .or(consume(consumer, &progress))
         .or(tell(client.events(), &progress))
         .or(report(&producer, &progress))
+        .or(go_away_at_times(server))
         .await
+}
+
+/// Takes the broker in memory away again and again. One that is not ours is left alone.
+async fn go_away_at_times(server: Option<Server>) -> Result<(), Box<dyn Error>> {
+    let Some(server) = server else {
+        return std::future::pending().await;
+    };
+    loop {
+        Timer::after(Duration::from_secs(10)).await;
+        println!("the broker goes away");
+        server.set_dials(Dials::Refused);
+        server.restart();
+        Timer::after(Duration::from_secs(5)).await;
+        println!("the broker is there again");
+        server.set_dials(Dials::Succeed);
+    }
 }
 
 /// Publishes steadily. With the default policy it waits when the buffer is full, after a hundred

@@ -3,8 +3,10 @@
 //!
 //!     cargo run --example raw_channel
 //!
-//! The broker is the one that `AMQP_URL` names, by default `amqp://localhost`.
+//! The broker is the one that `AMQP_URL` names, by default one in memory.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+mod broker;
 
 use std::error::Error;
 
@@ -18,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://localhost".to_owned());
+    let (url, _server) = broker::find()?;
     let client = Client::connect(&url).await?;
     client.declare(Queue::new(QUEUE)).await?;
 

@@ -5,11 +5,6 @@ use std::error::Error;
 
 use snowshoe::{Client, Queue};
 
-/// The broker that `AMQP_URL` names, by default the one on this machine.
-pub(crate) fn url() -> String {
-    std::env::var("AMQP_URL").unwrap_or_else(|_| "amqp://localhost".to_owned())
-}
-
 /// Sends a greeting and receives it.
 pub(crate) async fn exchange(client: &Client, greeting: &str) -> Result<(), Box<dyn Error>> {
     client.declare(Queue::new("greetings")).await?;

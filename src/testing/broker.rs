@@ -30,6 +30,7 @@ use snowshoe_codec::{Connection, Outbound, ReplyCode, ShortString};
 use self::client::Client;
 pub use self::faults::Fault;
 pub use self::options::{BrokerOptions, Manner};
+use self::queue::QueueId;
 use self::refusal::Refusal;
 use self::vhost::VirtualHost;
 pub use self::view::{BindingView, ConnectionView, ExchangeView, MessageView, QueueView};
@@ -311,14 +312,55 @@ impl Broker {
 
     /// Closes a client's connection as an operator does, with 320 CONNECTION_FORCED.
     pub fn kick(&mut self, now: Instant, id: ConnectionId) {
+        let text = "the connection was closed by the tester";
+        self.close(now, id, ReplyCode::CONNECTION_FORCED, text);
+    }
+
+    /// Closes a client's connection for this reason. The name of the code comes in front of the text.
+    pub fn close(&mut self, now: Instant, id: ConnectionId, code: ReplyCode, text: &str) {
         self.time_is(now);
-        let refusal = Refusal::new(
-            ReplyCode::CONNECTION_FORCED,
-            "the connection was closed by the tester",
-        );
-        self.refuse(now, id, 0, &refusal, NO_METHOD);
+        self.refuse(now, id, 0, &Refusal::new(code, text), NO_METHOD);
         self.settle_down(now);
         self.flush_confirms();
+    }
+
+    /// Ends all consumers of a queue, and tells them so where they asked to be told, as happens when
+    /// a queue moves to another node. Whether there is such a queue.
+    pub fn cancel_consumers(&mut self, now: Instant, virtual_host: &str, queue: &str) -> bool {
+        self.time_is(now);
+        self.with_queue(now, virtual_host, queue, |host, id| {
+            let consumers = host.queue(id).map(|queue| queue.subscribers.clone());
+            host.orphans.extend(consumers.unwrap_or_default());
+            host.unsubscribe(now, id, |_| true);
+        })
+    }
+
+    /// Ends the time of all messages at the front of a queue that have a limited one, although it is
+    /// not over. Whether there is such a queue.
+    pub fn expire(&mut self, now: Instant, virtual_host: &str, queue: &str) -> bool {
+        self.time_is(now);
+        self.with_queue(now, virtual_host, queue, |host, id| {
+            host.expire(id, |_| true);
+        })
+    }
+
+    fn with_queue(
+        &mut self,
+        now: Instant,
+        virtual_host: &str,
+        queue: &str,
+        work: impl FnOnce(&mut VirtualHost, QueueId),
+    ) -> bool {
+        let Some(host) = self.hosts.get_mut(virtual_host.as_bytes()) else {
+            return false;
+        };
+        let Some(id) = host.queue_id(queue.as_bytes()) else {
+            return false;
+        };
+        work(host, id);
+        self.settle_down(now);
+        self.flush_confirms();
+        true
     }
 
     /// Runs short of something: who publishes from now on is told so, where it asked to be told, and

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::shared::lock;
+use crate::sync::{Mutex, MutexGuard};
 
 /// A clock of which a test turns the hands: hours pass at once, and deadlines are met to the
 /// nanosecond.

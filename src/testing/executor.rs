@@ -6,12 +6,13 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use super::Clock;
 use crate::shared::lock;
+use crate::sync::Mutex;
 
 /// Runs tasks on the thread that asks for it, in virtual time.
 ///

@@ -1,20 +1,20 @@
 //! A network in memory, with the faults of a real one, in virtual time and from a seed.
 
-mod pipe;
 mod socket;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use self::pipe::{End, Hole, Pipe};
 pub use self::socket::Socket;
 use super::Clock;
+use super::pipe::{End, Hole, Pipe};
 use crate::shared::lock;
+use crate::sync::{Mutex, MutexGuard};
 use crate::transport::{Connecting, Connector, Target, Transport};
 
 /// A network between clients and one listener.

@@ -51,8 +51,9 @@ impl Broker {
                 }
             }
             Event::Published { channel, published } => {
-                let short = self.low_disk();
-                let publish = |mut request: Request<'_>| match short {
+                let refused = self.low_disk();
+                let refused = refused.or_else(|| self.take_publish_fault(&published));
+                let publish = |mut request: Request<'_>| match refused {
                     Some(refusal) => Err(refusal),
                     None => request.publish(&published),
                 };

@@ -1,5 +1,5 @@
-use snowshoe_codec::method::MethodId;
-use snowshoe_codec::{Method, ReplyCode, ShortString};
+use snowshoe_codec::method::{Arguments, MethodId, basic};
+use snowshoe_codec::{Method, Published, ReplyCode, ShortStr, ShortString};
 
 use super::Broker;
 use super::refusal::Refusal;
@@ -13,19 +13,18 @@ use super::refusal::Refusal;
 ///
 /// let mut broker = Broker::new(BrokerOptions::default());
 /// // The next two declarations of this queue fail.
+/// let code = ReplyCode::PRECONDITION_FAILED;
 /// broker.inject(Fault {
-///     method: queue::Declare::ID,
 ///     name: Some(ShortString::from_static("orders")),
-///     code: ReplyCode::PRECONDITION_FAILED,
-///     text: "Server low on disk space".to_owned(),
 ///     times: 2,
+///     ..Fault::new(queue::Declare::ID, code, "Server low on disk space")
 /// });
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The method that fails; any but basic.publish.
+    /// The method that fails.
     pub method: MethodId,
-    /// The queue or exchange that it is about; `None` for any.
+    /// The queue or exchange that it is about, the exchange of a publish; `None` for any.
     pub name: Option<ShortString>,
     /// The reply code: one that RabbitMQ uses for channels closes the channel, any other the
     /// connection.
@@ -36,14 +35,34 @@ pub struct Fault {
     pub times: usize,
 }
 
+impl Fault {
+    /// Refuses the next such method, whatever it is about.
+    pub fn new(method: MethodId, code: ReplyCode, text: impl Into<String>) -> Self {
+        Self {
+            method,
+            name: None,
+            code,
+            text: text.into(),
+            times: 1,
+        }
+    }
+}
+
 impl Broker {
     /// What a method fails on, if something was injected for it.
     pub(super) fn take_fault(&mut self, method: &Method) -> Option<Refusal> {
-        let name = subject(method);
+        self.take_fault_of(method.id(), subject(method).map(ShortString::as_short_str))
+    }
+
+    /// What a publish fails on, if something was injected for it.
+    pub(super) fn take_publish_fault(&mut self, published: &Published) -> Option<Refusal> {
+        self.take_fault_of(basic::Publish::ID, Some(published.content.exchange()))
+    }
+
+    fn take_fault_of(&mut self, method: MethodId, name: Option<ShortStr<'_>>) -> Option<Refusal> {
         let index = self.faults.iter().position(|fault| {
-            fault.times > 0
-                && fault.method == method.id()
-                && (fault.name.is_none() || fault.name.as_ref() == name)
+            let meant = fault.name.as_ref().map(ShortString::as_short_str);
+            fault.times > 0 && fault.method == method && (meant.is_none() || meant == name)
         })?;
         let fault = &mut self.faults[index];
         fault.times -= 1;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use super::pipe::{End, Read};
 use super::{Core, Direction, Link, LinkId, Network, wake};
 use crate::testing::Timer;
+use crate::testing::pipe::{End, Read};
 use crate::transport::Transport;
 
 /// An end of a connection of a [`Network`], a transport. Dropping it ends the connection, in order
