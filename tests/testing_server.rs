@@ -319,7 +319,7 @@ fn the_next_method_of_a_kind_is_refused() {
 
             server.inject(Fault::new(basic::Publish::ID, code, "not this one"));
             let producer = client.producer("orders").unwrap().build();
-            producer.publish("1").await.unwrap();
+            _ = producer.publish("1").await.unwrap();
             // It is sent again, and taken: nothing was wrong with it.
             producer.send("2").await.unwrap();
             assert_eq!(depth(&server), 2);
