@@ -4,6 +4,8 @@
 //! cargo run --release --features testing --example simulate -- --seeds 1000000 [--from N]
 //! cargo run --release --features testing --example simulate -- --seed N
 //! ```
+//!
+//! It ends with status 2 where an invariant broke, and `--brief true` says no more than which one.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,14 +16,15 @@ use std::time::Instant;
 use snowshoe::testing::simulation::{self, Counts, Failure};
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let (mut from, mut seeds) = (0, 10_000);
+    let (mut from, mut seeds, mut brief) = (0, 10_000, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or("a number is missing")?.parse()?;
+        let value = arguments.next().ok_or("a value is missing")?;
         match name.as_str() {
-            "--seed" => (from, seeds) = (value, 1),
-            "--seeds" => seeds = value,
-            "--from" => from = value,
+            "--seed" => (from, seeds) = (value.parse()?, 1),
+            "--seeds" => seeds = value.parse()?,
+            "--from" => from = value.parse()?,
+            "--brief" => brief = value.parse()?,
             _ => return Err(format!("{name}: what is that?").into()),
         }
     }
@@ -29,6 +32,12 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (counts, failure) = run(from, seeds);
     let elapsed = before.elapsed().as_secs_f64();
     let mut out = std::io::stdout().lock();
+    if brief {
+        if let Some(failure) = &failure {
+            writeln!(out, "{}: {}", failure.seed(), failure.what())?;
+        }
+        return Ok(status(failure.is_some()));
+    }
     write!(out, "{counts}")?;
     writeln!(out, "seconds             {elapsed:>12.1}")?;
     writeln!(
@@ -36,15 +45,20 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         "seeds per second    {:>12.0}",
         counts.seeds() as f64 / elapsed
     )?;
-    let Some(failure) = failure else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    writeln!(out, "\n{failure}")?;
-    writeln!(out, "shrunk:\n{}", failure.shrunk())?;
-    Ok(ExitCode::FAILURE)
+    let failed = failure.is_some();
+    if let Some(failure) = failure {
+        writeln!(out, "\n{failure}")?;
+        writeln!(out, "shrunk:\n{}", failure.shrunk())?;
+    }
+    Ok(status(failed))
 }
 
-/// Runs seeds on all cores, until one fails.
+/// Told apart from an error, and from a panic.
+fn status(failed: bool) -> ExitCode {
+    ExitCode::from(if failed { 2 } else { 0 })
+}
+
+/// Runs seeds on all cores, until one fails. Of several, the first counts: all before it were run.
 fn run(from: u64, seeds: u64) -> (Counts, Option<Failure>) {
     let (next, failed) = (AtomicU64::new(from), AtomicBool::new(false));
     let (total, first) = (Mutex::new(Counts::default()), Mutex::new(None));
@@ -65,7 +79,11 @@ fn run(from: u64, seeds: u64) -> (Counts, Option<Failure>) {
                         Ok(story) => counts.add(&story),
                         Err(failure) => {
                             failed.store(true, Ordering::Relaxed);
-                            *first.lock().expect("nobody panics with it") = Some(failure);
+                            let mut first = first.lock().expect("nobody panics with it");
+                            let known = first.as_ref().map_or(u64::MAX, Failure::seed);
+                            if failure.seed() < known {
+                                *first = Some(failure);
+                            }
                         }
                     }
                 }

@@ -7,6 +7,7 @@
 
 mod invariants;
 mod ledger;
+mod log;
 mod message;
 mod plan;
 mod report;
@@ -18,6 +19,7 @@ mod world;
 
 use std::fmt;
 
+use self::log::Lines;
 use self::plan::Plan;
 pub use self::report::Counts;
 
@@ -30,6 +32,7 @@ pub fn run(seed: u64) -> Result<Counts, Failure> {
     world::tell(&plan).map_err(|what| Failure {
         plan: Box::new(plan),
         what,
+        log: None,
     })
 }
 
@@ -38,28 +41,37 @@ pub fn run(seed: u64) -> Result<Counts, Failure> {
 pub struct Failure {
     plan: Box<Plan>,
     what: String,
+    /// What happened, where that was asked for.
+    log: Option<Lines>,
 }
 
 impl Failure {
+    /// Whose story it is.
+    pub fn seed(&self) -> u64 {
+        self.plan.seed
+    }
+
     /// What did not hold.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// The same with as little as possible in the story.
+    /// The same with as little as possible in the story, and with all that happened in it.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let (plan, what) = shrink::shrink(*self.plan, self.what);
+        let (_, log) = world::tell_aloud(&plan, LINES);
         Self {
             plan: Box::new(plan),
             what,
+            log: Some(log),
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plan, what } = self;
+        let Self { plan, what, log } = self;
         writeln!(f, "seed {}: {what}", plan.seed)?;
         writeln!(
             f,
@@ -70,6 +82,27 @@ impl fmt::Display for Failure {
         for step in &plan.steps {
             writeln!(f, "{step:?}")?;
         }
-        Ok(())
+        log.iter().try_for_each(|log| write!(f, "{log}"))
+    }
+}
+
+/// How much is told of a story that failed: its last lines.
+const LINES: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_story_to_the_last_byte() {
+        for seed in 0..20 {
+            let [first, second] = [(), ()].map(|()| {
+                let (end, log) = world::tell_aloud(&Plan::new(seed), usize::MAX);
+                assert_eq!(end.err(), None);
+                log.to_string()
+            });
+            assert!(first.lines().count() > 20, "{first}");
+            assert_eq!(first, second, "seed {seed}");
+        }
     }
 }

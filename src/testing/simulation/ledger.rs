@@ -1,6 +1,7 @@
 //! What users asked for, and what they were told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use super::message::MessageId;
 use super::plan::ProducerPlan;
@@ -13,8 +14,8 @@ pub(super) struct Ledger {
     pub(super) producers: Vec<Book>,
     /// How often a message was handed to users.
     pub(super) received: BTreeMap<MessageId, u32>,
-    /// What users said becomes of messages, and how often.
-    pub(super) settles: BTreeMap<(MessageId, Settle), u32>,
+    /// What users said becomes of messages, and when.
+    pub(super) settles: BTreeMap<(MessageId, Settle), Vec<Instant>>,
     /// What each consumer was handed: which message, and whether it may have been delivered before.
     pub(super) consumers: Vec<Vec<(MessageId, bool)>>,
     /// What the client handed back when it was closed.
@@ -57,8 +58,8 @@ impl Ledger {
         &mut self.producers[message.producer as usize].entries[message.number as usize]
     }
 
-    pub(super) fn settle(&mut self, message: MessageId, settle: Settle) {
-        *self.settles.entry((message, settle)).or_default() += 1;
+    pub(super) fn settle(&mut self, now: Instant, message: MessageId, settle: Settle) {
+        self.settles.entry((message, settle)).or_default().push(now);
     }
 
     pub(super) fn hand_over(&mut self, consumer: usize, message: MessageId, redelivered: bool) {

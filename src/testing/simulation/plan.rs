@@ -28,7 +28,8 @@ pub(super) struct Settings {
     pub(super) partial: bool,
     pub(super) heartbeat: Duration,
     pub(super) max_delay: Duration,
-    /// Whether the steady queues are consumed from the beginning, and not only in the end.
+    /// Whether the [collected](Queue::COLLECTED) queues are consumed from the beginning, and not only
+    /// in the end.
     pub(super) loyal: bool,
 }
 
@@ -156,8 +157,9 @@ pub(super) enum Style {
 /// What is done to deliveries: how many in 16 are treated so; the others are acknowledged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Manners {
-    /// Acknowledged only after a while.
+    /// Acknowledged only after a while, of up to so many milliseconds.
     pub(super) late: u32,
+    pub(super) lateness: u64,
     /// Acknowledged together with all before.
     pub(super) multiple: u32,
     pub(super) requeue: u32,
@@ -259,6 +261,19 @@ impl Plan {
             steps,
         }
     }
+
+    /// What brings back the collected queues that were deleted. A queue that nobody deleted has to
+    /// be there without.
+    pub(super) fn repairs(&self) -> Vec<Call> {
+        let deleted = self.steps.iter().filter_map(|step| match step {
+            Step::Call {
+                call: Call::Delete(queue),
+                ..
+            } => Some(Call::Declare(*queue)),
+            _ => None,
+        });
+        deleted.collect()
+    }
 }
 
 impl Settings {
@@ -345,6 +360,10 @@ impl Queue {
         Self::Limited,
     ];
 
+    /// Those that somebody consumes to the end.
+    pub(super) const COLLECTED: [Self; 4] =
+        [Self::Steady, Self::Bound, Self::Passing, Self::Exclusive];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Steady => "steady",
@@ -410,6 +429,8 @@ impl ConsumerPlan {
 
 impl Manners {
     fn new(random: &mut Rng) -> Self {
+        // Whoever is slow can be so with most deliveries, and for longer than a reconnect takes.
+        let lateness = pick(random, &[(1, 100), (1, 3_000), (4, 3_000), (4, 20_000)]);
         let mut some = |odds| {
             if random.u32(..odds) == 0 {
                 random.u32(1..=4)
@@ -418,7 +439,8 @@ impl Manners {
             }
         };
         Self {
-            late: some(2),
+            late: some(2) * lateness.0,
+            lateness: lateness.1,
             multiple: some(3),
             requeue: some(4),
             discard: some(6),

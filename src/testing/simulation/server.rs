@@ -9,6 +9,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, BytesMut};
 use futures_lite::{AsyncRead, AsyncWrite};
 
+use super::log::Log;
+use super::message::MessageId;
 use super::witness::Witness;
 use crate::testing::{Broker, Clock, ConnectionId, LinkId, Network, Socket, Timer};
 use crate::transport::Transport;
@@ -40,13 +42,13 @@ struct Client {
 }
 
 impl Server {
-    pub(super) fn new(clock: Clock, network: Network, broker: Broker) -> Self {
+    pub(super) fn new(clock: Clock, network: Network, broker: Broker, log: Log) -> Self {
         let state = State {
             timer: clock.timer(),
             clock,
             network,
             broker,
-            witness: Witness::default(),
+            witness: Witness::new(log),
             clients: BTreeMap::new(),
             waker: None,
             buffer: vec![0; 16 * 1024],
@@ -95,6 +97,12 @@ impl Server {
     /// How many connections there are.
     pub(super) fn connections(&self) -> usize {
         self.state.borrow().clients.len()
+    }
+
+    /// A user was handed a message.
+    pub(super) fn handed_over(&self, consumer: usize, message: MessageId) {
+        let record = &mut self.state.borrow_mut().witness.record;
+        record.handed_over(consumer, message);
     }
 
     /// What went over the wire.
@@ -165,7 +173,7 @@ impl State {
                 let before = client.input.clone();
                 self.broker.receive(now, client.id, &mut client.input);
                 let consumed = before.len() - client.input.len();
-                self.witness.up(link, &before[..consumed]);
+                self.witness.up(now, link, &before[..consumed]);
             }
         }
         // What the broker has to say to anybody is said before what that leads to can come back.

@@ -2,17 +2,20 @@
 //! held against.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use snowshoe_codec::frame::{self, Frame, FrameKind, Limits, PROTOCOL_HEADER};
 use snowshoe_codec::method::{Arguments, basic, channel};
-use snowshoe_codec::{Method, MethodId, PeerClose, ReplyCode};
+use snowshoe_codec::{FieldValue, Method, MethodId, PeerClose, ReplyCode};
 
+use super::log::Log;
 use super::message::MessageId;
+use super::workload::CONSUMER_INDEX;
 use crate::testing::LinkId;
 
 /// Reads along with all connections.
-#[derive(Debug, Default)]
 pub(super) struct Witness {
+    log: Log,
     wires: BTreeMap<LinkId, Wire>,
     pub(super) record: Record,
 }
@@ -27,8 +30,12 @@ pub(super) struct Record {
     pub(super) channels: Vec<Channel>,
     /// How often the broker delivered a message.
     pub(super) deliveries: BTreeMap<MessageId, u32>,
-    /// What the client said became of messages, and how often.
-    pub(super) settles: BTreeMap<(MessageId, Settle), u32>,
+    /// What the client said became of messages, and when.
+    pub(super) settles: BTreeMap<(MessageId, Settle), Vec<Instant>>,
+    /// How many deliveries each consumer wanted at once, by its tag, when it first came.
+    prefetches: BTreeMap<Vec<u8>, u16>,
+    /// Where each consumer came last.
+    consumers: BTreeMap<u32, usize>,
     /// What no client may do.
     pub(super) offences: Vec<String>,
 }
@@ -68,6 +75,9 @@ pub(super) struct Channel {
     unsettled: BTreeMap<u64, MessageId>,
     /// Consumers that acknowledge nothing.
     no_ack: BTreeSet<Vec<u8>>,
+    /// What was delivered and not handed to a user, with how often.
+    unseen: BTreeMap<MessageId, u32>,
+    prefetch: u16,
 }
 
 /// Both directions of a connection.
@@ -102,8 +112,16 @@ const LIMITS: Limits = Limits {
 };
 
 impl Witness {
+    pub(super) fn new(log: Log) -> Self {
+        Self {
+            log,
+            wires: BTreeMap::new(),
+            record: Record::default(),
+        }
+    }
+
     /// The client's bytes reached the broker.
-    pub(super) fn up(&mut self, link: LinkId, bytes: &[u8]) {
+    pub(super) fn up(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
         let wire = self.wires.entry(link).or_default();
         let mut input = std::mem::take(&mut wire.up.bytes);
         input.extend_from_slice(bytes);
@@ -116,8 +134,15 @@ impl Witness {
             && let Some(frame) = next(&mut rest, &mut self.record)
         {
             if let Some((method, front)) = wire.up.take_in(&frame, &mut self.record) {
-                self.record
-                    .client_says(link, frame.channel, method, &front, &mut wire.channels);
+                log(&self.log, link, '>', frame.channel, &method, &front);
+                self.record.client_says(
+                    now,
+                    link,
+                    frame.channel,
+                    method,
+                    &front,
+                    &mut wire.channels,
+                );
             }
         }
         wire.up.bytes = rest.to_vec();
@@ -131,11 +156,23 @@ impl Witness {
         let mut rest = input.as_slice();
         while let Some(frame) = next(&mut rest, &mut self.record) {
             if let Some((method, front)) = wire.down.take_in(&frame, &mut self.record) {
+                log(&self.log, link, '<', frame.channel, &method, &front);
                 self.record
                     .broker_says(link, frame.channel, &method, &front, &wire.channels);
             }
         }
         wire.down.bytes = rest.to_vec();
+    }
+}
+
+fn log(log: &Log, link: LinkId, way: char, channel: u16, method: &Method, body: &[u8]) {
+    match MessageId::read(body) {
+        Some(message) => {
+            log.note(format_args!(
+                "{link} {way} channel {channel}: {message}: {method:?}"
+            ));
+        }
+        None => log.note(format_args!("{link} {way} channel {channel}: {method:?}")),
     }
 }
 
@@ -215,6 +252,7 @@ impl Stream {
 impl Record {
     fn client_says(
         &mut self,
+        now: Instant,
         link: LinkId,
         number: u16,
         method: Method,
@@ -246,22 +284,33 @@ impl Record {
                     returned: false,
                 });
             }
-            Method::BasicConsume(consume) if consume.no_ack => {
-                channel
-                    .no_ack
-                    .insert(consume.consumer_tag.as_bytes().to_vec());
+            Method::BasicQos(qos) => channel.prefetch = qos.prefetch_count,
+            Method::BasicConsume(consume) => {
+                let tag = consume.consumer_tag.as_bytes().to_vec();
+                let prefetch = channel.prefetch;
+                let before = *self.prefetches.entry(tag.clone()).or_insert(prefetch);
+                if before != prefetch {
+                    self.offences.push(format!(
+                        "{link}: a consumer came back with prefetch {prefetch}, not {before}"
+                    ));
+                }
+                if consume.no_ack {
+                    channel.no_ack.insert(tag);
+                } else if let Some(consumer) = index_of(&consume) {
+                    self.consumers.insert(consumer, index);
+                }
             }
             Method::BasicAck(basic::Ack {
                 delivery_tag,
                 multiple,
-            }) => self.settled(link, index, delivery_tag, multiple, Settle::Ack),
+            }) => self.settled(now, (link, index), delivery_tag, multiple, Settle::Ack),
             Method::BasicNack(basic::Nack {
                 delivery_tag,
                 multiple,
                 requeue,
             }) => self.settled(
-                link,
-                index,
+                now,
+                (link, index),
                 delivery_tag,
                 multiple,
                 Settle::refused(requeue),
@@ -269,13 +318,26 @@ impl Record {
             Method::BasicReject(basic::Reject {
                 delivery_tag,
                 requeue,
-            }) => self.settled(link, index, delivery_tag, false, Settle::refused(requeue)),
+            }) => self.settled(
+                now,
+                (link, index),
+                delivery_tag,
+                false,
+                Settle::refused(requeue),
+            ),
             _ => {}
         }
     }
 
     /// The client settled deliveries. A tag that the channel does not know costs it (406).
-    fn settled(&mut self, link: LinkId, index: usize, tag: u64, multiple: bool, settle: Settle) {
+    fn settled(
+        &mut self,
+        now: Instant,
+        (link, index): (LinkId, usize),
+        tag: u64,
+        multiple: bool,
+        settle: Settle,
+    ) {
         let channel = &mut self.channels[index];
         if channel.closed.is_some() {
             return;
@@ -301,7 +363,7 @@ impl Record {
         }
         for tag in tags {
             if let Some(message) = channel.unsettled.remove(&tag) {
-                *self.settles.entry((message, settle)).or_default() += 1;
+                self.settles.entry((message, settle)).or_default().push(now);
             }
         }
     }
@@ -352,9 +414,25 @@ impl Record {
                 let channel = &mut self.channels[index];
                 if !channel.no_ack.contains(deliver.consumer_tag.as_bytes()) {
                     channel.unsettled.insert(deliver.delivery_tag, message);
+                    *channel.unseen.entry(message).or_default() += 1;
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A user was handed a message. It has to be one of the channel that its consumer has now: what
+    /// was delivered before is delivered again (fault 5).
+    pub(super) fn handed_over(&mut self, consumer: usize, message: MessageId) {
+        let Some(&index) = self.consumers.get(&(consumer as u32)) else {
+            return;
+        };
+        let unseen = self.channels[index].unseen.get_mut(&message);
+        match unseen.filter(|count| **count > 0) {
+            Some(count) => *count -= 1,
+            None => self.offences.push(format!(
+                "{message} was handed out, though its consumer's channel did not deliver it"
+            )),
         }
     }
 
@@ -398,6 +476,14 @@ impl Record {
                 return;
             }
         }
+    }
+}
+
+/// Whose a consumer is.
+fn index_of(consume: &basic::Consume) -> Option<u32> {
+    match consume.arguments.get(CONSUMER_INDEX).ok()?? {
+        FieldValue::U32(index) => Some(index),
+        _ => None,
     }
 }
 

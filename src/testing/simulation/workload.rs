@@ -9,16 +9,18 @@ use fastrand::Rng;
 use futures_lite::future::or;
 
 use super::ledger::{Book, Entry, Ledger};
+use super::log::Log;
 use super::message::MessageId;
 use super::plan::{
     Call, ConsumerPlan, ConsumerPlanEnd, Exchange, Habit, Manners, ProducerPlan, Queue, Style,
     Target,
 };
+use super::server::Server;
 use super::witness::Settle;
 use crate::testing::{Clock, Spawner};
 use crate::{
     Binding, Client, Confirm, Consumer, Declare, Delivery, Disposition, Error, FireAndForget,
-    Message, Producer,
+    Message, Producer, Unconfirmed,
 };
 
 /// What all users share.
@@ -27,6 +29,8 @@ pub(super) struct Scene {
     pub(super) start: Instant,
     pub(super) spawner: Spawner,
     pub(super) client: Client,
+    pub(super) server: Server,
+    pub(super) log: Log,
     pub(super) ledger: RefCell<Ledger>,
     /// How many producers, and waits for outcomes, have not come to their end.
     pub(super) busy: Cell<usize>,
@@ -37,6 +41,20 @@ impl Scene {
     pub(super) async fn until(&self, at: Duration) {
         let left = (self.start + at).saturating_duration_since(self.clock.now());
         self.clock.sleep(left).await;
+    }
+
+    /// A user says what becomes of a delivery.
+    fn settle(&self, message: MessageId, settle: Settle) {
+        self.log.note(format_args!("user: {settle:?} of {message}"));
+        let now = self.clock.now();
+        self.ledger.borrow_mut().settle(now, message, settle);
+    }
+
+    /// A message has come to its end.
+    fn resolve(&self, message: MessageId, outcome: Result<(), Unconfirmed>) {
+        self.log
+            .note(format_args!("user: {message} resolved as {outcome:?}"));
+        self.ledger.borrow_mut().entry(message).outcome = Some(outcome);
     }
 
     async fn with_patience<T>(
@@ -89,6 +107,9 @@ fn binding(exchange: Exchange) -> Binding {
 }
 
 const KEY: &str = "key";
+
+/// A consumer's argument that tells the witness whose it is.
+pub(super) const CONSUMER_INDEX: &str = "x-index";
 
 /// Publishes as planned.
 pub(super) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
@@ -193,6 +214,7 @@ async fn publish(
                 }
             };
             if matches!(published, Some(Ok(()))) {
+                scene.log.note(format_args!("user: {id} accepted"));
                 scene.ledger.borrow_mut().entry(id).accepted = true;
             }
             None
@@ -216,6 +238,7 @@ async fn publish(
     let Some(confirmation) = confirmation else {
         return;
     };
+    scene.log.note(format_args!("user: {id} accepted"));
     let forgets = plan.habit == Habit::Forget && random.bool();
     {
         let mut ledger = scene.ledger.borrow_mut();
@@ -233,14 +256,14 @@ async fn publish(
         }
         Habit::Send => {
             let outcome = confirmation.await;
-            scene.ledger.borrow_mut().entry(id).outcome = Some(outcome);
+            scene.resolve(id, outcome);
         }
         _ => {
             let watcher = Rc::clone(scene);
             scene.busy.set(scene.busy.get() + 1);
             scene.spawner.spawn(async move {
                 let outcome = confirmation.await;
-                watcher.ledger.borrow_mut().entry(id).outcome = Some(outcome);
+                watcher.resolve(id, outcome);
                 watcher.busy.set(watcher.busy.get() - 1);
             });
         }
@@ -276,11 +299,20 @@ pub(super) async fn collect(scene: Rc<Scene>, queue: Queue) {
 async fn consume_for_ever(scene: &Rc<Scene>, plan: &ConsumerPlan) {
     let mut random = Rng::with_seed(plan.seed);
     loop {
+        let index = {
+            let mut ledger = scene.ledger.borrow_mut();
+            ledger.consumers.push(Vec::new());
+            ledger.consumers.len() - 1
+        };
         let builder = scene
             .client
             .consumer(plan.queue.name())
             .expect("the name is short");
-        let mut builder = builder.prefetch(plan.prefetch).capacity(5);
+        let mut builder = builder
+            .prefetch(plan.prefetch)
+            .capacity(5)
+            .argument(CONSUMER_INDEX, index as u32)
+            .expect("a number can be encoded");
         if plan.no_ack {
             builder = builder.no_ack();
         }
@@ -294,11 +326,6 @@ async fn consume_for_ever(scene: &Rc<Scene>, plan: &ConsumerPlan) {
                 scene.clock.sleep(Duration::from_millis(500)).await;
                 continue;
             }
-        };
-        let index = {
-            let mut ledger = scene.ledger.borrow_mut();
-            ledger.consumers.push(Vec::new());
-            ledger.consumers.len() - 1
         };
         match plan.style {
             Style::OneByOne => one_by_one(scene, plan, index, &mut consumer, &mut random).await,
@@ -314,7 +341,7 @@ async fn consume_for_ever(scene: &Rc<Scene>, plan: &ConsumerPlan) {
                     // Some of a batch may have been settled, whatever became of the others.
                     _ = settled;
                     for id in ids {
-                        scene.ledger.borrow_mut().settle(id, settle);
+                        scene.settle(id, settle);
                     }
                 }
             }
@@ -322,6 +349,14 @@ async fn consume_for_ever(scene: &Rc<Scene>, plan: &ConsumerPlan) {
                 let handler =
                     |delivery: Delivery| handle(scene, plan, index, delivery, random.fork());
                 consumer.for_each_concurrent(limit, handler).await;
+            }
+        }
+        {
+            let mut ledger = scene.ledger.borrow_mut();
+            if !ledger.closed && !ledger.driver_dropped {
+                let end = consumer.end();
+                let offence = format!("consumer {index} ended by itself: {end:?}");
+                ledger.offences.push(offence);
             }
         }
         if plan.end == ConsumerPlanEnd::Cancelled {
@@ -335,6 +370,10 @@ async fn consume_for_ever(scene: &Rc<Scene>, plan: &ConsumerPlan) {
 /// Notes that a message was handed out.
 fn note(scene: &Scene, consumer: usize, delivery: &Delivery) -> Option<MessageId> {
     let id = MessageId::read(delivery.body())?;
+    scene
+        .log
+        .note(format_args!("user: consumer {consumer} is handed {id}"));
+    scene.server.handed_over(consumer, id);
     scene
         .ledger
         .borrow_mut()
@@ -361,6 +400,7 @@ async fn one_by_one(
         };
         let Manners {
             late,
+            lateness,
             multiple,
             requeue,
             discard,
@@ -370,15 +410,15 @@ async fn one_by_one(
         let manner = random.u32(..16);
         let late = random.u32(..16) < late;
         if late {
-            let time = Duration::from_millis(random.u64(..3_000));
+            let time = Duration::from_millis(random.u64(..lateness));
             scene.clock.sleep(time).await;
         }
-        let settle = |settle| scene.ledger.borrow_mut().settle(id, settle);
+        let settle = |settle| scene.settle(id, settle);
         if manner < multiple {
             open.push(id);
             if delivery.ack_all_up_to().is_ok() {
                 for id in open.drain(..) {
-                    scene.ledger.borrow_mut().settle(id, Settle::Ack);
+                    scene.settle(id, Settle::Ack);
                 }
             }
         } else if manner < multiple + requeue {
@@ -408,6 +448,7 @@ async fn handle(
     };
     let Manners {
         late,
+        lateness,
         requeue,
         discard,
         hang,
@@ -417,7 +458,7 @@ async fn handle(
         std::future::pending::<()>().await;
     }
     if random.u32(..16) < late {
-        let time = Duration::from_millis(random.u64(..3_000));
+        let time = Duration::from_millis(random.u64(..lateness));
         scene.clock.sleep(time).await;
     }
     let manner = random.u32(..16);
@@ -428,19 +469,31 @@ async fn handle(
     } else {
         (Disposition::Ack, Settle::Ack)
     };
-    scene.ledger.borrow_mut().settle(id, settle);
+    scene.settle(id, settle);
     disposition
 }
 
 /// Asks for something, and waits only so long.
 pub(super) async fn call(scene: Rc<Scene>, at: Duration, call: Call, patience: Option<Duration>) {
     scene.until(at).await;
-    scene
-        .with_patience(patience, make(&scene.client, call))
-        .await;
+    scene.with_patience(patience, make(&scene, call)).await;
 }
 
-async fn make(client: &Client, call: Call) -> Result<(), Error> {
+/// Asks for something until it is granted.
+pub(super) async fn repair(scene: Rc<Scene>, call: Call) {
+    while make(&scene, call).await.is_err() {
+        scene.clock.sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn make(scene: &Scene, call: Call) -> Result<(), Error> {
+    scene.log.note(format_args!("user: {call:?}"));
+    let result = ask(&scene.client, call).await;
+    scene.log.note(format_args!("user: {call:?}: {result:?}"));
+    result
+}
+
+async fn ask(client: &Client, call: Call) -> Result<(), Error> {
     async fn declare<D: Declare>(client: &Client, entity: D) -> Result<(), Error> {
         client.declare(entity).await.map(|_| ())
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::invariants::{self, Evidence};
 use super::ledger::Ledger;
+use super::log::{Lines, Log};
 use super::message::MessageId;
 use super::plan::{Fault, Plan, Queue, Settings, Step};
 use super::report::Counts;
@@ -15,11 +16,19 @@ use super::workload::{self, Scene};
 use crate::testing::{
     Broker, BrokerOptions, Clock, Conditions, Dials, Direction, Executor, Network, TaskId,
 };
-use crate::{Client, Driver, Reconnect, ShortString};
+use crate::{Client, Driver, Events, Reconnect, ShortString};
 
 /// Tells a story. What it counted, or how it broke an invariant.
 pub(super) fn tell(plan: &Plan) -> Result<Counts, String> {
-    World::new(plan)?.run(plan)
+    World::new(plan, Clock::new(), Log::default())?.run(plan)
+}
+
+/// Tells a story with all that happens, of which so many lines are kept.
+pub(super) fn tell_aloud(plan: &Plan, lines: usize) -> (Result<Counts, String>, Lines) {
+    let clock = Clock::new();
+    let log = Log::new(clock.clone(), lines);
+    let end = World::new(plan, clock, log.clone()).and_then(|world| world.run(plan));
+    (end, log.lines())
 }
 
 struct World {
@@ -29,6 +38,8 @@ struct World {
     server: Server,
     scene: Rc<Scene>,
     driver: TaskId,
+    /// What the client tells of itself, where that is logged.
+    events: Option<Events>,
 }
 
 /// How long anything may take once the network is whole.
@@ -38,18 +49,18 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const TURNS: u32 = 200_000;
 
 impl World {
-    fn new(plan: &Plan) -> Result<Self, String> {
-        let clock = Clock::new();
+    fn new(plan: &Plan, clock: Clock, log: Log) -> Result<Self, String> {
         let mut executor = Executor::new(clock.clone(), plan.seed);
         let network = Network::new(clock.clone(), plan.seed);
         let broker = Broker::new(BrokerOptions {
             seed: plan.seed,
             ..BrokerOptions::default()
         });
-        let server = Server::new(clock.clone(), network.clone(), broker);
+        let server = Server::new(clock.clone(), network.clone(), broker, log.clone());
         executor.spawn(server.clone().serve());
         let (client, driver) = connect(plan, &clock, &network)?;
         let driver = executor.spawn(driver);
+        let events = log.is_kept().then(|| client.events());
         let set_up = executor.run(workload::set_up(client.clone()));
         set_up
             .ok_or("the setup never ends")?
@@ -60,6 +71,8 @@ impl World {
             clock: clock.clone(),
             spawner: executor.spawner(),
             client,
+            server: server.clone(),
+            log,
             ledger: RefCell::new(Ledger::default()),
             busy: Cell::new(0),
         });
@@ -70,6 +83,7 @@ impl World {
             server,
             scene,
             driver,
+            events,
         })
     }
 
@@ -118,7 +132,7 @@ impl World {
             }
             self.collect(&mut consumers);
         } else {
-            let loyal = consumers.split_off(consumers.len() - 2);
+            let loyal = consumers.split_off(consumers.len() - Queue::COLLECTED.len());
             for task in consumers.drain(..) {
                 self.executor.cancel(task);
             }
@@ -128,14 +142,23 @@ impl World {
             world.scene.busy.get() == 0
         })?;
         if !self.executor.is_finished(self.driver) && !self.scene.ledger.borrow().closed {
-            self.wait_for("the steady queues are never emptied", |world| {
-                world.server.witnessed(|_, broker| {
-                    [Queue::Steady, Queue::Bound].iter().all(|queue| {
-                        let queue = broker.queue("/", queue.name());
-                        queue.is_none_or(|queue| queue.ready.is_empty() && queue.unacked == 0)
+            for call in plan.repairs() {
+                let repair = workload::repair(Rc::clone(&self.scene), call);
+                self.executor.spawn(repair);
+            }
+            self.wait_for(
+                "a queue is never emptied, or has lost its consumer",
+                |world| {
+                    world.server.witnessed(|_, broker| {
+                        Queue::COLLECTED.iter().all(|queue| {
+                            broker.queue("/", queue.name()).is_some_and(|queue| {
+                                let is_empty = queue.ready.is_empty() && queue.unacked == 0;
+                                is_empty && !queue.consumers.is_empty()
+                            })
+                        })
                     })
-                })
-            })?;
+                },
+            )?;
             let scene = Rc::clone(&self.scene);
             self.executor
                 .spawn(async move { close(&scene, None).await });
@@ -166,17 +189,29 @@ impl World {
     }
 
     fn collect(&mut self, consumers: &mut Vec<TaskId>) {
-        for queue in [Queue::Steady, Queue::Bound] {
+        for queue in Queue::COLLECTED {
             let collector = workload::collect(Rc::clone(&self.scene), queue);
             consumers.push(self.executor.spawn(collector));
         }
+    }
+
+    /// Lets a task go on, if one can.
+    fn step(&mut self) -> bool {
+        let stepped = self.executor.step();
+        if let Some(events) = &mut self.events {
+            // Not by a task, which would make another story of it.
+            while let Some(event) = events.try_next() {
+                self.scene.log.note(format_args!("client: {event:?}"));
+            }
+        }
+        stepped
     }
 
     /// Lets everything go on until then.
     fn pass(&mut self, until: Instant) -> Result<(), String> {
         let mut turns = 0;
         loop {
-            if self.executor.step() {
+            if self.step() {
                 turns += 1;
                 if turns > TURNS {
                     return Err("the tasks turn without end".to_owned());
@@ -194,7 +229,7 @@ impl World {
         let limit = self.clock.now() + PATIENCE;
         let mut turns = 0;
         while !done(self) {
-            if self.executor.step() {
+            if self.step() {
                 turns += 1;
                 if turns > TURNS {
                     return Err("the tasks turn without end".to_owned());
@@ -213,6 +248,7 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening, settings: &Settings) {
+        self.scene.log.note(format_args!("{happening:?}"));
         let link = |index: usize| self.network.links().get(index).copied();
         match happening {
             Happening::Fault(fault) => match fault {
@@ -267,9 +303,8 @@ impl World {
     }
 
     fn make_peace(&self) {
-        for link in self.network.links() {
-            self.network.heal(link);
-        }
+        self.scene.log.note(format_args!("peace"));
+        // What a black hole has swallowed for ever, heartbeats have to find out.
         self.network.set_conditions(Conditions::default());
         self.server.with(Broker::unblock);
     }
@@ -294,6 +329,7 @@ impl World {
 }
 
 /// What happens at one moment.
+#[derive(Debug)]
 enum Happening {
     Fault(Fault),
     /// A fault that lasts is over.
@@ -342,6 +378,9 @@ fn connect(plan: &Plan, clock: &Clock, network: &Network) -> Result<(Client, Dri
 }
 
 async fn close(scene: &Scene, within: Option<Duration>) {
+    scene
+        .log
+        .note(format_args!("user: close within {within:?}"));
     scene.ledger.borrow_mut().closed = true;
     let report = match within {
         Some(within) => scene.client.close_within(within).await,
@@ -351,5 +390,8 @@ async fn close(scene: &Scene, within: Option<Duration>) {
     let undelivered = undelivered
         .filter_map(|message| MessageId::read(message.body()))
         .collect();
+    scene
+        .log
+        .note(format_args!("user: closed, with {undelivered:?} left"));
     scene.ledger.borrow_mut().undelivered = Some(undelivered);
 }
