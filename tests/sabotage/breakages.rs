@@ -1,0 +1,186 @@
+//! What is broken on purpose.
+
+/// One way to break the client.
+pub(crate) struct Breakage {
+    /// Its row in the table of faults.
+    pub(crate) fault: u32,
+    pub(crate) what: &'static str,
+    pub(crate) file: &'static str,
+    /// The sound text, which stands in the file exactly once, and what it becomes.
+    pub(crate) sound: &'static str,
+    pub(crate) broken: &'static str,
+    /// How many seeds the simulation has to find it.
+    pub(crate) seeds: u32,
+}
+
+pub(crate) const BREAKAGES: &[Breakage] = &[
+    Breakage {
+        fault: 1,
+        what: "a stale ack is let through under the next epoch",
+        file: "src/core/acks.rs",
+        sound: "if epoch != self.epoch {",
+        broken: "if false {",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 3,
+        what: "a multiple ack spans deliveries that nobody has settled",
+        file: "src/core/acks.rs",
+        sound: "*state == Some(settle)",
+        broken: "state.is_none_or(|it| it == settle)",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 5,
+        what: "what waits in an inbox outlives its epoch",
+        file: "src/inbox.rs",
+        sound: "if !self.no_ack {\n            state.deliveries.clear();",
+        broken: "if false {\n            state.deliveries.clear();",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 7,
+        what: "confirm numbers are not reset at a reconnect",
+        file: "src/core/confirms.rs",
+        sound: "self.outstanding.clear();\n        self.last_tag = 0;",
+        broken: "self.outstanding.clear();",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 8,
+        what: "a multiple confirm settles one too few",
+        file: "src/core/confirms.rs",
+        sound: "open <= up_to",
+        broken: "open < up_to",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 8,
+        what: "a multiple confirm settles one too many",
+        file: "src/core/confirms.rs",
+        sound: "open <= up_to",
+        broken: "open <= up_to + 1",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 10,
+        what: "of several publishes the culprit is never searched for",
+        file: "src/core/publisher.rs",
+        sound: "(InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {",
+        broken: "(InFlight::Confirms(_), Some(_)) if false => {",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 13,
+        what: "what was in flight is not written again",
+        file: "src/core/publisher.rs",
+        sound: "        self.ledger.ring.rewind();\n",
+        broken: "",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 13,
+        what: "after a reconnect the two oldest messages have changed places",
+        file: "src/core/publisher.rs",
+        sound: "        self.ledger.ring.rewind();\n",
+        broken: "        self.ledger.ring.rewind();
+        if let Some((oldest, entry)) = self.ledger.ring.next_unwritten() {
+            let message = entry.message.clone();
+            if let Some(next) = self.ledger.ring.get_mut(oldest + 1) {
+                let message = std::mem::replace(&mut next.message, message);
+                if let Some(entry) = self.ledger.ring.get_mut(oldest) {
+                    entry.message = message;
+                }
+            }
+        }\n",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 14,
+        what: "a nack is taken as an ack",
+        file: "src/core/publisher.rs",
+        sound: "self.ledger.refuse(position);",
+        broken: "self.ledger.settle(position, Ok(()));",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 17,
+        what: "whoever waits for room is not woken",
+        file: "src/core/publisher.rs",
+        sound: "if let Some((_, waiter)) = self.room.take_if(enough) {",
+        broken: "if let Some((_, waiter)) = self.room.take_if(enough).filter(|_| false) {",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 20,
+        what: "a return is forgotten by the time its ack comes",
+        file: "src/core/publisher.rs",
+        sound: "entry.returned = Some(Box::new(details));",
+        broken: "_ = (entry, details);",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 22,
+        what: "a message that makes room for a newer one is dropped without a word",
+        file: "src/core/publisher.rs",
+        sound: "self.tell(position, entry.watch, Err(outcome));",
+        broken: "_ = (position, outcome);",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 22,
+        what: "a publish after the close is accepted",
+        file: "src/core/publisher.rs",
+        sound: "if self.ledger.closed {",
+        broken: "if false {",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 27,
+        what: "that publishers are blocked outlives the connection",
+        file: "src/driver/link.rs",
+        sound: "self.blocked = false;\n        self.receivers.lost();",
+        broken: "self.receivers.lost();",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 29,
+        what: "a peer that has fallen silent goes unnoticed",
+        file: "codec/src/connection/handshake.rs",
+        sound: "self.deadlines.heartbeat_receive = Some(now + 2 * interval);",
+        broken: "",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 47,
+        what: "the client's own queue is not declared again after a reconnect",
+        file: "src/core/session/recovery.rs",
+        sound: "if !matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) {",
+        broken: "if !matches!(step, Step::Binding(_) | Step::Queue(_)) {",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 52,
+        what: "a consumer that the broker cancelled is not subscribed again",
+        file: "src/core/subscription.rs",
+        sound: "self.ended_at(now, true)",
+        broken: "self.ended_at(now, false)",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 54,
+        what: "a consumer does not come back after a reconnect",
+        file: "src/core/subscription.rs",
+        sound: "            _ => State::Waiting,\n",
+        broken: "            _ => State::Ended,\n",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 57,
+        what: "a consumer comes back without its prefetch",
+        file: "src/core/subscription.rs",
+        sound: "if self.spec.prefetch == 0 || self.spec.no_ack {",
+        broken: "if self.spec.prefetch == 0 || self.spec.no_ack || self.established {",
+        seeds: 1_000,
+    },
+];
