@@ -20,7 +20,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/acks.rs",
         sound: "if epoch != self.epoch {",
         broken: "if false {",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 3,
@@ -28,7 +28,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/acks.rs",
         sound: "*state == Some(settle)",
         broken: "state.is_none_or(|it| it == settle)",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 5,
@@ -36,7 +36,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/inbox.rs",
         sound: "if !self.no_ack {\n            state.deliveries.clear();",
         broken: "if false {\n            state.deliveries.clear();",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 7,
@@ -44,7 +44,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/confirms.rs",
         sound: "self.outstanding.clear();\n        self.last_tag = 0;",
         broken: "self.outstanding.clear();",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 8,
@@ -52,7 +52,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/confirms.rs",
         sound: "open <= up_to",
         broken: "open < up_to",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 8,
@@ -68,7 +68,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/publisher.rs",
         sound: "(InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {",
         broken: "(InFlight::Confirms(_), Some(_)) if false => {",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 13,
@@ -76,7 +76,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/publisher.rs",
         sound: "        self.ledger.ring.rewind();\n",
         broken: "",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 13,
@@ -93,7 +93,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
                 }
             }
         }\n",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 14,
@@ -101,7 +101,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/publisher.rs",
         sound: "self.ledger.refuse(position);",
         broken: "self.ledger.settle(position, Ok(()));",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 17,
@@ -109,7 +109,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/publisher.rs",
         sound: "if let Some((_, waiter)) = self.room.take_if(enough) {",
         broken: "if let Some((_, waiter)) = self.room.take_if(enough).filter(|_| false) {",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 20,
@@ -117,7 +117,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/publisher.rs",
         sound: "entry.returned = Some(Box::new(details));",
         broken: "_ = (entry, details);",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 22,
@@ -125,7 +125,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/publisher.rs",
         sound: "self.tell(position, entry.watch, Err(outcome));",
         broken: "_ = (position, outcome);",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 22,
@@ -133,7 +133,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/publisher.rs",
         sound: "if self.ledger.closed {",
         broken: "if false {",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 27,
@@ -141,7 +141,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/driver/link.rs",
         sound: "self.blocked = false;\n        self.receivers.lost();",
         broken: "self.receivers.lost();",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 29,
@@ -149,7 +149,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "codec/src/connection/handshake.rs",
         sound: "self.deadlines.heartbeat_receive = Some(now + 2 * interval);",
         broken: "",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 47,
@@ -157,7 +157,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/session/recovery.rs",
         sound: "if !matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) {",
         broken: "if !matches!(step, Step::Binding(_) | Step::Queue(_)) {",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 52,
@@ -165,7 +165,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/subscription.rs",
         sound: "self.ended_at(now, true)",
         broken: "self.ended_at(now, false)",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 54,
@@ -173,7 +173,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/subscription.rs",
         sound: "            _ => State::Waiting,\n",
         broken: "            _ => State::Ended,\n",
-        seeds: 1_000,
+        seeds: 300,
     },
     Breakage {
         fault: 57,
@@ -181,6 +181,6 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/subscription.rs",
         sound: "if self.spec.prefetch == 0 || self.spec.no_ack {",
         broken: "if self.spec.prefetch == 0 || self.spec.no_ack || self.established {",
-        seeds: 1_000,
+        seeds: 300,
     },
 ];

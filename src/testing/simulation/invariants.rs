@@ -32,6 +32,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
     nothing_was_settled_but_by_users(evidence)?;
     nothing_was_handed_out_twice(evidence)?;
     first_deliveries_were_in_order(evidence)?;
+    consumers_end_with_the_client(evidence)?;
     the_close_report_is_true(evidence)
 }
 
@@ -100,7 +101,7 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
                 let may_be = match reason {
                     DropReason::BufferFull => book.plan.policy == BufferPolicy::DropOldest,
                     DropReason::Closed => ledger.closed,
-                    DropReason::ConnectionGivenUp => ledger.driver_dropped,
+                    DropReason::ConnectionGivenUp => ledger.driver_dropped || ledger.gave_up,
                     DropReason::Unsendable => false,
                 };
                 may_be && (*sent || receipts.next().is_none())
@@ -237,6 +238,18 @@ fn first_deliveries_were_in_order(evidence: &Evidence<'_>) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Whatever happens to its queue or its channel, a consumer comes back (faults 52 and 54).
+fn consumers_end_with_the_client(evidence: &Evidence<'_>) -> Checked {
+    let ledger = evidence.ledger;
+    if ledger.closed || ledger.driver_dropped || ledger.gave_up {
+        return Ok(());
+    }
+    match ledger.ends.first() {
+        Some(end) => Err(format!("a consumer ended by itself: {end:?}")),
+        None => Ok(()),
+    }
 }
 
 /// What is handed back was given up, and what was given up is handed back.

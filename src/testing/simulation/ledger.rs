@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::message::MessageId;
 use super::plan::ProducerPlan;
 use super::witness::Settle;
+use crate::consumer::ConsumerEnd;
 use crate::outcome::Unconfirmed;
 use crate::producer::BufferPolicy;
 
@@ -23,6 +24,12 @@ pub(super) struct Ledger {
     /// Whether the client was told to close, and whether its driver was dropped.
     pub(super) closed: bool,
     pub(super) driver_dropped: bool,
+    /// Whether the client gave up on a connection, and so on everything.
+    pub(super) gave_up: bool,
+    /// How consumers ended that nobody had cancelled.
+    pub(super) ends: Vec<Option<ConsumerEnd>>,
+    /// How many consumers were cancelled.
+    pub(super) cancelled: u64,
     pub(super) offences: Vec<String>,
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::producer::BufferPolicy;
-use crate::testing::Direction;
+use snowshoe_codec::ReplyCode;
+
+use crate::testing::{Direction, Manner};
 
 /// A story.
 #[derive(Clone, Debug)]
@@ -28,9 +30,16 @@ pub(super) struct Settings {
     pub(super) partial: bool,
     pub(super) heartbeat: Duration,
     pub(super) max_delay: Duration,
+    /// After how many failures in a row the client gives up.
+    pub(super) max_attempts: Option<u32>,
+    pub(super) manner: Manner,
+    /// How long the broker waits for an acknowledgement.
+    pub(super) consumer_timeout: Duration,
     /// Whether the [collected](Queue::COLLECTED) queues are consumed from the beginning, and not only
     /// in the end.
     pub(super) loyal: bool,
+    /// How many milliseconds their consumers hold half of the messages at most.
+    pub(super) slowness: u64,
 }
 
 /// Somebody who does something, or something that happens.
@@ -174,9 +183,8 @@ pub(super) struct Manners {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConsumerPlanEnd {
     Cancelled,
+    /// With the future that uses it, wherever that stands.
     Dropped,
-    /// The future that uses it is dropped wherever it stands.
-    Interrupted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +224,20 @@ pub(super) enum Fault {
     Kick(usize),
     /// For so long publishers are blocked.
     Block(Duration),
+    /// Something is refused so many times.
+    Refuse {
+        what: Refused,
+        code: ReplyCode,
+        times: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Declare,
+    Select,
+    Limit,
+    Consume,
 }
 
 impl Plan {
@@ -262,14 +284,22 @@ impl Plan {
         }
     }
 
-    /// What brings back the collected queues that were deleted. A queue that nobody deleted has to
-    /// be there without.
+    /// What brings back the collected queues that were deleted, or could not be declared again. Any
+    /// other has to be there without.
     pub(super) fn repairs(&self) -> Vec<Call> {
         let deleted = self.steps.iter().filter_map(|step| match step {
             Step::Call {
                 call: Call::Delete(queue),
                 ..
             } => Some(Call::Declare(*queue)),
+            Step::Fault {
+                fault:
+                    Fault::Refuse {
+                        what: Refused::Declare,
+                        ..
+                    },
+                ..
+            } => Some(Call::Declare(Queue::Exclusive)),
             _ => None,
         });
         deleted.collect()
@@ -290,7 +320,17 @@ impl Settings {
             partial: random.bool(),
             heartbeat: Duration::from_secs(random.u64(1..=10)),
             max_delay: millis(random, 100..10_000),
+            max_attempts: (random.u32(..12) == 0).then(|| random.u32(1..=4)),
+            manner: pick(
+                random,
+                &[Manner::RabbitMq, Manner::RabbitMq, Manner::LavinMq],
+            ),
+            consumer_timeout: match random.u32(..6) {
+                0 => millis(random, 500..10_000),
+                _ => Duration::from_secs(30 * 60),
+            },
             loyal: random.bool(),
+            slowness: pick(random, &[0, 300, 3_000]),
         }
     }
 }
@@ -398,7 +438,10 @@ impl ConsumerPlan {
             6 => Queue::Exclusive,
             _ => Queue::Limited,
         };
-        let from = within(random, length);
+        let from = match random.bool() {
+            true => Duration::ZERO,
+            false => within(random, length),
+        };
         // What is lost without acknowledgements is nobody's fault.
         let no_ack = !queue.is_steady() && random.u32(..4) == 0;
         Self {
@@ -417,11 +460,7 @@ impl ConsumerPlan {
             manners: Manners::new(random),
             end: pick(
                 random,
-                &[
-                    ConsumerPlanEnd::Cancelled,
-                    ConsumerPlanEnd::Dropped,
-                    ConsumerPlanEnd::Interrupted,
-                ],
+                &[ConsumerPlanEnd::Cancelled, ConsumerPlanEnd::Dropped],
             ),
         }
     }
@@ -469,7 +508,7 @@ impl Call {
 
 impl Fault {
     fn new(random: &mut Rng) -> Self {
-        match random.u32(..16) {
+        match random.u32(..18) {
             0..=3 => Self::Reset(random.usize(..3)),
             4 => Self::Close(random.usize(..3)),
             5 | 6 => Self::BlackHole {
@@ -486,6 +525,22 @@ impl Fault {
             9 => Self::HangDials(millis(random, 0..40_000)),
             10 | 15 => Self::Restart,
             11 | 12 => Self::Kick(random.usize(..3)),
+            16 | 17 => Self::Refuse {
+                what: pick(
+                    random,
+                    &[
+                        Refused::Declare,
+                        Refused::Select,
+                        Refused::Limit,
+                        Refused::Consume,
+                    ],
+                ),
+                code: pick(
+                    random,
+                    &[ReplyCode::ACCESS_REFUSED, ReplyCode::PRECONDITION_FAILED],
+                ),
+                times: random.usize(1..=3),
+            },
             _ => Self::Block(millis(random, 0..20_000)),
         }
     }

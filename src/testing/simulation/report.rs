@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::ledger::Ledger;
 use super::plan::{Fault, Plan, Step};
 use super::witness::Record;
+use crate::testing::Manner;
 
 /// What happened in one story, or in many.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,9 @@ pub struct Counts {
     confirmed: u64,
     delivered: u64,
     channels: u64,
+    cancelled: u64,
+    overdue: u64,
+    gave_up: u64,
     faults: BTreeMap<&'static str, u64>,
 }
 
@@ -25,6 +29,9 @@ impl Counts {
         let mut faults = BTreeMap::new();
         for step in &plan.steps {
             *faults.entry(kind(step)).or_default() += 1;
+        }
+        if plan.settings.manner == Manner::LavinMq {
+            faults.insert("as LavinMQ", 1);
         }
         let entries = || ledger.producers.iter().flat_map(|book| &book.entries);
         Self {
@@ -40,6 +47,9 @@ impl Counts {
                 .map(|&count| u64::from(count))
                 .sum(),
             channels: record.channels.len() as u64,
+            cancelled: ledger.cancelled,
+            overdue: record.overdue,
+            gave_up: u64::from(ledger.gave_up),
             faults,
         }
     }
@@ -52,6 +62,9 @@ impl Counts {
         self.confirmed += other.confirmed;
         self.delivered += other.delivered;
         self.channels += other.channels;
+        self.cancelled += other.cancelled;
+        self.overdue += other.overdue;
+        self.gave_up += other.gave_up;
         for (kind, count) in &other.faults {
             *self.faults.entry(kind).or_default() += count;
         }
@@ -71,6 +84,9 @@ impl fmt::Display for Counts {
         writeln!(f, "messages confirmed  {:>12}", self.confirmed)?;
         writeln!(f, "messages delivered  {:>12}", self.delivered)?;
         writeln!(f, "channels            {:>12}", self.channels)?;
+        writeln!(f, "cancelled consumers {:>12}", self.cancelled)?;
+        writeln!(f, "overdue deliveries  {:>12}", self.overdue)?;
+        writeln!(f, "clients gave up     {:>12}", self.gave_up)?;
         for (kind, count) in &self.faults {
             writeln!(f, "{kind:<19} {count:>12}")?;
         }
@@ -95,6 +111,7 @@ fn kind(step: &Step) -> &'static str {
             Fault::Restart => "broker restarts",
             Fault::Kick(_) => "kicks",
             Fault::Block(_) => "blocked publishers",
+            Fault::Refuse { .. } => "refusals",
         },
     }
 }

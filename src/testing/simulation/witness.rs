@@ -36,6 +36,8 @@ pub(super) struct Record {
     prefetches: BTreeMap<Vec<u8>, u16>,
     /// Where each consumer came last.
     consumers: BTreeMap<u32, usize>,
+    /// How many channels the broker closed because it waited too long for an acknowledgement.
+    pub(super) overdue: u64,
     /// What no client may do.
     pub(super) offences: Vec<String>,
 }
@@ -450,6 +452,8 @@ impl Record {
             self.offences
                 .push(format!("{link}: the broker closes a channel: {close}"));
         }
+        let is_about_a_method = close.method.class != 0;
+        self.overdue += u64::from(!is_about_a_method);
         self.channels[index].closed = Some(close);
     }
 

@@ -39,8 +39,11 @@ pub(super) struct Scene {
 impl Scene {
     /// Waits until so long after the beginning of the story.
     pub(super) async fn until(&self, at: Duration) {
-        let left = (self.start + at).saturating_duration_since(self.clock.now());
-        self.clock.sleep(left).await;
+        self.clock.sleep(self.left_until(at)).await;
+    }
+
+    fn left_until(&self, at: Duration) -> Duration {
+        (self.start + at).saturating_duration_since(self.clock.now())
     }
 
     /// A user says what becomes of a delivery.
@@ -273,14 +276,15 @@ async fn publish(
 /// Consumes as planned; whoever drops this interrupts it.
 pub(super) async fn consume(scene: Rc<Scene>, plan: ConsumerPlan) {
     scene.until(plan.from).await;
-    let left = plan.until.saturating_sub(plan.from);
+    let cancels = plan.end == ConsumerPlanEnd::Cancelled;
+    let patience = (!cancels).then(|| scene.left_until(plan.until));
     scene
-        .with_patience(Some(left), consume_for_ever(&scene, &plan))
+        .with_patience(patience, consume_until(&scene, &plan, cancels))
         .await;
 }
 
 /// Takes everything from a queue, until it is dropped.
-pub(super) async fn collect(scene: Rc<Scene>, queue: Queue) {
+pub(super) async fn collect(scene: Rc<Scene>, queue: Queue, slowness: u64) {
     let plan = ConsumerPlan {
         seed: 0,
         queue,
@@ -290,13 +294,18 @@ pub(super) async fn collect(scene: Rc<Scene>, queue: Queue) {
         no_ack: false,
         dedicated: false,
         style: Style::OneByOne,
-        manners: Manners::default(),
+        manners: Manners {
+            late: if slowness > 0 { 8 } else { 0 },
+            lateness: slowness,
+            ..Manners::default()
+        },
         end: ConsumerPlanEnd::Dropped,
     };
-    consume_for_ever(&scene, &plan).await;
+    consume_until(&scene, &plan, false).await;
 }
 
-async fn consume_for_ever(scene: &Rc<Scene>, plan: &ConsumerPlan) {
+/// Consumes until the client is closed, or the consumer is cancelled when its time has come.
+async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
     let mut random = Rng::with_seed(plan.seed);
     loop {
         let index = {
@@ -327,43 +336,50 @@ async fn consume_for_ever(scene: &Rc<Scene>, plan: &ConsumerPlan) {
                 continue;
             }
         };
-        match plan.style {
-            Style::OneByOne => one_by_one(scene, plan, index, &mut consumer, &mut random).await,
-            Style::Batches(limit) => {
-                while let Some(batch) = consumer.next_batch(limit).await {
-                    let ids: Vec<MessageId> = batch
-                        .iter()
-                        .filter_map(|it| note(scene, index, it))
-                        .collect();
-                    let acks = random.u32(..16) >= plan.manners.requeue;
-                    let settled = if acks { batch.ack() } else { batch.nack(true) };
-                    let settle = if acks { Settle::Ack } else { Settle::Requeue };
-                    // Some of a batch may have been settled, whatever became of the others.
-                    _ = settled;
-                    for id in ids {
-                        scene.settle(id, settle);
-                    }
+        let taking = take_all(scene, plan, index, &mut consumer, &mut random);
+        let patience = cancels.then(|| scene.left_until(plan.until));
+        if scene.with_patience(patience, taking).await.is_none() {
+            scene
+                .log
+                .note(format_args!("user: cancels consumer {index}"));
+            scene.ledger.borrow_mut().cancelled += 1;
+            return consumer.cancel().await;
+        }
+        scene.ledger.borrow_mut().ends.push(consumer.end());
+        return;
+    }
+}
+
+/// Takes what comes, until no more will.
+async fn take_all(
+    scene: &Scene,
+    plan: &ConsumerPlan,
+    index: usize,
+    consumer: &mut Consumer,
+    random: &mut Rng,
+) {
+    match plan.style {
+        Style::OneByOne => one_by_one(scene, plan, index, consumer, random).await,
+        Style::Batches(limit) => {
+            while let Some(batch) = consumer.next_batch(limit).await {
+                let ids: Vec<MessageId> = batch
+                    .iter()
+                    .filter_map(|it| note(scene, index, it))
+                    .collect();
+                let acks = random.u32(..16) >= plan.manners.requeue;
+                let settled = if acks { batch.ack() } else { batch.nack(true) };
+                let settle = if acks { Settle::Ack } else { Settle::Requeue };
+                // Some of a batch may have been settled, whatever became of the others.
+                _ = settled;
+                for id in ids {
+                    scene.settle(id, settle);
                 }
             }
-            Style::Handler(limit) => {
-                let handler =
-                    |delivery: Delivery| handle(scene, plan, index, delivery, random.fork());
-                consumer.for_each_concurrent(limit, handler).await;
-            }
         }
-        {
-            let mut ledger = scene.ledger.borrow_mut();
-            if !ledger.closed && !ledger.driver_dropped {
-                let end = consumer.end();
-                let offence = format!("consumer {index} ended by itself: {end:?}");
-                ledger.offences.push(offence);
-            }
+        Style::Handler(limit) => {
+            let handler = |delivery: Delivery| handle(scene, plan, index, delivery, random.fork());
+            consumer.for_each_concurrent(limit, handler).await;
         }
-        if plan.end == ConsumerPlanEnd::Cancelled {
-            consumer.cancel().await;
-        }
-        // It has ended by itself: the client was closed.
-        scene.clock.sleep(Duration::from_secs(1)).await;
     }
 }
 

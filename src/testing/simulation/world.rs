@@ -5,14 +5,18 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use snowshoe_codec::ReplyCode;
+use snowshoe_codec::method::{Arguments, basic, confirm, queue};
+
 use super::invariants::{self, Evidence};
 use super::ledger::Ledger;
 use super::log::{Lines, Log};
 use super::message::MessageId;
-use super::plan::{Fault, Plan, Queue, Settings, Step};
+use super::plan::{Fault, Plan, Queue, Refused, Settings, Step};
 use super::report::Counts;
 use super::server::Server;
 use super::workload::{self, Scene};
+use crate::testing::broker;
 use crate::testing::{
     Broker, BrokerOptions, Clock, Conditions, Dials, Direction, Executor, Network, TaskId,
 };
@@ -54,6 +58,8 @@ impl World {
         let network = Network::new(clock.clone(), plan.seed);
         let broker = Broker::new(BrokerOptions {
             seed: plan.seed,
+            manner: plan.settings.manner,
+            consumer_timeout: Some(plan.settings.consumer_timeout),
             ..BrokerOptions::default()
         });
         let server = Server::new(clock.clone(), network.clone(), broker, log.clone());
@@ -117,7 +123,7 @@ impl World {
             }
         }
         if plan.settings.loyal {
-            self.collect(&mut consumers);
+            self.collect(plan.settings.slowness, &mut consumers);
         }
         faults.sort_by_key(|(at, _)| *at);
         for (at, happening) in faults {
@@ -130,7 +136,7 @@ impl World {
             for task in consumers.drain(..) {
                 self.executor.cancel(task);
             }
-            self.collect(&mut consumers);
+            self.collect(plan.settings.slowness, &mut consumers);
         } else {
             let loyal = consumers.split_off(consumers.len() - Queue::COLLECTED.len());
             for task in consumers.drain(..) {
@@ -141,6 +147,7 @@ impl World {
         self.wait_for("the producers never come to their end", |world| {
             world.scene.busy.get() == 0
         })?;
+        self.note_whether_it_gave_up(&plan.settings)?;
         if !self.executor.is_finished(self.driver) && !self.scene.ledger.borrow().closed {
             for call in plan.repairs() {
                 let repair = workload::repair(Rc::clone(&self.scene), call);
@@ -149,16 +156,20 @@ impl World {
             self.wait_for(
                 "a queue is never emptied, or has lost its consumer",
                 |world| {
-                    world.server.witnessed(|_, broker| {
-                        Queue::COLLECTED.iter().all(|queue| {
-                            broker.queue("/", queue.name()).is_some_and(|queue| {
-                                let is_empty = queue.ready.is_empty() && queue.unacked == 0;
-                                is_empty && !queue.consumers.is_empty()
+                    world.executor.is_finished(world.driver)
+                        || world.server.witnessed(|_, broker| {
+                            Queue::COLLECTED.iter().all(|queue| {
+                                broker.queue("/", queue.name()).is_some_and(|queue| {
+                                    let is_empty = queue.ready.is_empty() && queue.unacked == 0;
+                                    is_empty && !queue.consumers.is_empty()
+                                })
                             })
                         })
-                    })
                 },
             )?;
+        }
+        self.note_whether_it_gave_up(&plan.settings)?;
+        if !self.executor.is_finished(self.driver) && !self.scene.ledger.borrow().closed {
             let scene = Rc::clone(&self.scene);
             self.executor
                 .spawn(async move { close(&scene, None).await });
@@ -188,9 +199,20 @@ impl World {
         self.judge(plan)
     }
 
-    fn collect(&mut self, consumers: &mut Vec<TaskId>) {
+    fn note_whether_it_gave_up(&self, settings: &Settings) -> Result<(), String> {
+        let mut ledger = self.scene.ledger.borrow_mut();
+        let ended = self.executor.is_finished(self.driver);
+        let may = settings.max_attempts.is_some() || !ledger.closed;
+        ledger.gave_up = ended && may && !ledger.driver_dropped;
+        if ledger.gave_up && settings.max_attempts.is_none() {
+            return Err("the driver has ended by itself".to_owned());
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, slowness: u64, consumers: &mut Vec<TaskId>) {
         for queue in Queue::COLLECTED {
-            let collector = workload::collect(Rc::clone(&self.scene), queue);
+            let collector = workload::collect(Rc::clone(&self.scene), queue, slowness);
             consumers.push(self.executor.spawn(collector));
         }
     }
@@ -281,6 +303,10 @@ impl World {
                     self.server
                         .with(|broker| broker.block(ShortString::from_static("low on memory")));
                 }
+                Fault::Refuse { what, code, times } => {
+                    self.server
+                        .with(|broker| broker.inject(refuse(what, code, times)));
+                }
             },
             Happening::End(Fault::Drip { .. }) => self.network.set_conditions(Conditions {
                 dials: self.network.conditions().dials,
@@ -306,7 +332,10 @@ impl World {
         self.scene.log.note(format_args!("peace"));
         // What a black hole has swallowed for ever, heartbeats have to find out.
         self.network.set_conditions(Conditions::default());
-        self.server.with(Broker::unblock);
+        self.server.with(|broker| {
+            broker.unblock();
+            broker.heal();
+        });
     }
 
     fn judge(&self, plan: &Plan) -> Result<Counts, String> {
@@ -352,6 +381,21 @@ fn parts(at: Duration, fault: Fault) -> Vec<(Duration, Happening)> {
         .collect()
 }
 
+fn refuse(what: Refused, code: ReplyCode, times: usize) -> broker::Fault {
+    broker::Fault {
+        method: match what {
+            Refused::Declare => queue::Declare::ID,
+            Refused::Select => confirm::Select::ID,
+            Refused::Limit => basic::Qos::ID,
+            Refused::Consume => basic::Consume::ID,
+        },
+        name: None,
+        code,
+        text: "not now".to_owned(),
+        times,
+    }
+}
+
 fn conditions(settings: &Settings) -> Conditions {
     let (least, most) = settings.latency;
     Conditions {
@@ -371,6 +415,7 @@ fn connect(plan: &Plan, clock: &Clock, network: &Network) -> Result<(Client, Dri
         .heartbeat(plan.settings.heartbeat)
         .reconnect(Reconnect {
             max_delay: plan.settings.max_delay,
+            max_attempts: plan.settings.max_attempts,
             fail_fast: false,
             ..Reconnect::default()
         })
