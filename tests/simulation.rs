@@ -13,7 +13,8 @@ fn no_invariant_breaks_in_any_story() {
             scope.spawn(|| {
                 while let seed @ 0..2_000 = next.fetch_add(1, Ordering::Relaxed) {
                     if let Err(failure) = simulation::run(seed) {
-                        panic!("{failure}\nshrunk:\n{}", failure.shrunk());
+                        let told = failure.to_string();
+                        panic!("{told}\nshrunk:\n{}", failure.shrunk());
                     }
                 }
             });
