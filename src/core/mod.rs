@@ -27,6 +27,13 @@ pub(crate) mod turnstile;
 /// broker that is in trouble itself says 541 over whatever it is asked.
 pub(crate) const STRIKES: u32 = 3;
 
+/// How long tests go on that are about a long time, or about any operations: Miri takes about a thousand
+/// times as long for everything.
+#[cfg(test)]
+pub(crate) const fn scaled(len: usize) -> usize {
+    if cfg!(miri) { 2 * len.isqrt() } else { len }
+}
+
 /// One life of a connection, or of a channel on it.
 ///
 /// Numbers that the protocol counts from 1 again, and results that may arrive late, mean something

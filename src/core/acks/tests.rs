@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::Settle::{Ack, Nack, Reject};
 use super::*;
+use crate::core::scaled;
 
 const REQUEUE: Settle = Nack { requeue: true };
 const DISCARD: Settle = Nack { requeue: false };
@@ -189,7 +190,7 @@ fn tags_may_skip_but_not_come_back() {
 #[test]
 fn a_delivery_held_for_long_costs_no_memory_for_those_that_pass_it() {
     let mut acks = delivered(1);
-    for tag in 2..100_000 {
+    for tag in 2..scaled(100_000) as u64 {
         acks.delivered(tag).unwrap();
         settle_each(&mut acks, Ack, [tag]);
         acks.flush(|_| ());
@@ -262,7 +263,7 @@ proptest! {
     // faults 1, 2, 3
     #[test]
     fn the_broker_settles_what_the_user_settled_and_nothing_else(
-        operations in vec(operation(), 0..400),
+        operations in vec(operation(), 0..scaled(400)),
     ) {
         let mut acks = AckTracker::new(epoch(0));
         let mut broker = Broker::default();

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::scaled;
 
 /// Publishes the messages at positions 10, 20, 30… under the tags 1, 2, 3….
 fn published(count: u64) -> Confirms {
@@ -111,7 +112,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 proptest! {
     // faults 7, 8
     #[test]
-    fn it_behaves_as_a_map_from_tags_to_positions(operations in vec(operation(), 0..400)) {
+    fn it_behaves_as_a_map_from_tags_to_positions(operations in vec(operation(), 0..scaled(400))) {
         let mut confirms = Confirms::new();
         let mut model = BTreeMap::new();
         let mut sent = 0;

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::scaled;
 
 fn filled(keys: impl IntoIterator<Item = u64>) -> KeyedQueue<u64> {
     let mut queue = KeyedQueue::new();
@@ -31,7 +32,7 @@ fn an_entry_is_found_by_its_key_whatever_left_before_it() {
 #[test]
 fn one_entry_that_stays_does_not_hold_the_slots_of_all_that_pass_it() {
     let mut queue = filled([0]);
-    for key in 1..100_000 {
+    for key in 1..scaled(100_000) as u64 {
         queue.push(key, key);
         assert_eq!(queue.remove(key), Some(key));
     }
@@ -45,11 +46,12 @@ fn one_entry_that_stays_does_not_hold_the_slots_of_all_that_pass_it() {
 
 #[test]
 fn the_storage_of_a_burst_is_given_back_by_the_traffic_after_it() {
-    let mut queue = filled(0..10_000);
+    let burst = scaled(10_000) as u64;
+    let mut queue = filled(0..burst);
     while queue.len() > 10 {
         queue.pop_first_if(|_, _| true);
     }
-    for key in 10_000..200_000 {
+    for key in burst..20 * burst {
         queue.push(key, key);
         queue.pop_first_if(|_, _| true);
     }
@@ -58,16 +60,18 @@ fn the_storage_of_a_burst_is_given_back_by_the_traffic_after_it() {
         "{}",
         queue.slots.capacity()
     );
-    assert_eq!(queue.get(199_995), Some(&199_995));
+    let late = 20 * burst - 5;
+    assert_eq!(queue.get(late), Some(&late));
 }
 
 #[test]
 fn a_queue_that_fills_and_empties_again_and_again_does_not_allocate() {
-    let mut queue = filled(0..5_000);
+    let filling = scaled(5_000) as u64;
+    let mut queue = filled(0..filling);
     let capacity = queue.slots.capacity();
     for round in 1..20 {
         while queue.pop_first_if(|_, _| true).is_some() {}
-        for key in round * 5_000..(round + 1) * 5_000 {
+        for key in round * filling..(round + 1) * filling {
             queue.push(key, key);
         }
         assert_eq!(queue.slots.capacity(), capacity);
@@ -78,7 +82,7 @@ fn a_queue_that_fills_and_empties_again_and_again_does_not_allocate() {
 fn a_steady_stream_does_not_allocate() {
     let mut queue = filled(0..100);
     let capacity = queue.slots.capacity();
-    for key in 100..10_000 {
+    for key in 100..scaled(10_000) as u64 {
         queue.push(key, key);
         queue.pop_first_if(|_, _| true);
         assert_eq!(queue.slots.capacity(), capacity);
@@ -108,7 +112,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 proptest! {
     #[test]
-    fn it_behaves_as_an_ordered_map(operations in vec(operation(), 0..600)) {
+    fn it_behaves_as_an_ordered_map(operations in vec(operation(), 0..scaled(600))) {
         let mut queue = KeyedQueue::new();
         let mut model = BTreeMap::new();
         let mut key = 0;

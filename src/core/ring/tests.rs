@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::scaled;
 
 const ROOMY: Limits = Limits {
     messages: 100,
@@ -145,12 +146,13 @@ fn dropping_takes_the_oldest_unwritten_and_leaves_what_is_in_flight() {
 #[test]
 fn dropping_behind_messages_in_flight_for_hours_does_not_grow_the_ring() {
     let mut ring = ring(100, 10);
-    for item in 100..100_000 {
+    let pushed = scaled(100_000) as u64;
+    for item in 100..pushed {
         assert_eq!(ring.drop_oldest_unwritten(), Some((item - 90, item - 90)));
         assert_eq!(ring.push(item, 1), Ok(item));
     }
     let survivors: Vec<u64> = ring.iter().map(|(position, _)| position).collect();
-    let expected: Vec<u64> = (0..10).chain(100_000 - 90..100_000).collect();
+    let expected: Vec<u64> = (0..10).chain(pushed - 90..pushed).collect();
     assert_eq!(survivors, expected);
 }
 
@@ -239,7 +241,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 proptest! {
     // faults 8, 13, 21
     #[test]
-    fn it_behaves_as_a_list_searched_from_its_start(operations in vec(operation(), 0..400)) {
+    fn it_behaves_as_a_list_searched_from_its_start(operations in vec(operation(), 0..scaled(400))) {
         let limits = Limits { messages: 20, bytes: 100 };
         let mut ring = Ring::new(limits);
         let mut model = Model::default();

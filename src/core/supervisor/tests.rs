@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::scaled;
 
 const DIAL: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -507,7 +508,7 @@ proptest! {
         seed in any::<u64>(),
         endpoints in 1..4usize,
         fail_fast in any::<bool>(),
-        operations in vec(operation(), 0..300),
+        operations in vec(operation(), 0..scaled(300)),
     ) {
         let config = Config { fail_fast, ..config(endpoints) };
         let mut world = World::seeded(config, seed);

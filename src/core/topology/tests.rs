@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::scaled;
 
 fn name(text: &str) -> ShortString {
     text.try_into().unwrap()
@@ -520,7 +521,7 @@ fn method() -> impl Strategy<Value = Method> {
 proptest! {
     // faults 43, 46, 48, 57
     #[test]
-    fn the_plan_brings_back_on_an_empty_broker_what_the_user_had(methods in vec(method(), 0..80)) {
+    fn the_plan_brings_back_on_an_empty_broker_what_the_user_had(methods in vec(method(), 0..scaled(80))) {
         let mut broker = Broker::default();
         let mut topology = Topology::default();
         for method in &methods {

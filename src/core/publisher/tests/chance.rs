@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::scaled;
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -219,7 +220,7 @@ proptest! {
     #[test]
     fn every_accepted_message_ends_exactly_once_and_as_the_broker_said(
         drops in any::<bool>(),
-        operations in vec(operation(), 0..80),
+        operations in vec(operation(), 0..scaled(80)),
     ) {
         let overflow = if drops { Overflow::DropOldest } else { Overflow::Refuse };
         let mut model = Model::new(overflow);
