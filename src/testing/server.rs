@@ -127,8 +127,8 @@ impl Server {
     pub fn client(&self) -> ClientBuilder {
         let builder = Client::builder(&self.uri()).expect("what is encoded can be decoded");
         let builder = match &self.core.clock {
-            clock::Clock::System => builder,
             clock::Clock::Virtual(clock) => builder.clock(clock.clone()),
+            clock::Clock::System | clock::Clock::Reactor(_) => builder,
         };
         match self.listener {
             Some(_) => builder,

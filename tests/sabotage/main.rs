@@ -1,5 +1,7 @@
 //! Breaks the client on purpose, and demands that the simulation sees it.
 
+#![allow(clippy::print_stdout, reason = "a test shows what it saw")]
+
 mod breakages;
 
 use std::env;
