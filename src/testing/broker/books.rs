@@ -1,5 +1,6 @@
 //! What must agree inside of a broker, whatever clients do.
 
+#[cfg(feature = "fuzzing")]
 use super::channel::Mode;
 use super::exchange::Destination;
 use super::vhost::VirtualHost;
