@@ -232,10 +232,14 @@ fn put_in_order(addresses: &mut [SocketAddr], seed: u64, attempt: u32) {
     }
 }
 
+/// With nothing to linger for, closing resets. Where that fails, an orderly end must do.
+pub(crate) fn reset_when_closed(socket: &SockRef<'_>) {
+    _ = socket.set_linger(Some(Duration::ZERO));
+}
+
 impl Transport for Async<TcpStream> {
     fn prepare_abort(&mut self) {
-        // With nothing to linger for, closing resets. Where that fails, an orderly end must do.
-        _ = SockRef::from(self.get_ref()).set_linger(Some(Duration::ZERO));
+        reset_when_closed(&SockRef::from(self.get_ref()));
     }
 }
 

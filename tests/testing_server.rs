@@ -34,6 +34,13 @@ fn servers() -> [Server; 2] {
     [listening, Server::in_memory(options)]
 }
 
+/// Runs a test on each of them.
+fn with_each(test: impl AsyncFn(Server)) {
+    for server in servers() {
+        within(test(server));
+    }
+}
+
 fn builder(server: &Server) -> ClientBuilder {
     server.client().reconnect(Reconnect {
         initial_delay: Duration::from_millis(5),
@@ -91,296 +98,272 @@ fn clients_on_every_executor_publish_and_consume() {
 
 #[test]
 fn what_is_in_the_broker_can_be_seen() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            client.declare(Exchange::topic("news")).await.unwrap();
-            let binding = Binding::queue("orders")
-                .to_exchange("news")
-                .routing_key("sport.#");
-            client.declare(binding).await.unwrap();
-            let producer = client.exchange_producer("news", "sport.snow").unwrap();
-            let producer = producer.build();
-            let properties = Properties::builder().message_id("7").build().unwrap();
-            producer
-                .send(Message::new("snow").with_properties(properties))
-                .await
-                .unwrap();
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        client.declare(Exchange::topic("news")).await.unwrap();
+        let binding = Binding::queue("orders")
+            .to_exchange("news")
+            .routing_key("sport.#");
+        client.declare(binding).await.unwrap();
+        let producer = client.exchange_producer("news", "sport.snow").unwrap();
+        let producer = producer.build();
+        let properties = Properties::builder().message_id("7").build().unwrap();
+        producer
+            .send(Message::new("snow").with_properties(properties))
+            .await
+            .unwrap();
 
-            let orders = server.queue("orders").unwrap();
-            assert!(orders.durable);
-            let message = &orders.ready[0];
-            assert_eq!(message.body, "snow");
-            assert_eq!(message.exchange, "news");
-            assert_eq!(message.routing_key, "sport.snow");
-            let properties = message.properties.decode().unwrap();
-            assert_eq!(properties.message_id.unwrap(), "7");
-            assert!(!message.redelivered);
-            assert_eq!(server.queue_names(), ["orders"]);
-            let exchanges = server.exchanges();
-            let news = exchanges.iter().find(|it| it.name == "news").unwrap();
-            assert_eq!(news.bindings[0].destination, "orders");
-            assert_eq!(news.bindings[0].routing_key, "sport.#");
-            assert_eq!(server.connections().len(), 2);
-            assert!(server.queue("elsewhere").is_none());
+        let orders = server.queue("orders").unwrap();
+        assert!(orders.durable);
+        let message = &orders.ready[0];
+        assert_eq!(message.body, "snow");
+        assert_eq!(message.exchange, "news");
+        assert_eq!(message.routing_key, "sport.snow");
+        let properties = message.properties.decode().unwrap();
+        assert_eq!(properties.message_id.unwrap(), "7");
+        assert!(!message.redelivered);
+        assert_eq!(server.queue_names(), ["orders"]);
+        let exchanges = server.exchanges();
+        let news = exchanges.iter().find(|it| it.name == "news").unwrap();
+        assert_eq!(news.bindings[0].destination, "orders");
+        assert_eq!(news.bindings[0].routing_key, "sport.#");
+        assert_eq!(server.connections().len(), 2);
+        assert!(server.queue("elsewhere").is_none());
 
-            let mut consumer = client.consumer("orders").unwrap().start().await.unwrap();
-            let delivery = consumer.next().await.unwrap();
-            let orders = server.queue("orders").unwrap();
-            assert_eq!((orders.ready.len(), orders.unacked), (0, 1));
-            assert_eq!(orders.consumers.len(), 1);
-            delivery.nack(true).unwrap();
-            let delivery = consumer.next().await.unwrap();
-            delivery.ack().unwrap();
-            let is_done = |server: &Server| server.queue("orders").unwrap().unacked == 0;
-            server.until(is_done).await;
-        });
-    }
+        let mut consumer = client.consumer("orders").unwrap().start().await.unwrap();
+        let delivery = consumer.next().await.unwrap();
+        let orders = server.queue("orders").unwrap();
+        assert_eq!((orders.ready.len(), orders.unacked), (0, 1));
+        assert_eq!(orders.consumers.len(), 1);
+        delivery.nack(true).unwrap();
+        let delivery = consumer.next().await.unwrap();
+        delivery.ack().unwrap();
+        let is_done = |server: &Server| server.queue("orders").unwrap().unacked == 0;
+        server.until(is_done).await;
+    });
 }
 
 #[test]
 fn a_client_comes_back_from_a_reset_and_sends_again_what_was_not_confirmed() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let producer = client.producer("orders").unwrap().build();
-            producer.send("first").await.unwrap();
-            let mut events = client.events();
-            server.hold_answers();
-            let confirmation = producer.publish("second").await.unwrap();
-            server.until(|server| depth(server) == 2).await;
-            server.reset_all();
-            server.release_answers();
-            confirmation.await.unwrap();
-            assert_eq!(depth(&server), 3, "once more, for its confirm was lost");
-            while !matches!(events.next().await, Some(Event::Disconnected { .. })) {}
-        });
-    }
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let producer = client.producer("orders").unwrap().build();
+        producer.send("first").await.unwrap();
+        let mut events = client.events();
+        server.hold_answers();
+        let confirmation = producer.publish("second").await.unwrap();
+        server.until(|server| depth(server) == 2).await;
+        server.reset_all();
+        server.release_answers();
+        confirmation.await.unwrap();
+        assert_eq!(depth(&server), 3, "once more, for its confirm was lost");
+        while !matches!(events.next().await, Some(Event::Disconnected { .. })) {}
+    });
 }
 
 #[test]
 fn a_client_is_told_why_it_is_closed() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let mut events = client.events();
-            server.close_all(ReplyCode::CONNECTION_FORCED, "maintenance");
-            let Some(Event::Disconnected { cause, .. }) = events.next().await else {
-                panic!("it is cut off");
-            };
-            let told = cause.to_string();
-            assert!(told.contains("CONNECTION_FORCED - maintenance"), "{told}");
-            client
-                .producer("orders")
-                .unwrap()
-                .build()
-                .send("1")
-                .await
-                .unwrap();
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let mut events = client.events();
+        server.close_all(ReplyCode::CONNECTION_FORCED, "maintenance");
+        let Some(Event::Disconnected { cause, .. }) = events.next().await else {
+            panic!("it is cut off");
+        };
+        let told = cause.to_string();
+        assert!(told.contains("CONNECTION_FORCED - maintenance"), "{told}");
+        client
+            .producer("orders")
+            .unwrap()
+            .build()
+            .send("1")
+            .await
+            .unwrap();
 
-            server.until(|server| server.connections().len() == 2).await;
-            let [one, other] = &server.connections()[..] else {
-                panic!("it came back with both connections");
-            };
-            server.close(one.id, ReplyCode::CONNECTION_FORCED, "you alone");
-            server
-                .until(|server| server.connections().iter().all(|it| it.id != one.id))
-                .await;
-            assert!(server.connections().iter().any(|it| it.id == other.id));
-        });
-    }
+        server.until(|server| server.connections().len() == 2).await;
+        let [one, other] = &server.connections()[..] else {
+            panic!("it came back with both connections");
+        };
+        server.close(one.id, ReplyCode::CONNECTION_FORCED, "you alone");
+        server
+            .until(|server| server.connections().iter().all(|it| it.id != one.id))
+            .await;
+        assert!(server.connections().iter().any(|it| it.id == other.id));
+    });
 }
 
 #[test]
 fn a_server_that_refuses_connections_is_found_again_later() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            server.set_dials(Dials::Refused);
-            let refused = builder(&server).connect().await;
-            assert!(matches!(refused, Err(Error::Connection(_))));
-            server.reset_all();
-            let producer = client.producer("orders").unwrap().build();
-            let confirmation = producer.publish("1").await.unwrap();
-            assert_eq!(depth(&server), 0);
-            server.set_dials(Dials::Succeed);
-            confirmation.await.unwrap();
-        });
-    }
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        server.set_dials(Dials::Refused);
+        let refused = builder(&server).connect().await;
+        assert!(matches!(refused, Err(Error::Connection(_))));
+        server.reset_all();
+        let producer = client.producer("orders").unwrap().build();
+        let confirmation = producer.publish("1").await.unwrap();
+        assert_eq!(depth(&server), 0);
+        server.set_dials(Dials::Succeed);
+        confirmation.await.unwrap();
+    });
 }
 
 #[test]
 fn a_dial_that_hangs_takes_as_long_as_the_client_lets_it() {
-    for server in servers() {
-        within(async {
-            server.set_dials(Dials::Hang);
-            let impatient = builder(&server)
-                .connection_timeout(Duration::from_millis(20))
-                .handshake_timeout(Duration::from_millis(20));
-            let late = impatient.connect().await.unwrap_err();
-            assert!(
-                matches!(late, Error::Connection(ConnectionError::Timeout(_))),
-                "{late}"
-            );
-        });
-    }
+    with_each(async |server| {
+        server.set_dials(Dials::Hang);
+        let impatient = builder(&server)
+            .connection_timeout(Duration::from_millis(20))
+            .handshake_timeout(Duration::from_millis(20));
+        let late = impatient.connect().await.unwrap_err();
+        assert!(
+            matches!(late, Error::Connection(ConnectionError::Timeout(_))),
+            "{late}"
+        );
+    });
 }
 
 #[test]
 fn what_is_durable_survives_a_restart() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let other = connect(&server).await;
-            other
-                .declare(Queue::new("passing").durable(false))
-                .await
-                .unwrap();
-            let producer = client.producer("orders").unwrap().build();
-            producer.send("kept").await.unwrap();
-            other.close().await;
-            server.restart();
-            assert_eq!(server.queue_names(), ["orders"]);
-            producer.send("new").await.unwrap();
-            let orders = server.queue("orders").unwrap();
-            let bodies: Vec<_> = orders.ready.iter().map(|it| &it.body[..]).collect();
-            assert_eq!(bodies, [&b"kept"[..], b"new"]);
-        });
-    }
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let other = connect(&server).await;
+        other
+            .declare(Queue::new("passing").durable(false))
+            .await
+            .unwrap();
+        let producer = client.producer("orders").unwrap().build();
+        producer.send("kept").await.unwrap();
+        other.close().await;
+        server.restart();
+        assert_eq!(server.queue_names(), ["orders"]);
+        producer.send("new").await.unwrap();
+        let orders = server.queue("orders").unwrap();
+        let bodies: Vec<_> = orders.ready.iter().map(|it| &it.body[..]).collect();
+        assert_eq!(bodies, [&b"kept"[..], b"new"]);
+    });
 }
 
 #[test]
 fn a_blocked_publisher_goes_on_when_it_is_unblocked() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let mut events = client.events();
-            server.block(ShortString::from_static("low on memory"));
-            let producer = client.producer("orders").unwrap().build();
-            let confirmation = producer.publish("1").await.unwrap();
-            loop {
-                if let Event::Blocked { .. } = events.next().await.unwrap() {
-                    break;
-                }
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let mut events = client.events();
+        server.block(ShortString::from_static("low on memory"));
+        let producer = client.producer("orders").unwrap().build();
+        let confirmation = producer.publish("1").await.unwrap();
+        loop {
+            if let Event::Blocked { .. } = events.next().await.unwrap() {
+                break;
             }
-            assert_eq!(depth(&server), 0);
-            server.unblock();
-            confirmation.await.unwrap();
-            assert_eq!(depth(&server), 1);
-        });
-    }
+        }
+        assert_eq!(depth(&server), 0);
+        server.unblock();
+        confirmation.await.unwrap();
+        assert_eq!(depth(&server), 1);
+    });
 }
 
 #[test]
 fn answers_come_as_late_as_they_are_told_to() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let delay = Duration::from_millis(50);
-            server.set_delay(delay);
-            let start = Instant::now();
-            client.declare(Queue::new("late")).await.unwrap();
-            assert!(start.elapsed() >= delay);
-        });
-    }
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let delay = Duration::from_millis(50);
+        server.set_delay(delay);
+        let start = Instant::now();
+        client.declare(Queue::new("late")).await.unwrap();
+        assert!(start.elapsed() >= delay);
+    });
 }
 
 #[test]
 fn what_is_not_read_is_done_later() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let producer = client.producer("orders").unwrap().build();
-            producer.send("first").await.unwrap();
-            server.stop_reading();
-            let confirmation = producer.publish("second").await.unwrap();
-            assert_eq!(depth(&server), 1);
-            server.resume_reading();
-            confirmation.await.unwrap();
-            assert_eq!(depth(&server), 2);
-        });
-    }
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let producer = client.producer("orders").unwrap().build();
+        producer.send("first").await.unwrap();
+        server.stop_reading();
+        let confirmation = producer.publish("second").await.unwrap();
+        assert_eq!(depth(&server), 1);
+        server.resume_reading();
+        confirmation.await.unwrap();
+        assert_eq!(depth(&server), 2);
+    });
 }
 
 #[test]
 fn the_next_method_of_a_kind_is_refused() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let code = ReplyCode::PRECONDITION_FAILED;
-            server.inject(Fault {
-                name: Some(ShortString::from_static("other")),
-                ..Fault::new(queue::Declare::ID, code, "not today")
-            });
-            client.declare(Queue::new("orders")).await.unwrap();
-            let refused = client.declare(Queue::new("other")).await.unwrap_err();
-            assert!(refused.to_string().contains("not today"), "{refused}");
-            client.declare(Queue::new("other")).await.unwrap();
-
-            server.inject(Fault::new(basic::Publish::ID, code, "not this one"));
-            let producer = client.producer("orders").unwrap().build();
-            _ = producer.publish("1").await.unwrap();
-            // It is sent again, and taken: nothing was wrong with it.
-            producer.send("2").await.unwrap();
-            assert_eq!(depth(&server), 2);
-
-            server.inject(Fault::new(queue::Declare::ID, code, "never"));
-            server.heal();
-            client.declare(Queue::new("more")).await.unwrap();
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let code = ReplyCode::PRECONDITION_FAILED;
+        server.inject(Fault {
+            name: Some(ShortString::from_static("other")),
+            ..Fault::new(queue::Declare::ID, code, "not today")
         });
-    }
+        client.declare(Queue::new("orders")).await.unwrap();
+        let refused = client.declare(Queue::new("other")).await.unwrap_err();
+        assert!(refused.to_string().contains("not today"), "{refused}");
+        client.declare(Queue::new("other")).await.unwrap();
+
+        server.inject(Fault::new(basic::Publish::ID, code, "not this one"));
+        let producer = client.producer("orders").unwrap().build();
+        _ = producer.publish("1").await.unwrap();
+        // It is sent again, and taken: nothing was wrong with it.
+        producer.send("2").await.unwrap();
+        assert_eq!(depth(&server), 2);
+
+        server.inject(Fault::new(queue::Declare::ID, code, "never"));
+        server.heal();
+        client.declare(Queue::new("more")).await.unwrap();
+    });
 }
 
 #[test]
 fn a_consumer_that_is_cancelled_is_told() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let mut consumer = client.consumer("orders").unwrap().start().await.unwrap();
-            let mut events = client.events();
-            assert!(server.cancel_consumers("orders"));
-            assert!(!server.cancel_consumers("elsewhere"));
-            // It comes back by itself.
-            loop {
-                if let Event::ConsumerCancelled { .. } = events.next().await.unwrap() {
-                    break;
-                }
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let mut consumer = client.consumer("orders").unwrap().start().await.unwrap();
+        let mut events = client.events();
+        assert!(server.cancel_consumers("orders"));
+        assert!(!server.cancel_consumers("elsewhere"));
+        // It comes back by itself.
+        loop {
+            if let Event::ConsumerCancelled { .. } = events.next().await.unwrap() {
+                break;
             }
-            client
-                .producer("orders")
-                .unwrap()
-                .build()
-                .send("1")
-                .await
-                .unwrap();
-            consumer.next().await.unwrap().ack().unwrap();
-        });
-    }
+        }
+        client
+            .producer("orders")
+            .unwrap()
+            .build()
+            .send("1")
+            .await
+            .unwrap();
+        consumer.next().await.unwrap().ack().unwrap();
+    });
 }
 
 #[test]
 fn messages_expire_when_they_are_told_to() {
-    for server in servers() {
-        within(async {
-            let client = connect(&server).await;
-            client.declare(Queue::new("dead")).await.unwrap();
-            let orders = Queue::new("orders")
-                .message_ttl(Duration::from_secs(3600))
-                .dead_letter_exchange("")
-                .dead_letter_routing_key("dead");
-            client.declare(orders).await.unwrap();
-            client
-                .producer("orders")
-                .unwrap()
-                .build()
-                .send("1")
-                .await
-                .unwrap();
-            assert!(server.expire("orders"));
-            assert_eq!(depth(&server), 0);
-            assert_eq!(server.queue("dead").unwrap().ready.len(), 1);
-        });
-    }
+    with_each(async |server| {
+        let client = connect(&server).await;
+        client.declare(Queue::new("dead")).await.unwrap();
+        let orders = Queue::new("orders")
+            .message_ttl(Duration::from_secs(3600))
+            .dead_letter_exchange("")
+            .dead_letter_routing_key("dead");
+        client.declare(orders).await.unwrap();
+        client
+            .producer("orders")
+            .unwrap()
+            .build()
+            .send("1")
+            .await
+            .unwrap();
+        assert!(server.expire("orders"));
+        assert_eq!(depth(&server), 0);
+        assert_eq!(server.queue("dead").unwrap().ready.len(), 1);
+    });
 }
 
 #[test]
@@ -459,17 +442,15 @@ fn peers_that_speak_nonsense_do_no_harm() {
 
 #[test]
 fn dropping_the_server_ends_the_connections_of_its_clients() {
-    for server in servers() {
-        within(async {
-            let client = client_of(&server).await;
-            let mut events = client.events();
-            drop(server);
-            assert!(matches!(
-                events.next().await,
-                Some(Event::Disconnected { .. })
-            ));
-        });
-    }
+    with_each(async |server| {
+        let client = client_of(&server).await;
+        let mut events = client.events();
+        drop(server);
+        assert!(matches!(
+            events.next().await,
+            Some(Event::Disconnected { .. })
+        ));
+    });
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use mio::event::Event;
@@ -16,7 +15,7 @@ use socket2::SockRef;
 use super::Handle;
 use crate::shared::lock;
 use crate::sync::Mutex;
-use crate::transport::Transport;
+use crate::transport::{Transport, reset_when_closed};
 
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -148,8 +147,7 @@ impl AsyncWrite for Socket {
 
 impl Transport for Socket {
     fn prepare_abort(&mut self) {
-        // With nothing to linger for, closing resets. Where that fails, an orderly end must do.
-        _ = self.options().set_linger(Some(Duration::ZERO));
+        reset_when_closed(&self.options());
     }
 }
 

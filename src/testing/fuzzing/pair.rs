@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use snowshoe_codec::frame::{self, FrameKind};
+use snowshoe_codec::method::connection;
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
     ClientOptions, Connection, ConnectionLimits, Event, Method, Outbound, ServerOptions,
 };
+
+use super::vocabulary::usual_reply;
 
 /// A client and a server.
 pub(super) struct Pair {
@@ -149,4 +152,17 @@ pub(super) fn pieces(stream: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
         rest = behind;
         (len > 0).then_some(piece)
     })
+}
+
+/// Answers a call as it should be.
+pub(super) fn answer(connection: &mut Connection, now: Instant, channel: u16, call: &Method) {
+    if channel == 0 {
+        // Too late is no harm.
+        _ = connection.send_notice(connection::UpdateSecretOk);
+    } else if let (Some(mut channel), Some(reply)) =
+        (connection.channel(channel), usual_reply(call))
+    {
+        // Where the channel is closing, nobody waits for it.
+        _ = channel.send(now, reply);
+    }
 }

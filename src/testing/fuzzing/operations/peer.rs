@@ -9,9 +9,9 @@ use snowshoe_codec::{
     CloseReason, Connection, Event, Method, ReplyCode, ServerOptions, ShortString,
 };
 
-use crate::testing::fuzzing::pair::take;
+use crate::testing::fuzzing::pair::{answer, take};
 use crate::testing::fuzzing::script::Script;
-use crate::testing::fuzzing::vocabulary::{properties, reply, reply_code, request, usual_reply};
+use crate::testing::fuzzing::vocabulary::{properties, reply, reply_code, request};
 use crate::testing::{Broker, BrokerOptions, ConnectionId};
 
 /// What a client talks to.
@@ -156,14 +156,7 @@ impl Server {
         let Some((channel, method)) = self.asked.remove(nth) else {
             return;
         };
-        if channel == 0 {
-            // Too late is no harm.
-            _ = self.connection.send_notice(connection::UpdateSecretOk);
-        } else if let (Some(mut channel), Some(reply)) =
-            (self.connection.channel(channel), usual_reply(&method))
-        {
-            _ = channel.send(now, reply);
-        }
+        answer(&mut self.connection, now, channel, &method);
     }
 
     /// Says something of its own accord, whether the client expects it or not.

@@ -11,9 +11,9 @@ use snowshoe_codec::{
 };
 
 use super::record::WATCHED;
-use crate::testing::fuzzing::pair::take;
+use crate::testing::fuzzing::pair::{answer, take};
 use crate::testing::fuzzing::script::Script;
-use crate::testing::fuzzing::vocabulary::{properties, reply, reply_code, request, usual_reply};
+use crate::testing::fuzzing::vocabulary::{properties, reply, reply_code, request};
 
 /// What a broker does of its own accord. It outlives connections.
 #[derive(Clone, Copy, Debug)]
@@ -132,14 +132,7 @@ impl Peer {
         let Some((channel, method)) = self.take_asked(nth) else {
             return;
         };
-        if channel == 0 {
-            _ = self.connection.send_notice(connection::UpdateSecretOk);
-        } else if let (Some(mut channel), Some(reply)) =
-            (self.connection.channel(channel), usual_reply(&method))
-        {
-            // Where the channel is closing, nobody waits for it.
-            _ = channel.send(now, reply);
-        }
+        answer(&mut self.connection, now, channel, &method);
     }
 
     /// Makes up for what it left undone.
