@@ -245,6 +245,21 @@ fn what_is_durable_survives_a_restart() {
 }
 
 #[test]
+fn what_happens_while_a_condition_is_looked_at_is_not_missed() {
+    with_each(async |server| {
+        let looks = std::cell::Cell::new(0);
+        let changes_it_first = |server: &Server| {
+            looks.set(looks.get() + 1);
+            if looks.get() == 1 {
+                server.restart();
+            }
+            looks.get() > 1
+        };
+        server.until(changes_it_first).await;
+    });
+}
+
+#[test]
 fn a_blocked_publisher_goes_on_when_it_is_unblocked() {
     with_each(async |server| {
         let client = client_of(&server).await;
@@ -283,7 +298,14 @@ fn what_is_not_read_is_done_later() {
         let producer = client.producer("orders").unwrap().build();
         producer.send("first").await.unwrap();
         server.stop_reading();
-        let confirmation = producer.publish("second").await.unwrap();
+        let mut confirmation = producer.publish("second").await.unwrap();
+        // Nothing tells that nothing happens: this is as long as a message takes many times over.
+        let nothing = async {
+            Timer::after(Duration::from_millis(50)).await;
+            None
+        };
+        let confirmed = async { Some((&mut confirmation).await) };
+        assert!(confirmed.or(nothing).await.is_none());
         assert_eq!(depth(&server), 1);
         server.resume_reading();
         confirmation.await.unwrap();

@@ -3,6 +3,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 
+use async_executor::LocalExecutor;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
@@ -139,6 +140,24 @@ fn a_wake_from_another_thread_ends_the_wait() {
         Poll::Pending
     }));
     helper.expect("it was started").join().expect("it woke");
+}
+
+#[test]
+fn tasks_are_woken_by_what_they_wait_for() {
+    block_on(async {
+        // It polls nobody who was not woken.
+        let executor = LocalExecutor::new();
+        let (mut socket, mut peer) = pair().await;
+        let work = async {
+            let reading = executor.spawn(async move { socket.read(&mut [0; 8]).await });
+            let waiting = executor.spawn(elapse(Duration::from_millis(5)));
+            while executor.try_tick() {}
+            peer.write_all(b"x").expect("room");
+            assert_eq!(reading.await.expect("a byte"), 1);
+            waiting.await;
+        };
+        executor.run(work).await;
+    });
 }
 
 #[test]

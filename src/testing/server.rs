@@ -183,6 +183,8 @@ impl Server {
         self.core.with(|state, now| {
             state.broker.restart(now);
             state.reset_all(now);
+            // Also where there was nobody to be told.
+            state.happened();
         });
     }
 
