@@ -262,15 +262,15 @@ fn the_close_report_is_true(evidence: &Evidence<'_>) -> Checked {
         return Err("a message was handed back twice".to_owned());
     }
     for (message, _, entry) in evidence.entries() {
-        let given_up = matches!(
-            entry.outcome,
-            Some(Err(Unconfirmed::Dropped {
-                reason: DropReason::Closed,
-                ..
-            }))
-        );
+        let reason = match &entry.outcome {
+            Some(Err(Unconfirmed::Dropped { reason, .. })) => Some(*reason),
+            _ => None,
+        };
+        let closed = reason == Some(DropReason::Closed);
+        // A client can give up while it is being closed.
+        let given_up = closed || reason == Some(DropReason::ConnectionGivenUp);
         let reported = reported.contains(&message);
-        if given_up && !reported && evidence.ledger.closed && !evidence.ledger.driver_dropped {
+        if closed && !reported && evidence.ledger.closed && !evidence.ledger.driver_dropped {
             return Err(format!("{message} was given up, and not handed back"));
         }
         if reported && (!entry.accepted || entry.watched && entry.outcome.is_some() && !given_up) {

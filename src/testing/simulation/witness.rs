@@ -34,8 +34,9 @@ pub(super) struct Record {
     pub(super) settles: BTreeMap<(MessageId, Settle), Vec<Instant>>,
     /// How many deliveries each consumer wanted at once, by its tag, when it first came.
     prefetches: BTreeMap<Vec<u8>, u16>,
-    /// Where each consumer came last.
-    consumers: BTreeMap<u32, usize>,
+    /// Where each consumer came on the latest of its connections: what was held up on an earlier one
+    /// comes late, and is nobody's.
+    consumers: BTreeMap<u32, (LinkId, usize)>,
     /// How many channels the broker closed because it waited too long for an acknowledgement.
     pub(super) overdue: u64,
     /// What no client may do.
@@ -299,7 +300,8 @@ impl Record {
                 if consume.no_ack {
                     channel.no_ack.insert(tag);
                 } else if let Some(consumer) = index_of(&consume) {
-                    self.consumers.insert(consumer, index);
+                    let place = self.consumers.entry(consumer).or_insert((link, index));
+                    *place = (*place).max((link, index));
                 }
             }
             Method::BasicAck(basic::Ack {
@@ -426,7 +428,7 @@ impl Record {
     /// A user was handed a message. It has to be one of the channel that its consumer has now: what
     /// was delivered before is delivered again (fault 5).
     pub(super) fn handed_over(&mut self, consumer: usize, message: MessageId) {
-        let Some(&index) = self.consumers.get(&(consumer as u32)) else {
+        let Some(&(_, index)) = self.consumers.get(&(consumer as u32)) else {
             return;
         };
         let unseen = self.channels[index].unseen.get_mut(&message);
