@@ -14,7 +14,9 @@ use snowshoe::{
 
 use broker::proxy::To;
 use support::cable::Cable;
-use support::{declare_empty, numbered, run, take_numbers, wait_until, within};
+use support::{
+    declare_empty, numbered, run, take_numbers, wait_until, wait_until_queue_holds, within,
+};
 
 /// A client with a producer to an empty queue of its own, in the middle of an outage.
 async fn in_an_outage<M: Mode>(
@@ -277,11 +279,8 @@ fn with_drop_oldest_what_awaits_its_confirm_is_kept_until_the_connection_is_lost
             |builder: ProducerBuilder| builder.policy(BufferPolicy::DropOldest).capacity(2);
         let (mut cable, producer) = connected(QUEUE, drop_oldest).await;
         cable.proxy.link(1).silence(To::Client);
-        let before = cable.proxy.stats();
         let mut accepted = accept(&producer, 0..2, 100);
-        cable.proxy.wait_until("both were written", |stats| {
-            stats.passed(To::Server) >= before.passed(To::Server) + 200
-        });
+        wait_until_queue_holds(QUEUE, 2).await;
         let refused = producer.try_publish(numbered(2, 100));
         assert_refused(refused, 2, 100, PublishErrorReason::BufferFull);
 

@@ -18,7 +18,9 @@ use snowshoe::{
 use broker::proxy::{End, Frame, Proxy, To, Verdict};
 use broker::url;
 use support::cable::Cable;
-use support::{connect, declare_empty, numbered, recovered, run, take_numbers, within};
+use support::{
+    connect, declare_empty, numbered, recovered, run, take_numbers, wait_until_queue_holds, within,
+};
 
 async fn connected(queue: &'static str) -> (Cable, Producer) {
     let mut cable = Cable::lay().await;
@@ -84,20 +86,6 @@ fn what_the_broker_has_received_but_not_confirmed_is_sent_again_too() {
         let expected: Vec<u64> = (0..10).chain(0..20).collect();
         assert_eq!(take_numbers(QUEUE).await, expected);
     });
-}
-
-async fn wait_until_queue_holds(queue: &'static str, messages: u32) {
-    let client = connect(&url()).await;
-    let full = async {
-        while client
-            .declare(Queue::new(queue).passive())
-            .await
-            .unwrap()
-            .message_count
-            < messages
-        {}
-    };
-    within("the messages in the queue", full).await;
 }
 
 // fault 19

@@ -97,6 +97,20 @@ pub(crate) async fn declare_empty(client: &Client, queue: &'static str) {
         .expect("nothing contradicts it");
 }
 
+/// Waits until the broker has so many messages in a queue that are ready.
+pub(crate) async fn wait_until_queue_holds(queue: &'static str, messages: u32) {
+    let client = connect(&url()).await;
+    let full = async {
+        loop {
+            let declared = client.declare(Queue::new(queue).passive()).await;
+            if declared.expect("the queue is there").message_count >= messages {
+                break;
+            }
+        }
+    };
+    within("the messages in the queue", full).await;
+}
+
 /// How often the threads of this process, but for those of this name, have gone to sleep so far.
 /// Whoever works in between makes system calls; whoever is idle ends each short run of them by this.
 pub(crate) fn sleeps(but_for: Option<&str>) -> u64 {
