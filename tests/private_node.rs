@@ -33,8 +33,7 @@ fn opened(url: &str) -> TcpStream {
 }
 
 fn connect(url: &str) -> TcpStream {
-    let (_, rest) = url.split_once('@').unwrap();
-    let socket = TcpStream::connect(rest.split('/').next().unwrap()).unwrap();
+    let socket = TcpStream::connect(broker::host(url)).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
@@ -186,9 +185,10 @@ fn a_node_is_administered() {
     assert_eq!(admin.eval("length(rabbit_alarm:get_alarms())"), "0");
 
     admin.stop_app();
-    let address = node.url().rsplit_once('@').unwrap().1.replace("/%2f", "");
     assert_eq!(
-        TcpStream::connect(&address).unwrap_err().kind(),
+        TcpStream::connect(broker::host(&node.url()))
+            .unwrap_err()
+            .kind(),
         ErrorKind::ConnectionRefused
     );
     admin.start_app();

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Admin, Node, script};
+use super::{Admin, Node, host, script};
 
 /// With fewer nodes, none could fail: a quorum queue needs more than half of its members.
 const NODES: usize = 3;
@@ -114,11 +114,13 @@ impl Cluster {
         count.parse().expect("a count is a number")
     }
 
-    /// The nodes that the connections with this name are on.
+    /// The nodes that the connections with this name are on. One that is in its handshake has no
+    /// properties yet, and so no name.
     pub(crate) fn nodes_of(&self, connection_name: &str) -> Vec<usize> {
         self.indices(&self.admin().eval(&format!(
             "[node(Pid) || Pid <- rabbit_networking:connections(), \
              [{{_, Properties}}] <- [catch rabbit_reader:info(Pid, [client_properties])], \
+             is_list(Properties), \
              {{_, _, <<{connection_name:?}>>}} <- Properties]"
         )))
     }
@@ -150,14 +152,6 @@ fn raft_name(queue: &str) -> String {
         "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<{queue:?}>>)), \
          {{Name, _}} = amqqueue:get_pid(Queue)"
     )
-}
-
-/// The host and port of a URI.
-fn host(url: &str) -> &str {
-    let (_, rest) = url.split_once('@').expect("a node's URI names a user");
-    rest.split('/')
-        .next()
-        .expect("splitting gives a first part")
 }
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

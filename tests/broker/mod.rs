@@ -49,6 +49,14 @@ pub(crate) fn admin() -> Admin {
     Admin { dir: dir.into() }
 }
 
+/// The host and port of a URI.
+pub(crate) fn host(url: &str) -> &str {
+    let (_, rest) = url.split_once('@').expect("a node's URI names a user");
+    rest.split('/')
+        .next()
+        .expect("splitting gives a first part")
+}
+
 /// What `rabbitmqctl` does to one node.
 #[derive(Debug)]
 pub(crate) struct Admin {
