@@ -5,6 +5,7 @@
 //! loop until nothing moved:
 //!     take commands, and handles that have something to write
 //!     each connection: read; let timers run; carry out what the session says; write
+//! rest: wake who waits for what is not worth a wake while there is more to come
 //! park: register the waker, only if all is still quiet
 //! ```
 //!
@@ -310,8 +311,11 @@ impl Future for Driver {
             if self.done {
                 return Poll::Ready(());
             }
-            if !moved && self.shared.park(cx.waker()) {
-                return Poll::Pending;
+            if !moved {
+                self.links.iter_mut().for_each(Link::rest);
+                if self.shared.park(cx.waker()) {
+                    return Poll::Pending;
+                }
             }
         }
         // Others want to run, too.

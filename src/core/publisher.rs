@@ -237,9 +237,23 @@ impl<W> Publisher<W> {
             })
     }
 
-    /// Asks to be woken when there is room for so many bytes. One at a time can wait.
+    /// Asks to be woken when there is room for so many bytes: as soon as half of the buffer is free,
+    /// and otherwise when the connection [rests](Self::rest). One at a time can wait.
     pub(crate) fn wait_for_room(&mut self, bytes: usize, waiter: W) {
         self.ledger.room = Some((bytes, waiter));
+    }
+
+    /// Whether somebody waits for room although there is enough: a writer that were woken for every
+    /// message that leaves would go to sleep again as often.
+    pub(crate) fn owes_room(&self) -> bool {
+        self.ledger.owes_room()
+    }
+
+    /// The connection has nothing to do: whoever is owed room gets it.
+    pub(crate) fn rest(&mut self) {
+        if self.ledger.owes_room() {
+            self.ledger.give_room();
+        }
     }
 
     /// The outcome of the message at `position`; until there is one, `waiter` will be woken for it.
@@ -529,12 +543,20 @@ impl<W> Ledger<W> {
         Some(entry.message)
     }
 
+    fn owes_room(&self) -> bool {
+        let room = self.room.as_ref();
+        room.is_some_and(|(bytes, _)| self.ring.room_for(*bytes).is_ok())
+    }
+
     fn wake_for_room(&mut self) {
-        let enough =
-            |(bytes, _): &mut (usize, W)| self.closed || self.ring.room_for(*bytes).is_ok();
-        if let Some((_, waiter)) = self.room.take_if(enough) {
-            self.woken.push(waiter);
+        if self.closed || self.owes_room() && self.ring.is_half_empty() {
+            self.give_room();
         }
+    }
+
+    fn give_room(&mut self) {
+        let waiter = self.room.take().map(|(_, waiter)| waiter);
+        self.woken.extend(waiter);
     }
 }
 

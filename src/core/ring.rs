@@ -106,6 +106,11 @@ impl<T> Ring<T> {
         }
     }
 
+    /// Whether half of the room is free, by messages and by bytes.
+    pub(crate) fn is_half_empty(&self) -> bool {
+        self.len() <= self.limits.messages / 2 && self.bytes <= self.limits.bytes / 2
+    }
+
     /// Whether a message of this size would be taken if nothing unwritten were kept.
     pub(crate) fn could_have_room_for(&self, bytes: usize) -> bool {
         self.in_flight < self.limits.messages && bytes <= self.limits.bytes - self.in_flight_bytes

@@ -256,6 +256,11 @@ impl Link {
         moved
     }
 
+    /// There is nothing to do for now.
+    pub(super) fn rest(&mut self) {
+        self.senders.rest();
+    }
+
     fn dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Io::Dialing(epoch, connecting) = &mut self.io else {
             return false;

@@ -481,21 +481,46 @@ fn a_full_buffer_refuses_and_gives_the_message_back() {
 }
 
 #[test]
-fn who_waits_for_room_is_woken_when_there_is_enough_of_it() {
+fn who_waits_for_room_is_woken_when_half_of_it_is_free() {
     let limits = Limits {
-        messages: 10,
-        bytes: 4,
+        messages: 4,
+        bytes: 10,
     };
     let mut world = World::with(Settlement::Confirm, Overflow::Refuse, limits);
-    world.publish_all(["aa", "b", "c"]);
+    world.publish_all(["aaaa", "b", "ccc", "dd"]);
     world.transmit();
     world.publisher.wait_for_room(3, "patient");
+    // Half of the messages, but more than half of the bytes.
     world.ack(2, false);
+    world.ack(4, false);
     assert!(world.publisher.take_woken().is_empty());
-    world.ack(1, false);
-    assert_eq!(world.publisher.take_woken(), ["patient"]);
     world.ack(3, false);
+    assert_eq!(world.publisher.take_woken(), ["patient"]);
+    world.ack(1, false);
     assert!(world.publisher.take_woken().is_empty());
+}
+
+#[test]
+fn who_waits_for_room_is_woken_for_less_once_nothing_else_is_to_be_done() {
+    let limits = Limits {
+        messages: 10,
+        bytes: 6,
+    };
+    let mut world = World::with(Settlement::Confirm, Overflow::Refuse, limits);
+    world.publish_all(["a", "b", "cccc"]);
+    world.transmit();
+    world.publisher.wait_for_room(2, "patient");
+    world.ack(1, false);
+    assert!(!world.publisher.owes_room());
+    world.publisher.rest();
+    assert!(world.publisher.take_woken().is_empty());
+
+    world.ack(2, false);
+    assert!(world.publisher.take_woken().is_empty(), "there may be more");
+    assert!(world.publisher.owes_room());
+    world.publisher.rest();
+    assert_eq!(world.publisher.take_woken(), ["patient"]);
+    assert!(!world.publisher.owes_room());
 }
 
 // fault 17

@@ -22,6 +22,8 @@ pub(super) struct Senders {
     queue: VecDeque<usize>,
     /// Those whose messages are settled when the transport has taken them.
     unflushed: Vec<usize>,
+    /// Those who owe somebody a wake for room, which is given once there is nothing else to do.
+    owing: Vec<usize>,
     /// Whether the connection was lost over a message, and it is not known whose. Until that is
     /// found, nobody but a suspect may write, and one message at a time.
     isolating: bool,
@@ -33,6 +35,27 @@ struct Sender {
     queued: bool,
     /// Whether it is among the unflushed.
     unflushed: bool,
+    /// Whether it is among the owing.
+    owing: bool,
+}
+
+/// How a producer stands after something was done with its messages.
+struct Standing {
+    in_flight: bool,
+    owes_room: bool,
+    /// Whether it is closed and has nothing left to say.
+    finished: bool,
+}
+
+impl Standing {
+    fn of(state: &OutboxState) -> Self {
+        let publisher = &state.publisher;
+        Self {
+            in_flight: publisher.in_flight() > 0,
+            owes_room: publisher.owes_room(),
+            finished: publisher.is_closed() && publisher.is_empty(),
+        }
+    }
 }
 
 /// How many bytes a producer may write before the next one has its turn.
@@ -57,6 +80,7 @@ impl Senders {
                 outbox,
                 queued: false,
                 unflushed: false,
+                owing: false,
             },
         );
     }
@@ -81,15 +105,37 @@ impl Senders {
         let Some(sender) = self.senders.get(&key) else {
             return;
         };
-        let (go_on, finished) = sender.outbox.with(|state| {
+        let (go_on, standing) = sender.outbox.with(|state| {
             work(&mut state.publisher);
-            (state.publisher.has_unwritten(), is_finished(state))
+            (state.publisher.has_unwritten(), Standing::of(state))
         });
         if go_on {
             self.is_ready(key);
         }
-        if finished {
-            self.remove(now, session, key);
+        self.review(now, session, key, &standing);
+    }
+
+    /// Draws the conclusions from how a producer stands.
+    fn review(&mut self, now: Instant, session: &mut Session, key: usize, standing: &Standing) {
+        if standing.finished {
+            self.senders.remove(&key);
+            session.remove_producer(now, key);
+        } else if standing.owes_room
+            && let Some(sender) = self.senders.get_mut(&key)
+            && !mem::replace(&mut sender.owing, true)
+        {
+            self.owing.push(key);
+        }
+    }
+
+    /// There is nothing to do: whoever waits for room in a buffer gets what there is.
+    pub(super) fn rest(&mut self) {
+        for key in self.owing.drain(..) {
+            // It may have ended.
+            if let Some(sender) = self.senders.get_mut(&key) {
+                sender.owing = false;
+                sender.outbox.with(|state| state.publisher.rest());
+            }
         }
     }
 
@@ -143,7 +189,7 @@ impl Senders {
             };
             sender.queued = false;
             let outbox = &sender.outbox;
-            let (more, finished) = outbox.with(|state| {
+            let (more, standing) = outbox.with(|state| {
                 let more = match session.producer_channel(key) {
                     Some(mut channel) => state.publisher.transmit(&mut channel, SHARE),
                     None => false,
@@ -151,7 +197,7 @@ impl Senders {
                 // What could not be written now is taken up again when the channel is back, or
                 // with the next confirm: until then there is no need to be told of more.
                 state.scheduled = more || state.publisher.has_unwritten();
-                (more, is_finished(state))
+                (more, Standing::of(state))
             });
             moved |= more;
             if !outbox.confirms() && !mem::replace(&mut sender.unflushed, true) {
@@ -160,9 +206,7 @@ impl Senders {
             if more {
                 self.is_ready(key);
             }
-            if finished {
-                self.remove(now, session, key);
-            }
+            self.review(now, session, key, &standing);
         }
         moved
     }
@@ -173,17 +217,15 @@ impl Senders {
             let Some(sender) = self.senders.get_mut(&key) else {
                 continue;
             };
-            let (in_flight, finished) = sender.outbox.with(|state| {
+            let standing = sender.outbox.with(|state| {
                 state.publisher.flushed(written);
-                (state.publisher.in_flight() > 0, is_finished(state))
+                Standing::of(state)
             });
-            sender.unflushed = in_flight;
-            if in_flight {
+            sender.unflushed = standing.in_flight;
+            if standing.in_flight {
                 self.unflushed.push(key);
             }
-            if finished {
-                self.remove(now, session, key);
-            }
+            self.review(now, session, key, &standing);
         }
     }
 
@@ -208,20 +250,10 @@ impl Senders {
         }
         self.queue.clear();
     }
-
-    fn remove(&mut self, now: Instant, session: &mut Session, key: usize) {
-        self.senders.remove(&key);
-        session.remove_producer(now, key);
-    }
 }
 
 /// Whether what waits to be written is enough for now.
 pub(super) fn is_full(session: &mut Session) -> bool {
     let outbound = session.outbound();
     outbound.is_some_and(|outbound| outbound.len() >= OUTBOUND_LIMIT)
-}
-
-/// Whether a producer is closed and has nothing left to say.
-fn is_finished(state: &OutboxState) -> bool {
-    state.publisher.is_closed() && state.publisher.is_empty()
 }
