@@ -388,7 +388,7 @@ impl<W> Publisher<W> {
                 properties: properties.as_ref().unwrap_or(&self.address.properties),
                 body,
             };
-            let size = body.len() + MESSAGE_OVERHEAD;
+            let before = channel.queued();
             match channel.publish(&publish) {
                 Ok(_) => {}
                 Err(error @ SendError::FrameTooLarge { .. }) => {
@@ -405,7 +405,7 @@ impl<W> Publisher<W> {
                 InFlight::Confirms(confirms) => _ = confirms.written(position),
                 InFlight::Unflushed(unflushed) => unflushed.push_back((channel.queued(), position)),
             }
-            left = left.saturating_sub(size);
+            left = left.saturating_sub((channel.queued() - before) as usize);
         }
     }
 
@@ -559,9 +559,6 @@ impl<W> Ledger<W> {
         self.woken.extend(waiter);
     }
 }
-
-/// What a message costs on the wire besides its body, roughly, for sharing a connection fairly.
-const MESSAGE_OVERHEAD: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -402,19 +402,20 @@ impl Link {
         let mut moved = false;
         while let Some(output) = self.session.poll_output(now, topology) {
             moved = true;
-            match output {
-                Output::Delivery { consumer, delivery } => {
-                    self.receivers.deliver(consumer, delivery);
-                }
-                other => {
-                    // What came before it is to be there before it.
-                    self.receivers.hand_over();
-                    self.carry_out_one(now, other);
-                }
+            // What came before is to be there before it.
+            if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
+                self.hand_over(now);
             }
+            self.carry_out_one(now, output);
         }
-        self.receivers.hand_over();
+        self.hand_over(now);
         moved
+    }
+
+    /// Lets users have the deliveries and confirms that came.
+    fn hand_over(&mut self, now: Instant) {
+        self.receivers.hand_over();
+        self.senders.hand_over(now, &mut self.session);
     }
 
     fn carry_out_one(&mut self, now: Instant, output: Output) {
@@ -480,12 +481,7 @@ impl Link {
                 tag,
                 multiple,
                 ack,
-            } => {
-                // The codec refuses confirms of what was never published.
-                senders.with(now, session, producer, |it| {
-                    _ = it.confirm(tag, multiple, ack);
-                });
-            }
+            } => senders.confirm(now, session, producer, (tag, multiple, ack)),
             Output::Returned { producer, returned } => {
                 senders.with(now, session, producer, |it| it.returned(&returned));
             }

@@ -24,6 +24,10 @@ pub(super) struct Senders {
     unflushed: Vec<usize>,
     /// Those who owe somebody a wake for room, which is given once there is nothing else to do.
     owing: Vec<usize>,
+    /// Confirms that came one behind the other, for one lock of their outbox and one wake.
+    confirms: Vec<Confirm>,
+    /// Whose they are.
+    confirmed: usize,
     /// Whether the connection was lost over a message, and it is not known whose. Until that is
     /// found, nobody but a suspect may write, and one message at a time.
     isolating: bool,
@@ -37,6 +41,13 @@ struct Sender {
     unflushed: bool,
     /// Whether it is among the owing.
     owing: bool,
+}
+
+/// The broker's word on a publish, or with `multiple` on all up to it.
+struct Confirm {
+    tag: u64,
+    multiple: bool,
+    ack: bool,
 }
 
 /// How a producer stands after something was done with its messages.
@@ -115,6 +126,37 @@ impl Senders {
         self.review(now, session, key, &standing);
     }
 
+    /// Puts a confirm to those that are handed over next.
+    pub(super) fn confirm(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: usize,
+        (tag, multiple, ack): (u64, bool, bool),
+    ) {
+        if self.confirmed != key {
+            self.hand_over(now, session);
+            self.confirmed = key;
+        }
+        self.confirms.push(Confirm { tag, multiple, ack });
+    }
+
+    /// Hands the confirms to their producer.
+    pub(super) fn hand_over(&mut self, now: Instant, session: &mut Session) {
+        if self.confirms.is_empty() {
+            return;
+        }
+        let mut confirms = mem::take(&mut self.confirms);
+        self.with(now, session, self.confirmed, |publisher| {
+            for Confirm { tag, multiple, ack } in confirms.drain(..) {
+                // The codec refuses confirms of what was never published.
+                _ = publisher.confirm(tag, multiple, ack);
+            }
+        });
+        self.confirms = confirms;
+        self.confirms.clear();
+    }
+
     /// Draws the conclusions from how a producer stands.
     fn review(&mut self, now: Instant, session: &mut Session, key: usize, standing: &Standing) {
         if standing.finished {
@@ -168,22 +210,24 @@ impl Senders {
         suspect.map(|(key, _)| *key)
     }
 
-    /// Lets every producer that has something to write have its share, while there is room.
-    /// Whether anything was written.
+    /// Lets the producers that have something to write have their shares, in turn, while there is
+    /// room. Whether anything was written.
     pub(super) fn publish(&mut self, now: Instant, session: &mut Session) -> bool {
         let mut moved = false;
         let suspect = self.suspect();
-        for _ in 0..self.queue.len() {
-            if is_full(session) {
-                break;
-            }
+        // How many in a row had to wait.
+        let mut passed = 0;
+        while passed < self.queue.len() && !is_full(session) {
+            let budget = SHARE.min(room(session));
             let Some(key) = self.queue.pop_front() else {
                 break;
             };
             if suspect.is_some_and(|suspect| suspect != key) {
                 self.queue.push_back(key);
+                passed += 1;
                 continue;
             }
+            passed = 0;
             let Some(sender) = self.senders.get_mut(&key) else {
                 continue;
             };
@@ -191,7 +235,7 @@ impl Senders {
             let outbox = &sender.outbox;
             let (more, standing) = outbox.with(|state| {
                 let more = match session.producer_channel(key) {
-                    Some(mut channel) => state.publisher.transmit(&mut channel, SHARE),
+                    Some(mut channel) => state.publisher.transmit(&mut channel, budget),
                     None => false,
                 };
                 // What could not be written now is taken up again when the channel is back, or
@@ -254,6 +298,11 @@ impl Senders {
 
 /// Whether what waits to be written is enough for now.
 pub(super) fn is_full(session: &mut Session) -> bool {
-    let outbound = session.outbound();
-    outbound.is_some_and(|outbound| outbound.len() >= OUTBOUND_LIMIT)
+    room(session) == 0
+}
+
+/// How many more bytes may wait to be written.
+fn room(session: &mut Session) -> usize {
+    let waiting = session.outbound().map_or(0, |outbound| outbound.len());
+    OUTBOUND_LIMIT.saturating_sub(waiting)
 }
