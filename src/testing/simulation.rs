@@ -6,6 +6,7 @@
 //! network and the broker are those of [`testing`](super).
 
 mod invariants;
+mod late;
 mod ledger;
 mod log;
 mod message;

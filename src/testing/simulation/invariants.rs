@@ -33,7 +33,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
     nothing_was_handed_out_twice(evidence)?;
     first_deliveries_were_in_order(evidence)?;
     consumers_end_with_the_client(evidence)?;
-    the_close_report_is_true(evidence)
+    the_close_reports_are_true(evidence)
 }
 
 type Checked = Result<(), String>;
@@ -85,7 +85,7 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
         };
         let mut receipts = evidence.receipts(message);
         let word = |word| move |it: &super::witness::Receipt| it.word == Some(word);
-        let ledger = evidence.ledger;
+        let fate = &evidence.ledger.fates[book.client];
         let is_true = match outcome {
             Ok(()) => receipts.any(|it| it.word == Some(Word::Ack) && !it.returned),
             Err(Unconfirmed::Nacked { .. }) => receipts.any(word(Word::Nack)),
@@ -100,8 +100,8 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
             Err(Unconfirmed::Dropped { reason, sent }) => {
                 let may_be = match reason {
                     DropReason::BufferFull => book.plan.policy == BufferPolicy::DropOldest,
-                    DropReason::Closed => ledger.closed,
-                    DropReason::ConnectionGivenUp => ledger.driver_dropped || ledger.gave_up,
+                    DropReason::Closed => fate.closed,
+                    DropReason::ConnectionGivenUp => fate.driver_dropped || fate.gave_up,
                     DropReason::Unsendable => false,
                 };
                 may_be && (*sent || receipts.next().is_none())
@@ -242,26 +242,43 @@ fn first_deliveries_were_in_order(evidence: &Evidence<'_>) -> Checked {
 
 /// Whatever happens to its queue or its channel, a consumer comes back (faults 52 and 54).
 fn consumers_end_with_the_client(evidence: &Evidence<'_>) -> Checked {
-    let ledger = evidence.ledger;
-    if ledger.closed || ledger.driver_dropped || ledger.gave_up {
-        return Ok(());
+    for fate in &evidence.ledger.fates {
+        let ended = fate.closed || fate.driver_dropped || fate.gave_up;
+        if let Some(end) = fate.ends.first().filter(|_| !ended) {
+            return Err(format!("a consumer ended by itself: {end:?}"));
+        }
     }
-    match ledger.ends.first() {
-        Some(end) => Err(format!("a consumer ended by itself: {end:?}")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What is handed back was given up, and what was given up is handed back.
-fn the_close_report_is_true(evidence: &Evidence<'_>) -> Checked {
-    let Some(undelivered) = &evidence.ledger.undelivered else {
-        return Ok(());
-    };
+fn the_close_reports_are_true(evidence: &Evidence<'_>) -> Checked {
+    for (client, fate) in evidence.ledger.fates.iter().enumerate() {
+        if let Some(undelivered) = &fate.undelivered {
+            the_close_report_is_true(evidence, client, undelivered)?;
+        }
+    }
+    Ok(())
+}
+
+fn the_close_report_is_true(
+    evidence: &Evidence<'_>,
+    client: usize,
+    undelivered: &[MessageId],
+) -> Checked {
     let reported: BTreeSet<MessageId> = undelivered.iter().copied().collect();
     if reported.len() < undelivered.len() {
         return Err("a message was handed back twice".to_owned());
     }
-    for (message, _, entry) in evidence.entries() {
+    let fate = &evidence.ledger.fates[client];
+    for (message, book, entry) in evidence.entries() {
+        let reported = reported.contains(&message);
+        if book.client != client {
+            if reported {
+                return Err(format!("{message} was handed back by another client"));
+            }
+            continue;
+        }
         let reason = match &entry.outcome {
             Some(Err(Unconfirmed::Dropped { reason, .. })) => Some(*reason),
             _ => None,
@@ -269,8 +286,7 @@ fn the_close_report_is_true(evidence: &Evidence<'_>) -> Checked {
         let closed = reason == Some(DropReason::Closed);
         // A client can give up while it is being closed.
         let given_up = closed || reason == Some(DropReason::ConnectionGivenUp);
-        let reported = reported.contains(&message);
-        if closed && !reported && evidence.ledger.closed && !evidence.ledger.driver_dropped {
+        if closed && !reported && fate.closed && !fate.driver_dropped {
             return Err(format!("{message} was given up, and not handed back"));
         }
         if reported && (!entry.accepted || entry.watched && entry.outcome.is_some() && !given_up) {

@@ -19,23 +19,32 @@ pub(super) struct Ledger {
     pub(super) settles: BTreeMap<(MessageId, Settle), Vec<Instant>>,
     /// What each consumer was handed: which message, and whether it may have been delivered before.
     pub(super) consumers: Vec<Vec<(MessageId, bool)>>,
-    /// What the client handed back when it was closed.
-    pub(super) undelivered: Option<Vec<MessageId>>,
-    /// Whether the client was told to close, and whether its driver was dropped.
-    pub(super) closed: bool,
-    pub(super) driver_dropped: bool,
-    /// Whether the client gave up on a connection, and so on everything.
-    pub(super) gave_up: bool,
-    /// How consumers ended that nobody had cancelled.
-    pub(super) ends: Vec<Option<ConsumerEnd>>,
+    /// What became of each client.
+    pub(super) fates: Vec<Fate>,
     /// How many consumers were cancelled.
     pub(super) cancelled: u64,
     pub(super) offences: Vec<String>,
 }
 
+/// What became of a client.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    /// What it handed back when it was closed.
+    pub(super) undelivered: Option<Vec<MessageId>>,
+    /// Whether it was told to close, and whether its driver was dropped.
+    pub(super) closed: bool,
+    pub(super) driver_dropped: bool,
+    /// Whether it gave up on a connection, and so on everything.
+    pub(super) gave_up: bool,
+    /// How its consumers ended that nobody had cancelled.
+    pub(super) ends: Vec<Option<ConsumerEnd>>,
+}
+
 /// The messages of one producer.
 #[derive(Debug)]
 pub(super) struct Book {
+    /// Whose producer it is.
+    pub(super) client: usize,
     pub(super) plan: ProducerPlan,
     pub(super) entries: Vec<Entry>,
     /// Those with a routing key that leads nowhere.
@@ -61,6 +70,14 @@ pub(super) struct Entry {
 }
 
 impl Ledger {
+    pub(super) fn new(clients: usize) -> Self {
+        let fates = std::iter::repeat_with(Fate::default);
+        Self {
+            fates: fates.take(clients).collect(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn entry(&mut self, message: MessageId) -> &mut Entry {
         &mut self.producers[message.producer as usize].entries[message.number as usize]
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ledger::Ledger;
-use super::plan::{Fault, Plan, Step};
+use super::plan::{Deed, Fault, Plan, Step};
 use super::witness::Record;
 use crate::testing::Manner;
 
@@ -33,6 +33,9 @@ impl Counts {
         if plan.settings.manner == Manner::LavinMq {
             faults.insert("as LavinMQ", 1);
         }
+        if plan.clients() > 1 {
+            faults.insert("two clients", 1);
+        }
         let entries = || ledger.producers.iter().flat_map(|book| &book.entries);
         Self {
             seeds: 1,
@@ -49,7 +52,7 @@ impl Counts {
             channels: record.channels.len() as u64,
             cancelled: ledger.cancelled,
             overdue: record.overdue,
-            gave_up: u64::from(ledger.gave_up),
+            gave_up: ledger.fates.iter().filter(|fate| fate.gave_up).count() as u64,
             faults,
         }
     }
@@ -96,11 +99,13 @@ impl fmt::Display for Counts {
 
 fn kind(step: &Step) -> &'static str {
     match step {
-        Step::Producer(_) => "producers",
-        Step::Consumer(_) => "consumers",
-        Step::Call { .. } => "calls",
-        Step::Close { .. } => "early closes",
-        Step::DropDriver { .. } => "dropped drivers",
+        Step::User { deed, .. } => match deed {
+            Deed::Produce(_) => "producers",
+            Deed::Consume(_) => "consumers",
+            Deed::Call { .. } => "calls",
+            Deed::Close { .. } => "early closes",
+            Deed::DropDriver { .. } => "dropped drivers",
+        },
         Step::Fault { fault, .. } => match fault {
             Fault::Reset(_) => "resets",
             Fault::Close(_) => "orderly cuts",
@@ -112,6 +117,7 @@ fn kind(step: &Step) -> &'static str {
             Fault::Kick(_) => "kicks",
             Fault::Block(_) => "blocked publishers",
             Fault::Refuse { .. } => "refusals",
+            Fault::Late { .. } => "late answers",
         },
     }
 }

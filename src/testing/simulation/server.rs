@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use fastrand::Rng;
 use futures_lite::{AsyncRead, AsyncWrite};
 
+use super::late::Late;
 use super::log::Log;
 use super::message::MessageId;
 use super::witness::Witness;
@@ -27,6 +30,9 @@ struct State {
     network: Network,
     broker: Broker,
     witness: Witness,
+    /// How late what the broker says is at most.
+    lateness: Duration,
+    random: Rng,
     clients: BTreeMap<LinkId, Client>,
     waker: Option<Waker>,
     buffer: Vec<u8>,
@@ -36,19 +42,23 @@ struct Client {
     id: ConnectionId,
     socket: Socket,
     input: BytesMut,
+    /// What was said and is still held.
+    late: Late,
     output: BytesMut,
     /// Whether the broker's process has died under it.
     dead: bool,
 }
 
 impl Server {
-    pub(super) fn new(clock: Clock, network: Network, broker: Broker, log: Log) -> Self {
+    pub(super) fn new(clock: Clock, network: Network, broker: Broker, log: Log, seed: u64) -> Self {
         let state = State {
             timer: clock.timer(),
             clock,
             network,
             broker,
             witness: Witness::new(log),
+            lateness: Duration::ZERO,
+            random: Rng::with_seed(seed),
             clients: BTreeMap::new(),
             waker: None,
             buffer: vec![0; 16 * 1024],
@@ -94,6 +104,11 @@ impl Server {
         }
     }
 
+    /// How late what the broker says from now on is at most.
+    pub(super) fn set_lateness(&self, lateness: Duration) {
+        self.state.borrow_mut().lateness = lateness;
+    }
+
     /// How many connections there are.
     pub(super) fn connections(&self) -> usize {
         self.state.borrow().clients.len()
@@ -120,6 +135,7 @@ impl State {
             let client = Client {
                 id: self.broker.connect(now),
                 input: BytesMut::new(),
+                late: Late::default(),
                 output: BytesMut::new(),
                 dead: false,
                 socket,
@@ -137,7 +153,8 @@ impl State {
                 moved |= self.attend(cx, link);
             }
         }
-        if let Some(at) = self.broker.poll_timeout() {
+        let late = self.clients.values().filter_map(|it| it.late.next());
+        if let Some(at) = late.chain(self.broker.poll_timeout()).min() {
             self.timer.set_at(at);
             if self.timer.poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
@@ -183,12 +200,18 @@ impl State {
             {
                 let bytes = outbound.copy_to_bytes(outbound.remaining());
                 self.witness.down(*link, &bytes);
-                client.output.extend_from_slice(&bytes);
+                if self.lateness.is_zero() && client.late.is_empty() {
+                    client.output.extend_from_slice(&bytes);
+                } else {
+                    let (late, output) = (&mut client.late, &mut client.output);
+                    late.hold(now, self.lateness, &mut self.random, bytes, output);
+                }
             }
         }
         let Some(client) = self.clients.get_mut(&link) else {
             return moved;
         };
+        client.late.release(now, &mut client.output);
         while client.output.has_remaining() && !ended {
             match Pin::new(&mut client.socket).poll_write(cx, &client.output) {
                 Poll::Ready(Ok(len)) => {
@@ -199,7 +222,9 @@ impl State {
                 Poll::Pending => break,
             }
         }
-        let finished = self.broker.is_finished(client.id) && client.output.is_empty();
+        // Behind its last word on the connection nothing is heard.
+        let has_more = client.late.concerns_connection() || !client.output.is_empty();
+        let finished = self.broker.is_finished(client.id) && !has_more;
         if ended || finished {
             self.broker.transport_ended(now, client.id);
             self.clients.remove(&link);

@@ -1,6 +1,6 @@
 //! Makes a story that fails shorter, as long as it fails.
 
-use super::plan::{Plan, Step};
+use super::plan::{Deed, Plan, Step};
 use super::world;
 
 /// The shortest story found that fails, and how.
@@ -28,7 +28,11 @@ fn candidates(plan: &Plan) -> impl Iterator<Item = Plan> {
     });
     let fewer = (0..plan.steps.len()).filter_map(|index| {
         let mut plan = plan.clone();
-        let Step::Producer(producer) = &mut plan.steps[index] else {
+        let Step::User {
+            deed: Deed::Produce(producer),
+            ..
+        } = &mut plan.steps[index]
+        else {
             return None;
         };
         if producer.bursts.len() > 1 {
@@ -42,5 +46,14 @@ fn candidates(plan: &Plan) -> impl Iterator<Item = Plan> {
         }
         Some(plan)
     });
-    without.chain(fewer)
+    alone(plan).into_iter().chain(without).chain(fewer)
+}
+
+/// The same story without the second client.
+fn alone(plan: &Plan) -> Option<Plan> {
+    let mut alone = plan.clone();
+    alone.settings.second.take()?;
+    let is_second = |step: &Step| matches!(step, Step::User { client: 1, .. });
+    alone.steps.retain(|step| !is_second(step));
+    Some(alone)
 }

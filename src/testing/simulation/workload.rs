@@ -23,17 +23,20 @@ use crate::{
     Message, Producer, Unconfirmed,
 };
 
-/// What all users share.
+/// What all users of a client share, and some of it with those of the other.
+#[derive(Clone)]
 pub(super) struct Scene {
     pub(super) clock: Clock,
     pub(super) start: Instant,
     pub(super) spawner: Spawner,
+    /// Which of the clients it is.
+    pub(super) index: usize,
     pub(super) client: Client,
     pub(super) server: Server,
     pub(super) log: Log,
-    pub(super) ledger: RefCell<Ledger>,
+    pub(super) ledger: Rc<RefCell<Ledger>>,
     /// How many producers, and waits for outcomes, have not come to their end.
-    pub(super) busy: Cell<usize>,
+    pub(super) busy: Rc<Cell<usize>>,
 }
 
 impl Scene {
@@ -78,18 +81,24 @@ impl Scene {
 }
 
 /// Declares everything, before the story begins.
-pub(super) async fn set_up(client: Client) -> Result<(), Error> {
+pub(super) async fn set_up(client: Client, index: usize) -> Result<(), Error> {
     client.declare(exchange(Exchange::Steady)).await?;
     client.declare(exchange(Exchange::Passing)).await?;
     for it in Queue::ALL {
-        client.declare(queue(it)).await?;
+        client.declare(queue(it, index)).await?;
     }
     client.declare(binding(Exchange::Steady)).await?;
     client.declare(binding(Exchange::Passing)).await
 }
 
-fn queue(queue: Queue) -> crate::Queue {
-    let declared = crate::Queue::new(queue.name());
+/// Declares no more than the client's own queue.
+pub(super) async fn set_up_own(client: Client, index: usize) -> Result<(), Error> {
+    client.declare(queue(Queue::Exclusive, index)).await?;
+    Ok(())
+}
+
+fn queue(queue: Queue, client: usize) -> crate::Queue {
+    let declared = crate::Queue::new(queue.name(client));
     match queue {
         Queue::Exclusive => declared.exclusive(),
         Queue::Limited => declared
@@ -104,7 +113,7 @@ fn exchange(exchange: Exchange) -> crate::Exchange {
 }
 
 fn binding(exchange: Exchange) -> Binding {
-    Binding::queue(Queue::Bound.name())
+    Binding::queue(Queue::Bound.name(0))
         .to_exchange(exchange.name())
         .routing_key(KEY)
 }
@@ -117,7 +126,7 @@ pub(super) const CONSUMER_INDEX: &str = "x-index";
 /// Publishes as planned.
 pub(super) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
     let (exchange, key) = match plan.target {
-        Target::Queue(queue) => ("", queue.name()),
+        Target::Queue(queue) => ("", queue.name(scene.index)),
         Target::Exchange(exchange) => (exchange.name(), KEY),
         Target::Missing => ("missing", KEY),
     };
@@ -128,6 +137,7 @@ pub(super) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
     let index = {
         let mut ledger = scene.ledger.borrow_mut();
         ledger.producers.push(Book {
+            client: scene.index,
             plan: plan.clone(),
             entries: Vec::new(),
             strays: std::collections::BTreeSet::new(),
@@ -315,7 +325,7 @@ async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
         };
         let builder = scene
             .client
-            .consumer(plan.queue.name())
+            .consumer(plan.queue.name(scene.index))
             .expect("the name is short");
         let mut builder = builder
             .prefetch(plan.prefetch)
@@ -345,7 +355,8 @@ async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
             scene.ledger.borrow_mut().cancelled += 1;
             return consumer.cancel().await;
         }
-        scene.ledger.borrow_mut().ends.push(consumer.end());
+        let mut ledger = scene.ledger.borrow_mut();
+        ledger.fates[scene.index].ends.push(consumer.end());
         return;
     }
 }
@@ -504,19 +515,19 @@ pub(super) async fn repair(scene: Rc<Scene>, call: Call) {
 
 async fn make(scene: &Scene, call: Call) -> Result<(), Error> {
     scene.log.note(format_args!("user: {call:?}"));
-    let result = ask(&scene.client, call).await;
+    let result = ask(&scene.client, scene.index, call).await;
     scene.log.note(format_args!("user: {call:?}: {result:?}"));
     result
 }
 
-async fn ask(client: &Client, call: Call) -> Result<(), Error> {
+async fn ask(client: &Client, index: usize, call: Call) -> Result<(), Error> {
     async fn declare<D: Declare>(client: &Client, entity: D) -> Result<(), Error> {
         client.declare(entity).await.map(|_| ())
     }
     match call {
-        Call::Declare(it) => declare(client, queue(it)).await,
-        Call::Delete(queue) => client.delete_queue(queue.name()).await.map(|_| ()),
-        Call::Purge(queue) => client.purge_queue(queue.name()).await.map(|_| ()),
+        Call::Declare(it) => declare(client, queue(it, index)).await,
+        Call::Delete(queue) => client.delete_queue(queue.name(index)).await.map(|_| ()),
+        Call::Purge(queue) => client.purge_queue(queue.name(index)).await.map(|_| ()),
         Call::DeclareExchange => declare(client, exchange(Exchange::Passing)).await,
         Call::DeleteExchange => client.delete_exchange(Exchange::Passing.name()).await,
         Call::Bind => declare(client, binding(Exchange::Passing)).await,

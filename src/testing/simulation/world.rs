@@ -12,7 +12,7 @@ use super::invariants::{self, Evidence};
 use super::ledger::Ledger;
 use super::log::{Lines, Log};
 use super::message::MessageId;
-use super::plan::{Fault, Plan, Queue, Refused, Settings, Step};
+use super::plan::{Deed, Fault, Plan, Queue, Refused, Second, Settings, Step};
 use super::report::Counts;
 use super::server::Server;
 use super::workload::{self, Scene};
@@ -40,9 +40,18 @@ struct World {
     clock: Clock,
     network: Network,
     server: Server,
+    clients: Vec<Party>,
+    ledger: Rc<RefCell<Ledger>>,
+    busy: Rc<Cell<usize>>,
+    log: Log,
+    start: Instant,
+}
+
+/// A client that takes part.
+struct Party {
     scene: Rc<Scene>,
     driver: TaskId,
-    /// What the client tells of itself, where that is logged.
+    /// What it tells of itself, where that is logged.
     events: Option<Events>,
 }
 
@@ -62,135 +71,108 @@ impl World {
             consumer_timeout: Some(plan.settings.consumer_timeout),
             ..BrokerOptions::default()
         });
-        let server = Server::new(clock.clone(), network.clone(), broker, log.clone());
+        let server = Server::new(
+            clock.clone(),
+            network.clone(),
+            broker,
+            log.clone(),
+            plan.seed,
+        );
         executor.spawn(server.clone().serve());
-        let (client, driver) = connect(plan, &clock, &network)?;
-        let driver = executor.spawn(driver);
-        let events = log.is_kept().then(|| client.events());
-        let set_up = executor.run(workload::set_up(client.clone()));
+        let mut world = Self {
+            executor,
+            network,
+            server,
+            clients: Vec::new(),
+            ledger: Rc::new(RefCell::new(Ledger::new(plan.clients()))),
+            busy: Rc::default(),
+            log,
+            start: clock.now(),
+            clock,
+        };
+        let clients = (0..plan.clients()).map(|index| world.set_up(plan, index));
+        let clients = clients.collect::<Result<Vec<_>, String>>()?;
+        world.network.set_conditions(conditions(&plan.settings));
+        world.start = world.clock.now();
+        world.clients = clients
+            .into_iter()
+            .enumerate()
+            .map(|(index, (client, driver, events))| Party {
+                scene: Rc::new(world.scene(index, client)),
+                driver,
+                events,
+            })
+            .collect();
+        Ok(world)
+    }
+
+    /// A client, and what it declares before the story begins.
+    fn set_up(
+        &mut self,
+        plan: &Plan,
+        index: usize,
+    ) -> Result<(Client, TaskId, Option<Events>), String> {
+        let (client, driver) = connect(plan, index, &self.clock, &self.network)?;
+        let driver = self.executor.spawn(driver);
+        let events = self.log.is_kept().then(|| client.events());
+        let set_up = if index > 0 && plan.settings.second == Some(Second::Uses) {
+            let set_up = workload::set_up_own(client.clone(), index);
+            self.executor.run(set_up)
+        } else {
+            let set_up = workload::set_up(client.clone(), index);
+            self.executor.run(set_up)
+        };
         set_up
             .ok_or("the setup never ends")?
             .map_err(|error| format!("the setup failed: {error}"))?;
-        network.set_conditions(conditions(&plan.settings));
-        let scene = Rc::new(Scene {
-            start: clock.now(),
-            clock: clock.clone(),
-            spawner: executor.spawner(),
+        Ok((client, driver, events))
+    }
+
+    fn scene(&self, index: usize, client: Client) -> Scene {
+        Scene {
+            start: self.start,
+            clock: self.clock.clone(),
+            spawner: self.executor.spawner(),
+            index,
             client,
-            server: server.clone(),
-            log,
-            ledger: RefCell::new(Ledger::default()),
-            busy: Cell::new(0),
-        });
-        Ok(Self {
-            executor,
-            clock,
-            network,
-            server,
-            scene,
-            driver,
-            events,
-        })
+            server: self.server.clone(),
+            log: self.log.clone(),
+            ledger: Rc::clone(&self.ledger),
+            busy: Rc::clone(&self.busy),
+        }
     }
 
     fn run(mut self, plan: &Plan) -> Result<Counts, String> {
-        let mut consumers = Vec::new();
-        let mut faults = Vec::new();
-        for step in &plan.steps {
-            match step {
-                Step::Producer(plan) => {
-                    self.scene.busy.set(self.scene.busy.get() + 1);
-                    self.executor
-                        .spawn(workload::produce(Rc::clone(&self.scene), plan.clone()));
-                }
-                Step::Consumer(plan) => {
-                    let consumer = workload::consume(Rc::clone(&self.scene), plan.clone());
-                    consumers.push(self.executor.spawn(consumer));
-                }
-                Step::Call { at, call, patience } => {
-                    let call = workload::call(Rc::clone(&self.scene), *at, *call, *patience);
-                    consumers.push(self.executor.spawn(call));
-                }
-                Step::Fault { at, fault } => faults.extend(parts(*at, *fault)),
-                Step::Close { at, within } => {
-                    let (scene, at, within) = (Rc::clone(&self.scene), *at, *within);
-                    self.executor.spawn(async move {
-                        scene.until(at).await;
-                        close(&scene, Some(within)).await;
-                    });
-                }
-                Step::DropDriver { at } => faults.push((*at, Happening::DropDriver)),
-            }
-        }
+        let (users, mut faults) = self.begin(plan);
+        let mut collectors = Vec::new();
         if plan.settings.loyal {
-            self.collect(plan.settings.slowness, &mut consumers);
+            collectors = self.collect(plan.settings.slowness);
         }
         faults.sort_by_key(|(at, _)| *at);
         for (at, happening) in faults {
-            self.pass(self.scene.start + at)?;
+            self.pass(self.start + at)?;
             self.happen(happening, &plan.settings);
         }
-        self.pass(self.scene.start + plan.settings.length)?;
+        self.pass(self.start + plan.settings.length)?;
         self.make_peace();
+        for task in users {
+            self.executor.cancel(task);
+        }
         if !plan.settings.loyal {
-            for task in consumers.drain(..) {
-                self.executor.cancel(task);
-            }
-            self.collect(plan.settings.slowness, &mut consumers);
-        } else {
-            let loyal = consumers.split_off(consumers.len() - Queue::COLLECTED.len());
-            for task in consumers.drain(..) {
-                self.executor.cancel(task);
-            }
-            consumers = loyal;
+            collectors = self.collect(plan.settings.slowness);
         }
         self.wait_for("the producers never come to their end", |world| {
-            world.scene.busy.get() == 0
+            world.busy.get() == 0
         })?;
-        self.note_whether_it_gave_up(&plan.settings)?;
-        if !self.executor.is_finished(self.driver) && !self.scene.ledger.borrow().closed {
-            for call in plan.repairs() {
-                let repair = workload::repair(Rc::clone(&self.scene), call);
-                self.executor.spawn(repair);
-            }
-            self.wait_for(
-                "a queue is never emptied, or has lost its consumer",
-                |world| {
-                    world.executor.is_finished(world.driver)
-                        || world.server.witnessed(|_, broker| {
-                            Queue::COLLECTED.iter().all(|queue| {
-                                broker.queue("/", queue.name()).is_some_and(|queue| {
-                                    let is_empty = queue.ready.is_empty() && queue.unacked == 0;
-                                    is_empty && !queue.consumers.is_empty()
-                                })
-                            })
-                        })
-                },
-            )?;
-        }
-        self.note_whether_it_gave_up(&plan.settings)?;
-        if !self.executor.is_finished(self.driver) && !self.scene.ledger.borrow().closed {
-            let scene = Rc::clone(&self.scene);
-            self.executor
-                .spawn(async move { close(&scene, None).await });
-            self.wait_for("close never returns", |world| {
-                world.scene.ledger.borrow().undelivered.is_some()
-            })?;
-            let left = self
-                .scene
-                .ledger
-                .borrow()
-                .undelivered
-                .as_ref()
-                .map_or(0, Vec::len);
-            if left > 0 {
-                return Err(format!("close left {left} messages, though all was well"));
-            }
-        }
-        self.wait_for("the driver never ends", |world| {
-            world.executor.is_finished(world.driver)
+        self.note_who_gave_up(&plan.settings)?;
+        self.drain(plan)?;
+        self.note_who_gave_up(&plan.settings)?;
+        self.close()?;
+        self.wait_for("a driver never ends", |world| {
+            let mut drivers = world.clients.iter().map(|party| party.driver);
+            drivers.all(|driver| world.executor.is_finished(driver))
         })?;
-        for task in consumers {
+        for task in collectors {
             self.executor.cancel(task);
         }
         self.wait_for("the connections never end", |world| {
@@ -199,31 +181,138 @@ impl World {
         self.judge(plan)
     }
 
-    fn note_whether_it_gave_up(&self, settings: &Settings) -> Result<(), String> {
-        let mut ledger = self.scene.ledger.borrow_mut();
-        let ended = self.executor.is_finished(self.driver);
-        let may = settings.max_attempts.is_some() || !ledger.closed;
-        ledger.gave_up = ended && may && !ledger.driver_dropped;
-        if ledger.gave_up && settings.max_attempts.is_none() {
-            return Err("the driver has ended by itself".to_owned());
+    /// Lets the users begin. Those that do so until they are told otherwise, and what goes wrong when.
+    fn begin(&mut self, plan: &Plan) -> (Vec<TaskId>, Vec<(Duration, Happening)>) {
+        let (mut users, mut faults) = (Vec::new(), Vec::new());
+        for step in &plan.steps {
+            let (client, deed) = match step {
+                Step::User { client, deed } => (*client, deed),
+                Step::Fault { at, fault } => {
+                    faults.extend(parts(*at, *fault));
+                    continue;
+                }
+            };
+            let scene = Rc::clone(&self.clients[client].scene);
+            match deed {
+                Deed::Produce(plan) => {
+                    self.busy.set(self.busy.get() + 1);
+                    self.executor.spawn(workload::produce(scene, plan.clone()));
+                }
+                Deed::Consume(plan) => {
+                    let consumer = workload::consume(scene, plan.clone());
+                    users.push(self.executor.spawn(consumer));
+                }
+                Deed::Call { at, call, patience } => {
+                    let call = workload::call(scene, *at, *call, *patience);
+                    users.push(self.executor.spawn(call));
+                }
+                Deed::Close { at, within } => {
+                    let (at, within) = (*at, *within);
+                    self.executor.spawn(async move {
+                        scene.until(at).await;
+                        close(&scene, Some(within)).await;
+                    });
+                }
+                Deed::DropDriver { at } => faults.push((*at, Happening::DropDriver(client))),
+            }
+        }
+        (users, faults)
+    }
+
+    /// Those clients that are still to do what they are asked for.
+    fn living(&self) -> impl Iterator<Item = &Party> {
+        self.clients.iter().filter(|party| {
+            let closed = self.ledger.borrow().fates[party.scene.index].closed;
+            !self.executor.is_finished(party.driver) && !closed
+        })
+    }
+
+    fn note_who_gave_up(&self, settings: &Settings) -> Result<(), String> {
+        for (party, fate) in self.clients.iter().zip(&mut self.ledger.borrow_mut().fates) {
+            let ended = self.executor.is_finished(party.driver);
+            let may = settings.max_attempts.is_some() || !fate.closed;
+            fate.gave_up = ended && may && !fate.driver_dropped;
+            if fate.gave_up && settings.max_attempts.is_none() {
+                return Err("the driver has ended by itself".to_owned());
+            }
         }
         Ok(())
     }
 
-    fn collect(&mut self, slowness: u64, consumers: &mut Vec<TaskId>) {
-        for queue in Queue::COLLECTED {
-            let collector = workload::collect(Rc::clone(&self.scene), queue, slowness);
-            consumers.push(self.executor.spawn(collector));
+    /// Waits until every queue is empty, and every client that lives consumes from it.
+    fn drain(&mut self, plan: &Plan) -> Result<(), String> {
+        let living = self.living().map(|party| Rc::clone(&party.scene));
+        for scene in living.collect::<Vec<_>>() {
+            for call in plan.repairs() {
+                self.executor
+                    .spawn(workload::repair(Rc::clone(&scene), call));
+            }
         }
+        self.wait_for(
+            "a queue is never emptied, or has lost a consumer",
+            |world| {
+                let living = world.living().count();
+                let mut queues = world.living().flat_map(|party| {
+                    let index = party.scene.index;
+                    Queue::COLLECTED.map(move |queue| (queue, queue.name(index)))
+                });
+                queues.all(|(queue, name)| {
+                    let consumers = match queue {
+                        Queue::Exclusive => 1,
+                        _ => living,
+                    };
+                    world.server.witnessed(|_, broker| {
+                        broker.queue("/", name).is_some_and(|queue| {
+                            let is_empty = queue.ready.is_empty() && queue.unacked == 0;
+                            is_empty && queue.consumers.len() >= consumers
+                        })
+                    })
+                })
+            },
+        )
+    }
+
+    /// Closes the clients that live: nothing may be left.
+    fn close(&mut self) -> Result<(), String> {
+        let living: Vec<Rc<Scene>> = self.living().map(|party| Rc::clone(&party.scene)).collect();
+        for scene in &living {
+            let scene = Rc::clone(scene);
+            self.executor
+                .spawn(async move { close(&scene, None).await });
+        }
+        for scene in living {
+            let left = |world: &Self| {
+                let fate = &world.ledger.borrow().fates[scene.index];
+                fate.undelivered.as_ref().map(Vec::len)
+            };
+            self.wait_for("close never returns", |world| left(world).is_some())?;
+            if let Some(left @ 1..) = left(self) {
+                return Err(format!("close left {left} messages, though all was well"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every client consume to the end.
+    fn collect(&mut self, slowness: u64) -> Vec<TaskId> {
+        let mut collectors = Vec::new();
+        for party in &self.clients {
+            for queue in Queue::COLLECTED {
+                let collector = workload::collect(Rc::clone(&party.scene), queue, slowness);
+                collectors.push(self.executor.spawn(collector));
+            }
+        }
+        collectors
     }
 
     /// Lets a task go on, if one can.
     fn step(&mut self) -> bool {
         let stepped = self.executor.step();
-        if let Some(events) = &mut self.events {
+        for Party { scene, events, .. } in &mut self.clients {
             // Not by a task, which would make another story of it.
-            while let Some(event) = events.try_next() {
-                self.scene.log.note(format_args!("client: {event:?}"));
+            while let Some(event) = events.as_mut().and_then(Events::try_next) {
+                let index = scene.index;
+                self.log.note(format_args!("client {index}: {event:?}"));
             }
         }
         stepped
@@ -270,7 +359,7 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening, settings: &Settings) {
-        self.scene.log.note(format_args!("{happening:?}"));
+        self.log.note(format_args!("{happening:?}"));
         let link = |index: usize| self.network.links().get(index).copied();
         match happening {
             Happening::Fault(fault) => match fault {
@@ -307,16 +396,18 @@ impl World {
                     self.server
                         .with(|broker| broker.inject(refuse(what, code, times)));
                 }
+                Fault::Late { most, .. } => self.server.set_lateness(most),
             },
             Happening::End(Fault::Drip { .. }) => self.network.set_conditions(Conditions {
                 dials: self.network.conditions().dials,
                 ..conditions(settings)
             }),
             Happening::End(Fault::Block(_)) => self.server.with(Broker::unblock),
+            Happening::End(Fault::Late { .. }) => self.server.set_lateness(Duration::ZERO),
             Happening::End(_) => self.set_dials(Dials::Succeed),
-            Happening::DropDriver => {
-                self.scene.ledger.borrow_mut().driver_dropped = true;
-                self.executor.cancel(self.driver);
+            Happening::DropDriver(client) => {
+                self.ledger.borrow_mut().fates[client].driver_dropped = true;
+                self.executor.cancel(self.clients[client].driver);
             }
         }
     }
@@ -329,9 +420,10 @@ impl World {
     }
 
     fn make_peace(&self) {
-        self.scene.log.note(format_args!("peace"));
+        self.log.note(format_args!("peace"));
         // What a black hole has swallowed for ever, heartbeats have to find out.
         self.network.set_conditions(Conditions::default());
+        self.server.set_lateness(Duration::ZERO);
         self.server.with(|broker| {
             broker.unblock();
             broker.heal();
@@ -339,9 +431,9 @@ impl World {
     }
 
     fn judge(&self, plan: &Plan) -> Result<Counts, String> {
-        let ledger = self.scene.ledger.borrow();
+        let ledger = self.ledger.borrow();
         self.server.witnessed(|witness, broker| {
-            let views = [Queue::Steady, Queue::Bound].map(|queue| broker.queue("/", queue.name()));
+            let views = [Queue::Steady, Queue::Bound].map(|queue| broker.queue("/", queue.name(0)));
             let ready = views.into_iter().flatten().flat_map(|view| view.ready);
             let stored: BTreeSet<MessageId> = ready
                 .filter_map(|message| MessageId::read(&message.body))
@@ -351,7 +443,7 @@ impl World {
                 record: &witness.record,
                 stored: &stored,
             })?;
-            let time = self.clock.now() - self.scene.start;
+            let time = self.clock.now() - self.start;
             Ok(Counts::of(plan, &ledger, &witness.record, time))
         })
     }
@@ -363,12 +455,14 @@ enum Happening {
     Fault(Fault),
     /// A fault that lasts is over.
     End(Fault),
-    DropDriver,
+    /// That of this client.
+    DropDriver(usize),
 }
 
 fn parts(at: Duration, fault: Fault) -> Vec<(Duration, Happening)> {
     let time = match fault {
         Fault::Drip { time, .. }
+        | Fault::Late { time, .. }
         | Fault::RefuseDials(time)
         | Fault::HangDials(time)
         | Fault::Block(time) => Some(time),
@@ -406,10 +500,15 @@ fn conditions(settings: &Settings) -> Conditions {
     }
 }
 
-fn connect(plan: &Plan, clock: &Clock, network: &Network) -> Result<(Client, Driver), String> {
+fn connect(
+    plan: &Plan,
+    index: usize,
+    clock: &Clock,
+    network: &Network,
+) -> Result<(Client, Driver), String> {
     let builder = Client::builder("amqp://localhost").map_err(|error| error.to_string())?;
     Ok(builder
-        .seed(plan.seed)
+        .seed(if index == 0 { plan.seed } else { !plan.seed })
         .clock(clock.clone())
         .connector(network.clone())
         .heartbeat(plan.settings.heartbeat)
@@ -426,7 +525,7 @@ async fn close(scene: &Scene, within: Option<Duration>) {
     scene
         .log
         .note(format_args!("user: close within {within:?}"));
-    scene.ledger.borrow_mut().closed = true;
+    scene.ledger.borrow_mut().fates[scene.index].closed = true;
     let report = match within {
         Some(within) => scene.client.close_within(within).await,
         None => scene.client.close().await,
@@ -438,5 +537,5 @@ async fn close(scene: &Scene, within: Option<Duration>) {
     scene
         .log
         .note(format_args!("user: closed, with {undelivered:?} left"));
-    scene.ledger.borrow_mut().undelivered = Some(undelivered);
+    scene.ledger.borrow_mut().fates[scene.index].undelivered = Some(undelivered);
 }

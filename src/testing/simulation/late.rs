@@ -1,0 +1,116 @@
+//! What the broker has said, and the client hears late.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use fastrand::Rng;
+use snowshoe_codec::frame::{self, FrameKind, Limits};
+
+/// Frames that wait. Those of a channel keep their order, and wait for no other channel: so a
+/// confirm can be late on a connection that is quick, which no network does.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    channels: BTreeMap<u16, VecDeque<(Instant, Bytes)>>,
+}
+
+const LIMITS: Limits = Limits {
+    frame_max: u32::MAX,
+    header_frame_max: u32::MAX,
+};
+
+impl Late {
+    pub(super) fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// Whether the connection itself has something to say.
+    pub(super) fn concerns_connection(&self) -> bool {
+        self.channels.contains_key(&0)
+    }
+
+    /// Puts in what the broker says, each frame to be held for `most` or less. A heartbeat passes,
+    /// and shows that the connection is alive.
+    pub(super) fn hold(
+        &mut self,
+        now: Instant,
+        most: Duration,
+        random: &mut Rng,
+        mut said: Bytes,
+        output: &mut BytesMut,
+    ) {
+        while !said.is_empty() {
+            let frame = frame::find(&said, &LIMITS)
+                .ok()
+                .flatten()
+                .expect("the broker encodes whole frames");
+            let (kind, channel, len) = (frame.kind, frame.channel, frame.encoded_len());
+            let bytes = said.split_to(len);
+            if kind == FrameKind::Heartbeat {
+                output.extend_from_slice(&bytes);
+                continue;
+            }
+            let frames = self.channels.entry(channel).or_default();
+            let before = frames.back().map_or(now, |(due, _)| *due);
+            frames.push_back((before.max(now + most.mul_f64(random.f64())), bytes));
+        }
+    }
+
+    /// Lets go what has been held long enough.
+    pub(super) fn release(&mut self, now: Instant, output: &mut BytesMut) {
+        self.channels.retain(|_, frames| {
+            while let Some((_, bytes)) = frames.front().filter(|(due, _)| *due <= now) {
+                output.extend_from_slice(bytes);
+                frames.pop_front();
+            }
+            !frames.is_empty()
+        });
+    }
+
+    /// When the next frame is to be let go.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let fronts = self.channels.values().filter_map(VecDeque::front);
+        fronts.map(|(due, _)| *due).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body frame with one byte.
+    fn frame(channel: u8, byte: u8) -> [u8; 9] {
+        [3, 0, channel, 0, 0, 0, 1, byte, 0xCE]
+    }
+
+    #[test]
+    fn frames_overtake_those_of_other_channels_and_no_others() {
+        let (mut late, mut random) = (Late::default(), Rng::with_seed(1));
+        let (now, most) = (Instant::now(), Duration::from_secs(10));
+        let said: Vec<u8> = (0..40).flat_map(|n| frame(n % 2 + 1, n)).collect();
+        let mut heard = BytesMut::new();
+        late.hold(now, most, &mut random, said.into(), &mut heard);
+        assert!(heard.is_empty());
+        while let Some(due) = late.next() {
+            assert!(due <= now + most);
+            late.release(due, &mut heard);
+        }
+        assert!(late.is_empty());
+        let bytes: Vec<u8> = heard.chunks(9).map(|frame| frame[7]).collect();
+        assert_eq!(bytes.len(), 40);
+        assert!(!bytes.is_sorted());
+        for channel in 0..2 {
+            assert!(bytes.iter().filter(|it| *it % 2 == channel).is_sorted());
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_passes_what_is_held() {
+        let (mut late, mut random) = (Late::default(), Rng::with_seed(1));
+        let (heartbeat, mut heard) = ([8, 0, 0, 0, 0, 0, 0, 0xCE], BytesMut::new());
+        let said = [&frame(1, 0)[..], &heartbeat[..]].concat();
+        let most = Duration::from_secs(10);
+        late.hold(Instant::now(), most, &mut random, said.into(), &mut heard);
+        assert_eq!(heard, heartbeat[..]);
+    }
+}

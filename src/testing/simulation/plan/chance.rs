@@ -1,0 +1,314 @@
+//! The story of a seed: what is left to chance, and how likely each thing is.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use snowshoe_codec::ReplyCode;
+
+use super::{
+    Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Manners, Plan,
+    ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
+};
+use crate::producer::BufferPolicy;
+use crate::testing::{Direction, Manner};
+
+impl Plan {
+    /// The story of a seed.
+    pub(in crate::testing::simulation) fn new(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let mut plan = Self {
+            settings: Settings::new(&mut random),
+            seed,
+            steps: Vec::new(),
+        };
+        plan.add_client(0, &mut random);
+        // Drawn apart, so that the seeds of stories without are those that they were before there
+        // was more to draw.
+        let mut random = Rng::with_seed(!seed);
+        if random.u32(..4) == 0 {
+            let at = within(&mut random, plan.settings.length);
+            let fault = Fault::late(&mut random);
+            plan.steps.push(Step::Fault { at, fault });
+        }
+        if random.u32(..3) == 0 {
+            let second = pick(&mut random, &[Second::Declares, Second::Uses]);
+            plan.settings.second = Some(second);
+            plan.add_client(1, &mut random);
+        }
+        plan
+    }
+
+    /// A client, those who use it, and what goes wrong meanwhile.
+    fn add_client(&mut self, client: usize, random: &mut Rng) {
+        let length = self.settings.length;
+        for _ in 0..random.usize(1..=3) {
+            self.add(client, Deed::Produce(ProducerPlan::new(random, length)));
+        }
+        for _ in 0..random.usize(0..=3) {
+            self.add(client, Deed::Consume(ConsumerPlan::new(random, length)));
+        }
+        for _ in 0..random.usize(0..=3) {
+            self.add(client, Deed::call(random, length));
+        }
+        for _ in 0..random.usize(0..=5) {
+            let at = within(random, length);
+            let fault = Fault::new(random, 3 * self.clients());
+            self.steps.push(Step::Fault { at, fault });
+        }
+        if let Some(end) = Deed::end(random, length) {
+            self.add(client, end);
+        }
+    }
+
+    fn add(&mut self, client: usize, deed: Deed) {
+        self.steps.push(Step::User { client, deed });
+    }
+}
+
+impl Deed {
+    fn call(random: &mut Rng, length: Duration) -> Self {
+        Self::Call {
+            at: within(random, length),
+            call: Call::new(random),
+            patience: random.bool().then(|| millis(random, 0..200)),
+        }
+    }
+
+    /// Most clients live as long as the story.
+    fn end(random: &mut Rng, length: Duration) -> Option<Self> {
+        match random.u32(..12) {
+            0 => Some(Self::Close {
+                at: within(random, length),
+                within: millis(random, 0..12_000),
+            }),
+            1 => Some(Self::DropDriver {
+                at: within(random, length),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl Settings {
+    fn new(random: &mut Rng) -> Self {
+        let slowest = pick(random, &[1, 5, 50, 500]);
+        let longest = pick(random, &[2_000, 10_000, 60_000]);
+        Self {
+            length: millis(random, 200..longest),
+            latency: (
+                Duration::from_micros(random.u64(0..=200)),
+                millis(random, 0..slowest + 1),
+            ),
+            capacity: pick(random, &[64, 1_000, 64 * 1024]),
+            partial: random.bool(),
+            heartbeat: Duration::from_secs(random.u64(1..=10)),
+            max_delay: millis(random, 100..10_000),
+            max_attempts: (random.u32(..12) == 0).then(|| random.u32(1..=4)),
+            manner: pick(
+                random,
+                &[Manner::RabbitMq, Manner::RabbitMq, Manner::LavinMq],
+            ),
+            consumer_timeout: match random.u32(..6) {
+                0 => millis(random, 500..10_000),
+                _ => Duration::from_secs(30 * 60),
+            },
+            loyal: random.bool(),
+            slowness: pick(random, &[0, 300, 3_000]),
+            second: None,
+        }
+    }
+}
+
+impl ProducerPlan {
+    fn new(random: &mut Rng, length: Duration) -> Self {
+        let policies = [
+            BufferPolicy::Block,
+            BufferPolicy::Error,
+            BufferPolicy::DropOldest,
+        ];
+        let confirms = random.u32(..4) > 0;
+        let bursts = random.usize(1..=3);
+        let longest_gap = pick(random, &[1, 20, 500]);
+        Self {
+            seed: random.u64(..),
+            target: Target::new(random),
+            confirms,
+            policy: pick(random, &policies),
+            capacity: pick(random, &[1, 3, 10, 1_000]),
+            mandatory: random.bool(),
+            strays: random.u32(..4) == 0,
+            large: random.u32(..8) == 0,
+            habit: pick(
+                random,
+                &[
+                    Habit::Watch,
+                    Habit::Watch,
+                    Habit::Send,
+                    Habit::Forget,
+                    Habit::Try,
+                ],
+            ),
+            bursts: (0..bursts)
+                .map(|_| Burst {
+                    at: within(random, length),
+                    count: random.u32(1..=20),
+                    gap: millis(random, 0..longest_gap),
+                    patience: random.bool().then(|| millis(random, 0..2_000)),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Target {
+    fn new(random: &mut Rng) -> Self {
+        match random.u32(..12) {
+            0..=3 => Self::Queue(Queue::Steady),
+            4 => Self::Queue(Queue::Bound),
+            5 => Self::Queue(Queue::Passing),
+            6 => Self::Queue(Queue::Exclusive),
+            7 => Self::Queue(Queue::Limited),
+            8 | 9 => Self::Exchange(Exchange::Steady),
+            10 => Self::Exchange(Exchange::Passing),
+            _ => Self::Missing,
+        }
+    }
+}
+
+impl ConsumerPlan {
+    fn new(random: &mut Rng, length: Duration) -> Self {
+        let queue = match random.u32(..8) {
+            0..=3 => Queue::Steady,
+            4 => Queue::Bound,
+            5 => Queue::Passing,
+            6 => Queue::Exclusive,
+            _ => Queue::Limited,
+        };
+        let from = match random.bool() {
+            true => Duration::ZERO,
+            false => within(random, length),
+        };
+        // What is lost without acknowledgements is nobody's fault.
+        let no_ack = !queue.is_steady() && random.u32(..4) == 0;
+        Self {
+            seed: random.u64(..),
+            queue,
+            from,
+            until: from + within(random, length),
+            prefetch: pick(random, &[1, 2, 10, 100, 0]),
+            no_ack,
+            dedicated: random.u32(..8) == 0,
+            style: match random.u32(..3) {
+                0 => Style::OneByOne,
+                1 => Style::Batches(random.usize(1..=10)),
+                _ => Style::Handler(random.usize(1..=4)),
+            },
+            manners: Manners::new(random),
+            end: pick(
+                random,
+                &[ConsumerPlanEnd::Cancelled, ConsumerPlanEnd::Dropped],
+            ),
+        }
+    }
+}
+
+impl Manners {
+    fn new(random: &mut Rng) -> Self {
+        // Whoever is slow can be so with most deliveries, and for longer than a reconnect takes.
+        let lateness = pick(random, &[(1, 100), (1, 3_000), (4, 3_000), (4, 20_000)]);
+        let mut some = |odds| {
+            if random.u32(..odds) == 0 {
+                random.u32(1..=4)
+            } else {
+                0
+            }
+        };
+        Self {
+            late: some(2) * lateness.0,
+            lateness: lateness.1,
+            multiple: some(3),
+            requeue: some(4),
+            discard: some(6),
+            forget: some(6),
+            hang: some(6),
+        }
+    }
+}
+
+impl Call {
+    fn new(random: &mut Rng) -> Self {
+        match random.u32(..10) {
+            0 => Self::Declare(pick(random, &Queue::ALL)),
+            1 => Self::Delete(Queue::Passing),
+            2 => Self::Delete(Queue::Exclusive),
+            3 => Self::Purge(Queue::Passing),
+            4 => Self::DeclareExchange,
+            5 => Self::DeleteExchange,
+            6 => Self::Bind,
+            7 => Self::Unbind,
+            8 => Self::Refused,
+            _ => Self::Channel,
+        }
+    }
+}
+
+impl Fault {
+    /// A fault of one of so many connections, or of all.
+    fn new(random: &mut Rng, links: usize) -> Self {
+        match random.u32(..18) {
+            0..=3 => Self::Reset(random.usize(..links)),
+            4 => Self::Close(random.usize(..links)),
+            5 | 6 => Self::BlackHole {
+                link: random.usize(..links),
+                direction: pick(random, &[None, Some(Direction::Up), Some(Direction::Down)]),
+                time: random.bool().then(|| millis(random, 0..30_000)),
+            },
+            7 => Self::Drip {
+                piece: random.usize(1..=50),
+                gap: millis(random, 1..50),
+                time: millis(random, 0..5_000),
+            },
+            8 => Self::RefuseDials(millis(random, 0..10_000)),
+            9 => Self::HangDials(millis(random, 0..40_000)),
+            10 | 15 => Self::Restart,
+            11 | 12 => Self::Kick(random.usize(..links)),
+            16 | 17 => Self::Refuse {
+                what: pick(
+                    random,
+                    &[
+                        Refused::Declare,
+                        Refused::Select,
+                        Refused::Limit,
+                        Refused::Consume,
+                    ],
+                ),
+                code: pick(
+                    random,
+                    &[ReplyCode::ACCESS_REFUSED, ReplyCode::PRECONDITION_FAILED],
+                ),
+                times: random.usize(1..=3),
+            },
+            _ => Self::Block(millis(random, 0..20_000)),
+        }
+    }
+
+    fn late(random: &mut Rng) -> Self {
+        let latest = pick(random, &[50, 2_000, 40_000]);
+        Self::Late {
+            most: millis(random, 1..latest),
+            time: millis(random, 0..30_000),
+        }
+    }
+}
+
+fn millis(random: &mut Rng, range: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(random.u64(range))
+}
+
+fn within(random: &mut Rng, length: Duration) -> Duration {
+    length.mul_f64(random.f64())
+}
+
+fn pick<T: Copy>(random: &mut Rng, choices: &[T]) -> T {
+    choices[random.usize(..choices.len())]
+}
