@@ -194,6 +194,13 @@ impl Driver {
         }
     }
 
+    /// How many bytes are encoded and not written, on the connection with the most of them.
+    #[cfg(feature = "testing")]
+    pub(crate) fn unwritten(&mut self) -> usize {
+        let unwritten = self.links.iter_mut().map(Link::unwritten);
+        unwritten.max().unwrap_or(0)
+    }
+
     /// Goes on with closing: first the messages, then the connections. Whether a step was taken.
     fn go_on_closing(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Some(closing) = &mut self.closing else {

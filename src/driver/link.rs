@@ -232,6 +232,12 @@ impl Link {
         self.given_up.as_ref()
     }
 
+    /// How many bytes are encoded and not written.
+    #[cfg(feature = "testing")]
+    pub(super) fn unwritten(&mut self) -> usize {
+        self.session.outbound().map_or(0, |outbound| outbound.len())
+    }
+
     // The loop.
 
     /// Does what can be done now. Whether anything moved.
