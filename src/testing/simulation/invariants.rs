@@ -1,12 +1,10 @@
 //! What holds at the end of every story, whatever happened in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use snowshoe_codec::method::{Arguments, basic};
-
 use super::ledger::{Book, Entry, Ledger};
-use super::message::MessageId;
+use super::message::{LONGEST, MessageId};
 use super::plan::{Exchange, Queue, Target};
 use super::witness::{Record, Settle, Word};
 use crate::outcome::{DropReason, Unconfirmed};
@@ -33,7 +31,9 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
     nothing_was_handed_out_twice(evidence)?;
     first_deliveries_were_in_order(evidence)?;
     consumers_end_with_the_client(evidence)?;
-    the_close_reports_are_true(evidence)
+    a_return_is_the_last_word(evidence)?;
+    the_close_reports_are_true(evidence)?;
+    what_is_held_is_bounded(evidence)
 }
 
 type Checked = Result<(), String>;
@@ -90,13 +90,7 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
             Ok(()) => receipts.any(|it| it.word == Some(Word::Ack) && !it.returned),
             Err(Unconfirmed::Nacked { .. }) => receipts.any(word(Word::Nack)),
             Err(Unconfirmed::Returned(_)) => receipts.any(|it| it.returned),
-            Err(Unconfirmed::Rejected(_)) => receipts.any(|it| {
-                let closed = &evidence.record.channels[it.channel].closed;
-                it.word.is_none()
-                    && closed
-                        .as_ref()
-                        .is_some_and(|it| it.method == basic::Publish::ID)
-            }),
+            Err(Unconfirmed::Rejected(_)) => receipts.any(|it| evidence.record.is_rejected(it)),
             Err(Unconfirmed::Dropped { reason, sent }) => {
                 let may_be = match reason {
                     DropReason::BufferFull => book.plan.policy == BufferPolicy::DropOldest,
@@ -251,6 +245,25 @@ fn consumers_end_with_the_client(evidence: &Evidence<'_>) -> Checked {
     Ok(())
 }
 
+/// Once a client has told that a message came back, it does not send it again, and the outcome is
+/// that, whatever becomes of the connection (fault 20).
+fn a_return_is_the_last_word(evidence: &Evidence<'_>) -> Checked {
+    for (message, _, entry) in evidence.entries().filter(|it| it.1.plan.confirms) {
+        let times = evidence.ledger.returned.get(&message).copied();
+        let is_returned = |it: &Result<(), _>| matches!(it, Err(Unconfirmed::Returned(_)));
+        match (times, &entry.outcome) {
+            (None, _) | (Some(1), None) => {}
+            (Some(1), Some(outcome)) if is_returned(outcome) => {}
+            (Some(times), outcome) => {
+                return Err(format!(
+                    "{message} came back {times} times, and resolved as {outcome:?}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What is handed back was given up, and what was given up is handed back.
 fn the_close_reports_are_true(evidence: &Evidence<'_>) -> Checked {
     for (client, fate) in evidence.ledger.fates.iter().enumerate() {
@@ -266,35 +279,72 @@ fn the_close_report_is_true(
     client: usize,
     undelivered: &[MessageId],
 ) -> Checked {
-    let reported: BTreeSet<MessageId> = undelivered.iter().copied().collect();
-    if reported.len() < undelivered.len() {
-        return Err("a message was handed back twice".to_owned());
+    let mut reported = BTreeSet::new();
+    let mut newest = BTreeMap::new();
+    for &message in undelivered {
+        if evidence.ledger.producers[message.producer as usize].client != client {
+            return Err(format!("{message} was handed back by another client"));
+        }
+        if !reported.insert(message) {
+            return Err(format!("{message} was handed back twice"));
+        }
+        if newest.insert(message.producer, message) > Some(message) {
+            return Err(format!("{message} was handed back behind a newer one"));
+        }
     }
-    let fate = &evidence.ledger.fates[client];
-    for (message, book, entry) in evidence.entries() {
-        let reported = reported.contains(&message);
-        if book.client != client {
-            if reported {
-                return Err(format!("{message} was handed back by another client"));
+    for (message, _, entry) in evidence.entries().filter(|it| it.1.client == client) {
+        let is_reported = reported.contains(&message);
+        let given_up = match &entry.outcome {
+            // Nobody knows.
+            None => true,
+            // A client can give up while it is being closed.
+            Some(Err(Unconfirmed::Dropped { reason, .. })) => {
+                matches!(reason, DropReason::Closed | DropReason::ConnectionGivenUp)
             }
-            continue;
-        }
-        let reason = match &entry.outcome {
-            Some(Err(Unconfirmed::Dropped { reason, .. })) => Some(*reason),
-            _ => None,
+            Some(_) => false,
         };
-        let closed = reason == Some(DropReason::Closed);
-        // A client can give up while it is being closed.
-        let given_up = closed || reason == Some(DropReason::ConnectionGivenUp);
-        if closed && !reported && fate.closed && !fate.driver_dropped {
-            return Err(format!("{message} was given up, and not handed back"));
-        }
-        if reported && (!entry.accepted || entry.watched && entry.outcome.is_some() && !given_up) {
+        if is_reported && !(entry.accepted && given_up) {
             return Err(format!(
                 "{message} was handed back, and resolved as {:?}",
                 entry.outcome
             ));
         }
+        if !is_reported && entry.accepted && !has_gone(evidence, message) {
+            return Err(format!("{message} was given up, and not handed back"));
+        }
     }
     Ok(())
+}
+
+/// Whether an accepted message of a client that was closed may have ended otherwise than by that.
+fn has_gone(evidence: &Evidence<'_>, message: MessageId) -> bool {
+    let book = &evidence.ledger.producers[message.producer as usize];
+    let entry = &book.entries[message.number as usize];
+    let fate = &evidence.ledger.fates[book.client];
+    if fate.driver_dropped || fate.gave_up {
+        return true;
+    }
+    let mut receipts = evidence.receipts(message);
+    match &entry.outcome {
+        Some(Err(Unconfirmed::Dropped { reason, .. })) => *reason != DropReason::Closed,
+        Some(_) => true,
+        None if book.plan.policy == BufferPolicy::DropOldest => true,
+        None if book.plan.confirms => {
+            receipts.any(|it| it.word.is_some() || it.returned || evidence.record.is_rejected(it))
+        }
+        // What was written once may be lost with its connection.
+        None => !evidence.record.unclosed.is_empty() || receipts.next().is_some(),
+    }
+}
+
+/// What is encoded waits in one place, and publishes wait for room there. One that is written all the
+/// same, as the last of a producer's share, may be as long as messages are; and whatever is no
+/// publish passes.
+fn what_is_held_is_bounded(evidence: &Evidence<'_>) -> Checked {
+    let bound = (256 + 64 + 16) * 1024 + MessageId::LEN + LONGEST;
+    let fates = evidence.ledger.fates.iter();
+    match fates.map(|fate| fate.unwritten).find(|it| *it > bound) {
+        Some(unwritten) => Err(format!("{unwritten} bytes waited to be written")),
+        None => Ok(()),
+    }
 }

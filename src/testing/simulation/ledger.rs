@@ -21,6 +21,8 @@ pub(super) struct Ledger {
     pub(super) consumers: Vec<Vec<(MessageId, bool)>>,
     /// What became of each client.
     pub(super) fates: Vec<Fate>,
+    /// How often clients told that a message came back.
+    pub(super) returned: BTreeMap<MessageId, u32>,
     /// How many consumers were cancelled.
     pub(super) cancelled: u64,
     pub(super) offences: Vec<String>,
@@ -36,6 +38,8 @@ pub(super) struct Fate {
     pub(super) driver_dropped: bool,
     /// Whether it gave up on a connection, and so on everything.
     pub(super) gave_up: bool,
+    /// The most bytes that a connection of it had encoded and not written.
+    pub(super) unwritten: usize,
     /// How its consumers ended that nobody had cancelled.
     pub(super) ends: Vec<Option<ConsumerEnd>>,
 }

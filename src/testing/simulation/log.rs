@@ -37,10 +37,6 @@ impl Log {
         })))
     }
 
-    pub(super) fn is_kept(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// Notes that something happened.
     pub(super) fn note(&self, what: fmt::Arguments<'_>) {
         let Some(notes) = &self.0 else { return };

@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use fastrand::Rng;
 
+use super::plan::Length;
+
 /// Which message it is: the so-manieth of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MessageId {
@@ -12,15 +14,19 @@ pub(super) struct MessageId {
     pub(super) number: u32,
 }
 
+/// How much may follow the id.
+pub(super) const LONGEST: usize = 60_000;
+
 impl MessageId {
     /// How many bytes of a body it takes.
     pub(super) const LEN: usize = 8;
 
     /// A body of this message, with some bytes behind the id.
-    pub(super) fn body(self, random: &mut Rng, large: bool) -> Bytes {
-        let filling = match random.u32(..8) {
-            0 if large => random.usize(4_000..20_000),
-            0..=3 => 0,
+    pub(super) fn body(self, random: &mut Rng, length: Length) -> Bytes {
+        let filling = match (length, random.u32(..8)) {
+            (Length::SomeLong, 0) => random.usize(4_000..20_000),
+            (Length::Long, 0..=3) => random.usize(20_000..LONGEST),
+            (_, 0..=3) => 0,
             _ => random.usize(..100),
         };
         let mut body = Vec::with_capacity(Self::LEN + filling);

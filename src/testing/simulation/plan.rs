@@ -99,10 +99,19 @@ pub(super) struct ProducerPlan {
     pub(super) mandatory: bool,
     /// Whether some messages have a routing key that leads nowhere.
     pub(super) strays: bool,
-    /// Whether some messages are as long as several frames.
-    pub(super) large: bool,
+    pub(super) length: Length,
     pub(super) habit: Habit,
     pub(super) bursts: Vec<Burst>,
+}
+
+/// How long messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Short,
+    /// Some are as long as several frames.
+    SomeLong,
+    /// Most bytes are in long ones: together, more than may wait to be written.
+    Long,
 }
 
 /// Where messages go.

@@ -21,6 +21,7 @@ pub struct Counts {
     cancelled: u64,
     overdue: u64,
     gave_up: u64,
+    unwritten: usize,
     faults: BTreeMap<&'static str, u64>,
 }
 
@@ -53,6 +54,12 @@ impl Counts {
             cancelled: ledger.cancelled,
             overdue: record.overdue,
             gave_up: ledger.fates.iter().filter(|fate| fate.gave_up).count() as u64,
+            unwritten: ledger
+                .fates
+                .iter()
+                .map(|fate| fate.unwritten)
+                .max()
+                .unwrap_or(0),
             faults,
         }
     }
@@ -68,6 +75,7 @@ impl Counts {
         self.cancelled += other.cancelled;
         self.overdue += other.overdue;
         self.gave_up += other.gave_up;
+        self.unwritten = self.unwritten.max(other.unwritten);
         for (kind, count) in &other.faults {
             *self.faults.entry(kind).or_default() += count;
         }
@@ -90,6 +98,7 @@ impl fmt::Display for Counts {
         writeln!(f, "cancelled consumers {:>12}", self.cancelled)?;
         writeln!(f, "overdue deliveries  {:>12}", self.overdue)?;
         writeln!(f, "clients gave up     {:>12}", self.gave_up)?;
+        writeln!(f, "most bytes held     {:>12}", self.unwritten)?;
         for (kind, count) in &self.faults {
             writeln!(f, "{kind:<19} {count:>12}")?;
         }

@@ -39,6 +39,9 @@ pub(super) struct Record {
     consumers: BTreeMap<u32, (LinkId, usize)>,
     /// How many channels the broker closed because it waited too long for an acknowledgement.
     pub(super) overdue: u64,
+    /// The connections on which the client has spoken, and not said that it closes them: what it
+    /// wrote there may be lost.
+    pub(super) unclosed: BTreeSet<LinkId>,
     /// What no client may do.
     pub(super) offences: Vec<String>,
 }
@@ -262,6 +265,11 @@ impl Record {
         body: &[u8],
         channels: &mut BTreeMap<u16, usize>,
     ) {
+        match method {
+            Method::ConnectionOpen(_) => _ = self.unclosed.insert(link),
+            Method::ConnectionClose(_) => _ = self.unclosed.remove(&link),
+            _ => {}
+        }
         if let Method::ChannelOpen(_) = method {
             channels.insert(number, self.channels.len());
             self.channels.push(Channel::default());
@@ -438,6 +446,12 @@ impl Record {
                 "{message} was handed out, though its consumer's channel did not deliver it"
             )),
         }
+    }
+
+    /// Whether the broker closed the channel over a publish, before its word on this one.
+    pub(super) fn is_rejected(&self, receipt: &Receipt) -> bool {
+        let closed = self.channels[receipt.channel].closed.as_ref();
+        receipt.word.is_none() && closed.is_some_and(|it| it.method == basic::Publish::ID)
     }
 
     fn channel_closed(&mut self, link: LinkId, index: usize, close: &channel::Close) {

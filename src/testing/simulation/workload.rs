@@ -19,8 +19,8 @@ use super::server::Server;
 use super::witness::Settle;
 use crate::testing::{Clock, Spawner};
 use crate::{
-    Binding, Client, Confirm, Consumer, Declare, Delivery, Disposition, Error, FireAndForget,
-    Message, Producer, Unconfirmed,
+    Binding, Client, Confirm, Consumer, Declare, Delivery, Disposition, Error, Event,
+    FireAndForget, Message, Producer, Unconfirmed,
 };
 
 /// What all users of a client share, and some of it with those of the other.
@@ -54,6 +54,30 @@ impl Scene {
         self.log.note(format_args!("user: {settle:?} of {message}"));
         let now = self.clock.now();
         self.ledger.borrow_mut().settle(now, message, settle);
+    }
+
+    /// The client tells of itself.
+    pub(super) fn hear(&self, event: &Event) {
+        let index = self.index;
+        self.log.note(format_args!("client {index}: {event:?}"));
+        if let Event::Returned { returned, .. } = event
+            && let Some(message) = MessageId::read(&returned.body)
+        {
+            *self
+                .ledger
+                .borrow_mut()
+                .returned
+                .entry(message)
+                .or_default() += 1;
+        }
+    }
+
+    /// A consumer holds so many deliveries that are not settled.
+    fn holds(&self, plan: &ConsumerPlan, consumer: usize, held: usize) {
+        if plan.prefetch > 0 && held > usize::from(plan.prefetch) && !plan.no_ack {
+            let offence = format!("consumer {consumer} holds more than its prefetch");
+            self.ledger.borrow_mut().offences.push(offence);
+        }
     }
 
     /// A message has come to its end.
@@ -148,13 +172,9 @@ pub(super) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
         let builder = builder.policy(plan.policy).capacity(plan.capacity);
         Kind::Confirm(builder.mandatory(plan.mandatory).build())
     } else {
-        let builder = builder.policy(plan.policy).fire_and_forget();
-        Kind::Forget(
-            builder
-                .capacity(plan.capacity)
-                .mandatory(plan.mandatory)
-                .build(),
-        )
+        let builder = builder.fire_and_forget().policy(plan.policy);
+        let builder = builder.capacity(plan.capacity);
+        Kind::Forget(builder.mandatory(plan.mandatory).build())
     };
     let mut random = Rng::with_seed(plan.seed);
     for burst in &plan.bursts {
@@ -207,7 +227,7 @@ async fn publish(
             number: book.entries.len() as u32 - 1,
         }
     };
-    let mut message = Message::new(id.body(random, plan.large));
+    let mut message = Message::new(id.body(random, plan.length));
     if plan.strays && random.u32(..4) == 0 {
         scene.ledger.borrow_mut().producers[index]
             .strays
@@ -373,6 +393,7 @@ async fn take_all(
         Style::OneByOne => one_by_one(scene, plan, index, consumer, random).await,
         Style::Batches(limit) => {
             while let Some(batch) = consumer.next_batch(limit).await {
+                scene.holds(plan, index, batch.len() + consumer.buffered());
                 let ids: Vec<MessageId> = batch
                     .iter()
                     .filter_map(|it| note(scene, index, it))
@@ -418,10 +439,7 @@ async fn one_by_one(
     // What a multiple can settle: all that was handed out, of which some may be of another epoch.
     let mut open = Vec::new();
     while let Some(delivery) = consumer.next().await {
-        if plan.prefetch > 0 && consumer.buffered() > usize::from(plan.prefetch) && !plan.no_ack {
-            let offence = format!("consumer {index} holds more than its prefetch");
-            scene.ledger.borrow_mut().offences.push(offence);
-        }
+        scene.holds(plan, index, 1 + consumer.buffered());
         let Some(id) = note(scene, index, &delivery) else {
             continue;
         };

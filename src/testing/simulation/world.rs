@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -51,8 +53,8 @@ struct World {
 struct Party {
     scene: Rc<Scene>,
     driver: TaskId,
-    /// What it tells of itself, where that is logged.
-    events: Option<Events>,
+    /// What it tells of itself.
+    events: Events,
 }
 
 /// How long anything may take once the network is whole.
@@ -107,14 +109,11 @@ impl World {
     }
 
     /// A client, and what it declares before the story begins.
-    fn set_up(
-        &mut self,
-        plan: &Plan,
-        index: usize,
-    ) -> Result<(Client, TaskId, Option<Events>), String> {
+    fn set_up(&mut self, plan: &Plan, index: usize) -> Result<(Client, TaskId, Events), String> {
         let (client, driver) = connect(plan, index, &self.clock, &self.network)?;
+        let driver = watch(driver, Rc::clone(&self.ledger), index);
         let driver = self.executor.spawn(driver);
-        let events = self.log.is_kept().then(|| client.events());
+        let events = client.events();
         let set_up = if index > 0 && plan.settings.second == Some(Second::Uses) {
             let set_up = workload::set_up_own(client.clone(), index);
             self.executor.run(set_up)
@@ -310,9 +309,8 @@ impl World {
         let stepped = self.executor.step();
         for Party { scene, events, .. } in &mut self.clients {
             // Not by a task, which would make another story of it.
-            while let Some(event) = events.as_mut().and_then(Events::try_next) {
-                let index = scene.index;
-                self.log.note(format_args!("client {index}: {event:?}"));
+            while let Some(event) = events.try_next() {
+                scene.hear(&event);
             }
         }
         stepped
@@ -519,6 +517,17 @@ fn connect(
             ..Reconnect::default()
         })
         .build())
+}
+
+/// Runs a client, and looks at how much it holds.
+async fn watch(mut driver: Driver, ledger: Rc<RefCell<Ledger>>, index: usize) {
+    std::future::poll_fn(|cx| {
+        let poll = Pin::new(&mut driver).poll(cx);
+        let most = &mut ledger.borrow_mut().fates[index].unwritten;
+        *most = driver.unwritten().max(*most);
+        poll
+    })
+    .await;
 }
 
 async fn close(scene: &Scene, within: Option<Duration>) {

@@ -6,8 +6,8 @@ use fastrand::Rng;
 use snowshoe_codec::ReplyCode;
 
 use super::{
-    Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Manners, Plan,
-    ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
+    Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Length, Manners,
+    Plan, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
 };
 use crate::producer::BufferPolicy;
 use crate::testing::{Direction, Manner};
@@ -35,6 +35,9 @@ impl Plan {
             plan.settings.second = Some(second);
             plan.add_client(1, &mut random);
         }
+        if random.u32(..20) == 0 {
+            plan.lengthen();
+        }
         plan
     }
 
@@ -57,6 +60,21 @@ impl Plan {
         }
         if let Some(end) = Deed::end(random, length) {
             self.add(client, end);
+        }
+    }
+
+    /// The first producer's messages become long, and many of them may wait.
+    fn lengthen(&mut self) {
+        let producer = self.steps.iter_mut().find_map(|step| match step {
+            Step::User {
+                deed: Deed::Produce(producer),
+                ..
+            } => Some(producer),
+            _ => None,
+        });
+        if let Some(producer) = producer {
+            producer.length = Length::Long;
+            producer.capacity = 1_000;
         }
     }
 
@@ -137,7 +155,10 @@ impl ProducerPlan {
             capacity: pick(random, &[1, 3, 10, 1_000]),
             mandatory: random.bool(),
             strays: random.u32(..4) == 0,
-            large: random.u32(..8) == 0,
+            length: match random.u32(..8) {
+                0 => Length::SomeLong,
+                _ => Length::Short,
+            },
             habit: pick(
                 random,
                 &[
