@@ -102,7 +102,7 @@ impl Run<'_> {
     fn count(&self, runner: &Runner) -> Result<Outcome> {
         let count =
             |messages| self.with_broker(runner, messages, |order| process::count(order, self.perf));
-        let messages = runner.messages / 3;
+        let messages = (runner.messages / 3).next_multiple_of(GRAIN);
         let (short, few) = count(messages)?;
         let (long, many) = count(messages * 3)?;
         let more = (long.messages - short.messages) as f64 * (1.0 + 1.0 / WARM_UP as f64);
