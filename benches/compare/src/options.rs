@@ -54,7 +54,10 @@ impl Default for Options {
             sizes: vec![16, 1 << 10, 64 << 10],
             producers: vec![1, 8],
             channels: vec![0],
-            subjects: Subject::ALL.to_vec(),
+            subjects: Subject::ALL
+                .into_iter()
+                .filter(|subject| subject.is_there())
+                .collect(),
             rounds: 5,
             window: Duration::from_millis(300),
             counts: true,
@@ -79,7 +82,8 @@ compare report FILE... [OPTIONS]  report what earlier runs wrote by --results
   --sizes A,B        lengths of bodies in bytes; 16,1024,65536 by default
   --producers A,B    1,8 by default; several for publishing with much under way alone
   --channels A,B     how many channels are open beside those that are used; 0 by default
-  --clients A,B      limit, snowshoe, snowshoe-shared, amqp-client, lapin, amqprs, amiquip
+  --clients A,B      limit, snowshoe, snowshoe-shared, amqp-client, lapin, amqprs, amiquip,
+                     rabbitmq-c where the feature of that name is on
   --rounds N         5 by default; the table has the medians
   --no-counts        leaves out allocations and system calls
   --rabbitmq         the broker that AMQP_URL names, instead of the null broker

@@ -127,6 +127,7 @@ fn color(subject: Subject) -> &'static str {
         Subject::Lapin => "#d2691e",
         Subject::Amqprs => "#8b5fbf",
         Subject::Amiquip => "#c0a000",
+        Subject::RabbitmqC => "#b03a48",
     }
 }
 

@@ -207,7 +207,7 @@ fn comparison(cells: &[Cell]) -> String {
 }
 
 fn best_peer(cells: &[Cell]) -> Option<f64> {
-    let peers = cells.iter().filter(|cell| cell.subject.is_peer());
+    let peers = cells.iter().filter(|cell| cell.subject.is_rust_peer());
     peers.filter_map(|cell| cell.rate).reduce(f64::max)
 }
 

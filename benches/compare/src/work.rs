@@ -104,10 +104,12 @@ pub enum Subject {
     Lapin,
     Amqprs,
     Amiquip,
+    /// In C, and only there if its feature is on.
+    RabbitmqC,
 }
 
 impl Subject {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Limit,
         Self::Snowshoe,
         Self::SnowshoeShared,
@@ -115,6 +117,7 @@ impl Subject {
         Self::Lapin,
         Self::Amqprs,
         Self::Amiquip,
+        Self::RabbitmqC,
     ];
 
     /// What it is called on the command line and in tables.
@@ -127,6 +130,7 @@ impl Subject {
             Self::Lapin => "lapin",
             Self::Amqprs => "amqprs",
             Self::Amiquip => "amiquip",
+            Self::RabbitmqC => "rabbitmq-c",
         }
     }
 
@@ -134,9 +138,17 @@ impl Subject {
         Self::ALL.into_iter().find(|subject| subject.name() == name)
     }
 
-    /// Whether it is somebody else's client.
-    pub fn is_peer(self) -> bool {
-        !matches!(self, Self::Limit | Self::Snowshoe | Self::SnowshoeShared)
+    /// Whether this was built with it.
+    pub fn is_there(self) -> bool {
+        self != Self::RabbitmqC || cfg!(feature = "rabbitmq-c")
+    }
+
+    /// Whether it is somebody else's client, and in Rust.
+    pub fn is_rust_peer(self) -> bool {
+        matches!(
+            self,
+            Self::AmqpClient | Self::Lapin | Self::Amqprs | Self::Amiquip
+        )
     }
 
     /// How it can be run. What is best for one work is not for another.
@@ -157,7 +169,7 @@ impl Subject {
     /// Whether several tasks can publish by it at the same time. What blocks would need as many
     /// threads, and is not what that row is about.
     pub fn runs_tasks(self) -> bool {
-        !matches!(self, Self::Amiquip | Self::Limit)
+        !matches!(self, Self::Amiquip | Self::RabbitmqC | Self::Limit)
     }
 }
 

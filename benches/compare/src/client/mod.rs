@@ -6,6 +6,8 @@ mod amqp_client;
 mod amqprs;
 mod lapin;
 mod limit;
+#[cfg(feature = "rabbitmq-c")]
+mod rabbitmq_c;
 mod snowshoe;
 mod works;
 
@@ -84,7 +86,12 @@ trait Consumer: 'static {
 /// # Errors
 /// The client's, whatever it was.
 pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
-    let mut meter = Meter::new(allocations);
+    let mut meter = Meter::new(match order.subject {
+        // Rust's allocator sees nothing of its allocations.
+        #[cfg(feature = "rabbitmq-c")]
+        Subject::RabbitmqC => allocations.and(Some(rabbitmq_c::allocations)),
+        _ => allocations,
+    });
     let m = &mut meter;
     let tasks = Tasks::default();
     let t = &tasks;
@@ -99,6 +106,10 @@ pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
         Subject::Lapin => on_tokio(order, work::<lapin::Lapin>(order, t, m)),
         Subject::Amqprs => on_tokio(order, work::<amqprs::Amqprs>(order, t, m)),
         Subject::Amiquip => on_a_plain_thread(work::<amiquip::Amiquip>(order, t, m)),
+        #[cfg(feature = "rabbitmq-c")]
+        Subject::RabbitmqC => on_a_plain_thread(work::<rabbitmq_c::RabbitmqC>(order, t, m)),
+        #[cfg(not(feature = "rabbitmq-c"))]
+        Subject::RabbitmqC => Err("needs the feature rabbitmq-c".into()),
     }?;
     Ok(meter.sample().ok_or("nothing was measured")?)
 }
