@@ -1,10 +1,9 @@
-//! The client's driver on tokio's executor, and its connections on tokio's sockets.
+//! The client's driver on tokio's executor, and its connections on tokio's sockets and timers.
 //!
 //!     cargo run --example on_tokio
 //!
-//! Only the driver has to be spawned: the default connector works on tokio as well. A connector of
-//! your own is for streams that the crate does not have, and to show one, this connects by tokio's
-//! `TcpStream`, which a compat layer makes a stream of the `futures` traits.
+//! In a crate of your own this takes the feature `tokio`. Without `ClientBuilder::tokio` the driver
+//! can be spawned on tokio, too; it then works as it does on any other executor.
 //!
 //! The broker is the one that `AMQP_URL` names, by default one in memory. What runs is in
 //! `greeting/mod.rs`, the same as for the other executors.
@@ -14,19 +13,13 @@ mod broker;
 mod greeting;
 
 use std::error::Error;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use futures_lite::{AsyncRead, AsyncWrite};
-use snowshoe::{Client, Connecting, Target, Transport};
-use tokio::net::TcpStream;
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
+use snowshoe::Client;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let (url, _server) = broker::find()?;
-    let (client, driver) = Client::builder(&url)?.connector(connect).build();
+    let (client, driver) = Client::builder(&url)?.tokio().build();
     let driver = tokio::spawn(driver);
 
     // Completes with the reason, should the first connect fail.
@@ -37,47 +30,4 @@ async fn main() -> Result<(), Box<dyn Error>> {
     client.close().await;
     driver.await?;
     Ok(())
-}
-
-/// A connector; any function of this shape is one.
-fn connect(target: &Target) -> Connecting {
-    let address = (target.host.clone(), target.port);
-    Box::pin(async move {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Box::new(TokioStream(stream.compat())) as Box<dyn Transport>)
-    })
-}
-
-/// A transport is any stream that says it is one, for which it has to be a type of yours.
-struct TokioStream(Compat<TcpStream>);
-
-impl Transport for TokioStream {}
-
-impl AsyncRead for TokioStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for TokioStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
-    }
 }

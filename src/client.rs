@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +18,15 @@ use crate::driver::Driver;
 use crate::error::{ConnectionError, Error};
 use crate::events::Events;
 use crate::message::Message;
+#[cfg(feature = "tokio")]
+use crate::on_tokio;
 use crate::password::Password;
 use crate::producer::ProducerBuilder;
 use crate::reactor::Reactor;
 use crate::sasl::Plain;
 use crate::shared::{Command, Shared};
 use crate::topology::Declare;
-use crate::transport::{Connector, DefaultConnector};
+use crate::transport::{Connector, DefaultConnector, Sockets};
 use crate::uri::AmqpUri;
 
 /// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
@@ -374,6 +377,7 @@ impl ClientBuilder {
             properties: client_properties(),
             limits,
             connector: Arc::new(DefaultConnector::default()),
+            sockets: Sockets::default(),
             write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(10),
             reconnect: Reconnect::default(),
@@ -424,9 +428,41 @@ impl ClientBuilder {
         self
     }
 
-    /// How transports are made; TCP through `async-io` by default.
+    /// How transports are made; TCP by default, and TLS where the URI asks for it (feature `tls`).
     pub fn connector(mut self, connector: impl Connector) -> Self {
         self.config.connector = Arc::new(connector);
+        self
+    }
+
+    /// Has the driver use tokio's sockets and timers, those of the runtime in which it is polled
+    /// (feature `tokio`).
+    ///
+    /// Without this it works on tokio, too, but with the sockets and timers of `async-io`, which has
+    /// a thread of its own: a message that is waited for then costs more system calls. Every
+    /// connector that comes with this crate does as it is told here.
+    ///
+    /// [`connect`](Self::connect) spawns the driver; with [`build`](Self::build) that is yours to do,
+    /// and can be done anywhere:
+    ///
+    /// ```no_run
+    /// # use snowshoe::Client;
+    /// # async fn run() -> Result<(), snowshoe::Error> {
+    /// let client = Client::builder("amqp://localhost")?.tokio().connect().await?;
+    ///
+    /// let (client, driver) = Client::builder("amqp://localhost")?.tokio().build();
+    /// tokio::spawn(driver);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Where it is polled outside of a runtime, every attempt to connect fails.
+    ///
+    /// # Panics
+    /// The driver does, where the runtime has I/O or time not enabled, or has ended and the driver
+    /// is polled elsewhere.
+    #[cfg(feature = "tokio")]
+    pub fn tokio(mut self) -> Self {
+        self.config.sockets = Sockets::Tokio;
+        self.go_by(Clock::Tokio);
         self
     }
 
@@ -497,16 +533,33 @@ impl ClientBuilder {
         (Client::over(shared), driver)
     }
 
-    /// The client, with its driver on a thread of its own, once it has connected.
+    /// The client, once it has connected. Its driver has a thread of its own; that of a client for
+    /// tokio is spawned on the runtime in which this is called.
     ///
     /// # Errors
     /// Why it did not connect.
-    pub async fn connect(mut self) -> Result<Client, Error> {
-        let no_thread = |error| ConnectionError::Dial(Arc::new(error));
-        let reactor = Reactor::new().map_err(no_thread)?;
-        if let Clock::System = self.config.clock {
-            self.config.clock = Clock::Reactor(reactor.handle());
-        }
+    pub async fn connect(self) -> Result<Client, Error> {
+        let started = match self.config.sockets {
+            #[cfg(feature = "tokio")]
+            Sockets::Tokio => self.start_on_tokio(),
+            Sockets::Anywhere => self.start_on_thread(),
+        };
+        let client = started.map_err(|error| ConnectionError::Dial(Arc::new(error)))?;
+        client.ready().await?;
+        Ok(client)
+    }
+
+    #[cfg(feature = "tokio")]
+    fn start_on_tokio(self) -> io::Result<Client> {
+        let runtime = on_tokio::runtime()?;
+        let (client, driver) = self.build();
+        runtime.spawn(driver);
+        Ok(client)
+    }
+
+    fn start_on_thread(mut self) -> io::Result<Client> {
+        let reactor = Reactor::new()?;
+        self.go_by(Clock::Reactor(reactor.handle()));
         let (client, driver) = self.build();
         let run = move || {
             if let Err(error) = reactor.block_on(driver) {
@@ -515,10 +568,15 @@ impl ClientBuilder {
         };
         std::thread::Builder::new()
             .name("snowshoe".to_owned())
-            .spawn(run)
-            .map_err(no_thread)?;
-        client.ready().await?;
+            .spawn(run)?;
         Ok(client)
+    }
+
+    /// Takes the time from there, unless a test rules it.
+    fn go_by(&mut self, clock: Clock) {
+        if let Clock::System = self.config.clock {
+            self.config.clock = clock;
+        }
     }
 
     /// A password over a network in clear text is worth a word, once.

@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+#[cfg(feature = "tokio")]
+use crate::on_tokio;
 use crate::reactor;
 #[cfg(feature = "testing")]
 use crate::testing;
@@ -15,6 +17,9 @@ pub(crate) enum Clock {
     System,
     /// The system's, with the timers of a driver's own thread.
     Reactor(reactor::Handle),
+    /// That of the runtime in which it is asked.
+    #[cfg(feature = "tokio")]
+    Tokio,
     #[cfg(feature = "testing")]
     Virtual(testing::Clock),
 }
@@ -23,6 +28,8 @@ impl Clock {
     pub(crate) fn now(&self) -> Instant {
         match self {
             Self::System | Self::Reactor(_) => Instant::now(),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => on_tokio::now(),
             #[cfg(feature = "testing")]
             Self::Virtual(clock) => clock.now(),
         }
@@ -33,6 +40,8 @@ impl Clock {
         match self {
             Self::System => Timer::System(async_io::Timer::never()),
             Self::Reactor(reactor) => Timer::Reactor(reactor.timer()),
+            #[cfg(feature = "tokio")]
+            Self::Tokio => Timer::Tokio(on_tokio::Timer::default()),
             #[cfg(feature = "testing")]
             Self::Virtual(clock) => Timer::Virtual(clock.timer()),
         }
@@ -44,6 +53,8 @@ impl Clock {
 pub(crate) enum Timer {
     System(async_io::Timer),
     Reactor(reactor::Timer),
+    #[cfg(feature = "tokio")]
+    Tokio(on_tokio::Timer),
     #[cfg(feature = "testing")]
     Virtual(testing::Timer),
 }
@@ -53,6 +64,8 @@ impl Timer {
         match self {
             Self::System(timer) => timer.set_at(at),
             Self::Reactor(timer) => timer.set_at(at),
+            #[cfg(feature = "tokio")]
+            Self::Tokio(timer) => timer.set_at(at),
             #[cfg(feature = "testing")]
             Self::Virtual(timer) => timer.set_at(at),
         }
@@ -63,6 +76,8 @@ impl Timer {
         match self {
             Self::System(timer) => Future::poll(Pin::new(timer), cx),
             Self::Reactor(timer) => timer.poll(cx),
+            #[cfg(feature = "tokio")]
+            Self::Tokio(timer) => timer.poll(cx),
             #[cfg(feature = "testing")]
             Self::Virtual(timer) => timer.poll(cx),
         }

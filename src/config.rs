@@ -7,7 +7,7 @@ use snowshoe_codec::{ConnectionLimits, FieldTable, ShortString};
 use crate::clock::Clock;
 use crate::core::backoff::Backoff;
 use crate::core::supervisor;
-use crate::transport::Connector;
+use crate::transport::{Connector, Sockets};
 use crate::uri::Endpoint;
 
 /// Gives the ways to log in, best first; asked at every attempt to connect, so that a changed
@@ -25,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) properties: FieldTable,
     pub(crate) limits: ConnectionLimits,
     pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) sockets: Sockets,
     pub(crate) connection_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) close_timeout: Duration,

@@ -56,7 +56,9 @@
 //!
 //! [`Client::connect`] needs no executor: its driver has a thread of its own. [`ClientBuilder::build`]
 //! gives the client and its [`Driver`], a future to spawn on smol, async-std, tokio or anything
-//! else. A [`Connector`] brings any other stream than TCP.
+//! else. On tokio, `ClientBuilder::tokio` (feature `tokio`) has it use the sockets and timers of the
+//! runtime as well, which takes fewer system calls and no other thread. A [`Connector`] brings any
+//! other stream than TCP.
 //!
 //! The protocol alone, without I/O, is the crate [`codec`].
 
@@ -77,6 +79,8 @@ mod inbox;
 #[doc(hidden)]
 pub mod kernels;
 mod message;
+#[cfg(feature = "tokio")]
+mod on_tokio;
 mod outbox;
 mod outcome;
 mod password;

@@ -10,9 +10,14 @@ use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 use socket2::{SockRef, TcpKeepalive};
 
+#[cfg(feature = "tokio")]
+use crate::on_tokio;
 use crate::reactor;
 
 /// Where to connect to.
+///
+/// A connector that goes somewhere else had better change the one that it is given than make one of
+/// its own: it also knows whose sockets the client is to use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Target {
@@ -28,6 +33,18 @@ pub struct Target {
     /// A number of the client's own, see [`ClientBuilder::seed`](crate::ClientBuilder::seed): clients
     /// of one host name spread over its addresses if each takes them in an order of its own.
     pub seed: u64,
+    pub(crate) sockets: Sockets,
+}
+
+/// Whose sockets TCP connections are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Sockets {
+    /// Those that work wherever a driver is polled.
+    #[default]
+    Anywhere,
+    /// Those of the runtime in which it is polled.
+    #[cfg(feature = "tokio")]
+    Tokio,
 }
 
 impl Target {
@@ -39,6 +56,7 @@ impl Target {
             tls: false,
             attempt: 1,
             seed: 0,
+            sockets: Sockets::default(),
         }
     }
 }
@@ -110,8 +128,9 @@ where
     }
 }
 
-/// TCP, on any executor: through `async-io`, or through the reactor of the thread that
-/// [`Client::connect`](crate::Client::connect) gives a driver.
+/// TCP, on any executor: through `async-io`, through the reactor of the thread that
+/// [`Client::connect`](crate::Client::connect) gives a driver, or through tokio where the client is
+/// for that (feature `tokio`).
 ///
 /// The host name is resolved afresh for every attempt, and its addresses are tried in turn, in an
 /// order that differs from client to client, and beginning with another one each time. IPv4 and IPv6
@@ -139,6 +158,7 @@ impl TcpConnector {
             port,
             attempt,
             seed,
+            sockets,
             ..
         } = target;
         // The system's resolver blocks.
@@ -150,7 +170,7 @@ impl TcpConnector {
         let mut last_error =
             io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
         for address in addresses {
-            match self.connect_to(address).await {
+            match self.connect_to(address, sockets).await {
                 Ok(transport) => return Ok(transport),
                 Err(error) => last_error = error,
             }
@@ -158,15 +178,29 @@ impl TcpConnector {
         Err(last_error)
     }
 
-    async fn connect_to(&self, address: SocketAddr) -> io::Result<Box<dyn Transport>> {
-        if let Some(reactor) = reactor::Handle::current() {
-            let socket = reactor.connect(address).await?;
-            self.configure(&socket.options())?;
-            return Ok(Box::new(socket));
+    async fn connect_to(
+        &self,
+        address: SocketAddr,
+        sockets: Sockets,
+    ) -> io::Result<Box<dyn Transport>> {
+        match sockets {
+            #[cfg(feature = "tokio")]
+            Sockets::Tokio => {
+                let socket = on_tokio::Socket::connect(address).await?;
+                self.configure(&socket.options())?;
+                Ok(Box::new(socket))
+            }
+            Sockets::Anywhere => {
+                if let Some(reactor) = reactor::Handle::current() {
+                    let socket = reactor.connect(address).await?;
+                    self.configure(&socket.options())?;
+                    return Ok(Box::new(socket));
+                }
+                let stream = Async::<TcpStream>::connect(address).await?;
+                self.configure(&SockRef::from(stream.get_ref()))?;
+                Ok(Box::new(stream))
+            }
         }
-        let stream = Async::<TcpStream>::connect(address).await?;
-        self.configure(&SockRef::from(stream.get_ref()))?;
-        Ok(Box::new(stream))
     }
 
     fn configure(&self, socket: &SockRef<'_>) -> io::Result<()> {
@@ -243,67 +277,5 @@ impl Transport for Async<TcpStream> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    fn addresses(hosts: &[&str]) -> Vec<SocketAddr> {
-        let parse = |host: &&str| SocketAddr::new(host.parse().expect("an address"), 5672);
-        hosts.iter().map(parse).collect()
-    }
-
-    fn first(mut addresses: Vec<SocketAddr>, seed: u64, attempt: u32) -> SocketAddr {
-        put_in_order(&mut addresses, seed, attempt);
-        addresses[0]
-    }
-
-    const NODES: [&str; 3] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"];
-
-    // fault 37
-    #[test]
-    fn clients_of_one_name_begin_with_different_addresses() {
-        let begun: Vec<SocketAddr> = (0..300)
-            .map(|seed| first(addresses(&NODES), seed, 1))
-            .collect();
-        for node in addresses(&NODES) {
-            let share = begun.iter().filter(|it| **it == node).count();
-            assert!((70..=130).contains(&share), "{node}: {share}");
-        }
-    }
-
-    #[test]
-    fn attempts_of_one_client_begin_with_all_addresses_in_whatever_order_they_are_resolved() {
-        for seed in 0..100 {
-            let begun: BTreeSet<SocketAddr> = (1..=3)
-                .map(|attempt| {
-                    let mut resolved = addresses(&NODES);
-                    resolved.rotate_left(attempt as usize % 3);
-                    first(resolved, seed, attempt)
-                })
-                .collect();
-            assert_eq!(begun.len(), NODES.len());
-        }
-    }
-
-    #[test]
-    fn an_attempt_tries_every_address_and_first_the_family_that_the_system_prefers() {
-        let resolved = addresses(&["::1", "::2", "127.0.0.1", "127.0.0.2"]);
-        for seed in 0..100 {
-            let mut tried = resolved.clone();
-            put_in_order(&mut tried, seed, 1);
-            let families: Vec<bool> = tried.iter().map(SocketAddr::is_ipv6).collect();
-            assert_eq!(families, [true, true, false, false]);
-            tried.sort_unstable();
-            let mut all = resolved.clone();
-            all.sort_unstable();
-            assert_eq!(tried, all);
-        }
-    }
-
-    #[test]
-    fn a_name_without_addresses_has_none_to_try() {
-        put_in_order(&mut [], 7, 5);
-    }
-}
+#[cfg(all(test, not(snowshoe_loom)))]
+mod tests;

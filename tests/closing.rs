@@ -66,7 +66,7 @@ fn dialing(dial: fn(&Target) -> Connecting) -> Client {
         ..Reconnect::default()
     };
     let builder = support::builder("amqp://localhost").reconnect(patient);
-    let (client, driver) = builder.connector(dial).build();
+    let (client, driver) = executor::build(builder.connector(dial));
     executor::spawn(driver);
     client
 }
@@ -274,7 +274,7 @@ fn a_close_that_nobody_waits_for_goes_on() {
 #[test]
 fn the_driver_completes_once_its_client_is_closed() {
     run(async {
-        let (client, driver) = support::builder(&broker::url()).build();
+        let (client, driver) = executor::build(support::builder(&broker::url()));
         let (completed, completion) = async_channel::bounded::<()>(1);
         executor::spawn(async move {
             driver.await;
@@ -322,7 +322,7 @@ fn a_client_closes_with_its_last_handle_and_delivers_what_it_has() {
 #[test]
 fn a_client_whose_driver_is_dropped_leaves_nobody_waiting() {
     run(async {
-        let (client, driver) = support::builder(&broker::url()).build();
+        let (client, driver) = executor::build(support::builder(&broker::url()));
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let (dropped, until_dropped) = async_channel::bounded::<()>(1);
         executor::spawn(async move {

@@ -210,7 +210,7 @@ fn a_client_need_not_fail_fast() {
             fail_fast: false,
             ..Reconnect::default()
         };
-        let (client, driver) = builder(&proxy.url()).reconnect(patient).build();
+        let (client, driver) = executor::build(builder(&proxy.url()).reconnect(patient));
         let mut events = client.events();
         executor::spawn(driver);
         for expected in 2..=4 {
@@ -243,7 +243,7 @@ fn attempts_can_be_limited() {
             Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) }) as Connecting
         };
         let builder = builder("amqp://localhost").reconnect(limited);
-        let (client, driver) = builder.connector(refuse).build();
+        let (client, driver) = executor::build(builder.connector(refuse));
         let mut events = client.events();
         executor::spawn(driver);
         let gave_up = |event| match event {
@@ -284,7 +284,7 @@ fn credentials_are_asked_for_at_every_attempt() {
             ..Reconnect::default()
         };
         let builder = builder(&url()).reconnect(patient).credentials(rotated);
-        let (client, driver) = builder.build();
+        let (client, driver) = executor::build(builder);
         let mut events = client.events();
         executor::spawn(driver);
         within("the connection", client.ready()).await.unwrap();

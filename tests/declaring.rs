@@ -428,7 +428,7 @@ fn of_many_calls_at_once_only_the_refused_one_fails() {
 #[test]
 fn calls_wait_for_the_first_connection() {
     run(async {
-        let (client, driver) = support::builder(&broker::url()).build();
+        let (client, driver) = executor::build(support::builder(&broker::url()));
         let declared = async { client.declare(new_queue()).await };
         let connect = async {
             executor::spawn(driver);

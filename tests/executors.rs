@@ -18,7 +18,7 @@ const MESSAGES: u64 = 2000;
 async fn do_the_main_job(executor: Executor) {
     let proxy = Proxy::start(&broker::url());
     let builder = support::builder(&proxy.url());
-    let (client, driver) = builder.build();
+    let (client, driver) = executor.build(builder);
     let (completed, completion) = async_channel::bounded::<()>(1);
     executor.spawn(async move {
         driver.await;
@@ -89,6 +89,16 @@ fn on_tokio_with_one_thread() {
 #[test]
 fn on_tokio_with_several_threads() {
     run(do_the_main_job(Executor::TokioMultiThread));
+}
+
+#[test]
+fn on_tokio_with_one_thread_and_its_sockets() {
+    run(do_the_main_job(Executor::TokioCurrentThreadNative));
+}
+
+#[test]
+fn on_tokio_with_several_threads_and_its_sockets() {
+    run(do_the_main_job(Executor::TokioMultiThreadNative));
 }
 
 /// An executor that runs its tasks on the thread of the test, and on no other.

@@ -33,7 +33,7 @@ fn a_client_without_a_broker_sleeps_from_one_attempt_to_the_next() {
             ..Reconnect::default()
         };
         let builder = support::builder(&format!("amqp://{nowhere}")).reconnect(steady);
-        let (client, driver) = builder.build();
+        let (client, driver) = executor::build(builder);
         executor::spawn(driver);
         let mut events = client.events();
         let producer = client.producer("any").unwrap().build();

@@ -29,7 +29,7 @@ async fn offline(
 ) -> (Producer, ShortString, Client, Driver) {
     let (client, queue) = with_queue().await;
     client.close().await;
-    let (client, driver) = support::builder(&broker::url()).build();
+    let (client, driver) = executor::build(support::builder(&broker::url()));
     let producer = configure(client.producer(queue.clone()).unwrap()).build();
     (producer, queue, client, driver)
 }

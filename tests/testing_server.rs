@@ -74,6 +74,8 @@ fn clients_on_every_executor_publish_and_consume() {
         Runtime::AsyncStd,
         Runtime::TokioCurrentThread,
         Runtime::TokioMultiThread,
+        Runtime::TokioCurrentThreadNative,
+        Runtime::TokioMultiThreadNative,
     ] {
         for server in servers() {
             within(async {

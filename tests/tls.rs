@@ -13,7 +13,7 @@ use futures_lite::io::{copy, split};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use snowshoe::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use snowshoe::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use snowshoe::{AmqpUri, Client, ConnectionError, Error, Queue, TlsConnector};
+use snowshoe::{AmqpUri, Client, ClientBuilder, ConnectionError, Error, Queue, TlsConnector};
 
 /// Takes TLS connections under a certificate of its own, and passes what they say to the broker.
 struct Terminator {
@@ -78,34 +78,45 @@ async fn pass(
     ends.await.map(drop)
 }
 
+fn trusting(terminator: &Terminator) -> ClientBuilder {
+    let builder = Client::builder(&terminator.url("localhost")).expect("a URI");
+    builder.connector(terminator.trusted())
+}
+
+async fn use_it(client: Client) {
+    let queue = client
+        .declare(Queue::server_named())
+        .await
+        .expect("a queue")
+        .name;
+    let producer = client.producer(queue.clone()).expect("a name").build();
+    producer.send("over TLS").await.expect("it is confirmed");
+    let mut consumer = client
+        .consumer(queue)
+        .expect("a name")
+        .start()
+        .await
+        .expect("the queue");
+    let delivery = consumer.next().await.expect("the message");
+    assert_eq!(delivery.body(), b"over TLS");
+    delivery.ack().expect("it is fresh");
+    client.close().await;
+}
+
 #[test]
 fn amqps_works_where_the_certificate_is_trusted() {
     let terminator = Terminator::start("localhost");
     block_on(async {
-        let builder = Client::builder(&terminator.url("localhost")).expect("a URI");
-        let client = builder
-            .connector(terminator.trusted())
-            .connect()
-            .await
-            .expect("it connects");
-        let queue = client
-            .declare(Queue::server_named())
-            .await
-            .expect("a queue")
-            .name;
-        let producer = client.producer(queue.clone()).expect("a name").build();
-        producer.send("over TLS").await.expect("it is confirmed");
-        let mut consumer = client
-            .consumer(queue)
-            .expect("a name")
-            .start()
-            .await
-            .expect("the queue");
-        let delivery = consumer.next().await.expect("the message");
-        assert_eq!(delivery.body(), b"over TLS");
-        delivery.ack().expect("it is fresh");
-        client.close().await;
+        let client = trusting(&terminator).connect().await;
+        use_it(client.expect("it connects")).await;
     });
+}
+
+#[tokio::test]
+async fn amqps_works_on_the_sockets_of_tokio() {
+    let terminator = Terminator::start("localhost");
+    let client = trusting(&terminator).tokio().connect().await;
+    use_it(client.expect("it connects")).await;
 }
 
 #[test]

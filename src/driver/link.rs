@@ -549,6 +549,7 @@ impl Link {
             tls: self.config.tls,
             attempt,
             seed: self.config.seed,
+            sockets: self.config.sockets,
         };
         log::debug!(
             "{} connection: attempt {attempt}, {}:{}",

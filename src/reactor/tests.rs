@@ -1,13 +1,11 @@
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
 use std::thread;
 
 use async_executor::LocalExecutor;
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures_lite::AsyncReadExt as _;
 
 use super::*;
-use crate::transport::Transport as _;
 
 fn block_on<F: Future>(future: F) -> F::Output {
     let reactor = Reactor::new().expect("a reactor");
@@ -36,85 +34,6 @@ fn a_thread_without_a_reactor_knows_of_none() {
     thread::spawn(|| assert!(Handle::current().is_none()))
         .join()
         .expect("none");
-}
-
-#[test]
-fn bytes_come_that_were_not_there_when_they_were_asked_for() {
-    block_on(async {
-        let (mut socket, mut peer) = pair().await;
-        let (asked, was_asked) = mpsc::channel();
-        let peer = thread::spawn(move || {
-            was_asked.recv().expect("the reader asks");
-            peer.write_all(b"first").expect("room");
-            was_asked.recv().expect("the reader asks again");
-            peer.write_all(b"second").expect("room");
-        });
-        for expected in ["first", "second"] {
-            let mut into = [0; 64];
-            let mut reading = std::pin::pin!(socket.read(&mut into));
-            assert!(
-                futures_lite::future::poll_once(&mut reading)
-                    .await
-                    .is_none()
-            );
-            asked.send(()).expect("the peer listens");
-            let len = reading.await.expect("bytes");
-            assert_eq!(&into[..len], expected.as_bytes());
-        }
-        peer.join().expect("it wrote");
-    });
-}
-
-#[test]
-fn an_end_right_behind_the_last_bytes_is_not_missed() {
-    block_on(async {
-        let (mut socket, mut peer) = pair().await;
-        peer.write_all(b"last").expect("room");
-        drop(peer);
-        let mut all = Vec::new();
-        socket.read_to_end(&mut all).await.expect("an orderly end");
-        assert_eq!(all, b"last");
-    });
-}
-
-#[test]
-fn more_than_the_system_buffers_is_written_as_the_peer_reads() {
-    block_on(async {
-        let (mut socket, mut peer) = pair().await;
-        let sent: Vec<u8> = (0..32_000_000_u32).map(|it| it as u8).collect();
-        let reader = thread::spawn(move || {
-            let mut received = Vec::new();
-            peer.read_to_end(&mut received).expect("bytes");
-            received
-        });
-        socket.write_all(&sent).await.expect("a peer that reads");
-        socket.close().await.expect("an end");
-        assert!(reader.join().expect("it read") == sent);
-    });
-}
-
-#[test]
-fn a_refused_connection_is_an_error() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("its address");
-    drop(listener);
-    let refused = block_on(async {
-        let reactor = Handle::current().expect("this thread has a reactor");
-        reactor.connect(address).await
-    });
-    let kind = refused.map(drop).map_err(|error| error.kind());
-    assert_eq!(kind, Err(io::ErrorKind::ConnectionRefused));
-}
-
-#[test]
-fn an_abort_resets() {
-    block_on(async {
-        let (mut socket, mut peer) = pair().await;
-        socket.prepare_abort();
-        drop(socket);
-        let read = peer.read(&mut [0; 8]).map_err(|error| error.kind());
-        assert_eq!(read, Err(io::ErrorKind::ConnectionReset));
-    });
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Server {
         let builder = Client::builder(&self.uri()).expect("what is encoded can be decoded");
         let builder = match &self.core.clock {
             clock::Clock::Virtual(clock) => builder.clock(clock.clone()),
-            clock::Clock::System | clock::Clock::Reactor(_) => builder,
+            _ => builder,
         };
         match self.listener {
             Some(_) => builder,

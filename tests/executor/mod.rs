@@ -1,7 +1,8 @@
 //! Where the drivers of the tests' clients run.
 //!
 //! [`connect`] takes the executor that `SNOWSHOE_TEST_EXECUTOR` names: `thread` (a thread of the
-//! driver's own, the default), `smol`, `async-std`, `tokio-current-thread` or `tokio-multi-thread`.
+//! driver's own, the default), `smol`, `async-std`, `tokio-current-thread` or `tokio-multi-thread`; the last
+//! two with `-native` behind them where the client is to use the sockets and timers of tokio.
 //!
 //!     SNOWSHOE_TEST_EXECUTOR=smol tests/with-broker cargo test
 
@@ -14,8 +15,8 @@ use std::future::Future;
 use std::sync::LazyLock;
 use std::thread;
 
-use snowshoe::{Client, ClientBuilder, Error};
-use tokio::runtime::{self, Runtime};
+use snowshoe::{Client, ClientBuilder, Driver, Error};
+use tokio::runtime::{Builder, Runtime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Executor {
@@ -24,11 +25,18 @@ pub(crate) enum Executor {
     AsyncStd,
     TokioCurrentThread,
     TokioMultiThread,
+    TokioCurrentThreadNative,
+    TokioMultiThreadNative,
 }
 
 /// Connects a client as [`ClientBuilder::connect`] does, with its driver on the chosen executor.
 pub(crate) async fn connect(builder: ClientBuilder) -> Result<Client, Error> {
     Executor::chosen().connect(builder).await
+}
+
+/// Builds a client whose driver is to be [spawned](spawn).
+pub(crate) fn build(builder: ClientBuilder) -> (Client, Driver) {
+    Executor::chosen().build(builder)
 }
 
 /// Runs a driver, or what a test makes of one, on the chosen executor.
@@ -44,39 +52,57 @@ impl Executor {
             Ok("async-std") => Self::AsyncStd,
             Ok("tokio-current-thread") => Self::TokioCurrentThread,
             Ok("tokio-multi-thread") => Self::TokioMultiThread,
+            Ok("tokio-current-thread-native") => Self::TokioCurrentThreadNative,
+            Ok("tokio-multi-thread-native") => Self::TokioMultiThreadNative,
             Ok(other) => panic!("SNOWSHOE_TEST_EXECUTOR: there is no {other:?}"),
         }
     }
 
     pub(crate) async fn connect(self, builder: ClientBuilder) -> Result<Client, Error> {
-        let (client, driver) = builder.build();
+        let (client, driver) = self.build(builder);
         self.spawn(driver);
         client.ready().await?;
         Ok(client)
     }
 
+    pub(crate) fn build(self, builder: ClientBuilder) -> (Client, Driver) {
+        match self {
+            Self::TokioCurrentThreadNative | Self::TokioMultiThreadNative => builder.tokio(),
+            _ => builder,
+        }
+        .build()
+    }
+
     pub(crate) fn spawn(self, task: impl Future<Output = ()> + Send + 'static) {
-        static TOKIO: LazyLock<Runtime> = LazyLock::new(|| {
-            runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .build()
-                .expect("threads can be started")
-        });
+        static BARE: LazyLock<Runtime> =
+            LazyLock::new(|| start(Builder::new_multi_thread().worker_threads(2)));
+        static NATIVE: LazyLock<Runtime> =
+            LazyLock::new(|| start(Builder::new_multi_thread().worker_threads(2).enable_all()));
         match self {
             Self::Thread => _ = thread::spawn(|| async_io::block_on(task)),
             Self::Smol => smol::spawn(task).detach(),
             Self::AsyncStd => _ = async_std::task::spawn(task),
-            Self::TokioCurrentThread => _ = thread::spawn(|| on_current_thread(task)),
-            Self::TokioMultiThread => _ = TOKIO.spawn(task),
+            Self::TokioCurrentThread => {
+                on_thread(|| start(&mut Builder::new_current_thread()), task);
+            }
+            Self::TokioMultiThread => _ = BARE.spawn(task),
+            Self::TokioCurrentThreadNative => {
+                on_thread(|| start(Builder::new_current_thread().enable_all()), task);
+            }
+            Self::TokioMultiThreadNative => _ = NATIVE.spawn(task),
         }
     }
 }
 
+fn start(runtime: &mut Builder) -> Runtime {
+    runtime.build().expect("threads can be started")
+}
+
 /// Spawned, and not run by `block_on` itself, which is no executor.
-fn on_current_thread(task: impl Future<Output = ()> + Send + 'static) {
-    let tokio = runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime needs no more than memory");
-    // The task's panic was printed, and ends nothing but the task.
-    _ = tokio.block_on(tokio.spawn(task));
+fn on_thread(start: fn() -> Runtime, task: impl Future<Output = ()> + Send + 'static) {
+    thread::spawn(move || {
+        let tokio = start();
+        // The task's panic was printed, and ends nothing but the task.
+        _ = tokio.block_on(tokio.spawn(task));
+    });
 }
