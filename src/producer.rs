@@ -106,15 +106,15 @@ mod sealed {
 
     /// A message that was accepted, by its place in the buffer.
     #[derive(Debug)]
-    pub struct Accepted {
-        pub(super) outbox: Arc<super::Outbox>,
+    pub struct Accepted<'a> {
+        pub(super) outbox: &'a Arc<super::Outbox>,
         pub(super) position: u64,
     }
 
     pub trait Sealed: Sized {
         const CONFIRMS: bool;
 
-        fn receipt(accepted: Accepted) -> <Self as super::Mode>::Receipt
+        fn receipt(accepted: Accepted<'_>) -> <Self as super::Mode>::Receipt
         where
             Self: super::Mode;
     }
@@ -122,8 +122,8 @@ mod sealed {
     impl Sealed for super::Confirm {
         const CONFIRMS: bool = true;
 
-        fn receipt(Accepted { outbox, position }: Accepted) -> super::Confirmation {
-            let outbox = Some(outbox);
+        fn receipt(Accepted { outbox, position }: Accepted<'_>) -> super::Confirmation {
+            let outbox = Some(Arc::clone(outbox));
             super::Confirmation { outbox, position }
         }
     }
@@ -131,7 +131,7 @@ mod sealed {
     impl Sealed for super::FireAndForget {
         const CONFIRMS: bool = false;
 
-        fn receipt(_: Accepted) {}
+        fn receipt(_: Accepted<'_>) {}
     }
 }
 
@@ -169,7 +169,7 @@ impl<M: Mode> Producer<M> {
     }
 
     fn receipt(&self, position: u64) -> M::Receipt {
-        let outbox = Arc::clone(&self.owner.outbox);
+        let outbox = &self.owner.outbox;
         M::receipt(Accepted { outbox, position })
     }
 
@@ -375,7 +375,8 @@ impl<M: Mode> ProducerBuilder<M> {
         self
     }
 
-    /// How many bytes the buffer holds; 64 MiB by default. A larger message is never accepted.
+    /// How many bytes the buffer holds; 64 MiB by default. A larger message is never accepted,
+    /// and none of 4 GiB.
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self

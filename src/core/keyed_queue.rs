@@ -145,24 +145,28 @@ impl<V> KeyedQueue<V> {
     }
 
     /// Index of the first slot whose key is not below `key`.
+    #[inline]
     fn lower_bound(&self, key: u64) -> usize {
-        let (Some(first), Some(last)) = (self.slots.front(), self.slots.back()) else {
+        let Some(first) = self.slots.front() else {
             return 0;
         };
         if key <= first.key {
             return 0;
         }
-        if key > last.key {
-            return self.slots.len();
-        }
         // Without gaps between them, two keys are as far apart as their slots.
         let from_first = (key - first.key) as usize;
-        if self
-            .slots
-            .get(from_first)
-            .is_some_and(|slot| slot.key == key)
-        {
-            return from_first;
+        match self.slots.get(from_first) {
+            Some(slot) if slot.key == key => from_first,
+            _ => self.lower_bound_from_last(key),
+        }
+    }
+
+    fn lower_bound_from_last(&self, key: u64) -> usize {
+        let Some(last) = self.slots.back() else {
+            return 0;
+        };
+        if key > last.key {
+            return self.slots.len();
         }
         let from_last = self.slots.len().wrapping_sub(1 + (last.key - key) as usize);
         if self

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use snowshoe_codec::{Channel, PeerClose, Properties, Publish, Returned, SendError, ShortString};
 
 use super::confirms::{Confirms, NeverPublished};
-use super::ring::{Limits, Refusal, Ring};
+use super::ring::{Limits, Refusal, Ring, Settled};
 use crate::message::Message;
 use crate::outcome::{DropReason, Return, Unconfirmed};
 
@@ -104,6 +104,9 @@ enum InFlight {
 struct Ledger<W> {
     ring: Ring<Entry<W>>,
     closed: bool,
+    /// Messages that the broker could not route. Their outcome is due with the confirm that follows
+    /// (fault 20).
+    returned: BTreeMap<u64, Box<Return>>,
     /// Outcomes, other than an ack, that nobody has asked for yet.
     outcomes: BTreeMap<u64, Unconfirmed>,
     /// Who waits for room, and for how much of it.
@@ -116,10 +119,6 @@ struct Ledger<W> {
 struct Entry<W> {
     message: Message,
     watch: Watch<W>,
-    /// How often it was written: what was may have reached the broker.
-    sends: u32,
-    /// The broker could not route it. The outcome is due with the confirm that follows (fault 20).
-    returned: Option<Box<Return>>,
 }
 
 /// Who wants to know how a message ends.
@@ -151,6 +150,7 @@ impl<W> Publisher<W> {
             ledger: Ledger {
                 ring: Ring::new(limits),
                 closed: false,
+                returned: BTreeMap::new(),
                 outcomes: BTreeMap::new(),
                 room: None,
                 woken: Vec::new(),
@@ -219,12 +219,7 @@ impl<W> Publisher<W> {
         } else {
             Watch::Nobody
         };
-        let entry = Entry {
-            message,
-            watch,
-            sends: 0,
-            returned: None,
-        };
+        let entry = Entry { message, watch };
         self.ledger
             .ring
             .push(entry, bytes)
@@ -303,9 +298,7 @@ impl<W> Publisher<W> {
     /// that is newer.
     pub(crate) fn offline(&mut self) {
         // What the broker had already returned has its outcome, though its confirm is lost.
-        let returned: Vec<u64> = (self.ledger.ring.iter())
-            .filter_map(|(position, entry)| entry.returned.is_some().then_some(position))
-            .collect();
+        let returned: Vec<u64> = self.ledger.returned.keys().copied().collect();
         for position in returned {
             self.ledger.settle(position, Ok(()));
         }
@@ -399,7 +392,6 @@ impl<W> Publisher<W> {
                 // The channel ended a moment ago, and its end is about to be told.
                 Err(_) => return false,
             }
-            entry.sends = entry.sends.saturating_add(1);
             self.ledger.ring.mark_written();
             match &mut self.in_flight {
                 InFlight::Confirms(confirms) => _ = confirms.written(position),
@@ -462,9 +454,7 @@ impl<W> Publisher<W> {
         self.ledger.news.returned.push(details.clone());
         let Some(position) = found else { return };
         self.returned_before = position + 1;
-        if let Some(entry) = self.ledger.ring.get_mut(position) {
-            entry.returned = Some(Box::new(details));
-        }
+        self.ledger.returned.insert(position, Box::new(details));
     }
 
     /// The transport has taken so many bytes of this epoch's stream.
@@ -494,10 +484,10 @@ impl<W> Publisher<W> {
 impl<W> Ledger<W> {
     /// Ends a message. An ack of one that was returned means that the broker has dropped it.
     fn settle(&mut self, position: u64, outcome: Result<(), Unconfirmed>) {
-        let Some(entry) = self.ring.settle(position) else {
+        let Some(Settled { item: entry, .. }) = self.ring.settle(position) else {
             return;
         };
-        let outcome = match (outcome, entry.returned) {
+        let outcome = match (outcome, self.returned.remove(&position)) {
             (Ok(()), Some(returned)) => Err(Unconfirmed::Returned(returned)),
             (outcome, _) => outcome,
         };
@@ -516,8 +506,7 @@ impl<W> Ledger<W> {
 
     /// The broker does not take a message.
     fn refuse(&mut self, position: u64) {
-        let entry = self.ring.get_mut(position);
-        let resent = entry.is_some_and(|entry| entry.sends > 1);
+        let resent = self.ring.writes(position) > 1;
         self.settle(position, Err(Unconfirmed::Nacked { resent }));
     }
 
@@ -532,10 +521,11 @@ impl<W> Ledger<W> {
 
     /// Gives up the oldest message that is not written.
     fn drop_oldest(&mut self, reason: DropReason) -> Option<Message> {
-        let (position, entry) = self.ring.drop_oldest_unwritten()?;
+        let (position, settled) = self.ring.drop_oldest_unwritten()?;
+        let entry = settled.item;
         let outcome = Unconfirmed::Dropped {
             reason,
-            sent: entry.sends > 0,
+            sent: settled.writes > 0,
         };
         self.news.dropped(reason);
         self.tell(position, entry.watch, Err(outcome));

@@ -50,7 +50,17 @@ pub(crate) struct Ring<T> {
 #[derive(Debug)]
 struct Entry<T> {
     item: T,
-    bytes: usize,
+    /// As short as this, the entry of a message is two cache lines.
+    bytes: u32,
+    writes: u32,
+}
+
+/// An item that has left.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settled<T> {
+    pub(crate) item: T,
+    /// How often it was written: what was may have reached the broker.
+    pub(crate) writes: u32,
 }
 
 impl<T> Ring<T> {
@@ -97,7 +107,7 @@ impl<T> Ring<T> {
 
     /// Whether a message of this size would be taken now.
     pub(crate) fn room_for(&self, bytes: usize) -> Result<(), Refusal> {
-        if bytes > self.limits.bytes {
+        if bytes > self.limits.bytes || bytes > LARGEST {
             Err(Refusal::TooLarge)
         } else if self.len() >= self.limits.messages || bytes > self.limits.bytes - self.bytes {
             Err(Refusal::Full)
@@ -122,7 +132,14 @@ impl<T> Ring<T> {
             return Err((refusal, item));
         }
         let position = self.pushed;
-        self.entries.push(position, Entry { item, bytes });
+        self.entries.push(
+            position,
+            Entry {
+                item,
+                bytes: bytes as u32,
+                writes: 0,
+            },
+        );
         self.pushed += 1;
         self.bytes += bytes;
         Ok(position)
@@ -131,9 +148,9 @@ impl<T> Ring<T> {
     /// Removes the oldest item still to be written, to make room for a newer one.
     ///
     /// Items in flight are not touched: their fate is the broker's to tell.
-    pub(crate) fn drop_oldest_unwritten(&mut self) -> Option<(u64, T)> {
+    pub(crate) fn drop_oldest_unwritten(&mut self) -> Option<(u64, Settled<T>)> {
         let (position, _) = self.next_unwritten()?;
-        self.settle(position).map(|item| (position, item))
+        self.settle(position).map(|settled| (position, settled))
     }
 
     /// The item to write next. It stays the next one until [`mark_written`](Self::mark_written).
@@ -152,9 +169,10 @@ impl<T> Ring<T> {
     /// Moves the written cursor past the item of [`next_unwritten`](Self::next_unwritten).
     pub(crate) fn mark_written(&mut self) {
         if let Some((position, entry)) = self.entries.first_from(self.written) {
+            entry.writes = entry.writes.saturating_add(1);
             self.written = position + 1;
             self.in_flight += 1;
-            self.in_flight_bytes += entry.bytes;
+            self.in_flight_bytes += entry.bytes as usize;
         }
     }
 
@@ -166,14 +184,24 @@ impl<T> Ring<T> {
     }
 
     /// Removes an item, wherever it is. Gives `None` if it has left before.
-    pub(crate) fn settle(&mut self, position: u64) -> Option<T> {
-        let entry = self.entries.remove(position)?;
-        self.bytes -= entry.bytes;
+    pub(crate) fn settle(&mut self, position: u64) -> Option<Settled<T>> {
+        let Entry {
+            item,
+            bytes,
+            writes,
+        } = self.entries.remove(position)?;
+        self.bytes -= bytes as usize;
         if position < self.written {
             self.in_flight -= 1;
-            self.in_flight_bytes -= entry.bytes;
+            self.in_flight_bytes -= bytes as usize;
         }
-        Some(entry.item)
+        Some(Settled { item, writes })
+    }
+
+    /// How often an item was written, if it has not left.
+    pub(crate) fn writes(&mut self, position: u64) -> u32 {
+        let entry = self.entries.get_mut(position);
+        entry.map_or(0, |entry| entry.writes)
     }
 
     #[cfg(test)]
@@ -210,6 +238,9 @@ impl<T> Ring<T> {
             .map_or(self.pushed, |(position, _)| position)
     }
 }
+
+/// No message may have more bytes.
+const LARGEST: usize = u32::MAX as usize;
 
 #[cfg(test)]
 mod tests;

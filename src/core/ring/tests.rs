@@ -21,6 +21,15 @@ fn ring(count: u64, written: usize) -> Ring<u64> {
     ring
 }
 
+fn item<T>(settled: Option<Settled<T>>) -> Option<T> {
+    settled.map(|settled| settled.item)
+}
+
+fn dropped(ring: &mut Ring<u64>) -> Option<(u64, u64)> {
+    let (position, settled) = ring.drop_oldest_unwritten()?;
+    Some((position, settled.item))
+}
+
 fn write_all(ring: &mut Ring<u64>) -> Vec<u64> {
     let mut written = Vec::new();
     while let Some((_, item)) = ring.next_unwritten() {
@@ -68,7 +77,7 @@ fn the_ring_is_bounded_in_messages_and_in_bytes() {
     assert_eq!(ring.push('b', 0), Ok(1));
     assert_eq!(ring.push('c', 0), Ok(2));
     assert_eq!(ring.push('d', 0), Err((Refusal::Full, 'd')));
-    assert_eq!(ring.settle(0), Some('a'));
+    assert_eq!(item(ring.settle(0)), Some('a'));
     assert_eq!(ring.room_for(10), Ok(()));
     assert_eq!(ring.push('d', 10), Ok(3));
 }
@@ -83,6 +92,18 @@ fn a_message_larger_than_the_ring_is_refused_as_such_however_empty_it_is() {
     assert_eq!(ring.push('a', 11), Err((Refusal::TooLarge, 'a')));
     assert_eq!(ring.push('b', 10), Ok(0));
     assert_eq!(ring.room_for(11), Err(Refusal::TooLarge));
+}
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn no_message_is_longer_than_its_length_can_tell() {
+    let mut ring = Ring::new(Limits {
+        messages: 3,
+        bytes: usize::MAX,
+    });
+    assert_eq!(ring.push('a', 1 << 32), Err((Refusal::TooLarge, 'a')));
+    assert_eq!(ring.push('b', (1 << 32) - 1), Ok(0));
+    assert_eq!(ring.bytes(), (1 << 32) - 1);
 }
 
 #[test]
@@ -107,17 +128,27 @@ fn a_rewind_writes_what_was_in_flight_before_what_was_pushed_after_it() {
 #[test]
 fn what_was_settled_out_of_order_is_not_written_again() {
     let mut ring = ring(6, 5);
-    assert_eq!(ring.settle(3), Some(3));
-    assert_eq!(ring.settle(0), Some(0));
-    assert_eq!(ring.settle(1), Some(1));
+    assert_eq!(item(ring.settle(3)), Some(3));
+    assert_eq!(item(ring.settle(0)), Some(0));
+    assert_eq!(item(ring.settle(1)), Some(1));
     ring.rewind();
     assert_eq!(write_all(&mut ring), [2, 4, 5]);
 }
 
 #[test]
+fn an_item_knows_how_often_it_was_written() {
+    let mut ring = ring(2, 1);
+    assert_eq!((ring.writes(0), ring.writes(1), ring.writes(2)), (1, 0, 0));
+    ring.rewind();
+    write_all(&mut ring);
+    assert_eq!(ring.settle(0), Some(Settled { item: 0, writes: 2 }));
+    assert_eq!((ring.writes(0), ring.writes(1)), (0, 1));
+}
+
+#[test]
 fn an_item_is_settled_once() {
     let mut ring = ring(2, 1);
-    assert_eq!(ring.settle(0), Some(0));
+    assert_eq!(item(ring.settle(0)), Some(0));
     assert_eq!(ring.settle(0), None);
     assert_eq!(ring.settle(2), None);
     assert_eq!((ring.len(), ring.bytes(), ring.in_flight()), (1, 1, 0));
@@ -126,7 +157,7 @@ fn an_item_is_settled_once() {
 #[test]
 fn settling_an_item_still_unwritten_takes_it_out_of_the_order() {
     let mut ring = ring(4, 1);
-    assert_eq!(ring.settle(2), Some(2));
+    assert_eq!(item(ring.settle(2)), Some(2));
     assert_eq!((ring.in_flight(), ring.unwritten()), (1, 2));
     assert_eq!(write_all(&mut ring), [1, 3]);
 }
@@ -134,7 +165,7 @@ fn settling_an_item_still_unwritten_takes_it_out_of_the_order() {
 #[test]
 fn dropping_takes_the_oldest_unwritten_and_leaves_what_is_in_flight() {
     let mut ring = ring(4, 2);
-    assert_eq!(ring.drop_oldest_unwritten(), Some((2, 2)));
+    assert_eq!(dropped(&mut ring), Some((2, 2)));
     assert_eq!(ring.push(4, 1), Ok(4));
     assert_eq!((ring.in_flight(), ring.unwritten()), (2, 2));
     ring.rewind();
@@ -148,7 +179,7 @@ fn dropping_behind_messages_in_flight_for_hours_does_not_grow_the_ring() {
     let mut ring = ring(100, 10);
     let pushed = scaled(100_000) as u64;
     for item in 100..pushed {
-        assert_eq!(ring.drop_oldest_unwritten(), Some((item - 90, item - 90)));
+        assert_eq!(dropped(&mut ring), Some((item - 90, item - 90)));
         assert_eq!(ring.push(item, 1), Ok(item));
     }
     let survivors: Vec<u64> = ring.iter().map(|(position, _)| position).collect();
@@ -176,6 +207,7 @@ struct ModelEntry {
     position: u64,
     bytes: usize,
     written: bool,
+    writes: u32,
 }
 
 impl Model {
@@ -200,6 +232,7 @@ impl Model {
             position,
             bytes,
             written: false,
+            writes: 0,
         });
         Ok(position)
     }
@@ -208,12 +241,17 @@ impl Model {
         self.entries.iter_mut().find(|entry| !entry.written)
     }
 
-    fn settle(&mut self, position: u64) -> Option<u64> {
+    fn settle(&mut self, position: u64) -> Option<Settled<u64>> {
         let index = self
             .entries
             .iter()
             .position(|entry| entry.position == position)?;
-        Some(self.entries.remove(index).position)
+        let ModelEntry {
+            position: item,
+            writes,
+            ..
+        } = self.entries.remove(index);
+        Some(Settled { item, writes })
     }
 }
 
@@ -259,6 +297,7 @@ proptest! {
                         ring.mark_written();
                         let expected = model.next_unwritten().map(|entry| {
                             entry.written = true;
+                            entry.writes += 1;
                             entry.position
                         });
                         prop_assert_eq!(next, expected);
@@ -276,7 +315,7 @@ proptest! {
                 Operation::DropOldest => {
                     let oldest = model.next_unwritten().map(|entry| entry.position);
                     let expected = oldest.and_then(|position| model.settle(position));
-                    let expected = expected.map(|item| (item, item));
+                    let expected = expected.map(|settled| (settled.item, settled));
                     prop_assert_eq!(ring.drop_oldest_unwritten(), expected);
                 }
                 Operation::Rewind => {
