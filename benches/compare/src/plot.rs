@@ -73,7 +73,7 @@ impl<'a> Plot<'a> {
                 "<rect x=\"{x}\" y=\"28\" width=\"10\" height=\"10\" fill=\"{color}\"/>\
                  <text x=\"{text}\" y=\"37\">{name}</text>"
             );
-            x = text + 7.0 * name.len() as f64 + 14.0;
+            x = text + 6.0 * name.len() as f64 + 14.0;
         }
     }
 
