@@ -98,7 +98,7 @@ pub enum Subject {
     Limit,
     /// Snowshoe, its driver on a thread of its own.
     Snowshoe,
-    /// Snowshoe, its driver on the executor of the caller, which has one thread.
+    /// Snowshoe, its driver on the executor of the caller, which is tokio's, with one thread.
     SnowshoeShared,
     AmqpClient,
     Lapin,

@@ -8,7 +8,7 @@ use amiquip::{
 use bytes::Bytes;
 use snowshoe::AmqpUri;
 
-use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
 
 /// amiquip, by its examples. It blocks, beside an I/O thread of its own.
@@ -27,7 +27,7 @@ impl Client for Amiquip {
     type Confirmed = Window;
     type Consumer = Receiver;
 
-    async fn connect(url: &str, _: &Tasks) -> Result<Self> {
+    async fn connect(url: &str) -> Result<Self> {
         let uri: AmqpUri = url.parse()?;
         let endpoint = uri.endpoints.first().ok_or("the URL names no host")?;
         let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port))?;

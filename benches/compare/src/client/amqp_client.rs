@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use amqp_client::{BasicProperties, Channel, Connection, ConsumeOpts, PublishConfirm};
 use bytes::Bytes;
 
-use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
 
 /// CloudAMQP's amqp-client, by its own benchmark: the low-level API, a channel for each publisher
@@ -15,7 +15,7 @@ impl Client for AmqpClient {
     type Confirmed = Window;
     type Consumer = Stream;
 
-    async fn connect(url: &str, _: &Tasks) -> Result<Self> {
+    async fn connect(url: &str) -> Result<Self> {
         Ok(Self(Connection::connect(url).await?))
     }
 

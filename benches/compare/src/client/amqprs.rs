@@ -14,7 +14,7 @@ use snowshoe::AmqpUri;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
 
 /// amqprs, by its quick start. Confirms come through a callback of the channel, and belong to no
@@ -27,7 +27,7 @@ impl Client for Amqprs {
     type Confirmed = Window;
     type Consumer = Receiver;
 
-    async fn connect(url: &str, _: &Tasks) -> Result<Self> {
+    async fn connect(url: &str) -> Result<Self> {
         let uri: AmqpUri = url.parse()?;
         let endpoint = uri.endpoints.first().ok_or("the URL names no host")?;
         let (user, password) = ("guest", "guest");

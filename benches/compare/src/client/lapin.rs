@@ -10,7 +10,7 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, PublisherConfirm};
 
-use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
 
 /// lapin, by its `tokio` example: one connection, a channel for each publisher and consumer, the
@@ -22,7 +22,7 @@ impl Client for Lapin {
     type Confirmed = Window;
     type Consumer = Stream;
 
-    async fn connect(url: &str, _: &Tasks) -> Result<Self> {
+    async fn connect(url: &str) -> Result<Self> {
         let properties = ConnectionProperties::default();
         Ok(Self(Connection::connect(url, properties).await?))
     }

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use bytes::Bytes;
 use snowshoe::AmqpUri;
 
-use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::wire::{
     ACK_FRAME, Arguments, FRAME_END, FRAME_HEADER, PUBLISH, method, u32_at, u64_at, write_ack,
     write_content,
@@ -50,7 +50,7 @@ impl Client for Limit {
     type Confirmed = Window;
     type Consumer = Reader;
 
-    async fn connect(url: &str, _: &Tasks) -> Result<Self> {
+    async fn connect(url: &str) -> Result<Self> {
         let uri: AmqpUri = url.parse()?;
         let endpoint = uri.endpoints.first().ok_or("the URL names no host")?;
         let address = (endpoint.host.clone(), endpoint.port);

@@ -32,8 +32,7 @@ trait Client: Sized + 'static {
     type Confirmed: Confirmed;
     type Consumer: Consumer;
 
-    /// A client whose driver shares the caller's thread spawns it there.
-    async fn connect(url: &str, tasks: &Tasks) -> Result<Self>;
+    async fn connect(url: &str) -> Result<Self>;
 
     async fn publisher(&self, queue: &str, body: Bytes) -> Result<Self::Publisher>;
 
@@ -98,10 +97,7 @@ pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
     match order.subject {
         Subject::Limit => on_a_plain_thread(work::<limit::Limit>(order, t, m)),
         Subject::Snowshoe => on_a_plain_thread(work::<snowshoe::OwnThread>(order, t, m)),
-        // Whoever blocks by `async_io` drives its sockets, too, and needs no other thread.
-        Subject::SnowshoeShared => {
-            async_io::block_on(t.run(work::<snowshoe::SharedThread>(order, t, m)))
-        }
+        Subject::SnowshoeShared => on_tokio(order, work::<snowshoe::SharedThread>(order, t, m)),
         Subject::AmqpClient => on_tokio(order, work::<amqp_client::AmqpClient>(order, t, m)),
         Subject::Lapin => on_tokio(order, work::<lapin::Lapin>(order, t, m)),
         Subject::Amqprs => on_tokio(order, work::<amqprs::Amqprs>(order, t, m)),

@@ -3,11 +3,11 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use snowshoe::{BufferPolicy, Confirmation, FireAndForget, Producer};
 
-use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
 
 /// Snowshoe, all of its guarantees on, its driver on a thread of its own, or among the tasks of
-/// the caller.
+/// the caller, on tokio.
 pub(super) struct Snowshoe<const SHARES_THREAD: bool>(snowshoe::Client);
 
 /// As `Client::connect` has it: it needs no executor.
@@ -20,14 +20,14 @@ impl<const SHARES_THREAD: bool> Client for Snowshoe<SHARES_THREAD> {
     type Confirmed = Window;
     type Consumer = snowshoe::Consumer;
 
-    async fn connect(url: &str, tasks: &Tasks) -> Result<Self> {
-        if !SHARES_THREAD {
-            return Ok(Self(snowshoe::Client::connect(url).await?));
-        }
-        let (client, driver) = snowshoe::Client::builder(url)?.build();
-        tasks.spawn(driver).detach();
-        client.ready().await?;
-        Ok(Self(client))
+    async fn connect(url: &str) -> Result<Self> {
+        let builder = snowshoe::Client::builder(url)?;
+        let builder = if SHARES_THREAD {
+            builder.tokio()
+        } else {
+            builder
+        };
+        Ok(Self(builder.connect().await?))
     }
 
     async fn publisher(&self, queue: &str, body: Bytes) -> Result<Unconfirmed> {

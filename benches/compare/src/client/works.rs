@@ -11,7 +11,7 @@ use crate::work::{IDLE_QUEUE, IN_FLIGHT, Order, Work};
 /// measured.
 pub(super) async fn work<C: Client>(order: &Order, tasks: &Tasks, meter: &mut Meter) -> Result<()> {
     let bench = Bench {
-        client: C::connect(&order.url, tasks).await?,
+        client: C::connect(&order.url).await?,
         order,
         tasks,
         witness: Witness::new(order.witness),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use self::connection::Connection;
 pub(super) use self::connection::allocations;
-use super::{Client, Confirmed, Consumer, Publisher, Result, Tasks};
+use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
 
 /// rabbitmq-c, by its examples. It blocks on the caller's thread, and writes each message as it is
@@ -31,7 +31,7 @@ impl Client for RabbitmqC {
     type Confirmed = Window;
     type Consumer = Receiver;
 
-    async fn connect(url: &str, _: &Tasks) -> Result<Self> {
+    async fn connect(url: &str) -> Result<Self> {
         Ok(Self(Rc::new(Connection::connect(url)?)))
     }
 
