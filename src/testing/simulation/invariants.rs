@@ -337,11 +337,10 @@ fn has_gone(evidence: &Evidence<'_>, message: MessageId) -> bool {
     }
 }
 
-/// What is encoded waits in one place, and publishes wait for room there. One that is written all the
-/// same, as the last of a producer's share, may be as long as messages are; and whatever is no
-/// publish passes.
+/// Where so much is encoded and not written, publishes wait. The last that did not may be as long as
+/// messages are, and whatever is no publish passes.
 fn what_is_held_is_bounded(evidence: &Evidence<'_>) -> Checked {
-    let bound = (256 + 64 + 16) * 1024 + MessageId::LEN + LONGEST;
+    let bound = (256 + 16) * 1024 + MessageId::LEN + LONGEST;
     let fates = evidence.ledger.fates.iter();
     match fates.map(|fate| fate.unwritten).find(|it| *it > bound) {
         Some(unwritten) => Err(format!("{unwritten} bytes waited to be written")),

@@ -259,7 +259,8 @@ pub(super) enum Fault {
         code: ReplyCode,
         times: usize,
     },
-    /// For so long what the broker says is late, by up to `most`, and on each channel apart.
+    /// For so long what the broker says is late, on each channel apart: a frame waits for up to `most`
+    /// behind the one before it.
     Late {
         most: Duration,
         time: Duration,

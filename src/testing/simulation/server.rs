@@ -30,7 +30,7 @@ struct State {
     network: Network,
     broker: Broker,
     witness: Witness,
-    /// How late what the broker says is at most.
+    /// How long a frame that the broker says waits for at most.
     lateness: Duration,
     random: Rng,
     clients: BTreeMap<LinkId, Client>,
@@ -104,9 +104,11 @@ impl Server {
         }
     }
 
-    /// How late what the broker says from now on is at most.
+    /// What the broker says from now on is late, each frame by up to so much more than the one before
+    /// it. If it is not late any more, all that was held is let go.
     pub(super) fn set_lateness(&self, lateness: Duration) {
         self.state.borrow_mut().lateness = lateness;
+        self.with(|_| {});
     }
 
     /// How many connections there are.
@@ -195,15 +197,18 @@ impl State {
         }
         // What the broker has to say to anybody is said before what that leads to can come back.
         for (link, client) in &mut self.clients {
+            let (late, output) = (&mut client.late, &mut client.output);
+            if self.lateness.is_zero() {
+                late.release_all(output);
+            }
             if let Some(outbound) = self.broker.outbound(client.id)
                 && outbound.has_remaining()
             {
                 let bytes = outbound.copy_to_bytes(outbound.remaining());
                 self.witness.down(*link, &bytes);
-                if self.lateness.is_zero() && client.late.is_empty() {
-                    client.output.extend_from_slice(&bytes);
+                if self.lateness.is_zero() {
+                    output.extend_from_slice(&bytes);
                 } else {
-                    let (late, output) = (&mut client.late, &mut client.output);
                     late.hold(now, self.lateness, &mut self.random, bytes, output);
                 }
             }

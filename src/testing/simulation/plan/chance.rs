@@ -26,9 +26,7 @@ impl Plan {
         // was more to draw.
         let mut random = Rng::with_seed(!seed);
         if random.u32(..4) == 0 {
-            let at = within(&mut random, plan.settings.length);
-            let fault = Fault::late(&mut random);
-            plan.steps.push(Step::Fault { at, fault });
+            plan.add_lateness(&mut random);
         }
         if random.u32(..3) == 0 {
             let second = pick(&mut random, &[Second::Declares, Second::Uses]);
@@ -63,19 +61,46 @@ impl Plan {
         }
     }
 
+    /// The broker's answers are late from when somebody publishes, and some of them are lost: returns
+    /// among them, or the confirms that follow them.
+    fn add_lateness(&mut self, random: &mut Rng) {
+        let latest = pick(random, &[50, 2_000, 20_000]);
+        let most = millis(random, 1..latest);
+        let time = millis(random, 0..60_000);
+        let Some(producer) = self.first_producer() else {
+            return;
+        };
+        if random.bool() {
+            producer.confirms = true;
+            producer.mandatory = true;
+            producer.strays = true;
+        }
+        let at = producer.bursts[0].at;
+        let fault = Fault::Late { most, time };
+        self.steps.push(Step::Fault { at, fault });
+        for _ in 0..random.usize(0..=3) {
+            let at = at + within(random, 2 * most);
+            let fault = Fault::Reset(random.usize(..3));
+            self.steps.push(Step::Fault { at, fault });
+        }
+    }
+
     /// The first producer's messages become long, and many of them may wait.
     fn lengthen(&mut self) {
-        let producer = self.steps.iter_mut().find_map(|step| match step {
+        if let Some(producer) = self.first_producer() {
+            producer.length = Length::Long;
+            producer.capacity = 1_000;
+        }
+    }
+
+    fn first_producer(&mut self) -> Option<&mut ProducerPlan> {
+        self.steps.iter_mut().find_map(|step| match step {
             Step::User {
                 deed: Deed::Produce(producer),
                 ..
             } => Some(producer),
             _ => None,
-        });
-        if let Some(producer) = producer {
-            producer.length = Length::Long;
-            producer.capacity = 1_000;
-        }
+        })
     }
 
     fn add(&mut self, client: usize, deed: Deed) {
@@ -310,14 +335,6 @@ impl Fault {
                 times: random.usize(1..=3),
             },
             _ => Self::Block(millis(random, 0..20_000)),
-        }
-    }
-
-    fn late(random: &mut Rng) -> Self {
-        let latest = pick(random, &[50, 2_000, 40_000]);
-        Self::Late {
-            most: millis(random, 1..latest),
-            time: millis(random, 0..30_000),
         }
     }
 }
