@@ -107,17 +107,50 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         fault: 17,
         what: "whoever waits for room is not woken",
         file: "src/core/publisher.rs",
-        sound: "if let Some((_, waiter)) = self.room.take_if(enough) {",
-        broken: "if let Some((_, waiter)) = self.room.take_if(enough).filter(|_| false) {",
+        sound: "let waiter = self.room.take().map(|(_, waiter)| waiter);",
+        broken: "let waiter = self.room.take().map(|(_, waiter)| waiter).filter(|_| false);",
         seeds: 300,
     },
     Breakage {
         fault: 20,
         what: "a return is forgotten by the time its ack comes",
         file: "src/core/publisher.rs",
-        sound: "entry.returned = Some(Box::new(details));",
-        broken: "_ = (entry, details);",
+        sound: "self.ledger.returned.insert(position, Box::new(details));",
+        broken: "_ = (position, details);",
         seeds: 300,
+    },
+    Breakage {
+        fault: 20,
+        what: "a return is dropped at a reconnect, and its message sent again",
+        file: "src/core/publisher.rs",
+        sound: "        for position in returned {
+            self.ledger.settle(position, Ok(()));
+",
+        broken: "        for position in returned {
+            self.ledger.returned.remove(&position);
+",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 20,
+        what: "a return is dropped at a reconnect, and its message confirmed",
+        file: "src/core/publisher.rs",
+        sound: "        for position in returned {
+            self.ledger.settle(position, Ok(()));
+",
+        broken: "        for position in returned {
+            self.ledger.returned.remove(&position);
+            self.ledger.settle(position, Ok(()));
+",
+        seeds: 1_000,
+    },
+    Breakage {
+        fault: 21,
+        what: "publishes do not wait until there is room to write",
+        file: "src/driver/link/senders.rs",
+        sound: "OUTBOUND_LIMIT.saturating_sub(waiting)",
+        broken: "(64 * OUTBOUND_LIMIT).saturating_sub(waiting)",
+        seeds: 1_000,
     },
     Breakage {
         fault: 22,
@@ -125,6 +158,14 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/publisher.rs",
         sound: "self.tell(position, entry.watch, Err(outcome));",
         broken: "_ = (position, outcome);",
+        seeds: 300,
+    },
+    Breakage {
+        fault: 22,
+        what: "what is given up at a close is not handed back",
+        file: "src/driver/link/senders.rs",
+        sound: "report.undelivered.extend(abandoned);",
+        broken: "_ = (abandoned, &report);",
         seeds: 300,
     },
     Breakage {
@@ -165,6 +206,19 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: "src/core/subscription.rs",
         sound: "self.ended_at(now, true)",
         broken: "self.ended_at(now, false)",
+        seeds: 300,
+    },
+    Breakage {
+        fault: 52,
+        what: "that the broker has cancelled a consumer is ignored",
+        file: "src/core/session/channels.rs",
+        sound: "        let verdict = subscription.cancelled_by_broker(now);
+",
+        broken: "        if true {
+            return;
+        }
+        let verdict = subscription.cancelled_by_broker(now);
+",
         seeds: 300,
     },
     Breakage {
