@@ -120,11 +120,14 @@ async fn a_broker_that_falls_silent_is_given_up_by_the_time_of_the_runtime() {
     let server = Server::in_memory(BrokerOptions::default());
     let client = builder(&server).connect().await.unwrap();
     let (mut events, began) = (client.events(), Instant::now());
-    let cause = loop {
-        if let Event::Disconnected { cause, .. } = events.next().await.unwrap() {
-            break cause;
+    let lost = async {
+        loop {
+            if let Event::Disconnected { cause, .. } = events.next().await.unwrap() {
+                return cause;
+            }
         }
     };
+    let cause = timeout(PATIENCE, lost).await.expect("in time");
     let silent = ConnectionError::Closed(CloseReason::HeartbeatTimeout);
     assert_eq!(cause.to_string(), silent.to_string());
     let waited = began.elapsed().as_secs();
@@ -144,7 +147,8 @@ async fn closing_takes_no_longer_than_it_may_by_the_time_of_the_runtime() {
     let report = client.close_within(Duration::from_secs(4)).await;
     assert_eq!(report.undelivered.len(), 1);
     assert!(late.await.is_err());
-    assert!(began.elapsed() <= Duration::from_millis(4100));
+    let took = began.elapsed().as_millis();
+    assert!((2900..=4100).contains(&took), "{took} ms");
 }
 
 /// As long as this lasts by the clock of the test, it takes no time by that of the runtime.
