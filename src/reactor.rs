@@ -106,6 +106,12 @@ impl Reactor {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
+        if !self.events.is_empty() && self.events.iter().all(|event| event.token() == WAKE) {
+            // Whoever rang may have more to say, or is about to wait. If it shares the processor it
+            // goes first: what it says is taken all at once then, and it need not be switched to
+            // once more only to find that it has to wait.
+            std::thread::yield_now();
+        }
         for event in &self.events {
             let source = lock(&self.handle.0.sources)
                 .get(event.token().0)
