@@ -363,5 +363,6 @@ fn refuse(command: Command, reason: DropReason) {
     }
 }
 
-/// How often the loop goes round before other tasks of the executor get their turn.
-const TURNS: usize = 64;
+/// How often the loop goes round before other tasks of the executor get their turn: those who take
+/// what was read do so while it is still in the processor's cache.
+const TURNS: usize = 4;

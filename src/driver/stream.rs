@@ -1,6 +1,8 @@
 //! A transport with its buffers.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -24,7 +26,9 @@ pub(super) struct Stream {
     block: BytesMut,
     /// How much to allocate next: grows and shrinks with what a read brings.
     block_size: usize,
-    /// What was read and not yet consumed.
+    /// Blocks that were filled, oldest first, to be read into again once nobody has a part of them.
+    spent: VecDeque<BytesMut>,
+    /// What was read and not yet consumed; the block goes on behind it.
     input: BytesMut,
     /// Since when there were bytes to write of which the transport took none.
     stalled_since: Option<Instant>,
@@ -37,6 +41,10 @@ const BLOCK_SIZES: (usize, usize) = (16 * 1024, 256 * 1024);
 /// A block with less room than this is not worth a read.
 const LEAST_ROOM: usize = 4 * 1024;
 
+/// How many spent blocks are kept. A new one costs more than to read it full, as the system clears
+/// each of its pages when it is first touched.
+const SPENT_BLOCKS: usize = 4;
+
 impl Stream {
     pub(super) fn new(transport: Box<dyn Transport>) -> Self {
         Self {
@@ -46,6 +54,7 @@ impl Stream {
             may_write: true,
             block: BytesMut::new(),
             block_size: BLOCK_SIZES.0,
+            spent: VecDeque::new(),
             input: BytesMut::new(),
             stalled_since: None,
             unflushed: false,
@@ -59,8 +68,7 @@ impl Stream {
             return Poll::Pending;
         }
         if self.block.len() < LEAST_ROOM {
-            // Messages that were handed out share the old block; it lives as long as they do.
-            self.block = BytesMut::zeroed(self.block_size);
+            self.begin_block();
         }
         let cx = &mut Context::from_waker(self.readiness.waker());
         let read = Pin::new(&mut self.transport).poll_read(cx, &mut self.block);
@@ -71,10 +79,39 @@ impl Stream {
             self.block_size = (self.block_size * 2).min(largest);
         } else if len < self.block_size / 8 {
             self.block_size = (self.block_size / 2).max(smallest);
+            self.spent.clear();
         }
-        // Joined without a copy where it continues the same block.
+        // Joined without a copy, as it continues the same block.
         self.input.unsplit(self.block.split_to(len));
         Poll::Ready(Ok(len))
+    }
+
+    /// Goes on in another block. Messages that were handed out share the old one; it lives as long
+    /// as they do.
+    fn begin_block(&mut self) {
+        // What is there of a frame moves along, and the rest of it is to have room.
+        let begun = self.input.len();
+        let size = self.block_size.max(2 * begun);
+        let mut block = self.recycled(size);
+        block.resize(size, 0);
+        block[..begun].copy_from_slice(&self.input);
+        self.input = block.split_to(begun);
+        let mut spent = mem::replace(&mut self.block, block);
+        spent.clear();
+        self.spent.push_back(spent);
+        if self.spent.len() > SPENT_BLOCKS {
+            self.spent.pop_front();
+        }
+    }
+
+    /// Memory for a block: that of the oldest spent one, if nobody has a part of it any more.
+    fn recycled(&mut self, size: usize) -> BytesMut {
+        let spent = self.spent.front_mut();
+        if spent.is_some_and(|spent| spent.try_reclaim(size)) {
+            self.spent.pop_front().unwrap_or_default()
+        } else {
+            BytesMut::zeroed(size)
+        }
     }
 
     /// What was read and not yet consumed.
@@ -189,5 +226,120 @@ impl Finishing {
 
     pub(super) fn abort(mut self) {
         self.transport.prepare_abort();
+    }
+}
+
+#[cfg(all(test, not(snowshoe_loom)))]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Gives bytes in pieces of any length.
+    struct Pieces {
+        bytes: Bytes,
+        random: fastrand::Rng,
+    }
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let largest = into.len().min(self.bytes.len());
+            let len = match self.random.u8(0..4) {
+                0 => largest.min(self.random.usize(0..100)),
+                1 => self.random.usize(0..=largest),
+                _ => largest,
+            };
+            // Nothing would be the end.
+            let len = len.max(largest.min(1));
+            self.bytes.copy_to_slice(&mut into[..len]);
+            Poll::Ready(Ok(len))
+        }
+    }
+
+    impl AsyncWrite for Pieces {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Transport for Pieces {}
+
+    /// The octets of a message, which differ from those of its neighbours.
+    fn message(number: usize, len: usize) -> Bytes {
+        (0..len).map(|at| (number * 31 + at) as u8).collect()
+    }
+
+    #[test]
+    fn messages_stay_whole_wherever_they_are_cut_and_however_long_they_are_held() {
+        for seed in 0..20 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let lens: Vec<usize> = (0..300)
+                .map(|_| match random.u8(0..8) {
+                    0 => random.usize(0..150_000),
+                    1 => random.usize(0..20_000),
+                    _ => random.usize(1..200),
+                })
+                .collect();
+            let messages = lens.iter().enumerate();
+            let bytes: Vec<u8> = messages.flat_map(|(n, &len)| message(n, len)).collect();
+            let bytes = Bytes::from(bytes);
+            let random_pieces = fastrand::Rng::with_seed(seed);
+            let mut stream = Stream::new(Box::new(Pieces {
+                bytes,
+                random: random_pieces,
+            }));
+            let cx = &mut Context::from_waker(Waker::noop());
+            let mut held = VecDeque::new();
+            let mut check = |(number, taken): (usize, Bytes)| {
+                assert_eq!(taken, message(number, taken.len()), "seed {seed}");
+            };
+            for (number, &len) in lens.iter().enumerate() {
+                while stream.input().len() < len {
+                    let read = stream.read(cx);
+                    assert!(matches!(read, Poll::Ready(Ok(1..))), "{read:?}");
+                }
+                held.push_back((number, stream.input().split_to(len).freeze()));
+                while held.len() > random.usize(0..50) {
+                    held.pop_front().into_iter().for_each(&mut check);
+                }
+            }
+            held.into_iter().for_each(&mut check);
+        }
+    }
+
+    #[test]
+    fn a_block_is_read_into_again_unless_somebody_has_a_part_of_it() {
+        for held in [false, true] {
+            let mut stream = Stream::new(Box::new(Pieces {
+                bytes: Bytes::new(),
+                random: fastrand::Rng::new(),
+            }));
+            stream.begin_block();
+            let first = stream.block.as_ptr();
+            let part = held.then(|| stream.block.split_to(10));
+            for _ in 0..SPENT_BLOCKS {
+                stream.begin_block();
+                assert_ne!(stream.block.as_ptr(), first);
+            }
+            stream.begin_block();
+            assert_eq!(stream.block.as_ptr() == first, !held);
+            drop(part);
+        }
     }
 }
