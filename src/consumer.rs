@@ -11,6 +11,7 @@ use snowshoe_codec::{FieldTable, FieldValue, ShortString, TableError, TooLong};
 
 use crate::client::Handle;
 use crate::core::Epoch;
+use crate::core::ring::Limits;
 use crate::core::subscription::ConsumerSpec;
 use crate::delivery::{Batch, Delivery, Disposition};
 use crate::error::Error;
@@ -210,7 +211,7 @@ pub struct ConsumerBuilder {
     client: Arc<Handle>,
     spec: ConsumerSpec,
     dedicated: bool,
-    capacity: usize,
+    limits: Limits,
 }
 
 impl ConsumerBuilder {
@@ -231,13 +232,16 @@ impl ConsumerBuilder {
             client,
             spec,
             dedicated: false,
-            capacity: 1000,
+            limits: Limits {
+                messages: 1000,
+                bytes: 1 << 20,
+            },
         }
     }
 
     /// How many messages the broker may have delivered and not seen acknowledged; 100 by default.
     /// It bounds what waits in the consumer, too. 0 means no limit: then
-    /// [`capacity`](Self::capacity) bounds it.
+    /// [`capacity`](Self::capacity) and [`capacity_bytes`](Self::capacity_bytes) bound it.
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.spec.prefetch = messages;
         self
@@ -254,7 +258,15 @@ impl ConsumerBuilder {
     /// When they are exceeded, the connection is not read until some were taken, which holds up
     /// everything on it: see [`dedicated_connection`](Self::dedicated_connection).
     pub fn capacity(mut self, messages: usize) -> Self {
-        self.capacity = messages.max(1);
+        self.limits.messages = messages.max(1);
+        self
+    }
+
+    /// How many bytes of bodies may wait to be taken where no prefetch bounds them; 1 MiB by default.
+    /// A message that is larger waits alone. When they are exceeded, the same happens as with
+    /// [`capacity`](Self::capacity).
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes.max(1);
         self
     }
 
@@ -314,12 +326,13 @@ impl ConsumerBuilder {
             client,
             spec,
             dedicated,
-            capacity,
+            mut limits,
         } = self;
-        let bounded = spec.prefetch > 0 && !spec.no_ack;
-        let capacity = if bounded { usize::MAX } else { capacity };
+        if spec.prefetch > 0 && !spec.no_ack {
+            limits = Limits::NONE;
+        }
         let shared = Arc::clone(client.shared());
-        let inbox = Inbox::new(spec.queue.clone(), spec.no_ack, capacity, shared);
+        let inbox = Inbox::new(spec.queue.clone(), spec.no_ack, limits, shared);
         let inbox = Arc::new(inbox);
         let consumer = Consumer {
             inbox: Arc::clone(&inbox),

@@ -10,14 +10,15 @@ use snowshoe_codec::{Delivery, ShortString};
 use crate::consumer::ConsumerEnd;
 use crate::core::Epoch;
 use crate::core::acks::{self, AckTracker, Settle};
+use crate::core::ring::Limits;
 use crate::error::SettleError;
 use crate::shared::{Command, Ready, Shared, lock};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 pub(crate) struct Inbox {
     no_ack: bool,
-    /// How many deliveries may wait before the connection is not read any more.
-    capacity: usize,
+    /// What may wait before the connection is not read any more.
+    limits: Limits,
     state: Mutex<InboxState>,
     /// The epoch in the state, to be looked at without the lock.
     epoch: AtomicU64,
@@ -37,6 +38,8 @@ impl fmt::Debug for Inbox {
 struct InboxState {
     queue: ShortString,
     deliveries: VecDeque<Delivery>,
+    /// The length of the bodies that wait.
+    bytes: usize,
     epoch: Epoch,
     tracker: AckTracker,
     /// How many unsettled deliveries of this epoch are in the user's hands.
@@ -59,6 +62,7 @@ impl InboxState {
     }
 
     fn give_back_all(&mut self) {
+        self.bytes = 0;
         for delivery in std::mem::take(&mut self.deliveries) {
             self.requeue(&delivery);
         }
@@ -87,12 +91,13 @@ impl Inbox {
     pub(crate) fn new(
         queue: ShortString,
         no_ack: bool,
-        capacity: usize,
+        limits: Limits,
         shared: Arc<Shared>,
     ) -> Self {
         let state = InboxState {
             queue,
             deliveries: VecDeque::new(),
+            bytes: 0,
             epoch: Epoch::default(),
             tracker: AckTracker::new(Epoch::default()),
             held: 0,
@@ -104,7 +109,7 @@ impl Inbox {
         };
         Self {
             no_ack,
-            capacity,
+            limits,
             state: Mutex::new(state),
             epoch: AtomicU64::new(Epoch::default().number()),
             place: OnceLock::new(),
@@ -148,6 +153,7 @@ impl Inbox {
     ) -> Taken {
         let mut state = self.lock();
         std::mem::swap(batch, &mut state.deliveries);
+        state.bytes = 0;
         if !self.no_ack {
             state.held += batch.len();
         }
@@ -267,12 +273,16 @@ impl Inbox {
                 _ = state.tracker.delivered(delivery.delivery_tag);
             }
         }
+        state.bytes += (batch.iter())
+            .map(|delivery| delivery.content.body().len())
+            .sum::<usize>();
         state.deliveries.extend(batch.drain(..));
         if state.abandoned {
             state.give_back_all();
             return Filled::GivenBack;
         }
-        state.paused = state.deliveries.len() >= self.capacity;
+        let Limits { messages, bytes } = self.limits;
+        state.paused = state.deliveries.len() >= messages || state.bytes >= bytes;
         let filled = if state.paused {
             Filled::Behind
         } else {
@@ -304,6 +314,7 @@ impl Inbox {
         state.scheduled = false;
         if !self.no_ack {
             state.deliveries.clear();
+            state.bytes = 0;
         }
     }
 
@@ -373,5 +384,35 @@ fn settle_error(error: acks::SettleError) -> SettleError {
         acks::SettleError::AlreadySettled | acks::SettleError::Unknown => {
             SettleError::AlreadySettled
         }
+    }
+}
+
+#[cfg(all(test, not(snowshoe_loom)))]
+mod tests {
+    use super::*;
+    use crate::core::testing::{deliveries, name};
+
+    fn inbox(messages: usize, bytes: usize) -> Arc<Inbox> {
+        let limits = Limits { messages, bytes };
+        let shared = Arc::new(Shared::new(0));
+        Arc::new(Inbox::new(name("q"), true, limits, shared))
+    }
+
+    #[test]
+    fn deliveries_that_wait_are_bounded_in_messages_and_in_bytes() {
+        let fill = |inbox: &Inbox, body| inbox.fill(&mut deliveries(&[body]));
+        let few = inbox(2, usize::MAX);
+        assert_eq!(fill(&few, "a"), Filled::Taken);
+        assert_eq!(fill(&few, "b"), Filled::Behind);
+        let small = inbox(usize::MAX, 10);
+        assert_eq!(fill(&small, "herring"), Filled::Taken);
+        assert_eq!(fill(&small, "cod"), Filled::Behind);
+        assert!(!small.has_room());
+
+        small.take(&mut VecDeque::new(), None);
+        assert!(small.has_room());
+        assert_eq!(fill(&small, "herring"), Filled::Taken);
+        small.take(&mut VecDeque::new(), None);
+        assert_eq!(fill(&small, "haddock"), Filled::Taken);
     }
 }

@@ -112,7 +112,7 @@ pub fn publisher(mut connection: Connection, channel: u16, body: Bytes) -> impl 
 /// An inbox with its lock: filled, emptied, each delivery acknowledged, all flushed.
 pub fn inbox(delivery: codec::Delivery) -> impl FnMut(u64) {
     let queue = ShortString::from_static("orders");
-    let inbox = Inbox::new(queue.clone(), false, usize::MAX, Arc::new(Shared::new(0)));
+    let inbox = Inbox::new(queue.clone(), false, LIMITS, Arc::new(Shared::new(0)));
     let inbox = Arc::new(inbox);
     let epoch = Epoch::default().next();
     inbox.begin_epoch(epoch, queue);

@@ -13,11 +13,18 @@
 
 use super::keyed_queue::KeyedQueue;
 
-/// What a ring may hold, in flight and waiting together.
+/// What a buffer may hold. In a ring, in flight and waiting together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
+}
+
+impl Limits {
+    pub(crate) const NONE: Self = Self {
+        messages: usize::MAX,
+        bytes: usize::MAX,
+    };
 }
 
 /// Why a ring does not take a message.

@@ -14,8 +14,8 @@ use snowshoe_codec::frame::FRAME_END;
 use snowshoe_codec::method::{basic, confirm, exchange, queue};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
-    ClientOptions, Connection, ConnectionLimits, Event, FrameKind, Method, MethodId, Outbound,
-    Properties, ReplyCode, ServerOptions, ShortString,
+    ClientOptions, Connection, ConnectionLimits, Delivery, Event, FrameKind, Method, MethodId,
+    Outbound, Properties, ReplyCode, ServerOptions, ShortString,
 };
 
 use super::Epoch;
@@ -315,6 +315,24 @@ impl Broker {
 /// Everything that waits to be written.
 fn take(outbound: &mut Outbound) -> BytesMut {
     BytesMut::from(outbound.copy_to_bytes(outbound.remaining()))
+}
+
+/// What a consumer is delivered, from tag 1 on.
+pub(crate) fn deliveries(bodies: &[&'static str]) -> Vec<Delivery> {
+    let mut line = Line::open(ConnectionLimits::default());
+    let channel = line.open_channel();
+    let consume = basic::Consume::default();
+    let mut opened = line.client.channel(channel).expect("it is open");
+    opened.send(line.now, consume).expect("it is open");
+    line.run();
+    for (tag, body) in (1..).zip(bodies) {
+        line.broker.deliver(channel, tag, body);
+    }
+    let delivery = |event| match event {
+        Event::Delivery { delivery, .. } => Some(delivery),
+        _ => None,
+    };
+    line.run().into_iter().filter_map(delivery).collect()
 }
 
 /// A method's frame as it is on the wire, for what the codec's server does not say.

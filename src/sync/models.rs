@@ -11,13 +11,12 @@ use std::task::{Context, Poll, Waker};
 use futures_lite::future::poll_once;
 use loom::future::block_on;
 use loom::thread;
-use snowshoe_codec::method::basic;
 use snowshoe_codec::{ConnectionLimits, Delivery, Event as CodecEvent};
 
 use crate::client::Client;
 use crate::consumer::{Consumer, ConsumerEnd};
 use crate::core::Epoch;
-use crate::core::testing::{Line, name};
+use crate::core::testing::{self, Line, name};
 use crate::error::{Error, SettleError};
 use crate::events::{ConnectionRole, Event};
 use crate::inbox::{Filled, Inbox};
@@ -132,21 +131,7 @@ fn confirm(outbox: &Outbox, ack: bool) {
 /// Deliveries with the tags 1 and 2.
 fn deliveries() -> Vec<Delivery> {
     static DELIVERIES: OnceLock<Vec<Delivery>> = OnceLock::new();
-    let make = || {
-        let mut line = Line::open(ConnectionLimits::default());
-        let channel = line.open_channel();
-        let consume = basic::Consume::default();
-        let mut opened = line.client.channel(channel).expect("it is open");
-        opened.send(line.now, consume).expect("it is open");
-        line.run();
-        line.broker.deliver(channel, 1, "one herring");
-        line.broker.deliver(channel, 2, "another");
-        let delivery = |event| match event {
-            CodecEvent::Delivery { delivery, .. } => Some(delivery),
-            _ => None,
-        };
-        line.run().into_iter().filter_map(delivery).collect()
-    };
+    let make = || testing::deliveries(&["one herring", "another"]);
     DELIVERIES.get_or_init(make).clone()
 }
 
