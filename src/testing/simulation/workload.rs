@@ -24,7 +24,6 @@ use crate::{
 };
 
 /// What all users of a client share, and some of it with those of the other.
-#[derive(Clone)]
 pub(super) struct Scene {
     pub(super) clock: Clock,
     pub(super) start: Instant,
@@ -104,8 +103,13 @@ impl Scene {
     }
 }
 
-/// Declares everything, before the story begins.
-pub(super) async fn set_up(client: Client, index: usize) -> Result<(), Error> {
+/// Declares what the client uses before the story begins: its own queue, and `all` that is shared,
+/// unless another has done so.
+pub(super) async fn set_up(client: Client, index: usize, all: bool) -> Result<(), Error> {
+    if !all {
+        client.declare(queue(Queue::Exclusive, index)).await?;
+        return Ok(());
+    }
     client.declare(exchange(Exchange::Steady)).await?;
     client.declare(exchange(Exchange::Passing)).await?;
     for it in Queue::ALL {
@@ -113,12 +117,6 @@ pub(super) async fn set_up(client: Client, index: usize) -> Result<(), Error> {
     }
     client.declare(binding(Exchange::Steady)).await?;
     client.declare(binding(Exchange::Passing)).await
-}
-
-/// Declares no more than the client's own queue.
-pub(super) async fn set_up_own(client: Client, index: usize) -> Result<(), Error> {
-    client.declare(queue(Queue::Exclusive, index)).await?;
-    Ok(())
 }
 
 fn queue(queue: Queue, client: usize) -> crate::Queue {

@@ -114,13 +114,9 @@ impl World {
         let driver = watch(driver, Rc::clone(&self.ledger), index);
         let driver = self.executor.spawn(driver);
         let events = client.events();
-        let set_up = if index > 0 && plan.settings.second == Some(Second::Uses) {
-            let set_up = workload::set_up_own(client.clone(), index);
-            self.executor.run(set_up)
-        } else {
-            let set_up = workload::set_up(client.clone(), index);
-            self.executor.run(set_up)
-        };
+        let all = index == 0 || plan.settings.second == Some(Second::Declares);
+        let set_up = workload::set_up(client.clone(), index, all);
+        let set_up = self.executor.run(set_up);
         set_up
             .ok_or("the setup never ends")?
             .map_err(|error| format!("the setup failed: {error}"))?;
