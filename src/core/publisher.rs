@@ -238,8 +238,8 @@ impl<W> Publisher<W> {
         self.ledger.room = Some((bytes, waiter));
     }
 
-    /// Whether somebody waits for room although there is enough: a writer that were woken for every
-    /// message that leaves would go to sleep again as often.
+    /// Whether somebody waits for room although there is enough: a writer that is woken for every
+    /// message that leaves goes to sleep again as often.
     pub(crate) fn owes_room(&self) -> bool {
         self.ledger.owes_room()
     }

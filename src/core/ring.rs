@@ -57,7 +57,7 @@ pub(crate) struct Ring<T> {
 #[derive(Debug)]
 struct Entry<T> {
     item: T,
-    /// As short as this, the entry of a message is two cache lines.
+    /// As short as its use allows: a buffer has one of these for each message.
     bytes: u32,
     writes: u32,
 }
