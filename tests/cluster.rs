@@ -4,8 +4,7 @@
 mod broker;
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Read as _;
 use std::sync::{Mutex, PoisonError};
 
 use async_io::block_on;
@@ -196,7 +195,8 @@ fn clients_spread_over_the_nodes_and_over_those_that_are_left() {
             .map(|seed| block_on(connect(seed)).expect("all nodes are there"))
             .collect();
         // Has no properties yet, as any connection for a moment.
-        let _in_handshake = greeted(&cluster.node(1).url());
+        let mut in_handshake = broker::begin_handshake(&cluster.node(1).url());
+        in_handshake.read_exact(&mut [0]).expect("it is greeted");
         let before = clients_by_node(cluster, NAME);
         assert!(before.iter().all(|&clients| clients >= 4), "{before:?}");
 
@@ -217,14 +217,6 @@ fn clients_spread_over_the_nodes_and_over_those_that_are_left() {
         }
         cluster.start_again(0);
     });
-}
-
-/// A connection that has been greeted by the broker, and says nothing more.
-fn greeted(url: &str) -> TcpStream {
-    let mut socket = TcpStream::connect(broker::host(url)).expect("the node is there");
-    socket.write_all(b"AMQP\0\0\x09\x01").expect("it reads");
-    socket.read_exact(&mut [0]).expect("it answers");
-    socket
 }
 
 fn clients_by_node(cluster: &Cluster, connection_name: &str) -> Vec<usize> {

@@ -10,8 +10,10 @@ use broker::{Admin, Node};
 
 /// Connects, and reads what the broker says first, which shows that it is there.
 fn greeted(url: &str) -> TcpStream {
-    let mut socket = connect(url);
-    socket.write_all(b"AMQP\0\0\x09\x01").unwrap();
+    let mut socket = broker::begin_handshake(url);
+    socket
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     assert_eq!(read_method(&mut socket).0, (10, 10), "connection.start");
     socket
 }
@@ -29,14 +31,6 @@ fn opened(url: &str) -> TcpStream {
     write_method(&mut socket, (10, 31), &limits);
     write_method(&mut socket, (10, 40), b"\x01/\0\0");
     assert_eq!(read_method(&mut socket).0, (10, 41), "connection.open-ok");
-    socket
-}
-
-fn connect(url: &str) -> TcpStream {
-    let socket = TcpStream::connect(broker::host(url)).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
     socket
 }
 
@@ -139,8 +133,7 @@ fn a_stopped_node_closes_its_connections_and_starts_again() {
 fn a_suspended_node_is_silent_until_it_is_resumed() {
     let node = Node::start();
     node.suspend();
-    let mut socket = connect(&node.url());
-    socket.write_all(b"AMQP\0\0\x09\x01").unwrap();
+    let mut socket = broker::begin_handshake(&node.url());
     socket
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();

@@ -65,7 +65,6 @@ impl<V> KeyedQueue<V> {
         self.peak = self.peak.max(self.slots.len());
     }
 
-    #[cfg(test)]
     pub(crate) fn get(&self, key: u64) -> Option<&V> {
         let slot = self.slots.get(self.lower_bound(key))?;
         slot.value.as_ref().filter(|_| slot.key == key)
@@ -161,6 +160,7 @@ impl<V> KeyedQueue<V> {
         }
     }
 
+    /// The same, where counting from the first slot has not found it.
     fn lower_bound_from_last(&self, key: u64) -> usize {
         let Some(last) = self.slots.back() else {
             return 0;

@@ -206,8 +206,8 @@ impl<T> Ring<T> {
     }
 
     /// How often an item was written, if it has not left.
-    pub(crate) fn writes(&mut self, position: u64) -> u32 {
-        let entry = self.entries.get_mut(position);
+    pub(crate) fn writes(&self, position: u64) -> u32 {
+        let entry = self.entries.get(position);
         entry.map_or(0, |entry| entry.writes)
     }
 

@@ -15,7 +15,7 @@ use snowshoe_codec::{ClientOptions, Method, ShortString};
 
 use self::raws::Raws;
 use self::receivers::Receivers;
-use self::senders::Senders;
+use self::senders::{Confirm, Senders};
 use super::stream::{Finishing, Stream};
 use crate::channel::RawInbox;
 use crate::client::CloseReport;
@@ -235,7 +235,7 @@ impl Link {
     /// How many bytes are encoded and not written.
     #[cfg(feature = "testing")]
     pub(super) fn unwritten(&mut self) -> usize {
-        self.session.outbound().map_or(0, |outbound| outbound.len())
+        senders::unwritten(&mut self.session)
     }
 
     // The loop.
@@ -487,7 +487,10 @@ impl Link {
                 tag,
                 multiple,
                 ack,
-            } => senders.confirm(now, session, producer, (tag, multiple, ack)),
+            } => {
+                let confirm = Confirm { tag, multiple, ack };
+                senders.confirm(now, session, producer, confirm);
+            }
             Output::Returned { producer, returned } => {
                 senders.with(now, session, producer, |it| it.returned(&returned));
             }

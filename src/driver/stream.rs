@@ -93,7 +93,6 @@ impl Stream {
         let begun = self.input.len();
         let size = self.block_size.max(2 * begun);
         let mut block = self.recycled(size);
-        block.resize(size, 0);
         block[..begun].copy_from_slice(&self.input);
         self.input = block.split_to(begun);
         let mut spent = mem::replace(&mut self.block, block);
@@ -108,7 +107,9 @@ impl Stream {
     fn recycled(&mut self, size: usize) -> BytesMut {
         let spent = self.spent.front_mut();
         if spent.is_some_and(|spent| spent.try_reclaim(size)) {
-            self.spent.pop_front().unwrap_or_default()
+            let mut block = self.spent.pop_front().unwrap_or_default();
+            block.resize(size, 0);
+            block
         } else {
             BytesMut::zeroed(size)
         }
@@ -280,6 +281,11 @@ mod tests {
 
     impl Transport for Pieces {}
 
+    fn stream(bytes: Bytes, seed: u64) -> Stream {
+        let random = fastrand::Rng::with_seed(seed);
+        Stream::new(Box::new(Pieces { bytes, random }))
+    }
+
     /// The octets of a message, which differ from those of its neighbours.
     fn message(number: usize, len: usize) -> Bytes {
         (0..len).map(|at| (number * 31 + at) as u8).collect()
@@ -298,12 +304,7 @@ mod tests {
                 .collect();
             let messages = lens.iter().enumerate();
             let bytes: Vec<u8> = messages.flat_map(|(n, &len)| message(n, len)).collect();
-            let bytes = Bytes::from(bytes);
-            let random_pieces = fastrand::Rng::with_seed(seed);
-            let mut stream = Stream::new(Box::new(Pieces {
-                bytes,
-                random: random_pieces,
-            }));
+            let mut stream = stream(bytes.into(), seed);
             let cx = &mut Context::from_waker(Waker::noop());
             let mut held = VecDeque::new();
             let mut check = |(number, taken): (usize, Bytes)| {
@@ -326,10 +327,7 @@ mod tests {
     #[test]
     fn a_block_is_read_into_again_unless_somebody_has_a_part_of_it() {
         for held in [false, true] {
-            let mut stream = Stream::new(Box::new(Pieces {
-                bytes: Bytes::new(),
-                random: fastrand::Rng::new(),
-            }));
+            let mut stream = stream(Bytes::new(), 0);
             stream.begin_block();
             let first = stream.block.as_ptr();
             let part = held.then(|| stream.block.split_to(10));

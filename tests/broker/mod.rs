@@ -15,7 +15,8 @@ pub(crate) mod proxy;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -55,6 +56,15 @@ pub(crate) fn host(url: &str) -> &str {
     rest.split('/')
         .next()
         .expect("splitting gives a first part")
+}
+
+/// Connects, and says what a client says first: the broker is to speak next.
+pub(crate) fn begin_handshake(url: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(host(url)).expect("the node is there");
+    socket
+        .write_all(b"AMQP\0\0\x09\x01")
+        .expect("the node reads");
+    socket
 }
 
 /// What `rabbitmqctl` does to one node.

@@ -44,10 +44,10 @@ struct Sender {
 }
 
 /// The broker's word on a publish, or with `multiple` on all up to it.
-struct Confirm {
-    tag: u64,
-    multiple: bool,
-    ack: bool,
+pub(super) struct Confirm {
+    pub(super) tag: u64,
+    pub(super) multiple: bool,
+    pub(super) ack: bool,
 }
 
 /// How a producer stands after something was done with its messages.
@@ -132,29 +132,30 @@ impl Senders {
         now: Instant,
         session: &mut Session,
         key: usize,
-        (tag, multiple, ack): (u64, bool, bool),
+        confirm: Confirm,
     ) {
         if self.confirmed != key {
             self.hand_over(now, session);
             self.confirmed = key;
         }
-        self.confirms.push(Confirm { tag, multiple, ack });
+        self.confirms.push(confirm);
     }
 
-    /// Hands the confirms to their producer.
+    /// Hands the confirms to their producer, unless it has ended.
     pub(super) fn hand_over(&mut self, now: Instant, session: &mut Session) {
         if self.confirms.is_empty() {
             return;
         }
         let mut confirms = mem::take(&mut self.confirms);
         self.with(now, session, self.confirmed, |publisher| {
-            for Confirm { tag, multiple, ack } in confirms.drain(..) {
+            for &Confirm { tag, multiple, ack } in &confirms {
                 // The codec refuses confirms of what was never published.
                 _ = publisher.confirm(tag, multiple, ack);
             }
         });
+        confirms.clear();
+        // The next burst needs no memory of its own.
         self.confirms = confirms;
-        self.confirms.clear();
     }
 
     /// Draws the conclusions from how a producer stands.
@@ -217,8 +218,11 @@ impl Senders {
         let suspect = self.suspect();
         // How many in a row had to wait.
         let mut passed = 0;
-        while passed < self.queue.len() && !is_full(session) {
+        while passed < self.queue.len() {
             let budget = SHARE.min(room(session));
+            if budget == 0 {
+                break;
+            }
             let Some(key) = self.queue.pop_front() else {
                 break;
             };
@@ -301,8 +305,13 @@ pub(super) fn is_full(session: &mut Session) -> bool {
     room(session) == 0
 }
 
+/// How many bytes wait to be written.
+pub(super) fn unwritten(session: &mut Session) -> usize {
+    session.outbound().map_or(0, |outbound| outbound.len())
+}
+
 /// How many more bytes may wait to be written.
 fn room(session: &mut Session) -> usize {
-    let waiting = session.outbound().map_or(0, |outbound| outbound.len());
+    let waiting = unwritten(session);
     OUTBOUND_LIMIT.saturating_sub(waiting)
 }
