@@ -267,9 +267,12 @@ fn a_poison_message_is_found_and_failed_and_its_neighbours_arrive() {
 /// What the proxy knows a message by that is to cost the connection.
 const COSTLY: &str = "costs the connection";
 
+/// The length of the bodies of messages among which there are costly ones.
+const LEN: usize = 1_000;
+
 fn costly(number: u64) -> Message {
     let marked = Properties::builder().message_id(COSTLY).build().unwrap();
-    numbered(number, 100).with_properties(marked)
+    numbered(number, LEN).with_properties(marked)
 }
 
 /// Damages the content header of some messages, so that RabbitMQ closes the connection over their
@@ -295,25 +298,41 @@ fn a_message_that_costs_the_connection_is_found_among_those_of_all_producers() {
         let (mut cable, first) = connected(QUEUES[0]).await;
         declare_empty(&cable.client, QUEUES[1]).await;
         let second = cable.client.producer(QUEUES[1]).unwrap().build();
+        // It damages what goes through connections that are made from now on.
         damage_costly(&cable.proxy);
+        cable.cut().await;
+        cable.proxy.accept();
+        for (producer, queue) in [(&first, QUEUES[0]), (&second, QUEUES[1])] {
+            // Then it has its channel, and what it publishes next is written at once.
+            producer.send(numbered(0, 100)).await.unwrap();
+            declare_empty(&cable.client, queue).await;
+        }
         let is_costly = |producer: usize, number: u64| match producer {
             0 => matches!(number, 3 | 4),
             _ => number == 0,
         };
-        cable.cut().await;
+        // All of them are to be on their way when the broker meets the first.
+        cable.proxy.all().silence(To::Server);
         let mut confirmations = Vec::new();
         for number in 0..10 {
             for (which, producer) in [&first, &second].into_iter().enumerate() {
                 let message = if is_costly(which, number) {
                     costly(number)
                 } else {
-                    numbered(number, 100)
+                    numbered(number, LEN)
                 };
                 let confirmation = producer.try_publish(message).unwrap();
                 confirmations.push((which, number, confirmation));
             }
         }
-        cable.proxy.accept();
+        // With what else is written of a message, no more than the last two can be missing.
+        cable
+            .proxy
+            .wait_until("the publishes are under way", |stats| {
+                let mut links = stats.links.iter();
+                links.any(|link| link.held(To::Server) >= 20 * LEN)
+            });
+        cable.proxy.all().resume(To::Server);
         let mut lost = 0;
         for (which, number, confirmation) in confirmations {
             match outcome(confirmation).await {
