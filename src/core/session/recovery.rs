@@ -29,6 +29,7 @@ pub(super) enum Stage {
 pub(super) struct Postponed {
     step: Step,
     since: Instant,
+    tried_at: Instant,
     /// `None` while it is being tried.
     pub(super) retry_at: Option<Instant>,
 }
@@ -116,6 +117,7 @@ impl Session {
         }
         for postponed in &mut self.postponed {
             if postponed.retry_at.take_if(|at| *at <= now).is_some() {
+                postponed.tried_at = now;
                 self.recovery.push(postponed.step.clone());
             }
         }
@@ -226,9 +228,13 @@ impl Session {
 
     fn postpone_or_skip(&mut self, now: Instant, step: Step, close: PeerClose) {
         let postponed = self.postponed.extract_if(.., |it| it.step == step).next();
-        let since = postponed.as_ref().map_or(now, |it| it.since);
+        let (since, tried_at) = postponed
+            .as_ref()
+            .map_or((now, now), |it| (it.since, it.tried_at));
         let is_locked = close.code == ReplyCode::RESOURCE_LOCKED;
-        if is_passing(&close) || is_locked && now < since + self.lock_patience() {
+        // An answer may be late: it is about the time when it was tried, not about now.
+        let is_patient = tried_at < since + self.lock_patience();
+        if is_passing(&close) || is_locked && is_patient {
             if postponed.is_none() {
                 let (entity, reason) = (step.to_string(), close);
                 self.outputs.push_back(Output::Delayed { entity, reason });
@@ -236,6 +242,7 @@ impl Session {
             self.postponed.push(Postponed {
                 step,
                 since,
+                tried_at,
                 retry_at: Some(now + POSTPONED_FOR),
             });
         } else {

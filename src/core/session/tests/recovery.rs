@@ -141,6 +141,30 @@ fn an_exclusive_queue_that_is_still_locked_is_tried_past_three_heartbeats() {
 
 // fault 44
 #[test]
+fn a_refusal_that_comes_late_says_nothing_about_a_lock_that_has_passed_since() {
+    let mut world = World::ready();
+    world.declare(exclusive("mine"));
+    world.cut();
+    let locked = ReplyCode::RESOURCE_LOCKED;
+    world.broker.script = refuse_queue("mine", locked, "locked", usize::MAX);
+    world.pass(40 * SECOND);
+    // It is asked once more, and the answer takes its time.
+    world.broker.script = Box::new(|method| match method {
+        Method::QueueDeclare(_) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    world.broker.requests.clear();
+    world.pass(10 * SECOND);
+    let (channel, asked) = world.broker.requests.pop().expect("it asked");
+    world.broker.script = Box::new(|_| Answer::Usual);
+    (world.broker).close_channel(world.now, channel, locked, "locked", asked.id());
+    world.pass(SECOND);
+    assert_eq!(world.request_names(), ["queue.declare"]);
+    assert!(world.not_recovered().is_empty());
+}
+
+// fault 44
+#[test]
 fn a_queue_that_stays_locked_is_reported_at_last() {
     let mut world = World::ready();
     world.declare(exclusive("mine"));
