@@ -9,6 +9,9 @@ use crate::{
 /// [`Closed`](Self::Closed) comes exactly once and last, whatever the cause; it stands for the end
 /// of every channel as well. Until then, each channel ends with exactly one
 /// [`ChannelClosed`](Self::ChannelClosed).
+///
+/// Methods are boxed, because they are large and rare beside messages and confirms, which pass
+/// through here by the million.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -36,7 +39,7 @@ pub enum Event {
         /// The channel.
         channel: u16,
         /// The answer.
-        method: Method,
+        method: Box<Method>,
     },
     /// The answer to basic.get, with a message.
     Got {
@@ -115,7 +118,7 @@ pub enum Event {
         /// The channel; 0 for connection.update-secret.
         channel: u16,
         /// The method.
-        method: Method,
+        method: Box<Method>,
     },
     /// A server's turn: a client published a message.
     Published {

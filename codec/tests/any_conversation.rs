@@ -248,7 +248,7 @@ impl World {
                     self.asked.retain(|(asked, _)| *asked != channel);
                     self.to_confirm.remove(&channel);
                 }
-                Event::Request { channel, method } => self.asked.push_back((channel, method)),
+                Event::Request { channel, method } => self.asked.push_back((channel, *method)),
                 Event::Published { channel, .. } => {
                     if let Some(published) = self.to_confirm.get_mut(&channel) {
                         *published += 1;

@@ -563,7 +563,7 @@ fn what_a_client_asks_for_comes_to_the_server_as_it_was_sent() {
         .take_events()
         .into_iter()
         .map(|event| match event {
-            Event::Request { channel, method } if channel == id => method,
+            Event::Request { channel, method } if channel == id => *method,
             other => panic!("{other:?}"),
         });
     assert_eq!(got.collect::<Vec<_>>(), asked);

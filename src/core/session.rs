@@ -114,7 +114,7 @@ pub(crate) enum Output {
     /// A call was answered.
     Called {
         token: u64,
-        result: Result<Method, Error>,
+        result: Result<Box<Method>, Error>,
     },
     /// A queue that the broker names has another name now.
     QueueRenamed {

@@ -125,6 +125,7 @@ impl Broker {
                 self.is_dead = true;
             }
             Event::Request { channel, method } => {
+                let method = *method;
                 self.dies_after = self.dies_after.map(|left| left - 1);
                 self.requests.push((channel, method.clone()));
                 match (self.script)(&method) {

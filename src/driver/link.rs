@@ -516,7 +516,7 @@ impl Link {
 
             Output::Called { token, result } => {
                 if let Some(answer) = self.calls.remove(&token) {
-                    _ = answer.try_send(result);
+                    _ = answer.try_send(result.map(|method| *method));
                 }
             }
             Output::QueueRenamed { old, new } => {

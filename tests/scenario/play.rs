@@ -315,10 +315,9 @@ impl<'a, S: Stage> Play<'a, S> {
 impl<W> Link<W> {
     fn lines(&mut self, event: &Event) -> Vec<(u16, String, String)> {
         match event {
-            Event::Reply {
-                method: Method::ChannelFlowOk(_),
-                ..
-            } if self.pings > 0 => {
+            Event::Reply { method, .. }
+                if self.pings > 0 && matches!(**method, Method::ChannelFlowOk(_)) =>
+            {
                 self.pings -= 1;
                 Vec::new()
             }

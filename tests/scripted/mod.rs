@@ -135,7 +135,7 @@ impl Session {
             Event::OpenRequested { .. } => self.connection.accept_open(),
             Event::ChannelOpen { channel } => _ = self.published.insert(channel, 0),
             Event::Request { channel, method } => match self.ask(&Heard::Method(&method)) {
-                Answer::Usual => self.comply(channel, method),
+                Answer::Usual => self.comply(channel, *method),
                 refusal @ Answer::Refuse(..) => self.refuse(channel, refusal, method.id()),
             },
             Event::Published { channel, published } => {

@@ -121,9 +121,10 @@ impl Connection {
                 self.deadlines.secret = None;
                 Event::SecretUpdated
             }
-            (method @ Method::ConnectionUpdateSecret(_), Side::Server) => {
-                Event::Request { channel: 0, method }
-            }
+            (method @ Method::ConnectionUpdateSecret(_), Side::Server) => Event::Request {
+                channel: 0,
+                method: Box::new(method),
+            },
             (method, _) => {
                 return Err(Violation::UnexpectedMethod {
                     channel: 0,
@@ -151,7 +152,7 @@ impl Connection {
         if frame.kind == FrameKind::Method {
             let method = MethodId::peek(frame.payload)?;
             let content = ContentMethod::from_id(method)
-                .filter(|_| !state.is_closing() && self.side.receives(method));
+                .filter(|content| !state.is_closing() && content.receiver() == self.side);
             let Some(kind) = content else {
                 self.channel_method(frame, method)?;
                 return Ok(None);
@@ -231,10 +232,17 @@ impl Connection {
                 Err(Violation::unexpected(frame))
             }
             (ChannelPhase::Open, _) => {
-                let method = Method::decode(frame.payload)?;
-                let event = match self.side {
-                    Side::Server => self.request(channel, method),
-                    Side::Client => self.answer(channel, method),
+                let event = match (self.side, method) {
+                    (Side::Client, basic::Ack::ID) => {
+                        let ack = decode::<basic::Ack>(frame)?;
+                        confirm(state, channel, ack.delivery_tag, ack.multiple, true)
+                    }
+                    (Side::Client, basic::Nack::ID) => {
+                        let nack = decode::<basic::Nack>(frame)?;
+                        confirm(state, channel, nack.delivery_tag, nack.multiple, false)
+                    }
+                    (Side::Client, _) => self.answer(channel, Method::decode(frame.payload)?),
+                    (Side::Server, _) => self.request(channel, Method::decode(frame.payload)?),
                 };
                 self.events.push(event?);
                 Ok(())
@@ -295,6 +303,7 @@ impl Connection {
                 method: id,
             })
         } else {
+            let method = Box::new(method);
             Ok(Event::Request { channel, method })
         }
     }
@@ -311,15 +320,6 @@ impl Connection {
                 write::short_method(&mut self.outbound, channel, &channel::FlowOk { active });
                 Ok(Event::Flow { channel, active })
             }
-            Method::BasicAck(basic::Ack {
-                delivery_tag,
-                multiple,
-            }) => confirm(state, channel, delivery_tag, multiple, true),
-            Method::BasicNack(basic::Nack {
-                delivery_tag,
-                multiple,
-                ..
-            }) => confirm(state, channel, delivery_tag, multiple, false),
             Method::BasicCancel(basic::Cancel {
                 consumer_tag,
                 nowait,
@@ -333,7 +333,10 @@ impl Connection {
                     consumer_tag: reply.consumer_tag,
                 })
             }
-            method if state.answers(id) => Ok(Event::Reply { channel, method }),
+            method if state.answers(id) => {
+                let method = Box::new(method);
+                Ok(Event::Reply { channel, method })
+            }
             _ => Err(Violation::UnexpectedMethod {
                 channel,
                 method: id,

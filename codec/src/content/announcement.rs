@@ -1,5 +1,6 @@
 use crate::ReplyCode;
 use crate::method::{Arguments, MethodId, basic};
+use crate::side::Side;
 
 /// The methods that a message follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,14 @@ impl ContentMethod {
             basic::Deliver::ID => Some(Self::Deliver),
             basic::GetOk::ID => Some(Self::GetOk),
             _ => None,
+        }
+    }
+
+    /// Which end of a connection gets it.
+    pub(crate) fn receiver(self) -> Side {
+        match self {
+            Self::Publish => Side::Server,
+            Self::Return | Self::Deliver | Self::GetOk => Side::Client,
         }
     }
 }

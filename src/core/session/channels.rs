@@ -189,7 +189,7 @@ impl Session {
         &mut self,
         now: Instant,
         channel: u16,
-        method: Method,
+        method: Box<Method>,
         topology: &mut Topology,
     ) {
         match self.owner(channel) {

@@ -132,7 +132,7 @@ impl Raws {
             return;
         };
         let reply = match event {
-            codec::Event::Reply { method, .. } => RawReply::Method(method),
+            codec::Event::Reply { method, .. } => RawReply::Method(*method),
             codec::Event::Got { got, .. } => RawReply::Got(got),
             other => return raw.inbox.push(other),
         };

@@ -46,7 +46,7 @@ impl Broker {
             }
             Event::Request { channel, method } => {
                 let method_id = method.id();
-                if let Err(refusal) = self.request(now, id, channel, method) {
+                if let Err(refusal) = self.request(now, id, channel, *method) {
                     self.refuse(now, id, channel, &refusal, method_id);
                 }
             }

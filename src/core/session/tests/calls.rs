@@ -8,7 +8,7 @@ impl World {
         let outputs = self.outputs().into_iter();
         outputs
             .filter_map(|output| match output {
-                Output::Called { token, result } => Some((token, result)),
+                Output::Called { token, result } => Some((token, result.map(|method| *method))),
                 _ => None,
             })
             .collect()

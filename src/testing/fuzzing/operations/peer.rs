@@ -137,7 +137,7 @@ impl Server {
                 Event::ChannelClosed { channel, .. } => {
                     self.asked.retain(|(asked, _)| *asked != channel);
                 }
-                Event::Request { channel, method } => self.asked.push_back((channel, method)),
+                Event::Request { channel, method } => self.asked.push_back((channel, *method)),
                 Event::Published { channel, .. } => {
                     *self.published.entry(channel).or_default() += 1;
                 }

@@ -90,7 +90,7 @@ impl Peer {
             }
             Event::Request { channel, method } => {
                 if let Some(state) = self.channels.get_mut(&channel) {
-                    match &method {
+                    match &*method {
                         Method::ConfirmSelect(_) => {
                             state.confirmable.get_or_insert_default();
                         }
@@ -102,7 +102,7 @@ impl Peer {
                         _ => {}
                     }
                 }
-                self.asked.push_back((channel, method));
+                self.asked.push_back((channel, *method));
             }
             Event::Published { channel, published } => {
                 let confirmable = self.channels.get_mut(&channel);
