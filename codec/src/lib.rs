@@ -37,7 +37,9 @@
 //! fn carry(from: &mut Connection, to: &mut Connection, now: Instant) {
 //!     let mut bytes = BytesMut::new();
 //!     bytes.put(from.outbound());
-//!     to.receive(now, &mut bytes);
+//!     // A transport would go on with what is left once the events were polled.
+//!     let is_behind = to.receive(now, &mut bytes);
+//!     assert!(!is_behind, "so much is not said here");
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -62,7 +64,7 @@
 //!                 channel.send(now, orders)?;
 //!                 channel.send(now, confirm::Select::default())?;
 //!             }
-//!             Event::Reply { channel, method: Method::ConfirmSelectOk(_) } => {
+//!             Event::Reply { channel, method } if matches!(*method, Method::ConfirmSelectOk(_)) => {
 //!                 let mut channel = client.channel(channel).expect("it has not been closed");
 //!                 let number = channel.publish(&Publish {
 //!                     exchange: "".try_into()?,
@@ -88,7 +90,7 @@
 //!             Event::OpenRequested { .. } => server.accept_open(),
 //!             Event::Request { channel, method } => {
 //!                 let mut channel = server.channel(channel).expect("it has not been closed");
-//!                 match method {
+//!                 match *method {
 //!                     Method::QueueDeclare(declare) => {
 //!                         let queue = declare.queue;
 //!                         channel.send(now, queue::DeclareOk { queue, ..Default::default() })?;
@@ -158,9 +160,9 @@
 //! # Limits and memory
 //!
 //! [`ConnectionLimits`] has them all. Nothing is allocated from a length that the peer announces:
-//! buffers grow with the bytes that came. 64 KiB of input, of whatever kind, hold less than a MiB
-//! until their events are polled. Input stays with the caller, who decides how much is read at a
-//! time; a frame needs no more room than `frame_max`, a content header no more than 128 KiB where
+//! buffers grow with the bytes that came. Nothing more is received while 128 events wait to be polled,
+//! and 64 KiB of input, of whatever kind, hold less than a MiB until then. Input stays with the
+//! caller, who decides how much is read at a time; a frame needs no more room than `frame_max`, a content header no more than 128 KiB where
 //! that is less.
 //!
 //! A message that came in one piece is not copied: it shares the block that it was read into, with
@@ -199,10 +201,15 @@
 //! ) -> std::io::Result<()> {
 //!     let mut input = BytesMut::new();
 //!     let mut block = [0; 16 * 1024];
+//!     let mut is_behind = false;
 //!     loop {
 //!         connection.handle_timeout(Instant::now());
 //!         while let Some(event) = connection.poll_event() {
 //!             on_event(connection, event);
+//!         }
+//!         if is_behind {
+//!             is_behind = connection.receive(Instant::now(), &mut input);
+//!             continue;
 //!         }
 //!         let outbound = connection.outbound();
 //!         if outbound.has_remaining() {
@@ -221,7 +228,7 @@
 //!             Ok(0) => connection.transport_ended(),
 //!             Ok(len) => {
 //!                 input.extend_from_slice(&block[..len]);
-//!                 connection.receive(Instant::now(), &mut input);
+//!                 is_behind = connection.receive(Instant::now(), &mut input);
 //!             }
 //!             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
 //!             Err(error) => return Err(error),

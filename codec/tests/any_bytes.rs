@@ -166,7 +166,7 @@ proptest! {
         for (turn, part) in (0..).zip(cut(&stream, &cuts)) {
             let now = start + Duration::from_secs(turn * seconds / 10);
             input.extend_from_slice(part);
-            connection.receive(now, &mut input);
+            _ = connection.receive(now, &mut input);
             connection.handle_timeout(now);
             connection.accept_login();
             connection.accept_open();

@@ -279,7 +279,7 @@ fn a_number_whose_close_was_never_answered_stays_taken_until_it_is() {
     assert!(pair.client.connection.open_channel(pair.now).is_err());
 
     let mut answer = (&method(id, channel::CloseOk)[..]).into();
-    pair.client.connection.receive(pair.now, &mut answer);
+    _ = pair.client.connection.receive(pair.now, &mut answer);
     assert!(pair.client.connection.poll_event().is_none());
     assert_eq!(pair.client.connection.open_channel(pair.now), Ok(id));
 }
@@ -300,7 +300,7 @@ fn a_channel_whose_open_is_not_answered_is_closed() {
     ]
     .concat();
     let mut late = (&late[..]).into();
-    pair.client.connection.receive(pair.now, &mut late);
+    _ = pair.client.connection.receive(pair.now, &mut late);
     pair.run();
     assert!(pair.client.events.is_empty());
     assert!(pair.client.connection.channel(id).is_none());
@@ -355,7 +355,7 @@ fn no_answer_is_overdue_while_reading_is_paused() {
     ]
     .concat();
     let mut answers = (&answers[..]).into();
-    pair.client.connection.receive(pair.now, &mut answers);
+    _ = pair.client.connection.receive(pair.now, &mut answers);
     pair.run();
     assert!(matches!(
         pair.client.events[..],

@@ -32,7 +32,7 @@ fn close() -> Vec<u8> {
 fn closed() -> Connection {
     let mut client = client(1);
     let mut input = (&channel_close(1, ReplyCode::NOT_FOUND, "no queue")[..]).into();
-    client.receive(Instant::now(), &mut input);
+    _ = client.receive(Instant::now(), &mut input);
     assert_eq!(written(&mut client), method(1, channel::CloseOk));
     assert!(client.channel(1).is_none());
     while client.poll_event().is_some() {}
@@ -247,7 +247,7 @@ fn a_repeated_close_does_not_hit_the_next_channel_at_its_number() {
         pair.open_channel();
         let mut client = pair.client.connection;
         let mut input = (&close()[..]).into();
-        client.receive(pair.now, &mut input);
+        _ = client.receive(pair.now, &mut input);
         while client.poll_event().is_some() {}
         assert_eq!(client.open_channel(pair.now), Ok(1));
         written(&mut client);
@@ -272,7 +272,7 @@ fn a_number_is_not_used_again_before_the_end_of_its_channel_was_polled() {
     let mut pair = Pair::open_with(limits, ConnectionLimits::default());
     pair.open_channel();
     let client = &mut pair.client.connection;
-    client.receive(pair.now, &mut (&close()[..]).into());
+    _ = client.receive(pair.now, &mut (&close()[..]).into());
     let none_free = Err(OpenChannelError::NoneFree);
     assert_eq!(client.open_channel(pair.now), none_free);
     while client.poll_event().is_some() {}

@@ -443,7 +443,7 @@ fn a_message_in_one_read_is_not_copied() {
     let mut client = client(1);
     let mut input = BytesMut::from(&delivery(1, 1, &[7; 10_000])[..]);
     let block = input.as_ptr_range();
-    client.receive(std::time::Instant::now(), &mut input);
+    _ = client.receive(std::time::Instant::now(), &mut input);
     let event = client.poll_event().unwrap();
     let body = content_of(&event).unwrap().body_bytes();
     assert!(block.contains(&body.as_ptr()));

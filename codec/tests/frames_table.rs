@@ -229,10 +229,10 @@ fn the_rest_of_a_frame_stays_in_the_input() {
     let mut client = client(1);
     let whole = delivery(1, 1, b"body");
     let mut input = BytesMut::from(&[&whole[..], &whole[..9]].concat()[..]);
-    client.receive(Instant::now(), &mut input);
+    _ = client.receive(Instant::now(), &mut input);
     assert_eq!(input, whole[..9]);
     input.extend_from_slice(&whole[9..]);
-    client.receive(Instant::now(), &mut input);
+    _ = client.receive(Instant::now(), &mut input);
     assert!(input.is_empty());
     assert_eq!(std::iter::from_fn(|| client.poll_event()).count(), 2);
 }
@@ -241,7 +241,7 @@ fn the_rest_of_a_frame_stays_in_the_input() {
 fn a_violation_is_told_to_the_peer_with_its_code() {
     let mut pair = Pair::open();
     let mut input = (&raw_frame(0, 0, b"")[..]).into();
-    pair.client.connection.receive(pair.now, &mut input);
+    _ = pair.client.connection.receive(pair.now, &mut input);
     assert!(pair.client.connection.outbound().has_remaining());
     pair.run();
     match &pair.server.events[..] {

@@ -31,7 +31,7 @@ fn client_of(options: ClientOptions) -> Connection {
 fn client_at_tuning(limits: ConnectionLimits) -> Connection {
     let mut connection = client_of(client_options(limits));
     let mut input = BytesMut::from(&start("PLAIN")[..]);
-    connection.receive(Instant::now(), &mut input);
+    _ = connection.receive(Instant::now(), &mut input);
     assert_eq!(names(&written(&mut connection)), ["connection.start-ok"]);
     connection
 }
@@ -153,7 +153,7 @@ fn a_frame_size_below_the_least_is_refused() {
 fn open_waits_until_tune_ok_has_left() {
     let mut client = client_at_tuning(ConnectionLimits::default());
     let now = Instant::now();
-    client.receive(now, &mut BytesMut::from(&tune(2047, 131_072, 60)[..]));
+    _ = client.receive(now, &mut BytesMut::from(&tune(2047, 131_072, 60)[..]));
     let len = client.outbound().remaining();
     client.outbound().advance(len - 1);
     client.handle_timeout(now);
@@ -173,7 +173,7 @@ fn open_waits_until_tune_ok_has_left() {
 fn a_refusal_of_tune_ok_is_heard() {
     let make = || {
         let mut client = client_at_tuning(ConnectionLimits::default());
-        client.receive(Instant::now(), &mut BytesMut::from(&tune(0, 0, 0)[..]));
+        _ = client.receive(Instant::now(), &mut BytesMut::from(&tune(0, 0, 0)[..]));
         written(&mut client);
         client
     };
@@ -430,7 +430,7 @@ fn a_large_frame_before_tuning_is_refused_by_its_header() {
 /// A server that awaits start-ok.
 fn server_at_start_ok() -> Connection {
     let mut server = fresh_server();
-    server.receive(Instant::now(), &mut BytesMut::from(&PROTOCOL_HEADER[..]));
+    _ = server.receive(Instant::now(), &mut BytesMut::from(&PROTOCOL_HEADER[..]));
     assert_eq!(names(&written(&mut server)), ["connection.start"]);
     server
 }
@@ -460,7 +460,7 @@ fn a_mechanism_that_was_not_offered_is_refused() {
 fn tune_ok_above_the_offer_is_refused() {
     let server = || {
         let mut server = server_at_start_ok();
-        server.receive(Instant::now(), &mut BytesMut::from(&start_ok("PLAIN")[..]));
+        _ = server.receive(Instant::now(), &mut BytesMut::from(&start_ok("PLAIN")[..]));
         while server.poll_event().is_some() {}
         server.accept_login();
         written(&mut server);
@@ -534,7 +534,7 @@ fn an_end_of_the_transport_tells_how_far_it_came() {
     let limits = ConnectionLimits::default;
     assert_eq!(end(client_at_tuning(limits())), Stage::Login);
     let mut opening = client_at_tuning(limits());
-    opening.receive(Instant::now(), &mut BytesMut::from(&tune(0, 0, 0)[..]));
+    _ = opening.receive(Instant::now(), &mut BytesMut::from(&tune(0, 0, 0)[..]));
     assert_eq!(end(opening), Stage::Opening);
     assert_eq!(end(client_with(0, limits())), Stage::Open);
 }
@@ -575,7 +575,7 @@ fn a_handshake_that_is_complete_has_no_deadline() {
 #[test]
 fn a_client_that_closes_in_the_handshake_is_done_at_once() {
     let mut at_opening = client_at_tuning(ConnectionLimits::default());
-    at_opening.receive(Instant::now(), &mut BytesMut::from(&tune(0, 0, 0)[..]));
+    _ = at_opening.receive(Instant::now(), &mut BytesMut::from(&tune(0, 0, 0)[..]));
     written(&mut at_opening);
     let clients = [
         (greeting_client(), None),

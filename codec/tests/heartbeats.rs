@@ -74,7 +74,7 @@ fn a_drip_of_bytes_is_a_sign_of_life() {
     for byte in delivery(1, 1, &[7; 100]) {
         pair.advance(INTERVAL * 19 / 10);
         input.extend_from_slice(&[byte]);
-        pair.client.connection.receive(pair.now, &mut input);
+        _ = pair.client.connection.receive(pair.now, &mut input);
     }
     pair.run();
     assert!(matches!(pair.client.events[..], [Event::Delivery { .. }]));
@@ -88,7 +88,7 @@ fn bytes_that_are_looked_at_again_are_no_sign_of_life() {
     let half = &delivery(1, 1, b"body")[..20];
     let mut input = half.into();
     for _ in 0..4 {
-        pair.client.connection.receive(pair.now, &mut input);
+        _ = pair.client.connection.receive(pair.now, &mut input);
         assert_eq!(input, half);
         pair.advance(INTERVAL / 2 + INTERVAL / 100);
     }
@@ -122,7 +122,7 @@ fn heartbeats_do_not_pile_up_behind_what_cannot_be_written() {
     for _ in 0..20 {
         now += INTERVAL / 4;
         let mut input = HEARTBEAT[..].into();
-        client.receive(now, &mut input);
+        _ = client.receive(now, &mut input);
         client.handle_timeout(now);
     }
     assert_eq!(client.outbound().remaining(), waiting);
@@ -197,7 +197,7 @@ fn a_process_that_slept_takes_what_came_meanwhile_as_a_sign_of_life() {
     let mut pair = pair();
     pair.sleep(INTERVAL * 100);
     let mut input = HEARTBEAT[..].into();
-    pair.client.connection.receive(pair.now, &mut input);
+    _ = pair.client.connection.receive(pair.now, &mut input);
     pair.client.connection.handle_timeout(pair.now);
     assert!(pair.client.connection.is_open());
 }

@@ -211,11 +211,15 @@ impl Session {
         }
     }
 
-    /// Bytes came in; whole frames are consumed.
-    pub(crate) fn receive(&mut self, now: Instant, input: &mut BytesMut) {
+    /// Bytes came in; whole frames are consumed. Whether some may be left until outputs were polled.
+    #[must_use]
+    pub(crate) fn receive(&mut self, now: Instant, input: &mut BytesMut) -> bool {
         match &mut self.connection {
             Some(connection) => connection.receive(now, input),
-            None => input.clear(),
+            None => {
+                input.clear();
+                false
+            }
         }
     }
 

@@ -102,12 +102,12 @@ impl Broker {
     }
 
     fn hear(&mut self, now: Instant, mut bytes: BytesMut) {
-        let Some(connection) = &mut self.connection else {
-            return;
-        };
-        connection.receive(now, &mut bytes);
-        while let Some(event) = self.connection().poll_event() {
-            self.react(now, event);
+        let mut is_behind = true;
+        while is_behind && let Some(connection) = &mut self.connection {
+            is_behind = connection.receive(now, &mut bytes);
+            while let Some(event) = self.connection().poll_event() {
+                self.react(now, event);
+            }
         }
     }
 
@@ -396,8 +396,11 @@ impl Line {
             self.broker.hear(self.now, there);
             let mut back = self.broker.speak();
             let nothing_back = back.is_empty();
-            self.client.receive(self.now, &mut back);
-            events.extend(std::iter::from_fn(|| self.client.poll_event()));
+            let mut is_behind = true;
+            while is_behind {
+                is_behind = self.client.receive(self.now, &mut back);
+                events.extend(std::iter::from_fn(|| self.client.poll_event()));
+            }
             if nothing_there && nothing_back {
                 return events;
             }
@@ -613,7 +616,8 @@ impl World {
         let mut back = self.broker.speak();
         let moved = !there.is_empty() || !back.is_empty();
         if !lost && self.connected {
-            self.session.receive(self.now, &mut back);
+            let is_behind = self.session.receive(self.now, &mut back);
+            assert!(!is_behind, "more events at once than a world is made for");
             self.broker.hear(self.now, there);
         }
         if self.broker.is_dead {

@@ -42,6 +42,8 @@ pub(super) struct Link {
     shared: Arc<Shared>,
     session: Session,
     io: Io,
+    /// Whether the session stopped in the middle of what was read.
+    is_behind: bool,
     timer: Timer,
     /// What the timer is set to; it may be earlier than needed, never later.
     armed: Option<Instant>,
@@ -77,6 +79,7 @@ impl Link {
             shared,
             session,
             io: Io::Idle,
+            is_behind: false,
             timer,
             armed: None,
             senders: Senders::default(),
@@ -314,7 +317,7 @@ impl Link {
                 self.io = Io::Idle;
                 self.session.transport_ended(now, None);
             }
-            Poll::Ready(Ok(_)) => self.session.receive(now, stream.input()),
+            Poll::Ready(Ok(_)) => self.is_behind = self.session.receive(now, stream.input()),
             Poll::Ready(Err(error)) => {
                 self.io = Io::Idle;
                 let error = ConnectionError::Transport(Arc::new(error));
@@ -406,13 +409,21 @@ impl Link {
 
     fn carry_out(&mut self, now: Instant, topology: &mut Topology) -> bool {
         let mut moved = false;
-        while let Some(output) = self.session.poll_output(now, topology) {
-            moved = true;
-            // What came before is to be there before it.
-            if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
-                self.hand_over(now);
+        loop {
+            while let Some(output) = self.session.poll_output(now, topology) {
+                moved = true;
+                // What came before is to be there before it.
+                if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
+                    self.hand_over(now);
+                }
+                self.carry_out_one(now, output);
             }
-            self.carry_out_one(now, output);
+            match &mut self.io {
+                Io::Open(stream) if self.is_behind => {
+                    self.is_behind = self.session.receive(now, stream.input());
+                }
+                _ => break,
+            }
         }
         self.hand_over(now);
         moved

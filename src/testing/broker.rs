@@ -60,7 +60,7 @@ pub use self::view::{BindingView, ConnectionView, ExchangeView, MessageView, Que
 ///     broker.receive(now, id, &mut there);
 ///     let mut back = BytesMut::new();
 ///     back.put(broker.outbound(id).expect("it is connected"));
-///     client.receive(now, &mut back);
+///     _ = client.receive(now, &mut back);
 ///     client.handle_timeout(now);
 /// }
 /// assert_eq!(broker.connections().len(), 1);
@@ -144,11 +144,11 @@ impl Broker {
             };
             let Some((mut frame, publishes)) = client.take_frame(input) else {
                 // It judges what is not whole yet, and takes it as a sign of life.
-                client.connection.receive(now, input);
+                _ = client.connection.receive(now, input);
                 self.hear(now, id);
                 break;
             };
-            client.connection.receive(now, &mut frame);
+            _ = client.connection.receive(now, &mut frame);
             // The method alone is enough: RabbitMQ does not read the message behind it.
             if let Some(reason) = self.blocked.as_ref().filter(|_| publishes)
                 && self.options.manner == Manner::RabbitMq

@@ -53,7 +53,8 @@ impl Stage for Memory {
             back.put(outbound);
         }
         let moved = wire.unread.len() < before || !back.is_empty();
-        client.receive(self.now, &mut back);
+        let is_behind = client.receive(self.now, &mut back);
+        assert!(!is_behind, "more events at once than a scenario has");
         if self.broker.is_finished(wire.id) && !client.is_closed() {
             client.transport_ended();
             return true;

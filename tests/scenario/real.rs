@@ -220,7 +220,8 @@ impl Real {
             }
             Ok(len) => {
                 wire.unread.extend_from_slice(&block[..len]);
-                client.receive(Instant::now(), &mut wire.unread);
+                let is_behind = client.receive(Instant::now(), &mut wire.unread);
+                assert!(!is_behind, "more events at once than a scenario has");
                 true
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {

@@ -107,8 +107,11 @@ fn serve(mut stream: TcpStream, script: &Script) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        session.connection.receive(Instant::now(), &mut input);
-        while session.speak(&mut stream)? {}
+        let mut is_behind = true;
+        while is_behind {
+            is_behind = session.connection.receive(Instant::now(), &mut input);
+            while session.speak(&mut stream)? {}
+        }
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ pub(crate) fn open() -> (Connection, u16) {
 fn carry(from: &mut Connection, to: &mut Connection, now: Instant) {
     let mut bytes = BytesMut::new();
     bytes.put(from.outbound());
-    to.receive(now, &mut bytes);
+    _ = to.receive(now, &mut bytes);
 }
 
 /// Publishes, and takes them from the outbound buffer as often as a socket would.
@@ -116,11 +116,14 @@ fn receive(block: Vec<u8>, count: u64) -> Runner {
     Box::new(move |messages| {
         for _ in 0..messages / count {
             let mut input = BytesMut::from(&block[..]);
-            connection.receive(now, &mut input);
             let mut events = 0;
-            while let Some(event) = connection.poll_event() {
-                black_box(event);
-                events += 1;
+            let mut is_behind = true;
+            while is_behind {
+                is_behind = connection.receive(now, &mut input);
+                while let Some(event) = connection.poll_event() {
+                    black_box(event);
+                    events += 1;
+                }
             }
             assert_eq!(events, count);
         }
@@ -131,7 +134,7 @@ fn receive(block: Vec<u8>, count: u64) -> Runner {
 pub(crate) fn delivery() -> Delivery {
     let (mut connection, _) = open();
     let mut input = BytesMut::from(&wire::deliveries(16, 1)[..]);
-    connection.receive(Instant::now(), &mut input);
+    _ = connection.receive(Instant::now(), &mut input);
     match connection.poll_event() {
         Some(Event::Delivery { delivery, .. }) => delivery,
         other => unreachable!("it was sent a delivery, not {other:?}"),

@@ -18,12 +18,16 @@ impl Connection {
     ///
     /// Messages share the memory of `input` instead of copying it. Any split of the stream gives
     /// the same events. Once the connection has ended, input is discarded.
-    pub fn receive(&mut self, now: Instant, input: &mut BytesMut) {
+    ///
+    /// It stops when 128 events wait to be polled, so that no input, however long, holds more memory
+    /// than these, and answers `true`: poll them, and call it again with what is left.
+    #[must_use = "whole frames may be left in the input, to be taken once events were polled"]
+    pub fn receive(&mut self, now: Instant, input: &mut BytesMut) -> bool {
         // What was left over the last time is no new sign of life.
         if input.len() > self.left_over {
             self.heard(now);
         }
-        while !self.is_closed() {
+        while !self.is_closed() && !self.events.are_many() {
             match self.receive_one(now, input) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -34,6 +38,7 @@ impl Connection {
             input.clear();
         }
         self.left_over = input.len();
+        self.events.are_many() && !input.is_empty()
     }
 
     /// Takes a frame, or a whole message, off the front of the input; whether there was one.

@@ -171,15 +171,14 @@ impl Pair {
         let outbound = self.client.connection.outbound();
         let len = len.min(outbound.remaining());
         let bytes = outbound.copy_to_bytes(len);
-        if len == 0 || self.black_hole {
+        if self.black_hole {
             return false;
         }
-        self.server.received += len;
-        self.server.input.extend_from_slice(&bytes);
-        self.server
-            .connection
-            .receive(self.now, &mut self.server.input);
-        true
+        let server = &mut self.server;
+        server.received += len;
+        server.input.extend_from_slice(&bytes);
+        let is_behind = server.connection.receive(self.now, &mut server.input);
+        len > 0 || is_behind
     }
 
     /// Carries so many bytes from the server to the client.

@@ -96,8 +96,11 @@ pub(crate) fn receive<'a>(
     let mut events = Vec::new();
     for part in parts {
         buffer.extend_from_slice(part);
-        connection.receive(now, &mut buffer);
-        events.extend(std::iter::from_fn(|| connection.poll_event()));
+        let mut is_behind = true;
+        while is_behind {
+            is_behind = connection.receive(now, &mut buffer);
+            events.extend(std::iter::from_fn(|| connection.poll_event()));
+        }
     }
     let closed = |event: &&Event| matches!(event, Event::Closed(_));
     assert_eq!(

@@ -254,7 +254,7 @@ fn nothing_is_written_while_the_broker_has_stopped_the_flow() {
     world.publish("a");
     let flow = |world: &mut World, active| {
         let mut bytes = frame(world.channel, channel::Flow { active });
-        world.line.client.receive(world.line.now, &mut bytes);
+        _ = world.line.client.receive(world.line.now, &mut bytes);
     };
     flow(&mut world, false);
     assert!(!world.write(EVERYTHING));

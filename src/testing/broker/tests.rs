@@ -85,9 +85,12 @@ impl World {
                     back.put(outbound);
                 }
                 moved |= !back.is_empty();
-                client.connection.receive(self.now, &mut back);
-                let events = std::iter::from_fn(|| client.connection.poll_event());
-                client.events.extend(events);
+                let mut is_behind = true;
+                while is_behind {
+                    is_behind = client.connection.receive(self.now, &mut back);
+                    let events = std::iter::from_fn(|| client.connection.poll_event());
+                    client.events.extend(events);
+                }
             }
             if self.broker.poll_timeout().is_some_and(|at| at <= self.now) {
                 self.broker.handle_timeout(self.now);

@@ -259,7 +259,7 @@ fn log_in(broker: &mut Broker, now: Instant, id: ConnectionId) {
         }
         broker.receive(now, id, &mut there);
         if let Some(outbound) = broker.outbound(id) {
-            client.receive(now, &mut take(outbound, usize::MAX));
+            _ = client.receive(now, &mut take(outbound, usize::MAX));
         }
         while client.poll_event().is_some() {}
     }

@@ -90,7 +90,7 @@ pub fn content_headers(data: &[u8]) {
         1,
         &content_header(0, data),
     ));
-    client.receive(Instant::now(), &mut input);
+    _ = client.receive(Instant::now(), &mut input);
     match client.poll_event() {
         Some(Event::Delivery { delivery, .. }) => {
             assert_eq!(delivery.content.raw_properties(), data);

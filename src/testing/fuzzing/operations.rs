@@ -327,7 +327,7 @@ impl World<'_> {
         let moved = !said.is_empty();
         self.back.unsplit(said);
         let before = self.back.len();
-        self.client.receive(self.now, &mut self.back);
+        _ = self.client.receive(self.now, &mut self.back);
         moved || self.back.len() < before
     }
 

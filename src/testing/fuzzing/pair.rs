@@ -76,7 +76,7 @@ impl Pair {
 pub(super) fn carry(from: &mut Connection, to: &mut Connection, now: Instant, len: usize) -> bool {
     let mut bytes = take(from.outbound(), len);
     let moved = !bytes.is_empty();
-    to.receive(now, &mut bytes);
+    _ = to.receive(now, &mut bytes);
     assert!(
         bytes.is_empty() || len != usize::MAX,
         "whole frames are taken whole"

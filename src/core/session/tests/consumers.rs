@@ -46,7 +46,7 @@ impl World {
             reply_code: ReplyCode::PRECONDITION_FAILED,
             ..Default::default()
         };
-        self.session.receive(self.now, &mut frame(channel, close));
+        _ = self.session.receive(self.now, &mut frame(channel, close));
         self.run();
     }
 

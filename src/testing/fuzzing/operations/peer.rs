@@ -46,7 +46,7 @@ impl Peer {
 
     pub(super) fn receive(&mut self, now: Instant, input: &mut BytesMut) {
         match self {
-            Self::Server(server) => server.connection.receive(now, input),
+            Self::Server(server) => _ = server.connection.receive(now, input),
             Self::Broker(broker, id) => broker.receive(now, *id, input),
         }
     }

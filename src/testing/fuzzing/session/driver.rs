@@ -361,9 +361,9 @@ impl Transport {
         let moved = self.back.carry(len);
         if moved {
             record.hear(&self.back.arrived[before..]);
-            session.receive(now, &mut self.back.arrived);
         }
-        moved
+        let is_behind = session.receive(now, &mut self.back.arrived);
+        moved || is_behind
     }
 }
 

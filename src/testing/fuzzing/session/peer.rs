@@ -60,9 +60,12 @@ impl Peer {
 
     pub(super) fn hear(&mut self, now: Instant, habits: Habits, input: &mut BytesMut) {
         self.connection.handle_timeout(now);
-        self.connection.receive(now, input);
-        while let Some(event) = self.connection.poll_event() {
-            self.react(now, habits, event);
+        let mut is_behind = true;
+        while is_behind {
+            is_behind = self.connection.receive(now, input);
+            while let Some(event) = self.connection.poll_event() {
+                self.react(now, habits, event);
+            }
         }
         while habits.answers && !self.asked.is_empty() {
             self.answer(now, 0);

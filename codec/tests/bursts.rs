@@ -1,0 +1,65 @@
+//! More at once than a connection takes before its events are polled.
+
+mod pair;
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+use pair::read::client;
+use pair::wire::{body, deliver, header, method};
+use snowshoe_codec::{Connection, Event};
+
+/// So many messages, numbered from 1.
+fn burst(count: u64) -> BytesMut {
+    (1..=count)
+        .flat_map(|tag| [method(1, deliver(tag)), header(1, 1), body(1, b"x")])
+        .flatten()
+        .collect()
+}
+
+fn poll_tags(client: &mut Connection) -> Vec<u64> {
+    std::iter::from_fn(|| client.poll_event())
+        .map(|event| match event {
+            Event::Delivery { delivery, .. } => delivery.delivery_tag,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_burst_is_taken_in_parts_and_in_order() {
+    let mut client = client(1);
+    let mut input = burst(1000);
+    let mut tags = Vec::new();
+    let mut is_behind = true;
+    while is_behind {
+        is_behind = client.receive(Instant::now(), &mut input);
+        let part = poll_tags(&mut client);
+        assert!(part.len() <= 128, "{} at once", part.len());
+        tags.extend(part);
+    }
+    assert!(input.is_empty());
+    assert!(tags.into_iter().eq(1..=1000));
+}
+
+#[test]
+fn nothing_more_is_taken_before_an_event_was_polled() {
+    let mut client = client(1);
+    let mut input = burst(1000);
+    assert!(client.receive(Instant::now(), &mut input));
+    let left = input.len();
+    for _ in 0..3 {
+        assert!(client.receive(Instant::now(), &mut input));
+        assert_eq!(input.len(), left);
+    }
+    assert_eq!(poll_tags(&mut client).len(), 128);
+}
+
+#[test]
+fn a_burst_that_just_fits_is_taken_whole() {
+    let mut client = client(1);
+    let mut input = burst(128);
+    assert!(!client.receive(Instant::now(), &mut input));
+    assert!(input.is_empty());
+    assert_eq!(poll_tags(&mut client).len(), 128);
+}
