@@ -159,7 +159,7 @@ impl Consumer {
             return None;
         }
         let delivery = self.batch.pop_front()?;
-        Some(Delivery::new(delivery, self.epoch, Arc::clone(&self.inbox)))
+        Some(Delivery::new(delivery, self.epoch, &self.inbox))
     }
 
     /// Takes what is in the inbox. Whether no more will come.

@@ -19,19 +19,18 @@ use crate::inbox::Inbox;
 pub struct Delivery {
     delivery: codec::Delivery,
     epoch: Epoch,
-    inbox: Arc<Inbox>,
-    settled: bool,
+    /// Where it is settled, unless there is nothing to settle, or not any more.
+    inbox: Option<Arc<Inbox>>,
 }
 
 impl Delivery {
-    pub(crate) fn new(delivery: codec::Delivery, epoch: Epoch, inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(delivery: codec::Delivery, epoch: Epoch, inbox: &Arc<Inbox>) -> Self {
         // Without acknowledgements there is nothing to settle.
-        let settled = inbox.is_no_ack();
+        let inbox = (!inbox.is_no_ack()).then(|| Arc::clone(inbox));
         Self {
             delivery,
             epoch,
             inbox,
-            settled,
         }
     }
 
@@ -134,22 +133,19 @@ impl Delivery {
         }
     }
 
-    /// A handle that settles the message, without the message.
-    pub(crate) fn settler(&self) -> Settler {
-        Settler {
-            inbox: Arc::clone(&self.inbox),
+    /// A handle that settles the message, without the message; `None` where there is nothing to
+    /// settle.
+    pub(crate) fn settler(&self) -> Option<Settler> {
+        Some(Settler {
+            inbox: Arc::clone(self.inbox.as_ref()?),
             epoch: self.epoch,
             tag: self.delivery.delivery_tag,
-        }
+        })
     }
 
     fn settle(mut self, settle: Settle, multiple: bool) -> Result<(), SettleError> {
-        if self.inbox.is_no_ack() {
-            return Err(SettleError::NoAck);
-        }
-        self.settled = true;
-        self.inbox
-            .settle(self.epoch, self.delivery.delivery_tag, settle, multiple, 1)
+        let inbox = self.inbox.take().ok_or(SettleError::NoAck)?;
+        inbox.settle(self.epoch, self.delivery.delivery_tag, settle, multiple, 1)
     }
 }
 
@@ -161,8 +157,8 @@ impl fmt::Debug for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if !self.settled {
-            self.inbox.release(self.epoch);
+        if let Some(inbox) = self.inbox.take() {
+            inbox.release(self.epoch);
         }
     }
 }
@@ -176,9 +172,6 @@ pub(crate) struct Settler {
 
 impl Settler {
     pub(crate) fn settle(self, disposition: Disposition) {
-        if self.inbox.is_no_ack() {
-            return;
-        }
         let settle = match disposition {
             Disposition::Ack => Settle::Ack,
             Disposition::Requeue => Settle::Nack { requeue: true },
@@ -235,17 +228,11 @@ impl Batch {
         let Some(Delivery { inbox, epoch, .. }) = self.deliveries.first() else {
             return Ok(());
         };
-        let (inbox, epoch) = (Arc::clone(inbox), *epoch);
-        if inbox.is_no_ack() {
-            return Err(SettleError::NoAck);
-        }
-        for delivery in &mut self.deliveries {
-            delivery.settled = true;
-        }
-        let tags = self
-            .deliveries
-            .iter()
-            .map(|delivery| delivery.delivery.delivery_tag);
+        let (inbox, epoch) = (inbox.clone().ok_or(SettleError::NoAck)?, *epoch);
+        let tags = self.deliveries.iter_mut().map(|delivery| {
+            delivery.inbox = None;
+            delivery.delivery.delivery_tag
+        });
         inbox.settle_each(epoch, tags, settle)
     }
 }

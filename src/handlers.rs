@@ -66,7 +66,7 @@ const BUDGET: usize = 128;
 
 /// A place for one handler at a time, and the waker by which it says that it can go on.
 struct Slot<F> {
-    running: Option<(Pin<Box<F>>, Settler)>,
+    running: Option<(Pin<Box<F>>, Option<Settler>)>,
     waker: Waker,
 }
 
@@ -96,7 +96,7 @@ where
         else {
             return false;
         };
-        if let Some((_, settler)) = self.running.take() {
+        if let Some((_, Some(settler))) = self.running.take() {
             settler.settle(result.into());
         }
         true

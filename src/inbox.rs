@@ -265,7 +265,7 @@ impl Inbox {
     // What the driver does.
 
     /// Puts deliveries in.
-    pub(crate) fn fill(&self, batch: &mut Vec<Delivery>) -> Filled {
+    pub(crate) fn fill(&self, batch: &mut VecDeque<Delivery>) -> Filled {
         let mut state = self.lock();
         if !self.no_ack {
             for delivery in &*batch {
@@ -276,7 +276,11 @@ impl Inbox {
         state.bytes += (batch.iter())
             .map(|delivery| delivery.content.body().len())
             .sum::<usize>();
-        state.deliveries.extend(batch.drain(..));
+        if state.deliveries.is_empty() {
+            std::mem::swap(&mut state.deliveries, batch);
+        } else {
+            state.deliveries.append(batch);
+        }
         if state.abandoned {
             state.give_back_all();
             return Filled::GivenBack;
@@ -400,7 +404,7 @@ mod tests {
 
     #[test]
     fn deliveries_that_wait_are_bounded_in_messages_and_in_bytes() {
-        let fill = |inbox: &Inbox, body| inbox.fill(&mut deliveries(&[body]));
+        let fill = |inbox: &Inbox, body| inbox.fill(&mut deliveries(&[body]).into());
         let few = inbox(2, usize::MAX);
         assert_eq!(fill(&few, "a"), Filled::Taken);
         assert_eq!(fill(&few, "b"), Filled::Behind);

@@ -3,6 +3,7 @@
 //!
 //! Behind the feature `benchmarking`, because it is for this repository alone.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -117,18 +118,18 @@ pub fn inbox(delivery: codec::Delivery) -> impl FnMut(u64) {
     let epoch = Epoch::default().next();
     inbox.begin_epoch(epoch, queue);
     let mut tag = 0;
-    let (mut batch, mut taken) = (Vec::new(), std::collections::VecDeque::new());
+    let (mut batch, mut taken) = (VecDeque::new(), VecDeque::new());
     in_windows(move |window| {
         for _ in 0..window {
             tag += 1;
             let mut delivery = delivery.clone();
             delivery.delivery_tag = tag;
-            batch.push(delivery);
+            batch.push_back(delivery);
         }
         black_box(inbox.fill(&mut batch));
         inbox.take(&mut taken, None);
         for delivery in taken.drain(..) {
-            let delivery = Delivery::new(delivery, epoch, Arc::clone(&inbox));
+            let delivery = Delivery::new(delivery, epoch, &inbox);
             delivery.ack().expect("the epoch is the same");
         }
         inbox.flush(|frame| _ = black_box(frame));

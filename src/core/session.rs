@@ -346,6 +346,36 @@ impl Session {
         self.connection.as_mut().map(Connection::outbound)
     }
 
+    /// Lets consumers have the deliveries that came next. Whether there were any.
+    ///
+    /// [`poll_output`](Self::poll_output) tells of them, too, one by one and with a few more moves.
+    pub(crate) fn poll_deliveries(&mut self, mut deliver: impl FnMut(usize, Delivery)) -> bool {
+        let (owners, consumers) = (&self.owners, &self.consumers);
+        let receiver = |channel: u16| match owners.get(usize::from(channel)) {
+            Some(Some(Owner::Consumer(consumer))) => {
+                let subscription = consumers.get(*consumer)?;
+                subscription.receives().then_some(*consumer)
+            }
+            _ => None,
+        };
+        let Some(connection) = self.connection.as_mut().filter(|_| self.outputs.is_empty()) else {
+            return false;
+        };
+        let mut any = false;
+        loop {
+            let mut consumer = None;
+            let delivery = connection.poll_delivery(|channel| {
+                consumer = receiver(channel);
+                consumer.is_some()
+            });
+            match (consumer, delivery) {
+                (Some(consumer), Some((_, delivery))) => deliver(consumer, delivery),
+                _ => return any,
+            }
+            any = true;
+        }
+    }
+
     /// What is to be done, or has happened, next.
     pub(crate) fn poll_output(&mut self, now: Instant, topology: &mut Topology) -> Option<Output> {
         loop {

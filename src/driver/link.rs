@@ -410,13 +410,17 @@ impl Link {
     fn carry_out(&mut self, now: Instant, topology: &mut Topology) -> bool {
         let mut moved = false;
         loop {
-            while let Some(output) = self.session.poll_output(now, topology) {
+            let receivers = &mut self.receivers;
+            moved |= (self.session)
+                .poll_deliveries(|consumer, delivery| receivers.deliver(consumer, delivery));
+            if let Some(output) = self.session.poll_output(now, topology) {
                 moved = true;
                 // What came before is to be there before it.
                 if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
                     self.hand_over(now);
                 }
                 self.carry_out_one(now, output);
+                continue;
             }
             match &mut self.io {
                 Io::Open(stream) if self.is_behind => {

@@ -280,7 +280,7 @@ fn a_consumer_gets_every_delivery_and_then_the_end() {
         let (mut consumer, inbox) = world.consumer(usize::MAX);
         let driver = thread::spawn(move || {
             for delivery in deliveries() {
-                assert_eq!(inbox.fill(&mut vec![delivery]), Filled::Taken);
+                assert_eq!(inbox.fill(&mut [delivery].into()), Filled::Taken);
             }
             inbox.finish(ConsumerEnd::ClientClosed);
         });
@@ -301,10 +301,10 @@ fn a_consumer_whose_deliveries_became_stale_in_its_hands_wakes_for_the_next() {
         let (mut consumer, inbox) = world.consumer(usize::MAX);
         let driver = thread::spawn(move || {
             let [first, second] = deliveries().try_into().expect("two");
-            inbox.fill(&mut vec![first.clone()]);
+            inbox.fill(&mut [first.clone()].into());
             inbox.end_epoch();
             inbox.begin_epoch(Epoch::default().next().next(), name("q"));
-            inbox.fill(&mut vec![first, second]);
+            inbox.fill(&mut [first, second].into());
             inbox
         });
         // The first delivery may be handed out twice: in either epoch.
@@ -326,7 +326,7 @@ fn a_settle_that_meets_the_end_of_its_epoch_is_sent_under_none_other() {
     model(|| {
         let world = World::new();
         let (mut consumer, inbox) = world.consumer(usize::MAX);
-        inbox.fill(&mut deliveries());
+        inbox.fill(&mut deliveries().into());
         let delivery = block_on(consumer.next()).expect("there are two");
         let driver = {
             let inbox = Arc::clone(&inbox);
@@ -353,7 +353,7 @@ fn a_driver_that_reads_no_more_hears_when_there_is_room_again() {
             consumer
         });
         let [first, _] = deliveries().try_into().expect("two");
-        assert_eq!(inbox.fill(&mut vec![first]), Filled::Behind);
+        assert_eq!(inbox.fill(&mut [first].into()), Filled::Behind);
         drive(&world.shared, |_| inbox.has_room().then_some(()));
         drop(user.join().unwrap());
     });

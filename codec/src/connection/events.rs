@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::Event;
+use crate::{Delivery, Event};
 
 /// What is to be polled.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ const MANY: usize = 128;
 const RETAINED: usize = 2 * MANY;
 
 impl Events {
+    #[inline]
     pub(super) fn push(&mut self, event: Event) {
         self.queue.push_back(event);
     }
@@ -37,5 +38,21 @@ impl Events {
             self.queue.shrink_to(RETAINED);
         }
         self.queue.pop_front()
+    }
+
+    #[inline]
+    pub(super) fn pop_delivery(
+        &mut self,
+        wanted: impl FnOnce(u16) -> bool,
+    ) -> Option<(u16, Delivery)> {
+        match self.queue.front()? {
+            Event::Delivery { channel, .. } if wanted(*channel) => {}
+            _ => return None,
+        }
+        match self.queue.pop_front()? {
+            Event::Delivery { channel, delivery } => Some((channel, delivery)),
+            // It was looked at just now.
+            _ => None,
+        }
     }
 }

@@ -23,6 +23,7 @@ impl Layout {
     /// The layout of a message whose frames all stand at the front of `input`, method first, one
     /// behind the other and whole. Anything else, malformed or merely incomplete, is `None` and
     /// left to [`Assembly`], which sees a frame at a time and says what is wrong.
+    #[inline]
     pub(crate) fn of_whole(
         announcement: Announcement,
         input: &[u8],
@@ -65,6 +66,7 @@ impl Layout {
     }
 
     /// What is to be told of the message that lies in `buffer` by this layout.
+    #[inline]
     pub(crate) fn event(&self, channel: u16, mut buffer: Bytes) -> Event {
         let origin = self.arguments_at;
         buffer.advance(origin);

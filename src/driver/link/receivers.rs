@@ -1,6 +1,6 @@
 //! The consumers of a connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ pub(super) struct Receivers {
     /// Those that are behind: until all of them have caught up, nothing is read.
     behind: Vec<usize>,
     /// Deliveries that came one behind the other, for one lock of their inbox.
-    batch: Vec<Delivery>,
+    batch: VecDeque<Delivery>,
     /// Whose the batch is.
     addressee: usize,
 }
@@ -112,7 +112,7 @@ impl Receivers {
             self.hand_over();
             self.addressee = key;
         }
-        self.batch.push(delivery);
+        self.batch.push_back(delivery);
     }
 
     /// Hands the batch to its consumer.
