@@ -45,8 +45,14 @@ pub struct Consumer {
     batch: VecDeque<codec::Delivery>,
     /// The epoch that the batch belongs to.
     epoch: Epoch,
+    /// How many were handed out without a pause.
+    in_a_row: usize,
     _client: Arc<Handle>,
 }
+
+/// How many deliveries are handed out before other tasks have their turn: the driver, where it is
+/// one of them, tells the broker what was settled, and more is on its way before the rest is done.
+const BUDGET: usize = 256;
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,10 +139,17 @@ impl Consumer {
     }
 
     pub(crate) fn poll_next_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.in_a_row >= BUDGET && !self.batch.is_empty() && !self.inbox.is_no_ack() {
+            self.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             if let Some(delivery) = self.take_from_batch() {
+                self.in_a_row += 1;
                 return Poll::Ready(Some(delivery));
             }
+            self.in_a_row = 0;
             let ended = self.refill(Some(cx.waker()));
             // What was taken may have become stale since, and then nobody is registered yet.
             if self.batch.is_empty() {
@@ -338,6 +351,7 @@ impl ConsumerBuilder {
             inbox: Arc::clone(&inbox),
             batch: VecDeque::new(),
             epoch: Epoch::default(),
+            in_a_row: 0,
             _client: Arc::clone(&client),
         };
         let (answer, started) = async_channel::bounded(1);

@@ -1,0 +1,40 @@
+//! A client and its user share one thread, and neither keeps it from the other.
+
+use snowshoe::Queue;
+use snowshoe::testing::{BrokerOptions, Clock, Executor, Server};
+
+const MESSAGES: usize = 5000;
+
+#[test]
+fn what_is_settled_reaches_the_broker_before_all_that_is_at_hand_was_looked_at() {
+    let clock = Clock::new();
+    let mut executor = Executor::new(clock.clone(), 1);
+    let server = Server::in_virtual_time(BrokerOptions::default(), clock);
+    let (client, driver) = server.client().build();
+    executor.spawn(driver);
+    let most = executor.run(async move {
+        client.ready().await.unwrap();
+        client.declare(Queue::new("orders")).await.unwrap();
+        let producer = client.producer("orders").unwrap().build();
+        for _ in 0..MESSAGES {
+            producer.publish("herring").await.unwrap();
+        }
+        producer.flushed().await;
+        let consumer = client.consumer("orders").unwrap().prefetch(MESSAGES as u16);
+        let mut consumer = consumer.start().await.unwrap();
+        server
+            .until(|server| server.queue("orders").unwrap().unacked == MESSAGES)
+            .await;
+        // How many were settled and not told at any time.
+        let mut most = 0;
+        for settled in 0..MESSAGES {
+            let delivery = consumer.next().await.unwrap();
+            let unacked = server.queue("orders").unwrap().unacked;
+            most = most.max(settled + unacked - MESSAGES);
+            delivery.ack().unwrap();
+        }
+        most
+    });
+    let most = most.expect("all of them come");
+    assert!(most < MESSAGES / 2, "{most}");
+}
