@@ -17,7 +17,7 @@ fn what_is_settled_reaches_the_broker_before_all_that_is_at_hand_was_looked_at()
         client.declare(Queue::new("orders")).await.unwrap();
         let producer = client.producer("orders").unwrap().build();
         for _ in 0..MESSAGES {
-            producer.publish("herring").await.unwrap();
+            _ = producer.publish("herring").await.unwrap();
         }
         producer.flushed().await;
         let consumer = client.consumer("orders").unwrap().prefetch(MESSAGES as u16);

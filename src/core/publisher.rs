@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use snowshoe_codec::{Channel, PeerClose, Properties, Publish, Returned, SendError, ShortString};
 
 use super::confirms::{Confirms, NeverPublished};
+use super::keyed_queue::KeyedQueue;
 use super::ring::{Limits, Refusal, Ring, Settled};
 use crate::message::Message;
 use crate::outcome::{DropReason, Return, Unconfirmed};
@@ -103,6 +105,9 @@ enum InFlight {
 #[derive(Debug)]
 struct Ledger<W> {
     ring: Ring<Entry<W>>,
+    /// What messages have of their own, for those few that have any: an entry of the ring is half as
+    /// large without it, and the more of them stay in the cache.
+    overrides: KeyedQueue<Overrides>,
     closed: bool,
     /// Messages that the broker could not route. Their outcome is due with the confirm that follows
     /// (fault 20).
@@ -115,10 +120,18 @@ struct Ledger<W> {
     news: News,
 }
 
+/// A message's place in the ring.
 #[derive(Debug)]
 struct Entry<W> {
-    message: Message,
+    body: Bytes,
     watch: Watch<W>,
+}
+
+/// What replaces the producer's settings for one message.
+#[derive(Debug)]
+struct Overrides {
+    properties: Option<Properties>,
+    routing_key: Option<ShortString>,
 }
 
 /// Who wants to know how a message ends.
@@ -129,6 +142,28 @@ enum Watch<W> {
     Somebody,
     /// Somebody is to be woken.
     Waiting(W),
+}
+
+impl Address {
+    fn routing_key<'a>(&'a self, overrides: Option<&'a Overrides>) -> &'a ShortString {
+        let own = overrides.and_then(|it| it.routing_key.as_ref());
+        own.unwrap_or(&self.routing_key)
+    }
+
+    fn properties<'a>(&'a self, overrides: Option<&'a Overrides>) -> &'a Properties {
+        let own = overrides.and_then(|it| it.properties.as_ref());
+        own.unwrap_or(&self.properties)
+    }
+}
+
+fn message_of(body: Bytes, overrides: Option<Overrides>) -> Message {
+    let overrides = overrides.map(|it| (it.properties, it.routing_key));
+    let (properties, routing_key) = overrides.unwrap_or_default();
+    Message {
+        body,
+        properties,
+        routing_key,
+    }
 }
 
 impl<W> Publisher<W> {
@@ -149,6 +184,7 @@ impl<W> Publisher<W> {
             returned_before: 0,
             ledger: Ledger {
                 ring: Ring::new(limits),
+                overrides: KeyedQueue::new(),
                 closed: false,
                 returned: BTreeMap::new(),
                 outcomes: BTreeMap::new(),
@@ -219,17 +255,30 @@ impl<W> Publisher<W> {
         } else {
             Watch::Nobody
         };
-        let entry = Entry { message, watch };
-        self.ledger
-            .ring
-            .push(entry, bytes)
-            .map_err(|(refusal, entry)| {
+        let Message {
+            body,
+            properties,
+            routing_key,
+        } = message;
+        let overrides = Overrides {
+            properties,
+            routing_key,
+        };
+        match self.ledger.ring.push(Entry { body, watch }, bytes) {
+            Ok(position) => {
+                if overrides.properties.is_some() || overrides.routing_key.is_some() {
+                    self.ledger.overrides.push(position, overrides);
+                }
+                Ok(position)
+            }
+            Err((refusal, entry)) => {
                 let refused = match refusal {
                     Refusal::Full => Refused::Full,
                     Refusal::TooLarge => Refused::TooLarge,
                 };
-                (refused, entry.message)
-            })
+                Err((refused, message_of(entry.body, Some(overrides))))
+            }
+        }
     }
 
     /// Asks to be woken when there is room for so many bytes: as soon as half of the buffer is free,
@@ -366,20 +415,13 @@ impl<W> Publisher<W> {
             let Some((position, entry)) = self.ledger.ring.next_unwritten() else {
                 return false;
             };
-            let Message {
-                body,
-                properties,
-                routing_key,
-            } = &entry.message;
+            let overrides = self.ledger.overrides.get(position);
             let publish = Publish {
                 exchange: self.address.exchange.as_short_str(),
-                routing_key: routing_key
-                    .as_ref()
-                    .unwrap_or(&self.address.routing_key)
-                    .as_short_str(),
+                routing_key: self.address.routing_key(overrides).as_short_str(),
                 mandatory: self.address.mandatory,
-                properties: properties.as_ref().unwrap_or(&self.address.properties),
-                body,
+                properties: self.address.properties(overrides),
+                body: &entry.body,
             };
             let before = channel.queued();
             match channel.publish(&publish) {
@@ -428,28 +470,23 @@ impl<W> Publisher<W> {
     /// encoded the properties anew, so they only choose among those that are alike otherwise.
     pub(crate) fn returned(&mut self, returned: &Returned) {
         let content = &returned.content;
-        let Address {
-            routing_key,
-            properties,
-            ..
-        } = &self.address;
-        let is_alike = |entry: &Entry<W>| {
-            let key = entry.message.routing_key.as_ref().unwrap_or(routing_key);
-            key.as_short_str() == content.routing_key() && entry.message.body == content.body()
+        let (address, ring) = (&self.address, &self.ledger.ring);
+        let overrides = |position| self.ledger.overrides.get(position);
+        let has_key = |position| {
+            let key = address.routing_key(overrides(position));
+            key.as_short_str() == content.routing_key()
         };
-        let is_same = |entry: &Entry<W>| {
-            let properties = entry.message.properties.as_ref().unwrap_or(properties);
+        let is_same = |position: &u64| {
+            let properties = address.properties(overrides(*position));
             properties.as_bytes() == content.raw_properties()
         };
-        let ring = &self.ledger.ring;
         let alike = || {
             (ring.iter_from(self.returned_before))
                 .take_while(|(position, _)| *position < ring.written())
-                .filter(|(_, entry)| is_alike(entry))
+                .filter(|(position, entry)| entry.body == content.body() && has_key(*position))
+                .map(|(position, _)| position)
         };
-        let found = (alike().find(|(_, entry)| is_same(entry)))
-            .or_else(|| alike().next())
-            .map(|(position, _)| position);
+        let found = alike().find(is_same).or_else(|| alike().next());
         let details = Return::new(returned);
         self.ledger.news.returned.push(details.clone());
         let Some(position) = found else { return };
@@ -487,6 +524,7 @@ impl<W> Ledger<W> {
         let Some(Settled { item: entry, .. }) = self.ring.settle(position) else {
             return;
         };
+        self.overrides.remove(position);
         let outcome = match (outcome, self.returned.remove(&position)) {
             (Ok(()), Some(returned)) => Err(Unconfirmed::Returned(returned)),
             (outcome, _) => outcome,
@@ -530,7 +568,7 @@ impl<W> Ledger<W> {
         self.news.dropped(reason);
         self.tell(position, entry.watch, Err(outcome));
         self.wake_for_room();
-        Some(entry.message)
+        Some(message_of(entry.body, self.overrides.remove(position)))
     }
 
     fn owes_room(&self) -> bool {
