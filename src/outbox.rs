@@ -80,12 +80,17 @@ impl Outbox {
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut OutboxState) -> R) -> R {
         let mut state = self.lock();
         let result = work(&mut state);
+        self.release(state);
+        result
+    }
+
+    /// Unlocks the messages, then wakes and tells whoever is concerned.
+    fn release(&self, mut state: MutexGuard<'_, OutboxState>) {
         let aftermath = state.aftermath();
         drop(state);
         if let Some(aftermath) = aftermath {
             self.follow_up(aftermath);
         }
-        result
     }
 
     /// Accepts a message, if there is room and nobody waits for it.
@@ -151,15 +156,14 @@ impl Outbox {
         message: Message,
         may_go: impl FnOnce(&OutboxState) -> bool,
     ) -> Result<u64, PublishError> {
-        let mut known = true;
-        let pushed = self.with(|state| {
-            if !may_go(state) {
-                return Err((Refused::Full, message));
-            }
-            let position = state.publisher.push(message, self.confirms)?;
-            known = std::mem::replace(&mut state.scheduled, true);
-            Ok(position)
-        });
+        let mut state = self.lock();
+        if !may_go(&state) {
+            let reason = PublishErrorReason::BufferFull;
+            return Err(PublishError { reason, message });
+        }
+        let pushed = state.publisher.push(message, self.confirms);
+        let known = pushed.is_err() || std::mem::replace(&mut state.scheduled, true);
+        self.release(state);
         self.ring_unless(known);
         pushed.map_err(|(refused, message)| {
             let reason = match refused {
