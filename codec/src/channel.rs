@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes};
 
 pub(crate) use self::state::{ChannelPhase, ChannelState};
-use crate::encode::put_short_str;
 use crate::frame::{self, FrameKind};
 use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
 use crate::outbound::Outbound;
@@ -160,19 +159,7 @@ impl Channel<'_> {
             return Err(SendError::NotSendable(basic::Publish::ID));
         }
         self.check_open()?;
-        let Publish {
-            exchange,
-            routing_key,
-            mandatory,
-            ..
-        } = *message;
-        self.write_content(message.properties, message.body, |out| {
-            put_method_id(out, basic::Publish::ID);
-            out.put_u16(0); // the reserved ticket
-            put_short_str(out, exchange);
-            put_short_str(out, routing_key);
-            out.put_u8(mandatory.into());
-        })?;
+        write::publish(self.wire.outbound, self.id, self.wire.frame_max, message)?;
         Ok(self.state.count_publish())
     }
 
@@ -194,7 +181,13 @@ impl Channel<'_> {
             return Err(SendError::NotSendable(id));
         }
         self.check_open()?;
-        self.write_content(properties, body, |out| method.encode(out))
+        let put_method = |out: &mut Vec<u8>| method.encode(out);
+        let Wire {
+            outbound,
+            frame_max,
+            ..
+        } = &mut self.wire;
+        write::content(outbound, self.id, *frame_max, put_method, properties, body)
     }
 
     /// Acknowledges a delivery, or with `multiple` all up to it.
@@ -345,20 +338,6 @@ impl Channel<'_> {
             out.put_u8(bits);
         });
         Ok(())
-    }
-
-    fn write_content(
-        &mut self,
-        properties: &Properties,
-        body: &Bytes,
-        put_method: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), SendError> {
-        let Wire {
-            outbound,
-            frame_max,
-            ..
-        } = &mut self.wire;
-        write::content(outbound, self.id, *frame_max, put_method, properties, body)
     }
 }
 

@@ -29,7 +29,7 @@ struct Kept {
 
 /// From this length on a body is kept by reference instead of copied: below it, one `memcpy`
 /// costs less than a slice of its own in the vectored write and a reference count.
-const KEEP_FROM: usize = 4096;
+pub(crate) const KEEP_FROM: usize = 4096;
 
 /// How much of the front may have been written before what follows it is moved down.
 const COMPACT_FROM: usize = 64 * 1024;
