@@ -10,16 +10,21 @@ use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
 use crate::message::Message;
 use crate::shared::{Ready, Shared, lock};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 pub(crate) struct Outbox {
     id: ProducerId,
     confirms: bool,
     state: Mutex<OutboxState>,
+    /// How many messages were accepted, to be looked at without the lock.
+    accepted: AtomicU64,
     /// Where the driver keeps it: connection and key.
     place: OnceLock<(usize, usize)>,
     shared: Arc<Shared>,
 }
+
+/// How many messages are accepted before other tasks have their turn.
+const TURN: u64 = 512;
 
 pub(crate) struct OutboxState {
     pub(crate) publisher: Publisher<Waker>,
@@ -50,6 +55,7 @@ impl Outbox {
                 turnstile: Turnstile::new(),
                 drained: Vec::new(),
             }),
+            accepted: AtomicU64::new(0),
             place: OnceLock::new(),
             shared,
         }
@@ -91,6 +97,14 @@ impl Outbox {
         if let Some(aftermath) = aftermath {
             self.follow_up(aftermath);
         }
+    }
+
+    /// Whether it is time for other tasks to have their turn before a message is accepted.
+    ///
+    /// Where the driver is one of them, the broker confirms one part of a window while the next is
+    /// published. Without confirms nobody waits, and larger writes are cheaper.
+    pub(crate) fn is_turn_over(&self) -> bool {
+        self.confirms && self.accepted.load(Ordering::Relaxed) % TURN == TURN - 1
     }
 
     /// Accepts a message, if there is room and nobody waits for it.
@@ -163,6 +177,9 @@ impl Outbox {
         }
         let pushed = state.publisher.push(message, self.confirms);
         let known = pushed.is_err() || std::mem::replace(&mut state.scheduled, true);
+        if let Ok(position) = pushed {
+            self.accepted.store(position + 1, Ordering::Relaxed);
+        }
         self.release(state);
         self.ring_unless(known);
         pushed.map_err(|(refused, message)| {

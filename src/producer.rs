@@ -139,7 +139,8 @@ impl<M: Mode> Producer<M> {
     /// Accepts a message for publishing.
     ///
     /// It waits only while the buffer is full, and only with [`BufferPolicy::Block`]; waiting
-    /// publishes get their turn in order. What a connection is doing does not matter.
+    /// publishes get their turn in order. What a connection is doing does not matter. Once in 512
+    /// messages to be confirmed, other tasks have their turn first: the driver may be one of them.
     ///
     /// # Errors
     /// [`PublishError`], with the message in it.
@@ -149,6 +150,9 @@ impl<M: Mode> Producer<M> {
     /// message back.
     pub async fn publish(&self, message: impl Into<Message>) -> Result<M::Receipt, PublishError> {
         let outbox = &self.owner.outbox;
+        if outbox.is_turn_over() {
+            futures_lite::future::yield_now().await;
+        }
         match self.try_publish(message) {
             Err(error) if error.reason == PublishErrorReason::BufferFull && self.owner.blocks => {
                 let position = outbox.push_in_turn(error.message).await?;

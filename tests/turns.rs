@@ -6,6 +6,30 @@ use snowshoe::testing::{BrokerOptions, Clock, Executor, Server};
 const MESSAGES: usize = 5000;
 
 #[test]
+fn messages_reach_the_broker_before_the_last_of_many_is_published() {
+    let clock = Clock::new();
+    let mut executor = Executor::new(clock.clone(), 1);
+    let server = Server::in_virtual_time(BrokerOptions::default(), clock);
+    let (client, driver) = server.client().build();
+    executor.spawn(driver);
+    let most = executor.run(async move {
+        client.ready().await.unwrap();
+        client.declare(Queue::new("orders")).await.unwrap();
+        let producer = client.producer("orders").unwrap().build();
+        producer.send("so that its channel is open").await.unwrap();
+        // How many were published and not there at any time.
+        let mut most = 0;
+        for published in 2..=MESSAGES {
+            _ = producer.publish("herring").await.unwrap();
+            most = most.max(published - server.queue("orders").unwrap().ready.len());
+        }
+        most
+    });
+    let most = most.expect("there is room for all");
+    assert!(most < MESSAGES / 2, "{most}");
+}
+
+#[test]
 fn what_is_settled_reaches_the_broker_before_all_that_is_at_hand_was_looked_at() {
     let clock = Clock::new();
     let mut executor = Executor::new(clock.clone(), 1);
