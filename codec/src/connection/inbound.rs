@@ -5,7 +5,7 @@ use bytes::{Buf, BytesMut};
 use super::{Connection, Phase};
 use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
 use crate::content::{Announcement, ContentMethod, Layout};
-use crate::frame::{self, Frame, FrameKind, Limits};
+use crate::frame::{self, Frame, FrameKind};
 use crate::handshake::Stage;
 use crate::method::{Arguments, MethodId, basic, channel, connection};
 use crate::side::Side;
@@ -63,13 +63,22 @@ impl Connection {
             (Phase::Closing, FrameKind::Method, 0) => self.method_while_closing(&frame)?,
             (Phase::Closing, ..) => {}
             (_, FrameKind::Method, 0) => self.connection_method(now, &frame)?,
-            (Phase::Open, _, 1..) => {
-                if let Some(layout) = self.channel_frame(input, &frame, &limits)? {
-                    let buffer = input.split_to(layout.frames_len).freeze();
-                    self.events.push(layout.event(channel, buffer));
-                    return Ok(true);
+            (Phase::Open, FrameKind::Method, 1..) => {
+                if let Some(announcement) = self.channel_method(&frame)? {
+                    let max_message = self.limits.max_message_size;
+                    let layout =
+                        Layout::of_whole(announcement, input, &frame, &limits, max_message);
+                    if let Some(layout) = layout {
+                        let buffer = input.split_to(layout.frames_len()).freeze();
+                        self.events.push(layout.event(channel, buffer));
+                        return Ok(true);
+                    }
+                    if let Some(state) = self.channels.get_mut(channel) {
+                        state.assembly.begin(announcement, frame.payload);
+                    }
                 }
             }
+            (Phase::Open, _, 1..) => self.content_frame(&frame)?,
             _ => return Err(Violation::unexpected(&frame)),
         }
         input.advance(len);
@@ -141,48 +150,43 @@ impl Connection {
         Ok(())
     }
 
-    /// A frame on a channel, with which `input` begins. If a whole message does, it is left to the
-    /// caller, who is told what it is.
-    fn channel_frame(
-        &mut self,
-        input: &[u8],
-        frame: &Frame<'_>,
-        limits: &Limits,
-    ) -> Result<Option<Layout>, Violation> {
-        let max_message = self.limits.max_message_size;
+    /// A method on a channel. If it announces a message, which is still to be received, that is told
+    /// to the caller.
+    fn channel_method(&mut self, frame: &Frame<'_>) -> Result<Option<Announcement>, Violation> {
         let Some(state) = self.channels.get_mut(frame.channel) else {
             self.frame_without_channel(frame)?;
             return Ok(None);
         };
-        if frame.kind == FrameKind::Method {
-            let method = MethodId::peek(frame.payload)?;
-            let content = ContentMethod::from_id(method)
-                .filter(|content| !state.is_closing() && content.receiver() == self.side);
-            let Some(kind) = content else {
-                self.channel_method(frame, method)?;
-                return Ok(None);
-            };
-            if !state.assembly.is_idle() {
-                return Err(Violation::unexpected(frame));
-            }
-            if !state.expects_content(method) {
-                let channel = frame.channel;
-                return Err(Violation::UnexpectedMethod { channel, method });
-            }
-            let announcement = Announcement::parse(kind, frame.payload)
-                .ok_or(Violation::MalformedArguments(method))?;
-            let layout = Layout::of_whole(announcement, input, frame, limits, max_message);
-            if layout.is_none() {
-                state.assembly.begin(announcement, frame.payload);
-            }
-            return Ok(layout);
+        let method = MethodId::peek(frame.payload)?;
+        let content = ContentMethod::from_id(method)
+            .filter(|content| !state.is_closing() && content.receiver() == self.side);
+        let Some(kind) = content else {
+            self.plain_method(frame, method)?;
+            return Ok(None);
+        };
+        if !state.assembly.is_idle() {
+            return Err(Violation::unexpected(frame));
         }
+        if !state.expects_content(method) {
+            let channel = frame.channel;
+            return Err(Violation::UnexpectedMethod { channel, method });
+        }
+        let announcement = Announcement::parse(kind, frame.payload);
+        let announcement = announcement.ok_or(Violation::MalformedArguments(method))?;
+        Ok(Some(announcement))
+    }
+
+    /// A content header, or a part of a body, of a message that did not come in one piece.
+    fn content_frame(&mut self, frame: &Frame<'_>) -> Result<(), Violation> {
+        let Some(state) = self.channels.get_mut(frame.channel) else {
+            return self.frame_without_channel(frame);
+        };
         if !state.is_closing()
-            && let Some(event) = state.assembly.add(frame, max_message)?
+            && let Some(event) = state.assembly.add(frame, self.limits.max_message_size)?
         {
             self.events.push(event);
         }
-        Ok(None)
+        Ok(())
     }
 
     /// A frame on a channel that does not exist.
@@ -209,7 +213,7 @@ impl Connection {
     }
 
     /// A method on an existing channel, other than one that a message follows.
-    fn channel_method(&mut self, frame: &Frame<'_>, method: MethodId) -> Result<(), Violation> {
+    fn plain_method(&mut self, frame: &Frame<'_>, method: MethodId) -> Result<(), Violation> {
         let channel = frame.channel;
         let Some(state) = self.channels.get_mut(channel) else {
             return Ok(());

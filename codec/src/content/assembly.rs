@@ -12,11 +12,11 @@ use crate::{Event, Violation};
 /// What was announced, and where the parts of a message lie in a buffer.
 pub(crate) struct Layout {
     announcement: Announcement,
-    arguments_at: usize,
-    properties: Range<usize>,
-    body: Range<usize>,
-    /// How long the frames of the message are together.
-    pub(crate) frames_len: usize,
+    /// Where the arguments begin, from which the places of the others are counted.
+    arguments_at: u32,
+    properties: Span,
+    body: Span,
+    frames_len: u32,
 }
 
 impl Layout {
@@ -56,26 +56,32 @@ impl Layout {
                 header_end + payload.len() + FRAME_OVERHEAD,
             )
         };
+        let arguments_at = FRAME_HEADER_LEN + METHOD_ID_LEN;
+        let properties = properties_at..properties_at + header.properties.len();
         Some(Self {
             announcement,
-            arguments_at: FRAME_HEADER_LEN + METHOD_ID_LEN,
-            properties: properties_at..properties_at + header.properties.len(),
-            body,
-            frames_len,
+            arguments_at: arguments_at as u32,
+            properties: Span::new(&properties, arguments_at),
+            body: Span::new(&body, arguments_at),
+            frames_len: frames_len as u32,
         })
+    }
+
+    /// How long the frames of the message are together.
+    pub(crate) fn frames_len(&self) -> usize {
+        self.frames_len as usize
     }
 
     /// What is to be told of the message that lies in `buffer` by this layout.
     #[inline]
     pub(crate) fn event(&self, channel: u16, mut buffer: Bytes) -> Event {
-        let origin = self.arguments_at;
-        buffer.advance(origin);
+        buffer.advance(self.arguments_at as usize);
         let content = Content {
             buffer,
             exchange: self.announcement.exchange,
             routing_key: self.announcement.routing_key,
-            properties: Span::new(&self.properties, origin),
-            body: Span::new(&self.body, origin),
+            properties: self.properties,
+            body: self.body,
         };
         match self.announcement.purpose {
             Purpose::Publish {
@@ -228,9 +234,9 @@ impl Assembly {
                 let layout = Layout {
                     announcement,
                     arguments_at: 0,
-                    body: properties.end..joined.len(),
-                    properties,
-                    frames_len: joined.len(),
+                    body: Span::new(&(properties.end..joined.len()), 0),
+                    properties: Span::new(&properties, 0),
+                    frames_len: joined.len() as u32,
                 };
                 Some(layout.event(channel, joined.into()))
             }
