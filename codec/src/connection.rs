@@ -19,8 +19,8 @@ use crate::outbound::Outbound;
 use crate::side::Side;
 use crate::write;
 use crate::{
-    Channel, ClientOptions, CloseReason, ConnectionLimits, Delivery, Event, FieldTable, Method,
-    ReplyCode, SendError, ServerOptions, ShortString, Tuning, Violation,
+    Channel, ClientOptions, CloseReason, ConnectionLimits, Event, FieldTable, Method, ReplyCode,
+    SendError, ServerOptions, ShortString, Tuning, Violation,
 };
 
 /// One AMQP connection, from the protocol header to the last close-ok, without the I/O.
@@ -139,14 +139,6 @@ impl Connection {
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop()
-    }
-
-    /// What happened next, if that is a message for a consumer on a channel that is `wanted`.
-    ///
-    /// [`poll_event`](Self::poll_event) tells the same, and moves each message once more.
-    #[inline]
-    pub fn poll_delivery(&mut self, wanted: impl FnOnce(u16) -> bool) -> Option<(u16, Delivery)> {
-        self.events.pop_delivery(wanted)
     }
 
     /// What is to be written. Advance it by what the transport took.

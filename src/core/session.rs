@@ -212,15 +212,33 @@ impl Session {
     }
 
     /// Bytes came in; whole frames are consumed. Whether some may be left until outputs were polled.
+    ///
+    /// Deliveries that nothing comes before go to `deliver`, with the consumer whose they are; the
+    /// others are [outputs](Output::Delivery).
     #[must_use]
-    pub(crate) fn receive(&mut self, now: Instant, input: &mut BytesMut) -> bool {
-        match &mut self.connection {
-            Some(connection) => connection.receive(now, input),
-            None => {
-                input.clear();
-                false
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        mut deliver: impl FnMut(usize, Delivery),
+    ) -> bool {
+        let Some(connection) = &mut self.connection else {
+            input.clear();
+            return false;
+        };
+        let is_next = self.outputs.is_empty();
+        let (owners, consumers) = (&self.owners, &self.consumers);
+        connection.receive_into(now, input, &mut |channel, delivery| {
+            if is_next
+                && let Some(Some(Owner::Consumer(consumer))) = owners.get(usize::from(channel))
+                && consumers.get(*consumer).is_some_and(Subscription::receives)
+            {
+                deliver(*consumer, delivery);
+                Ok(())
+            } else {
+                Err(delivery)
             }
-        }
+        })
     }
 
     /// The transport ended; with an error, if it did not end in order.
@@ -344,36 +362,6 @@ impl Session {
     /// What is to be written to the transport.
     pub(crate) fn outbound(&mut self) -> Option<&mut codec::Outbound> {
         self.connection.as_mut().map(Connection::outbound)
-    }
-
-    /// Lets consumers have the deliveries that came next. Whether there were any.
-    ///
-    /// [`poll_output`](Self::poll_output) tells of them, too, one by one and with a few more moves.
-    pub(crate) fn poll_deliveries(&mut self, mut deliver: impl FnMut(usize, Delivery)) -> bool {
-        let (owners, consumers) = (&self.owners, &self.consumers);
-        let receiver = |channel: u16| match owners.get(usize::from(channel)) {
-            Some(Some(Owner::Consumer(consumer))) => {
-                let subscription = consumers.get(*consumer)?;
-                subscription.receives().then_some(*consumer)
-            }
-            _ => None,
-        };
-        let Some(connection) = self.connection.as_mut().filter(|_| self.outputs.is_empty()) else {
-            return false;
-        };
-        let mut any = false;
-        loop {
-            let mut consumer = None;
-            let delivery = connection.poll_delivery(|channel| {
-                consumer = receiver(channel);
-                consumer.is_some()
-            });
-            match (consumer, delivery) {
-                (Some(consumer), Some((_, delivery))) => deliver(consumer, delivery),
-                _ => return any,
-            }
-            any = true;
-        }
     }
 
     /// What is to be done, or has happened, next.

@@ -616,7 +616,10 @@ impl World {
         let mut back = self.broker.speak();
         let moved = !there.is_empty() || !back.is_empty();
         if !lost && self.connected {
-            let is_behind = self.session.receive(self.now, &mut back);
+            let outputs = &mut self.outputs;
+            let is_behind = (self.session).receive(self.now, &mut back, |consumer, delivery| {
+                outputs.push(Output::Delivery { consumer, delivery });
+            });
             assert!(!is_behind, "more events at once than a world is made for");
             self.broker.hear(self.now, there);
         }

@@ -317,7 +317,7 @@ impl Link {
                 self.io = Io::Idle;
                 self.session.transport_ended(now, None);
             }
-            Poll::Ready(Ok(_)) => self.is_behind = self.session.receive(now, stream.input()),
+            Poll::Ready(Ok(_)) => self.take_in(now),
             Poll::Ready(Err(error)) => {
                 self.io = Io::Idle;
                 let error = ConnectionError::Transport(Arc::new(error));
@@ -325,6 +325,16 @@ impl Link {
             }
         }
         true
+    }
+
+    /// Gives the session what was read.
+    fn take_in(&mut self, now: Instant) {
+        if let Io::Open(stream) = &mut self.io {
+            let (receivers, input) = (&mut self.receivers, stream.input());
+            self.is_behind = (self.session).receive(now, input, |consumer, delivery| {
+                receivers.deliver(consumer, delivery);
+            });
+        }
     }
 
     fn let_time_pass(&mut self, now: Instant, topology: &Topology) -> bool {
@@ -410,24 +420,18 @@ impl Link {
     fn carry_out(&mut self, now: Instant, topology: &mut Topology) -> bool {
         let mut moved = false;
         loop {
-            let receivers = &mut self.receivers;
-            moved |= (self.session)
-                .poll_deliveries(|consumer, delivery| receivers.deliver(consumer, delivery));
-            if let Some(output) = self.session.poll_output(now, topology) {
+            while let Some(output) = self.session.poll_output(now, topology) {
                 moved = true;
                 // What came before is to be there before it.
                 if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
                     self.hand_over(now);
                 }
                 self.carry_out_one(now, output);
-                continue;
             }
-            match &mut self.io {
-                Io::Open(stream) if self.is_behind => {
-                    self.is_behind = self.session.receive(now, stream.input());
-                }
-                _ => break,
+            if !mem::take(&mut self.is_behind) {
+                break;
             }
+            self.take_in(now);
         }
         self.hand_over(now);
         moved

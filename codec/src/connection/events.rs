@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::{Delivery, Event};
+use crate::Event;
 
 /// What is to be polled.
 #[derive(Debug, Default)]
@@ -21,6 +21,10 @@ impl Events {
         self.queue.push_back(event);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Whether some are to be polled before more come in.
     pub(super) fn are_many(&self) -> bool {
         self.queue.len() >= MANY
@@ -38,21 +42,5 @@ impl Events {
             self.queue.shrink_to(RETAINED);
         }
         self.queue.pop_front()
-    }
-
-    #[inline]
-    pub(super) fn pop_delivery(
-        &mut self,
-        wanted: impl FnOnce(u16) -> bool,
-    ) -> Option<(u16, Delivery)> {
-        match self.queue.front()? {
-            Event::Delivery { channel, .. } if wanted(*channel) => {}
-            _ => return None,
-        }
-        match self.queue.pop_front()? {
-            Event::Delivery { channel, delivery } => Some((channel, delivery)),
-            // It was looked at just now.
-            _ => None,
-        }
     }
 }

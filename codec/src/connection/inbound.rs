@@ -10,7 +10,9 @@ use crate::handshake::Stage;
 use crate::method::{Arguments, MethodId, basic, channel, connection};
 use crate::side::Side;
 use crate::write;
-use crate::{ChannelCloseReason, CloseReason, Event, Method, MethodError, PeerClose, Violation};
+use crate::{
+    ChannelCloseReason, CloseReason, Delivery, Event, Method, MethodError, PeerClose, Violation,
+};
 
 impl Connection {
     /// Takes what was read from the transport: whole frames are consumed, the rest of a frame
@@ -23,12 +25,26 @@ impl Connection {
     /// than these, and answers `true`: poll them, and call it again with what is left.
     #[must_use = "whole frames may be left in the input, to be taken once events were polled"]
     pub fn receive(&mut self, now: Instant, input: &mut BytesMut) -> bool {
+        self.receive_into(now, input, &mut |_, delivery| Err(delivery))
+    }
+
+    /// The same, but messages for consumers go straight to `deliver`, with their channel, unless an
+    /// event waits to be polled before them. What it gives back becomes an event as well.
+    ///
+    /// It spares each message the way through a queue, which is for whoever has one of their own.
+    #[must_use = "whole frames may be left in the input, to be taken once events were polled"]
+    pub fn receive_into(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        deliver: &mut dyn FnMut(u16, Delivery) -> Result<(), Delivery>,
+    ) -> bool {
         // What was left over the last time is no new sign of life.
         if input.len() > self.left_over {
             self.heard(now);
         }
         while !self.is_closed() && !self.events.are_many() {
-            match self.receive_one(now, input) {
+            match self.receive_one(now, input, deliver) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(violation) => self.violated(violation),
@@ -42,7 +58,12 @@ impl Connection {
     }
 
     /// Takes a frame, or a whole message, off the front of the input; whether there was one.
-    fn receive_one(&mut self, now: Instant, input: &mut BytesMut) -> Result<bool, Violation> {
+    fn receive_one(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        deliver: &mut dyn FnMut(u16, Delivery) -> Result<(), Delivery>,
+    ) -> Result<bool, Violation> {
         if self.stage() == Stage::Greeting {
             let Some(len) = self.greet(input) else {
                 return Ok(false);
@@ -70,7 +91,14 @@ impl Connection {
                         Layout::of_whole(announcement, input, &frame, &limits, max_message);
                     if let Some(layout) = layout {
                         let buffer = input.split_to(layout.frames_len()).freeze();
-                        self.events.push(layout.event(channel, buffer));
+                        match layout.event(channel, buffer) {
+                            Event::Delivery { channel, delivery } if self.events.is_empty() => {
+                                if let Err(delivery) = deliver(channel, delivery) {
+                                    self.events.push(Event::Delivery { channel, delivery });
+                                }
+                            }
+                            event => self.events.push(event),
+                        }
                         return Ok(true);
                     }
                     if let Some(state) = self.channels.get_mut(channel) {

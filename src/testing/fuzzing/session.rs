@@ -370,7 +370,8 @@ impl<'a> World<'a> {
             }
             4 => {
                 let len = self.script.byte().into();
-                transport.carry_back(self.now, len, &mut self.session, &mut self.record);
+                let (session, consumers) = (&mut self.session, &mut self.consumers);
+                transport.carry_back(self.now, len, session, consumers, &mut self.record);
             }
             _ => {
                 transport.peer.is_forged = true;

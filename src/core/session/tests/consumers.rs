@@ -46,7 +46,8 @@ impl World {
             reply_code: ReplyCode::PRECONDITION_FAILED,
             ..Default::default()
         };
-        _ = self.session.receive(self.now, &mut frame(channel, close));
+        let mut close = frame(channel, close);
+        _ = (self.session).receive(self.now, &mut close, |_, _| unreachable!("it is a close"));
         self.run();
     }
 

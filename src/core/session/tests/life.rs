@@ -20,7 +20,7 @@ impl World {
 
     fn garbage(&mut self) {
         let mut garbage = BytesMut::from(&b"this is no frame at all"[..]);
-        _ = self.session.receive(self.now, &mut garbage);
+        _ = (self.session).receive(self.now, &mut garbage, |_, _| unreachable!("it is garbage"));
         self.run();
     }
 

@@ -1,5 +1,6 @@
 //! What a driver does: it carries bytes, lets the time pass, and does what the session says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use snowshoe_codec::PeerClose;
 
 use super::peer::{Habits, Peer};
 use super::record::Record;
+use super::users::Consumer;
 use super::{Network, Transport, Way, World};
 use crate::core::Epoch;
 use crate::core::publisher::Publisher;
@@ -155,7 +157,8 @@ impl World<'_> {
         moved |= !said.is_empty();
         transport.back.under_way.unsplit(said);
         let len = transport.back.passable();
-        moved |= transport.carry_back(self.now, len, &mut self.session, &mut self.record);
+        let (session, consumers) = (&mut self.session, &mut self.consumers);
+        moved |= transport.carry_back(self.now, len, session, consumers, &mut self.record);
         let is_over = transport.peer.is_closed && transport.back.under_way.is_empty();
         if is_over {
             self.transport = None;
@@ -355,6 +358,7 @@ impl Transport {
         now: Instant,
         len: usize,
         session: &mut Session,
+        consumers: &mut BTreeMap<usize, Consumer>,
         record: &mut Record,
     ) -> bool {
         let before = self.back.arrived.len();
@@ -362,7 +366,11 @@ impl Transport {
         if moved {
             record.hear(&self.back.arrived[before..]);
         }
-        let is_behind = session.receive(now, &mut self.back.arrived);
+        let is_behind = session.receive(now, &mut self.back.arrived, |key, delivery| {
+            if let Some(consumer) = consumers.get_mut(&key) {
+                consumer.deliver(delivery.delivery_tag, record);
+            }
+        });
         moved || is_behind
     }
 }
