@@ -7,7 +7,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 use pair::read::client;
 use pair::wire::{body, deliver, header, method};
-use snowshoe_codec::{Connection, Event};
+use snowshoe_codec::method::basic;
+use snowshoe_codec::{Connection, Event, ShortString};
 
 /// So many messages, numbered from 1.
 fn burst(count: u64) -> BytesMut {
@@ -62,4 +63,42 @@ fn a_burst_that_just_fits_is_taken_whole() {
     assert!(!client.receive(Instant::now(), &mut input));
     assert!(input.is_empty());
     assert_eq!(poll_tags(&mut client).len(), 128);
+}
+
+#[test]
+fn messages_go_straight_to_whoever_takes_them_until_an_event_comes_before_them() {
+    let mut client = client(1);
+    let mut input = burst(5);
+    input.extend(method(
+        1,
+        basic::Cancel {
+            consumer_tag: ShortString::from_static("c"),
+            nowait: true,
+        },
+    ));
+    input.extend(burst(2));
+    let mut taken = Vec::new();
+    let is_behind = client.receive_into(Instant::now(), &mut input, &mut |channel, delivery| {
+        assert_eq!(channel, 1);
+        taken.push(delivery.delivery_tag);
+        Ok(())
+    });
+    assert!(!is_behind);
+    assert_eq!(taken, [1, 2, 3, 4, 5]);
+    let cancelled = client.poll_event();
+    assert!(matches!(cancelled, Some(Event::ConsumerCancelled { .. })));
+    assert_eq!(poll_tags(&mut client), [1, 2]);
+}
+
+#[test]
+fn a_message_that_is_given_back_is_an_event_and_so_is_all_that_follows() {
+    let mut client = client(1);
+    let mut asked = 0;
+    let is_behind = client.receive_into(Instant::now(), &mut burst(3), &mut |_, delivery| {
+        asked += 1;
+        Err(delivery)
+    });
+    assert!(!is_behind);
+    assert_eq!(asked, 1);
+    assert_eq!(poll_tags(&mut client), [1, 2, 3]);
 }
