@@ -9,6 +9,7 @@ use crate::core::turnstile::Turnstile;
 use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
 use crate::message::Message;
+use crate::outcome::Unconfirmed;
 use crate::shared::{Ready, Shared, lock};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
@@ -18,6 +19,9 @@ pub(crate) struct Outbox {
     state: Mutex<OutboxState>,
     /// How many messages were accepted, to be looked at without the lock.
     accepted: AtomicU64,
+    /// Whoever asks for the outcome of a message before this position needs no lock to learn that it
+    /// was confirmed. It may lag behind.
+    confirmed_before: AtomicU64,
     /// Where the driver keeps it: connection and key.
     place: OnceLock<(usize, usize)>,
     shared: Arc<Shared>,
@@ -56,6 +60,7 @@ impl Outbox {
                 drained: Vec::new(),
             }),
             accepted: AtomicU64::new(0),
+            confirmed_before: AtomicU64::new(0),
             place: OnceLock::new(),
             shared,
         }
@@ -93,10 +98,26 @@ impl Outbox {
     /// Unlocks the messages, then wakes and tells whoever is concerned.
     fn release(&self, mut state: MutexGuard<'_, OutboxState>) {
         let aftermath = state.aftermath();
+        let confirmed = state.publisher.confirmed_before();
+        self.confirmed_before.store(confirmed, Ordering::Release);
         drop(state);
         if let Some(aftermath) = aftermath {
             self.follow_up(aftermath);
         }
+    }
+
+    /// The outcome of the message at `position`; until there is one, `waker` will be woken for it.
+    pub(crate) fn poll_outcome(
+        &self,
+        position: u64,
+        waker: &Waker,
+    ) -> Option<Result<(), Unconfirmed>> {
+        if position < self.confirmed_before.load(Ordering::Acquire) {
+            return Some(Ok(()));
+        }
+        // A waker is only cloned where it is stored.
+        let waker = || waker.clone();
+        self.lock().publisher.poll_outcome(position, waker)
     }
 
     /// Whether it is time for other tasks to have their turn before a message is accepted.

@@ -250,10 +250,7 @@ impl Future for Confirmation {
         let Some(outbox) = &self.outbox else {
             panic!("a Confirmation was polled after it had completed");
         };
-        // A waker is only cloned where it is stored.
-        let waker = || cx.waker().clone();
-        let outcome = outbox.lock().publisher.poll_outcome(self.position, waker);
-        match outcome {
+        match outbox.poll_outcome(self.position, cx.waker()) {
             Some(outcome) => {
                 self.outbox = None;
                 Poll::Ready(outcome)

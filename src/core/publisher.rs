@@ -300,6 +300,13 @@ impl<W> Publisher<W> {
         }
     }
 
+    /// Whoever asks for the outcome of a message before this position learns that it was confirmed.
+    pub(crate) fn confirmed_before(&self) -> u64 {
+        let first_other = self.ledger.outcomes.first_key_value();
+        let settled = self.ledger.ring.confirmed();
+        first_other.map_or(settled, |(position, _)| settled.min(*position))
+    }
+
     /// The outcome of the message at `position`; until there is one, `waiter` will be woken for it.
     pub(crate) fn poll_outcome(
         &mut self,

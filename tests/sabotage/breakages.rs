@@ -85,11 +85,11 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         sound: "        self.ledger.ring.rewind();\n",
         broken: "        self.ledger.ring.rewind();
         if let Some((oldest, entry)) = self.ledger.ring.next_unwritten() {
-            let message = entry.message.clone();
+            let body = entry.body.clone();
             if let Some(next) = self.ledger.ring.get_mut(oldest + 1) {
-                let message = std::mem::replace(&mut next.message, message);
+                let body = std::mem::replace(&mut next.body, body);
                 if let Some(entry) = self.ledger.ring.get_mut(oldest) {
-                    entry.message = message;
+                    entry.body = body;
                 }
             }
         }\n",

@@ -167,7 +167,10 @@ impl World {
     }
 
     fn outcome(&mut self, position: u64) -> Option<Result<(), Unconfirmed>> {
-        self.publisher.poll_outcome(position, || "somebody")
+        let is_confirmed = position < self.publisher.confirmed_before();
+        let outcome = self.publisher.poll_outcome(position, || "somebody");
+        assert!(!is_confirmed || outcome == Some(Ok(())), "{outcome:?}");
+        outcome
     }
 
     /// How messages ended that have ended.
@@ -423,6 +426,22 @@ fn an_outcome_is_told_once() {
     assert_eq!(world.outcome(a), Some(nacked()));
     assert!(world.publisher.take_woken().is_empty());
     assert_eq!(world.outcome(a), Some(Ok(())), "nothing is kept of it");
+}
+
+#[test]
+fn all_before_what_is_open_or_has_another_outcome_is_confirmed() {
+    let mut world = World::new();
+    let [first, second, _, last] = world.publish_all(["first", "second", "third", "last"]);
+    world.transmit();
+    assert_eq!(world.publisher.confirmed_before(), first);
+    world.ack(1, false);
+    world.nack(2, false);
+    world.ack(3, false);
+    assert_eq!(world.publisher.confirmed_before(), second);
+    assert_eq!(world.outcome(second), Some(nacked()));
+    assert_eq!(world.publisher.confirmed_before(), last);
+    world.ack(4, false);
+    assert_eq!(world.publisher.confirmed_before(), last + 1);
 }
 
 #[test]
