@@ -1,0 +1,166 @@
+//! Messages that the broker closes a channel or the connection over.
+
+use super::*;
+
+// fault 10
+#[test]
+fn a_single_message_in_flight_is_the_one_that_was_refused() {
+    let mut world = World::new();
+    let [poison, next] = world.publish_all(["poison", "next"]);
+    world.write(1);
+    world.run();
+    assert!(is_rejected(&world.outcome(poison).unwrap()));
+    assert_eq!(world.publisher.take_news().rejected.len(), 1);
+    world.publish_everything();
+    assert_eq!(world.outcome(next), Some(Ok(())));
+}
+
+// fault 9: the first is stored but not confirmed, the third is not looked at.
+#[test]
+fn the_oldest_of_several_is_not_blamed_for_a_refusal() {
+    let mut world = World::new();
+    let [a, poison, b] = world.publish_all(["a", "poison", "b"]);
+    world.transmit();
+    assert_eq!(world.arrived(), ["a"]);
+    assert_eq!(world.outcome(a), None);
+    assert_eq!(world.outcome(poison), None);
+    world.publish_everything();
+    assert_eq!(world.arrived(), ["a", "b"]);
+    assert_eq!(world.outcomes([a, b]), [Ok(()), Ok(())]);
+    assert!(is_rejected(&world.outcome(poison).unwrap()));
+}
+
+// fault 10
+#[test]
+fn suspects_are_tried_one_at_a_time_and_newer_messages_wait_for_them() {
+    let mut world = World::new();
+    world.publish_all(["a", "poison", "b"]);
+    world.transmit();
+    world.publish_all(["c", "d"]);
+    world.arrived();
+    for expected in [vec!["a"], vec![], vec!["b"], vec!["c", "d"]] {
+        world.transmit();
+        assert_eq!(world.arrived(), expected);
+        if !expected.is_empty() {
+            world.transmit();
+            assert!(world.arrived().is_empty(), "it waits for the confirm");
+            world.ack(0, true);
+        }
+    }
+}
+
+// fault 10
+#[test]
+fn each_of_several_poison_messages_is_found() {
+    let mut world = World::new();
+    let [p1, a, p2, p3, b, p4] =
+        world.publish_all(["poison 1", "a", "poison 2", "poison 3", "b", "poison 4"]);
+    world.publish_everything();
+    assert_eq!(world.arrived(), ["a", "b"]);
+    assert_eq!(world.outcomes([a, b]), [Ok(()), Ok(())]);
+    assert!(world.outcomes([p1, p2, p3, p4]).iter().all(is_rejected));
+}
+
+// fault 10
+#[test]
+fn isolation_goes_on_after_a_lost_connection() {
+    let mut world = World::new();
+    let [a, poison, b] = world.publish_all(["a", "poison", "b"]);
+    world.transmit();
+    world.transmit();
+    assert_eq!(world.publisher.in_flight(), 1);
+    world.lose_connection();
+    world.reconnect();
+    world.transmit();
+    assert_eq!(world.publisher.in_flight(), 1);
+    world.publish_everything();
+    assert_eq!(world.outcomes([a, b]), [Ok(()), Ok(())]);
+    assert!(is_rejected(&world.outcome(poison).unwrap()));
+}
+
+// fault 10: the broker does not say whose publish it was, so even a single one is not blamed yet.
+#[test]
+fn what_is_in_flight_when_the_connection_is_closed_over_a_publish_is_tried_one_by_one() {
+    let mut world = World::new();
+    let [a, b, c] = world.publish_all(["a", "b", "c"]);
+    world.write(EVERYTHING);
+    world.publisher.suspected();
+    world.reconnect();
+    assert!(world.publisher.is_isolating());
+    for expected in ["a", "b", "c"] {
+        world.transmit();
+        assert_eq!(world.arrived(), [expected]);
+        world.ack(0, true);
+    }
+    assert!(!world.publisher.is_isolating());
+    assert_eq!(world.outcomes([a, b, c]), [Ok(()), Ok(()), Ok(())]);
+}
+
+#[test]
+fn who_has_nothing_in_flight_is_no_suspect() {
+    let mut world = World::new();
+    world.publish_all(["a", "b"]);
+    world.publisher.suspected();
+    assert!(!world.publisher.is_isolating());
+
+    let mut world = World::fire_and_forget();
+    world.publish("a");
+    world.write(EVERYTHING);
+    world.publisher.suspected();
+    assert!(!world.publisher.is_isolating());
+    assert!(world.publisher.take_news().rejected.is_empty());
+}
+
+#[test]
+fn a_suspect_that_was_returned_is_not_tried_again() {
+    let mut world = World::new();
+    let [a, poison] = world.publish_all(["a", "poison"]);
+    world.write(EVERYTHING);
+    // The broker returns the first before it comes to the second.
+    world.line.broker.return_message(world.channel, "q", "a");
+    world.run();
+    assert!(is_returned(&world.outcome(a).unwrap()));
+    world.arrived();
+    world.publish_everything();
+    assert!(world.arrived().is_empty());
+    assert!(is_rejected(&world.outcome(poison).unwrap()));
+}
+
+#[test]
+fn a_message_that_fits_into_no_frame_fails_alone() {
+    let mut world = World::new();
+    let huge = "x".repeat(200_000);
+    let properties = Properties::builder()
+        .header("huge", huge.as_str())
+        .build()
+        .unwrap();
+    let a = world.publish("a");
+    let unsendable = Message::from("b").with_properties(properties);
+    let unsendable = world.publisher.push(unsendable, true).unwrap();
+    let c = world.publish("c");
+    world.publish_everything();
+    assert_eq!(world.arrived(), ["a", "c"]);
+    assert_eq!(world.outcomes([a, c]), [Ok(()), Ok(())]);
+    let outcome = world.outcome(unsendable).unwrap();
+    assert!(matches!(outcome, Err(Unconfirmed::Unsendable(_))));
+    let news = world.publisher.take_news();
+    assert_eq!(news.dropped, [(DropReason::Unsendable, 1)]);
+}
+
+// fault 38
+#[test]
+fn a_body_is_split_anew_when_frames_are_smaller_after_a_reconnect() {
+    let mut world = World::new();
+    let body = "x".repeat(20_000);
+    let large = world.publish(&body);
+    world.transmit();
+    world.lose_connection();
+    world.reconnect_within(ConnectionLimits {
+        frame_max: 4096,
+        ..ConnectionLimits::default()
+    });
+    world.arrived();
+    world.publish_everything();
+    assert_eq!(world.arrived(), [body]);
+    assert_eq!(world.outcome(large), Some(Ok(())));
+}
