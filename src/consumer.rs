@@ -65,6 +65,9 @@ impl fmt::Debug for Consumer {
 impl Consumer {
     /// The next message; `None` once the consumer has ended, as [`end`](Self::end) tells.
     ///
+    /// Once in 256 messages that were there already, other tasks have their turn first: the driver
+    /// may be one of them, and tells the broker what was settled.
+    ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Delivery> {
