@@ -4,6 +4,8 @@
 //! of deliveries settled alike, with nothing unsettled below it, becomes one frame with `multiple`
 //! (AMQP 0-9-1 §1.8.3.13, and RabbitMQ's basic.nack). It means the same, only shorter.
 
+use std::collections::VecDeque;
+
 use thiserror::Error;
 
 use super::Epoch;
@@ -57,9 +59,15 @@ pub(crate) struct TagOutOfOrder {
 #[derive(Debug)]
 pub(crate) struct AckTracker {
     epoch: Epoch,
-    /// By tag; `None` is still in the user's hands, `Some` waits for the next flush.
+    /// By tag; `None` is still in the user's hands, `Some` waits for the next flush. The first is
+    /// always `None`: what has nothing unsettled below it is in a run.
     deliveries: KeyedQueue<Option<Settle>>,
-    /// The tags settled since the last flush, in the order they were settled.
+    /// What the runs of settled deliveries with nothing unsettled below them come to, in order. Only
+    /// the last can grow.
+    runs: VecDeque<SettleFrame>,
+    /// How many deliveries went into a run since the last flush as soon as they were settled.
+    run: usize,
+    /// The tags of the others settled since the last flush, in the order they were settled.
     settled: Vec<u64>,
     /// Every delivery before this tag is settled, so that a multiple need not look there again.
     settled_before: u64,
@@ -71,6 +79,8 @@ impl AckTracker {
         Self {
             epoch,
             deliveries: KeyedQueue::new(),
+            runs: VecDeque::new(),
+            run: 0,
             settled: Vec::new(),
             settled_before: 0,
             last_tag: 0,
@@ -82,6 +92,8 @@ impl AckTracker {
     pub(crate) fn begin_epoch(&mut self, epoch: Epoch) {
         self.epoch = epoch;
         self.deliveries.clear();
+        self.runs.clear();
+        self.run = 0;
         self.settled = Vec::new();
         self.settled_before = 0;
         self.last_tag = 0;
@@ -96,12 +108,13 @@ impl AckTracker {
     /// Number of deliveries in the user's hands.
     #[cfg(test)]
     pub(crate) fn unsettled(&self) -> usize {
-        self.deliveries.len() - self.settled.len()
+        let states = self.deliveries.iter();
+        states.filter(|(_, state)| state.is_none()).count()
     }
 
     /// Number of deliveries settled since the last flush.
     pub(crate) fn pending(&self) -> usize {
-        self.settled.len()
+        self.run + self.settled.len()
     }
 
     /// Notes a delivery that has to be settled. Tags ascend, but may skip some.
@@ -135,6 +148,12 @@ impl AckTracker {
         let pending = self.pending();
         if multiple {
             self.settle_up_to(tag, settle);
+        } else if (self.deliveries)
+            .pop_first_if(|first, _| first == tag)
+            .is_some()
+        {
+            self.run += 1;
+            self.prolong(tag, settle);
         } else if let Some(state @ None) = self.deliveries.get_mut(tag) {
             *state = Some(settle);
             self.settled.push(tag);
@@ -142,7 +161,25 @@ impl AckTracker {
         if self.pending() == pending {
             return Err(SettleError::AlreadySettled);
         }
+        while let Some((next, Some(settle))) = self.deliveries.pop_first_if(|_, it| it.is_some()) {
+            self.prolong(next, settle);
+        }
         Ok(())
+    }
+
+    /// Puts a settled delivery with nothing unsettled below it into a run.
+    fn prolong(&mut self, tag: u64, settle: Settle) {
+        match self.runs.back_mut() {
+            Some(run) if run.settle == settle && settle.can_be_multiple() => {
+                run.tag = tag;
+                run.multiple = true;
+            }
+            _ => self.runs.push_back(SettleFrame {
+                settle,
+                tag,
+                multiple: false,
+            }),
+        }
     }
 
     fn settle_up_to(&mut self, last: u64, settle: Settle) {
@@ -159,20 +196,8 @@ impl AckTracker {
 
     /// Says in as few frames as possible what was settled since the last flush.
     pub(crate) fn flush(&mut self, mut send: impl FnMut(SettleFrame)) {
-        while let Some((first, Some(settle))) = self.deliveries.pop_first_if(|_, it| it.is_some()) {
-            let mut tag = first;
-            if settle.can_be_multiple() {
-                let alike = |_, state: &Option<Settle>| *state == Some(settle);
-                while let Some((next, _)) = self.deliveries.pop_first_if(alike) {
-                    tag = next;
-                }
-            }
-            send(SettleFrame {
-                settle,
-                tag,
-                multiple: tag != first,
-            });
-        }
+        self.run = 0;
+        self.runs.drain(..).for_each(&mut send);
         // What is left lies above an unsettled delivery, where a multiple would settle that too.
         for tag in self.settled.drain(..) {
             if let Some(Some(settle)) = self.deliveries.remove(tag) {

@@ -26,8 +26,8 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         fault: 3,
         what: "a multiple ack spans deliveries that nobody has settled",
         file: "src/core/acks.rs",
-        sound: "*state == Some(settle)",
-        broken: "state.is_none_or(|it| it == settle)",
+        sound: "|first, _| first == tag",
+        broken: "|first, _| first <= tag",
         seeds: 300,
     },
     Breakage {
