@@ -50,6 +50,7 @@ pub enum FrameKind {
 impl TryFrom<u8> for FrameKind {
     type Error = FrameError;
 
+    #[inline]
     fn try_from(kind: u8) -> Result<Self, FrameError> {
         match kind {
             1 => Ok(Self::Method),
@@ -105,6 +106,7 @@ impl FrameHeader {
     /// Reads and judges the header at the front of `input`; `None` until all of it is there.
     ///
     /// What is refused is refused here, before a byte of the payload is waited for or stored.
+    #[inline]
     pub fn peek(input: &[u8], limits: &Limits) -> Result<Option<Self>, FrameError> {
         // By hand, since three frames of every message pass here.
         let Some(&[kind, c0, c1, s0, s1, s2, s3]) = input.first_chunk() else {
@@ -126,6 +128,7 @@ impl FrameHeader {
         [self.kind as u8, c0, c1, s0, s1, s2, s3]
     }
 
+    #[inline]
     fn judge(self, limits: &Limits) -> Result<(), FrameError> {
         let Self {
             kind,
@@ -186,6 +189,7 @@ impl Frame<'_> {
 /// assert_eq!(frame::find(&input[heartbeat.encoded_len()..], &limits)?, None);
 /// # Ok::<(), snowshoe_codec::FrameError>(())
 /// ```
+#[inline]
 pub fn find<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<Frame<'a>>, FrameError> {
     let Some(FrameHeader {
         kind,
