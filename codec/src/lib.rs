@@ -160,10 +160,10 @@
 //! # Limits and memory
 //!
 //! [`ConnectionLimits`] has them all. Nothing is allocated from a length that the peer announces:
-//! buffers grow with the bytes that came. Nothing more is received while 128 events wait to be polled,
-//! and 64 KiB of input, of whatever kind, hold less than a MiB until then. Input stays with the
-//! caller, who decides how much is read at a time; a frame needs no more room than `frame_max`, a content header no more than 128 KiB where
-//! that is less.
+//! buffers grow with the bytes that came. Nothing more is received while 128 events wait to be
+//! polled, and 64 KiB of input, of whatever kind, hold less than a MiB until then. Input stays with
+//! the caller, who decides how much is read at a time; a frame needs no more room than `frame_max`,
+//! a content header no more than 128 KiB where that is less.
 //!
 //! A message that came in one piece is not copied: it shares the block that it was read into, with
 //! the method, the properties and the body in one [`Bytes`](bytes::Bytes). A body in several frames is

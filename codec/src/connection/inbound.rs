@@ -87,22 +87,13 @@ impl Connection {
             (Phase::Open, FrameKind::Method, 1..) => {
                 if let Some(announcement) = self.channel_method(&frame)? {
                     let max_message = self.limits.max_message_size;
-                    let layout =
-                        Layout::of_whole(announcement, input, &frame, &limits, max_message);
-                    if let Some(layout) = layout {
-                        let buffer = input.split_to(layout.frames_len()).freeze();
-                        match layout.event(channel, buffer) {
-                            Event::Delivery { channel, delivery } if self.events.is_empty() => {
-                                if let Err(delivery) = deliver(channel, delivery) {
-                                    self.events.push(Event::Delivery { channel, delivery });
-                                }
-                            }
-                            event => self.events.push(event),
+                    match Layout::of_whole(announcement, input, &frame, &limits, max_message) {
+                        Some(layout) => {
+                            let buffer = input.split_to(layout.frames_len()).freeze();
+                            self.message(layout.event(channel, buffer), deliver);
+                            return Ok(true);
                         }
-                        return Ok(true);
-                    }
-                    if let Some(state) = self.channels.get_mut(channel) {
-                        state.assembly.begin(announcement, frame.payload);
+                        None => self.begin_message(announcement, &frame),
                     }
                 }
             }
@@ -202,6 +193,32 @@ impl Connection {
         let announcement = Announcement::parse(kind, frame.payload);
         let announcement = announcement.ok_or(Violation::MalformedArguments(method))?;
         Ok(Some(announcement))
+    }
+
+    /// A whole message.
+    #[inline]
+    fn message(
+        &mut self,
+        event: Event,
+        deliver: &mut dyn FnMut(u16, Delivery) -> Result<(), Delivery>,
+    ) {
+        let event = match event {
+            Event::Delivery { channel, delivery } if self.events.is_empty() => {
+                match deliver(channel, delivery) {
+                    Ok(()) => return,
+                    Err(delivery) => Event::Delivery { channel, delivery },
+                }
+            }
+            event => event,
+        };
+        self.events.push(event);
+    }
+
+    /// The method of a message whose other frames follow, and are put together one by one.
+    fn begin_message(&mut self, announcement: Announcement, frame: &Frame<'_>) {
+        if let Some(state) = self.channels.get_mut(frame.channel) {
+            state.assembly.begin(announcement, frame.payload);
+        }
     }
 
     /// A content header, or a part of a body, of a message that did not come in one piece.
