@@ -1,20 +1,28 @@
 //! A client and its user share one thread, and neither keeps it from the other.
 
-use snowshoe::Queue;
 use snowshoe::testing::{BrokerOptions, Clock, Executor, Server};
+use snowshoe::{Client, Queue};
 
 const MESSAGES: usize = 5000;
 
-#[test]
-fn messages_reach_the_broker_before_the_last_of_many_is_published() {
+/// Runs a test on the thread of the client's driver, with a queue `orders`.
+fn on_one_thread(test: impl AsyncFnOnce(Client, Server) -> usize + 'static) -> usize {
     let clock = Clock::new();
     let mut executor = Executor::new(clock.clone(), 1);
     let server = Server::in_virtual_time(BrokerOptions::default(), clock);
     let (client, driver) = server.client().build();
     executor.spawn(driver);
-    let most = executor.run(async move {
+    let tested = executor.run(async move {
         client.ready().await.unwrap();
         client.declare(Queue::new("orders")).await.unwrap();
+        test(client, server).await
+    });
+    tested.expect("it comes to its end")
+}
+
+#[test]
+fn messages_reach_the_broker_before_the_last_of_many_is_published() {
+    let most = on_one_thread(async |client, server| {
         let producer = client.producer("orders").unwrap().build();
         producer.send("so that its channel is open").await.unwrap();
         // How many were published and not there at any time.
@@ -25,27 +33,19 @@ fn messages_reach_the_broker_before_the_last_of_many_is_published() {
         }
         most
     });
-    let most = most.expect("there is room for all");
     assert!(most < MESSAGES / 2, "{most}");
 }
 
 #[test]
 fn what_is_settled_reaches_the_broker_before_all_that_is_at_hand_was_looked_at() {
-    let clock = Clock::new();
-    let mut executor = Executor::new(clock.clone(), 1);
-    let server = Server::in_virtual_time(BrokerOptions::default(), clock);
-    let (client, driver) = server.client().build();
-    executor.spawn(driver);
-    let most = executor.run(async move {
-        client.ready().await.unwrap();
-        client.declare(Queue::new("orders")).await.unwrap();
+    let most = on_one_thread(async |client, server| {
         let producer = client.producer("orders").unwrap().build();
         for _ in 0..MESSAGES {
             _ = producer.publish("herring").await.unwrap();
         }
         producer.flushed().await;
-        let consumer = client.consumer("orders").unwrap().prefetch(MESSAGES as u16);
-        let mut consumer = consumer.start().await.unwrap();
+        let consumer = client.consumer("orders").unwrap();
+        let mut consumer = consumer.prefetch(MESSAGES as u16).start().await.unwrap();
         server
             .until(|server| server.queue("orders").unwrap().unacked == MESSAGES)
             .await;
@@ -59,6 +59,5 @@ fn what_is_settled_reaches_the_broker_before_all_that_is_at_hand_was_looked_at()
         }
         most
     });
-    let most = most.expect("all of them come");
     assert!(most < MESSAGES / 2, "{most}");
 }

@@ -179,7 +179,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 27,
         what: "that publishers are blocked outlives the connection",
-        file: "src/driver/link.rs",
+        file: "src/driver/link/outputs.rs",
         sound: "self.blocked = false;\n        self.receivers.lost();",
         broken: "self.receivers.lost();",
         seeds: 300,

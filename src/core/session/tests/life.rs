@@ -1,6 +1,7 @@
 //! The life of a connection, from the first dial to the last word.
 
 use super::*;
+use crate::core::supervisor::Next;
 
 #[derive(Debug, PartialEq)]
 enum Story {

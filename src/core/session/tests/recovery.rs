@@ -139,15 +139,22 @@ fn an_exclusive_queue_that_is_still_locked_is_tried_past_three_heartbeats() {
     assert!(world.not_recovered().is_empty());
 }
 
-// fault 44
-#[test]
-fn a_refusal_that_comes_late_says_nothing_about_a_lock_that_has_passed_since() {
+/// A session whose exclusive queue has been locked for nearly as long as a dead connection may.
+fn locked_out() -> World {
     let mut world = World::ready();
     world.declare(exclusive("mine"));
     world.cut();
     let locked = ReplyCode::RESOURCE_LOCKED;
     world.broker.script = refuse_queue("mine", locked, "locked", usize::MAX);
     world.pass(40 * SECOND);
+    assert!(world.not_recovered().is_empty());
+    world
+}
+
+// fault 44
+#[test]
+fn a_refusal_that_comes_late_says_nothing_about_a_lock_that_has_passed_since() {
+    let mut world = locked_out();
     // It is asked once more, and the answer takes its time.
     world.broker.script = Box::new(|method| match method {
         Method::QueueDeclare(_) => Answer::Silence,
@@ -157,7 +164,8 @@ fn a_refusal_that_comes_late_says_nothing_about_a_lock_that_has_passed_since() {
     world.pass(10 * SECOND);
     let (channel, asked) = world.broker.requests.pop().expect("it asked");
     world.broker.script = Box::new(|_| Answer::Usual);
-    (world.broker).close_channel(world.now, channel, locked, "locked", asked.id());
+    let (now, locked) = (world.now, ReplyCode::RESOURCE_LOCKED);
+    (world.broker).close_channel(now, channel, locked, "locked", asked.id());
     world.pass(SECOND);
     assert_eq!(world.request_names(), ["queue.declare"]);
     assert!(world.not_recovered().is_empty());
@@ -166,13 +174,7 @@ fn a_refusal_that_comes_late_says_nothing_about_a_lock_that_has_passed_since() {
 // fault 44
 #[test]
 fn a_queue_that_stays_locked_is_reported_at_last() {
-    let mut world = World::ready();
-    world.declare(exclusive("mine"));
-    world.cut();
-    let locked = ReplyCode::RESOURCE_LOCKED;
-    world.broker.script = refuse_queue("mine", locked, "locked", usize::MAX);
-    world.pass(40 * SECOND);
-    assert!(world.not_recovered().is_empty());
+    let mut world = locked_out();
     world.pass(MINUTE);
     assert_eq!(world.not_recovered(), ["queue \"mine\""]);
     world.requests();

@@ -1,0 +1,201 @@
+//! What the session says, carried out.
+
+use std::mem;
+use std::time::Instant;
+
+use super::senders::Confirm;
+use super::{Io, Link};
+use crate::core::Epoch;
+use crate::core::publisher::Publisher;
+use crate::core::session::Output;
+use crate::core::supervisor::Next;
+use crate::core::topology::Topology;
+use crate::error::ConnectionError;
+use crate::events::Event;
+use crate::transport::Target;
+
+impl Link {
+    /// Does what the session wants done. Whether there was anything.
+    pub(super) fn carry_out(&mut self, now: Instant, topology: &mut Topology) -> bool {
+        let mut moved = false;
+        loop {
+            while let Some(output) = self.session.poll_output(now, topology) {
+                moved = true;
+                // What came before is to be there before it.
+                if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
+                    self.hand_over(now);
+                }
+                self.carry_out_one(now, output);
+            }
+            if !mem::take(&mut self.is_behind) {
+                break;
+            }
+            self.take_in(now);
+        }
+        self.hand_over(now);
+        moved
+    }
+
+    /// Lets users have the deliveries and confirms that came.
+    fn hand_over(&mut self, now: Instant) {
+        self.receivers.hand_over();
+        self.senders.hand_over(now, &mut self.session);
+    }
+
+    fn carry_out_one(&mut self, now: Instant, output: Output) {
+        let (hub, role, session) = (&self.shared.hub, self.role, &mut self.session);
+        let (senders, receivers, raws) = (&mut self.senders, &mut self.receivers, &mut self.raws);
+        match output {
+            Output::Dial {
+                epoch,
+                attempt,
+                endpoint,
+            } => self.begin_dial(epoch, attempt, endpoint),
+            Output::Abort => {
+                if let Io::Open(stream) = mem::replace(&mut self.io, Io::Idle) {
+                    stream.abort();
+                }
+            }
+            Output::Finish(last_words) => {
+                if let Io::Open(stream) = mem::replace(&mut self.io, Io::Idle) {
+                    self.io = Io::Finishing(stream.finish(last_words, now));
+                }
+            }
+            Output::Connected => {
+                log::info!("{role} connection: open");
+                hub.emit_with(|| Event::Connected { role });
+            }
+            Output::Ready => {
+                self.was_ready = true;
+                log::info!("{role} connection: ready");
+                hub.emit_with(|| Event::Recovered { role });
+            }
+            Output::Lost { cause, next } => self.lost(cause, next),
+            Output::Blocked(reason) => {
+                self.blocked = true;
+                log::warn!("{role} connection: blocked by the broker: {reason}");
+                hub.emit_with(|| Event::Blocked { role, reason });
+            }
+            Output::Unblocked => {
+                self.blocked = false;
+                log::info!("{role} connection: no longer blocked");
+                hub.emit_with(|| Event::Unblocked { role });
+            }
+            Output::SecretUpdated => hub.emit_with(|| Event::SecretUpdated { role }),
+
+            Output::ProducerOnline(key) => senders.with(now, session, key, Publisher::online),
+            Output::ProducerOffline(key) => senders.with(now, session, key, Publisher::offline),
+            Output::ProducerRejected(key, close) => {
+                senders.with(now, session, key, |it| it.rejected(&close));
+            }
+            Output::PublishingRefused(close) => senders.refused(now, session, &close),
+            Output::ProducerMayGoOn(key) => senders.is_ready(key),
+            Output::Confirm {
+                producer,
+                tag,
+                multiple,
+                ack,
+            } => {
+                let confirm = Confirm { tag, multiple, ack };
+                senders.confirm(now, session, producer, confirm);
+            }
+            Output::Returned { producer, returned } => {
+                senders.with(now, session, producer, |it| it.returned(&returned));
+            }
+
+            Output::Delivery { consumer, delivery } => receivers.deliver(consumer, delivery),
+            Output::ConsumerOnline {
+                consumer,
+                epoch,
+                queue,
+            } => receivers.online(consumer, epoch, queue),
+            Output::ConsumerOffline(key) => receivers.offline(key),
+            Output::ConsumerCancelled(key) => {
+                if let Some(queue) = receivers.queue(key) {
+                    log::warn!("the broker cancelled the consumer of {queue:?}");
+                    hub.emit_with(|| Event::ConsumerCancelled { queue });
+                }
+            }
+            Output::ConsumerFailed(key, error) => {
+                session.remove_consumer(now, key);
+                receivers.failed(key, error);
+            }
+            Output::ConsumerDraining(key) => receivers.draining(key),
+
+            Output::Called { token, result } => {
+                if let Some(answer) = self.calls.remove(&token) {
+                    _ = answer.try_send(result.map(|method| *method));
+                }
+            }
+            Output::QueueRenamed { old, new } => {
+                log::info!("the queue {old:?} is called {new:?} now");
+                receivers.queue_renamed(&old, &new);
+                hub.emit_with(|| Event::QueueRenamed { old, new });
+            }
+            Output::Delayed { entity, reason } => {
+                log::warn!("{entity} is not back yet: {reason}");
+                hub.emit_with(|| Event::Delayed { entity, reason });
+            }
+            Output::Restored { entity } => {
+                log::info!("{entity} is back");
+                hub.emit_with(|| Event::Restored { entity });
+            }
+            Output::NotRecovered { entity, reason } => {
+                log::error!("{entity} could not be brought back: {reason}");
+                hub.emit_with(|| Event::NotRecovered { entity, reason });
+            }
+
+            Output::RawOpened(key) => raws.opened(key),
+            Output::Raw(key, event) => raws.event(key, event),
+            Output::RawClosed(key, error) => raws.closed(now, session, key, &error),
+        }
+    }
+
+    fn begin_dial(&mut self, epoch: Epoch, attempt: u32, endpoint: usize) {
+        // The session was told how many there are.
+        let endpoint = &self.config.endpoints[endpoint];
+        let target = Target {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            tls: self.config.tls,
+            attempt,
+            seed: self.config.seed,
+            sockets: self.config.sockets,
+        };
+        log::debug!(
+            "{} connection: attempt {attempt}, {}:{}",
+            self.role,
+            target.host,
+            target.port
+        );
+        self.io = Io::Dialing(epoch, self.config.connector.connect(&target));
+    }
+
+    fn lost(&mut self, cause: ConnectionError, next: Next) {
+        let (hub, role) = (&self.shared.hub, self.role);
+        self.blocked = false;
+        self.receivers.lost();
+        if matches!(self.io, Io::Dialing(..)) {
+            self.io = Io::Idle;
+        }
+        match next {
+            Next::Closed => {}
+            Next::Retry { attempt, delay } => {
+                log::warn!("{role} connection: {cause}; attempt {attempt} in {delay:?}");
+                hub.emit_with(|| Event::Disconnected { role, cause });
+                hub.emit_with(|| Event::Reconnecting {
+                    role,
+                    attempt,
+                    delay,
+                });
+            }
+            Next::GiveUp => {
+                hub.emit_with(|| Event::GaveUp {
+                    role,
+                    cause: cause.clone(),
+                });
+                self.given_up = Some(cause);
+            }
+        }
+    }
+}
