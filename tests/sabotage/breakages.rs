@@ -26,8 +26,8 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         fault: 3,
         what: "a multiple ack spans deliveries that nobody has settled",
         file: "src/core/acks.rs",
-        sound: "|first, _| first == tag",
-        broken: "|first, _| first <= tag",
+        sound: "run.tag = tag;",
+        broken: "run.tag = self.last_tag;",
         seeds: 300,
     },
     Breakage {
