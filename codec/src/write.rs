@@ -35,32 +35,21 @@ pub(crate) fn publish(
     frame_max: u32,
     message: &Publish<'_>,
 ) -> Result<(), SendError> {
-    let properties = message.properties.as_bytes();
     let (exchange, routing_key) = (message.exchange.as_bytes(), message.routing_key.as_bytes());
-    let header_len = CONTENT_HEADER_LEN + properties.len();
-    check_len(header_len + FRAME_OVERHEAD, frame_max)?;
+    let header_len = header_len(message.properties, frame_max)?;
     // Two names fit into any frame.
     let method_len = PUBLISH.len() + 1 + exchange.len() + 1 + routing_key.len() + 1;
 
     let out = outbound.copied();
     out.reserve(method_len + header_len + 3 * FRAME_OVERHEAD + message.body.len().min(KEEP_FROM));
-    let header = |kind, len: usize| FrameHeader {
-        kind,
-        channel,
-        size: len as u32,
-    };
-    out.put_slice(&header(FrameKind::Method, method_len).to_bytes());
+    out.put_slice(&frame_header(FrameKind::Method, channel, method_len));
     out.put_slice(&PUBLISH);
     out.put_u8(exchange.len() as u8);
     out.put_slice(exchange);
     out.put_u8(routing_key.len() as u8);
     out.put_slice(routing_key);
     out.put_slice(&[message.mandatory.into(), FRAME_END]);
-    out.put_slice(&header(FrameKind::Header, header_len).to_bytes());
-    out.put_slice(&CONTENT_HEADER);
-    out.put_u64(message.body.len() as u64);
-    out.put_slice(properties);
-    out.put_u8(FRAME_END);
+    header(out, channel, message.properties, message.body.len());
     body(outbound, channel, frame_max, message.body);
     Ok(())
 }
@@ -88,17 +77,30 @@ pub(crate) fn content(
     properties: &Properties,
     message: &Bytes,
 ) -> Result<(), SendError> {
-    let properties = properties.as_bytes();
-    let header_len = CONTENT_HEADER_LEN + properties.len() + FRAME_OVERHEAD;
-    check_len(header_len, frame_max)?;
+    header_len(properties, frame_max)?;
     fitting(outbound, channel, frame_max, put_method)?;
-    frame::encode(outbound.copied(), FrameKind::Header, channel, |out| {
-        out.put_slice(&CONTENT_HEADER);
-        out.put_u64(message.len() as u64);
-        out.put_slice(properties);
-    });
+    header(outbound.copied(), channel, properties, message.len());
     body(outbound, channel, frame_max, message);
     Ok(())
+}
+
+/// The length of a content header with these properties, which has to fit into one frame.
+fn header_len(properties: &Properties, frame_max: u32) -> Result<usize, SendError> {
+    let len = CONTENT_HEADER_LEN + properties.as_bytes().len();
+    check_len(len + FRAME_OVERHEAD, frame_max)?;
+    Ok(len)
+}
+
+/// Writes a content header.
+#[inline]
+fn header(out: &mut Vec<u8>, channel: u16, properties: &Properties, body_len: usize) {
+    let properties = properties.as_bytes();
+    let len = CONTENT_HEADER_LEN + properties.len();
+    out.put_slice(&frame_header(FrameKind::Header, channel, len));
+    out.put_slice(&CONTENT_HEADER);
+    out.put_u64(body_len as u64);
+    out.put_slice(properties);
+    out.put_u8(FRAME_END);
 }
 
 /// Writes a body in as many frames as it takes.
@@ -107,16 +109,23 @@ fn body(outbound: &mut Outbound, channel: u16, frame_max: u32, body: &Bytes) {
     let mut at = 0;
     while at < body.len() {
         let end = body.len().min(at + per_frame);
-        let header = FrameHeader {
-            kind: FrameKind::Body,
-            channel,
-            size: (end - at) as u32,
-        };
-        outbound.copied().put_slice(&header.to_bytes());
+        let header = frame_header(FrameKind::Body, channel, end - at);
+        outbound.copied().put_slice(&header);
         outbound.push(body, at..end);
         outbound.copied().put_u8(FRAME_END);
         at = end;
     }
+}
+
+/// What stands before a payload of this length, which was found to fit into a frame.
+fn frame_header(kind: FrameKind, channel: u16, len: usize) -> [u8; FRAME_OVERHEAD - 1] {
+    let size = len as u32;
+    FrameHeader {
+        kind,
+        channel,
+        size,
+    }
+    .to_bytes()
 }
 
 /// Appends the ids that stand in front of a method's arguments.
