@@ -66,7 +66,7 @@ pub(crate) struct AckTracker {
     /// the last can grow.
     runs: VecDeque<SettleFrame>,
     /// How many deliveries went into a run since the last flush as soon as they were settled.
-    run: usize,
+    in_runs: usize,
     /// The tags of the others settled since the last flush, in the order they were settled.
     settled: Vec<u64>,
     /// Every delivery before this tag is settled, so that a multiple need not look there again.
@@ -80,7 +80,7 @@ impl AckTracker {
             epoch,
             deliveries: KeyedQueue::new(),
             runs: VecDeque::new(),
-            run: 0,
+            in_runs: 0,
             settled: Vec::new(),
             settled_before: 0,
             last_tag: 0,
@@ -93,7 +93,7 @@ impl AckTracker {
         self.epoch = epoch;
         self.deliveries.clear();
         self.runs.clear();
-        self.run = 0;
+        self.in_runs = 0;
         self.settled = Vec::new();
         self.settled_before = 0;
         self.last_tag = 0;
@@ -114,7 +114,7 @@ impl AckTracker {
 
     /// Number of deliveries settled since the last flush.
     pub(crate) fn pending(&self) -> usize {
-        self.run + self.settled.len()
+        self.in_runs + self.settled.len()
     }
 
     /// Notes a delivery that has to be settled. Tags ascend, but may skip some.
@@ -152,7 +152,7 @@ impl AckTracker {
             .pop_first_if(|first, _| first == tag)
             .is_some()
         {
-            self.run += 1;
+            self.in_runs += 1;
             self.prolong(tag, settle);
         } else if let Some(state @ None) = self.deliveries.get_mut(tag) {
             *state = Some(settle);
@@ -196,7 +196,7 @@ impl AckTracker {
 
     /// Says in as few frames as possible what was settled since the last flush.
     pub(crate) fn flush(&mut self, mut send: impl FnMut(SettleFrame)) {
-        self.run = 0;
+        self.in_runs = 0;
         self.runs.drain(..).for_each(&mut send);
         // What is left lies above an unsettled delivery, where a multiple would settle that too.
         for tag in self.settled.drain(..) {
