@@ -91,6 +91,8 @@ impl Outbox {
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut OutboxState) -> R) -> R {
         let mut state = self.lock();
         let result = work(&mut state);
+        let confirmed = state.publisher.confirmed_before();
+        self.confirmed_before.store(confirmed, Ordering::Release);
         self.release(state);
         result
     }
@@ -98,8 +100,6 @@ impl Outbox {
     /// Unlocks the messages, then wakes and tells whoever is concerned.
     fn release(&self, mut state: MutexGuard<'_, OutboxState>) {
         let aftermath = state.aftermath();
-        let confirmed = state.publisher.confirmed_before();
-        self.confirmed_before.store(confirmed, Ordering::Release);
         drop(state);
         if let Some(aftermath) = aftermath {
             self.follow_up(aftermath);
