@@ -67,6 +67,9 @@ mod client;
 mod clock;
 mod config;
 mod consumer;
+// `pub` in a private module: what `internal` shows to this repository's own tools is seen by nobody
+// else, and is described for its readers here.
+#[allow(unreachable_pub, missing_docs, reason = "only `internal` makes it reachable")]
 mod core;
 mod delivery;
 mod driver;
@@ -75,6 +78,9 @@ mod events;
 pub mod guarantees;
 mod handlers;
 mod inbox;
+#[cfg(feature = "_internal")]
+#[doc(hidden)]
+pub mod internal;
 #[cfg(feature = "benchmarking")]
 #[doc(hidden)]
 pub mod kernels;

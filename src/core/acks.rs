@@ -13,7 +13,7 @@ use super::keyed_queue::KeyedQueue;
 
 /// What becomes of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settle {
+pub enum Settle {
     Ack,
     Nack { requeue: bool },
     Reject { requeue: bool },
@@ -28,16 +28,16 @@ impl Settle {
 
 /// A basic.ack, basic.nack or basic.reject to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SettleFrame {
-    pub(crate) settle: Settle,
-    pub(crate) tag: u64,
-    pub(crate) multiple: bool,
+pub struct SettleFrame {
+    pub settle: Settle,
+    pub tag: u64,
+    pub multiple: bool,
 }
 
 /// Why a settle does nothing. None of these sends a byte: the broker answers a tag it does not
 /// expect by closing the channel, or by settling another message (RabbitMQ: 406).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub(crate) enum SettleError {
+pub enum SettleError {
     /// The broker has taken the message back, and delivers it again.
     #[error("the delivery belongs to a channel that is gone, the broker delivers it again")]
     Stale,
@@ -50,14 +50,14 @@ pub(crate) enum SettleError {
 /// A delivery tag that does not follow the one before it: the broker broke the protocol.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("delivery tag {tag} came after {last}")]
-pub(crate) struct TagOutOfOrder {
-    pub(crate) tag: u64,
-    pub(crate) last: u64,
+pub struct TagOutOfOrder {
+    pub tag: u64,
+    pub last: u64,
 }
 
 /// The deliveries of one channel in its present epoch that the broker has not seen settled.
 #[derive(Debug)]
-pub(crate) struct AckTracker {
+pub struct AckTracker {
     epoch: Epoch,
     /// By tag; `None` is still in the user's hands, `Some` waits for the next flush. The first is
     /// always `None`: what has nothing unsettled below it is in a run.
@@ -75,7 +75,7 @@ pub(crate) struct AckTracker {
 }
 
 impl AckTracker {
-    pub(crate) const fn new(epoch: Epoch) -> Self {
+    pub const fn new(epoch: Epoch) -> Self {
         Self {
             epoch,
             deliveries: KeyedQueue::new(),
@@ -89,7 +89,7 @@ impl AckTracker {
 
     /// Forgets the channel that was. To be called as soon as that is lost, even if the next one
     /// takes a while to open: from here on its deliveries are stale.
-    pub(crate) fn begin_epoch(&mut self, epoch: Epoch) {
+    pub fn begin_epoch(&mut self, epoch: Epoch) {
         self.epoch = epoch;
         self.deliveries.clear();
         self.runs.clear();
@@ -101,24 +101,24 @@ impl AckTracker {
 
     /// The epoch that deliveries belong to now.
     #[cfg(test)]
-    pub(crate) fn epoch(&self) -> Epoch {
+    pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     /// Number of deliveries in the user's hands.
     #[cfg(test)]
-    pub(crate) fn unsettled(&self) -> usize {
+    pub fn unsettled(&self) -> usize {
         let states = self.deliveries.iter();
         states.filter(|(_, state)| state.is_none()).count()
     }
 
     /// Number of deliveries settled since the last flush.
-    pub(crate) fn pending(&self) -> usize {
+    pub fn pending(&self) -> usize {
         self.in_runs + self.settled.len()
     }
 
     /// Notes a delivery that has to be settled. Tags ascend, but may skip some.
-    pub(crate) fn delivered(&mut self, tag: u64) -> Result<(), TagOutOfOrder> {
+    pub fn delivered(&mut self, tag: u64) -> Result<(), TagOutOfOrder> {
         if tag <= self.last_tag {
             return Err(TagOutOfOrder {
                 tag,
@@ -131,7 +131,7 @@ impl AckTracker {
     }
 
     /// Settles one delivery, or with `multiple` every unsettled one up to it.
-    pub(crate) fn settle(
+    pub fn settle(
         &mut self,
         epoch: Epoch,
         tag: u64,
@@ -195,7 +195,7 @@ impl AckTracker {
     }
 
     /// Says in as few frames as possible what was settled since the last flush.
-    pub(crate) fn flush(&mut self, mut send: impl FnMut(SettleFrame)) {
+    pub fn flush(&mut self, mut send: impl FnMut(SettleFrame)) {
         self.in_runs = 0;
         self.runs.drain(..).for_each(&mut send);
         // What is left lies above an unsettled delivery, where a multiple would settle that too.

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 /// The rule for the delays between attempts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     /// The first delay.
-    pub(crate) initial: Duration,
+    pub initial: Duration,
     /// What each further delay is multiplied by. Less than 1 counts as 1.
-    pub(crate) multiplier: f64,
+    pub multiplier: f64,
     /// No delay is longer.
-    pub(crate) max: Duration,
+    pub max: Duration,
     /// The part of a delay that is left to chance, from 0 to 1: clients that were cut off together
     /// should not come back together.
-    pub(crate) jitter: f64,
+    pub jitter: f64,
     /// How many attempts in a row may fail, `None` for any number.
-    pub(crate) max_attempts: Option<u32>,
+    pub max_attempts: Option<u32>,
 }
 
 impl Default for Backoff {
@@ -32,7 +32,7 @@ impl Default for Backoff {
 
 /// A run of attempts, and the delays between them.
 #[derive(Debug)]
-pub(crate) struct Delays {
+pub struct Delays {
     backoff: Backoff,
     /// The last delay, without its jitter; zero before the first.
     last: Duration,
@@ -42,7 +42,7 @@ pub(crate) struct Delays {
 }
 
 impl Delays {
-    pub(crate) fn new(backoff: Backoff, seed: u64) -> Self {
+    pub fn new(backoff: Backoff, seed: u64) -> Self {
         Self {
             backoff,
             last: Duration::ZERO,
@@ -52,7 +52,7 @@ impl Delays {
     }
 
     /// An attempt succeeded.
-    pub(crate) fn succeeded(&mut self, now: Instant) {
+    pub fn succeeded(&mut self, now: Instant) {
         self.well_since = Some(now);
     }
 
@@ -61,7 +61,7 @@ impl Delays {
     ///
     /// What does not outlive the delay before it has not: it would be tried, lost and tried without
     /// end.
-    pub(crate) fn ended(&mut self, now: Instant) -> bool {
+    pub fn ended(&mut self, now: Instant) -> bool {
         let well_for = self
             .well_since
             .take()
@@ -74,7 +74,7 @@ impl Delays {
     }
 
     /// How long to wait before the next attempt.
-    pub(crate) fn next(&mut self, now: Instant) -> Duration {
+    pub fn next(&mut self, now: Instant) -> Duration {
         self.ended(now);
         self.last = if self.last.is_zero() {
             self.backoff.initial.min(self.backoff.max)

@@ -13,7 +13,7 @@ use super::keyed_queue::KeyedQueue;
 /// confirm per queue, and on LavinMQ a nack overtakes the acks before it, so that a later multiple
 /// ack spans tags already nacked.
 #[derive(Debug)]
-pub(crate) struct Confirms {
+pub struct Confirms {
     /// Positions by tag.
     outstanding: KeyedQueue<u64>,
     last_tag: u64,
@@ -22,13 +22,13 @@ pub(crate) struct Confirms {
 /// The broker confirmed a publish that was never made: a violation of the protocol.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the broker confirmed publish {tag} of a channel that has sent {sent}")]
-pub(crate) struct NeverPublished {
-    pub(crate) tag: u64,
-    pub(crate) sent: u64,
+pub struct NeverPublished {
+    pub tag: u64,
+    pub sent: u64,
 }
 
 impl Confirms {
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             outstanding: KeyedQueue::new(),
             last_tag: 0,
@@ -36,20 +36,20 @@ impl Confirms {
     }
 
     /// Starts a new channel in confirm mode: all is forgotten, the next tag is 1.
-    pub(crate) fn begin_epoch(&mut self) {
+    pub fn begin_epoch(&mut self) {
         self.outstanding.clear();
         self.last_tag = 0;
     }
 
     /// Number of publishes the broker has said nothing about.
     #[cfg(test)]
-    pub(crate) fn outstanding(&self) -> usize {
+    pub fn outstanding(&self) -> usize {
         self.outstanding.len()
     }
 
     /// The tag and position of every publish the broker has said nothing about, oldest first.
     #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.outstanding
             .iter()
             .map(|(tag, &position)| (tag, position))
@@ -59,7 +59,7 @@ impl Confirms {
     ///
     /// To be called where the publish is encoded, before its bytes can leave: the number is the
     /// publish's place on the wire, and the broker may be quick to confirm it.
-    pub(crate) fn written(&mut self, position: u64) -> u64 {
+    pub fn written(&mut self, position: u64) -> u64 {
         self.last_tag += 1;
         self.outstanding.push(self.last_tag, position);
         self.last_tag
@@ -69,7 +69,7 @@ impl Confirms {
     ///
     /// `resolved` gets the positions, oldest first, each once per epoch. The result is their
     /// number: 0 says that nothing was open any more.
-    pub(crate) fn resolve(
+    pub fn resolve(
         &mut self,
         tag: u64,
         multiple: bool,

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 /// A queue of calls, each described by a `T`.
 #[derive(Debug)]
-pub(crate) struct Courier<T> {
+pub struct Courier<T> {
     queue: VecDeque<T>,
     /// How many at the front of the queue were sent on the current channel.
     sent: usize,
@@ -26,7 +26,7 @@ enum ChannelState {
 const WINDOW: usize = 32;
 
 impl<T> Courier<T> {
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             queue: VecDeque::new(),
             sent: 0,
@@ -34,41 +34,41 @@ impl<T> Courier<T> {
         }
     }
 
-    pub(crate) fn push(&mut self, call: T) {
+    pub fn push(&mut self, call: T) {
         self.queue.push_back(call);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// The calls that were not answered yet, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.queue.iter()
     }
 
     /// The oldest call under way, the one to blame where the broker blames one of its kind.
-    pub(crate) fn oldest_sent(&self) -> Option<&T> {
+    pub fn oldest_sent(&self) -> Option<&T> {
         self.queue.front().filter(|_| self.sent > 0)
     }
 
     /// Whether there are calls, but no channel to make them on.
-    pub(crate) fn wants_channel(&self) -> bool {
+    pub fn wants_channel(&self) -> bool {
         self.channel == ChannelState::None && !self.queue.is_empty()
     }
 
-    pub(crate) fn opening(&mut self, channel: u16) {
+    pub fn opening(&mut self, channel: u16) {
         self.channel = ChannelState::Opening(channel);
     }
 
-    pub(crate) fn opened(&mut self) {
+    pub fn opened(&mut self) {
         if let ChannelState::Opening(channel) = self.channel {
             self.channel = ChannelState::Open(channel);
         }
     }
 
     /// The channel, once it is open.
-    pub(crate) fn channel(&self) -> Option<u16> {
+    pub fn channel(&self) -> Option<u16> {
         match self.channel {
             ChannelState::Open(channel) => Some(channel),
             ChannelState::None | ChannelState::Opening(_) => None,
@@ -76,7 +76,7 @@ impl<T> Courier<T> {
     }
 
     /// The next call to send.
-    pub(crate) fn next_to_send(&mut self) -> Option<&T> {
+    pub fn next_to_send(&mut self) -> Option<&T> {
         if self.channel().is_none() || self.sent >= WINDOW {
             return None;
         }
@@ -86,26 +86,26 @@ impl<T> Courier<T> {
     }
 
     /// Takes the oldest call under way off the queue: it was answered, or could not be sent.
-    pub(crate) fn answered(&mut self) -> Option<T> {
+    pub fn answered(&mut self) -> Option<T> {
         self.sent = self.sent.checked_sub(1)?;
         self.queue.pop_front()
     }
 
     /// Takes the call that [`next_to_send`](Self::next_to_send) gave last off the queue.
-    pub(crate) fn unsendable(&mut self) -> Option<T> {
+    pub fn unsendable(&mut self) -> Option<T> {
         self.sent = self.sent.checked_sub(1)?;
         self.queue.remove(self.sent)
     }
 
     /// Takes all calls off the queue: there is no channel for them.
-    pub(crate) fn give_up(&mut self) -> impl Iterator<Item = T> {
+    pub fn give_up(&mut self) -> impl Iterator<Item = T> {
         self.channel_lost();
         self.queue.drain(..)
     }
 
     /// The channel was closed: the oldest call under way is to blame, if there is one, and is
     /// handed back. The others wait for the next channel.
-    pub(crate) fn channel_closed(&mut self) -> Option<T> {
+    pub fn channel_closed(&mut self) -> Option<T> {
         let blamed = self.answered();
         self.channel_lost();
         blamed
@@ -113,7 +113,7 @@ impl<T> Courier<T> {
 
     /// The channel, or its whole connection, is gone, and no call is to blame: all of them wait for
     /// the next one.
-    pub(crate) fn channel_lost(&mut self) {
+    pub fn channel_lost(&mut self) {
         self.channel = ChannelState::None;
         self.sent = 0;
     }

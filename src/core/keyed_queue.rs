@@ -17,7 +17,7 @@ const RETAINED: usize = 64;
 /// hole, and holes never outnumber the entries by more than a constant. The memory of a burst is
 /// given back in the course of the traffic after it.
 #[derive(Debug)]
-pub(crate) struct KeyedQueue<V> {
+pub struct KeyedQueue<V> {
     /// Sorted by key. The first slot is always occupied, so that an empty queue has no slots.
     slots: VecDeque<Slot<V>>,
     occupied: usize,
@@ -34,7 +34,7 @@ struct Slot<V> {
 }
 
 impl<V> KeyedQueue<V> {
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             slots: VecDeque::new(),
             occupied: 0,
@@ -43,16 +43,16 @@ impl<V> KeyedQueue<V> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.occupied
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.occupied == 0
     }
 
     /// Appends a value. The key must be greater than every key pushed before it.
-    pub(crate) fn push(&mut self, key: u64, value: V) {
+    pub fn push(&mut self, key: u64, value: V) {
         debug_assert!(
             self.slots.back().is_none_or(|last| last.key < key),
             "keys must ascend"
@@ -65,25 +65,25 @@ impl<V> KeyedQueue<V> {
         self.peak = self.peak.max(self.slots.len());
     }
 
-    pub(crate) fn get(&self, key: u64) -> Option<&V> {
+    pub fn get(&self, key: u64) -> Option<&V> {
         let slot = self.slots.get(self.lower_bound(key))?;
         slot.value.as_ref().filter(|_| slot.key == key)
     }
 
-    pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut V> {
+    pub fn get_mut(&mut self, key: u64) -> Option<&mut V> {
         let index = self.lower_bound(key);
         let slot = self.slots.get_mut(index)?;
         slot.value.as_mut().filter(|_| slot.key == key)
     }
 
     /// The entry with the smallest key.
-    pub(crate) fn first(&self) -> Option<(u64, &V)> {
+    pub fn first(&self) -> Option<(u64, &V)> {
         let slot = self.slots.front()?;
         slot.value.as_ref().map(|value| (slot.key, value))
     }
 
     /// The entry with the smallest key that is not below `key`.
-    pub(crate) fn first_from(&mut self, key: u64) -> Option<(u64, &mut V)> {
+    pub fn first_from(&mut self, key: u64) -> Option<(u64, &mut V)> {
         let mut index = self.lower_bound(key);
         while self.slots.get(index)?.value.is_none() {
             index += 1;
@@ -93,7 +93,7 @@ impl<V> KeyedQueue<V> {
     }
 
     /// Removes the first entry if the condition holds for its key and value.
-    pub(crate) fn pop_first_if(
+    pub fn pop_first_if(
         &mut self,
         condition: impl FnOnce(u64, &V) -> bool,
     ) -> Option<(u64, V)> {
@@ -104,7 +104,7 @@ impl<V> KeyedQueue<V> {
         self.remove(key).map(|value| (key, value))
     }
 
-    pub(crate) fn remove(&mut self, key: u64) -> Option<V> {
+    pub fn remove(&mut self, key: u64) -> Option<V> {
         let index = self.lower_bound(key);
         let slot = self.slots.get_mut(index).filter(|slot| slot.key == key)?;
         let value = slot.value.take()?;
@@ -123,21 +123,21 @@ impl<V> KeyedQueue<V> {
         Some(value)
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.slots.clear();
         self.slots.shrink_to(RETAINED);
         self.occupied = 0;
     }
 
     /// Everything whose key is `key` or greater, in order.
-    pub(crate) fn iter_from(&self, key: u64) -> impl Iterator<Item = (u64, &V)> {
+    pub fn iter_from(&self, key: u64) -> impl Iterator<Item = (u64, &V)> {
         self.slots
             .range(self.lower_bound(key)..)
             .filter_map(|slot| Some((slot.key, slot.value.as_ref()?)))
     }
 
     /// All entries, by ascending keys.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
         self.slots
             .iter()
             .filter_map(|slot| Some((slot.key, slot.value.as_ref()?)))

@@ -8,29 +8,29 @@
 //! The machines do not know each other. What several of them need is the container
 //! [`keyed_queue`], which decides nothing.
 
-pub(crate) mod acks;
-pub(crate) mod backoff;
-pub(crate) mod confirms;
-pub(crate) mod courier;
-pub(crate) mod keyed_queue;
-pub(crate) mod publisher;
-pub(crate) mod ring;
-pub(crate) mod session;
-pub(crate) mod subscription;
-pub(crate) mod supervisor;
+pub mod acks;
+pub mod backoff;
+pub mod confirms;
+pub mod courier;
+pub mod keyed_queue;
+pub mod publisher;
+pub mod ring;
+pub mod session;
+pub mod subscription;
+pub mod supervisor;
 #[cfg(test)]
-pub(crate) mod testing;
-pub(crate) mod topology;
-pub(crate) mod turnstile;
+pub mod testing;
+pub mod topology;
+pub mod turnstile;
 
 /// How many connections may be lost over the same thing before it is given up. One may be bad luck: a
 /// broker that is in trouble itself says 541 over whatever it is asked.
-pub(crate) const STRIKES: u32 = 3;
+pub const STRIKES: u32 = 3;
 
 /// How long tests go on that are about a long time, or about any operations: Miri takes about a thousand
 /// times as long for everything.
 #[cfg(test)]
-pub(crate) const fn scaled(len: usize) -> usize {
+pub const fn scaled(len: usize) -> usize {
     if cfg!(miri) { 2 * len.isqrt() } else { len }
 }
 
@@ -39,16 +39,16 @@ pub(crate) const fn scaled(len: usize) -> usize {
 /// Numbers that the protocol counts from 1 again, and results that may arrive late, mean something
 /// only together with the epoch they belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Epoch(u64);
+pub struct Epoch(u64);
 
 impl Epoch {
     /// The epoch after this one. An epoch never comes back.
     #[must_use]
-    pub(crate) fn next(self) -> Self {
+    pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
-    pub(crate) fn number(self) -> u64 {
+    pub fn number(self) -> u64 {
         self.0
     }
 }

@@ -17,16 +17,16 @@ use crate::outcome::{DropReason, Return, Unconfirmed};
 
 /// Where a producer's messages go, unless a message says otherwise.
 #[derive(Clone, Debug)]
-pub(crate) struct Address {
-    pub(crate) exchange: ShortString,
-    pub(crate) routing_key: ShortString,
-    pub(crate) mandatory: bool,
-    pub(crate) properties: Properties,
+pub struct Address {
+    pub exchange: ShortString,
+    pub routing_key: ShortString,
+    pub mandatory: bool,
+    pub properties: Properties,
 }
 
 /// What ends a message's stay in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settlement {
+pub enum Settlement {
     /// The broker's confirm.
     Confirm,
     /// The transport took its last byte.
@@ -35,7 +35,7 @@ pub(crate) enum Settlement {
 
 /// What happens to a message when the ring is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Overflow {
+pub enum Overflow {
     /// It is refused, for the caller to wait or to give up.
     Refuse,
     /// The oldest message that is not written makes room.
@@ -44,7 +44,7 @@ pub(crate) enum Overflow {
 
 /// Why a message was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// There is no room now.
     Full,
     /// There will never be room: the message alone exceeds the bound in bytes.
@@ -55,16 +55,16 @@ pub(crate) enum Refused {
 
 /// What happened since it was last asked, for events and counters.
 #[derive(Debug, Default)]
-pub(crate) struct News {
-    pub(crate) confirmed: u64,
-    pub(crate) nacked: u64,
-    pub(crate) rejected: Vec<PeerClose>,
-    pub(crate) returned: Vec<Return>,
-    pub(crate) dropped: Vec<(DropReason, u64)>,
+pub struct News {
+    pub confirmed: u64,
+    pub nacked: u64,
+    pub rejected: Vec<PeerClose>,
+    pub returned: Vec<Return>,
+    pub dropped: Vec<(DropReason, u64)>,
 }
 
 impl News {
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.confirmed == 0
             && self.nacked == 0
             && self.rejected.is_empty()
@@ -81,7 +81,7 @@ impl News {
 }
 
 #[derive(Debug)]
-pub(crate) struct Publisher<W> {
+pub struct Publisher<W> {
     address: Address,
     overflow: Overflow,
     in_flight: InFlight,
@@ -167,7 +167,7 @@ fn message_of(body: Bytes, overrides: Option<Overrides>) -> Message {
 }
 
 impl<W> Publisher<W> {
-    pub(crate) fn new(
+    pub fn new(
         address: Address,
         settlement: Settlement,
         overflow: Overflow,
@@ -196,37 +196,37 @@ impl<W> Publisher<W> {
     }
 
     /// How many messages are not settled yet.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.ledger.ring.len()
     }
 
     /// How many bytes they are.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.ledger.ring.bytes()
     }
 
     /// Whether everything that was accepted has been settled.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.ledger.ring.is_empty()
     }
 
     /// How many messages were written and are not settled yet.
-    pub(crate) fn in_flight(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.ledger.ring.in_flight()
     }
 
     /// Whether no more messages are taken.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.ledger.closed
     }
 
     /// Whether nobody is to be woken or told anything.
-    pub(crate) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         self.ledger.woken.is_empty() && self.ledger.news.is_empty()
     }
 
     /// Whether there is anything that [`transmit`](Self::transmit) could write.
-    pub(crate) fn has_unwritten(&self) -> bool {
+    pub fn has_unwritten(&self) -> bool {
         self.ledger.ring.unwritten() > 0
     }
 
@@ -234,7 +234,7 @@ impl<W> Publisher<W> {
 
     /// Accepts a message, or gives it back. `watched` tells whether anybody will ask for the
     /// outcome.
-    pub(crate) fn push(
+    pub fn push(
         &mut self,
         message: Message,
         watched: bool,
@@ -283,32 +283,32 @@ impl<W> Publisher<W> {
 
     /// Asks to be woken when there is room for so many bytes: as soon as half of the buffer is free,
     /// and otherwise when the connection [rests](Self::rest). One at a time can wait.
-    pub(crate) fn wait_for_room(&mut self, bytes: usize, waiter: W) {
+    pub fn wait_for_room(&mut self, bytes: usize, waiter: W) {
         self.ledger.room = Some((bytes, waiter));
     }
 
     /// Whether somebody waits for room although there is enough: a writer that is woken for every
     /// message that leaves goes to sleep again as often.
-    pub(crate) fn owes_room(&self) -> bool {
+    pub fn owes_room(&self) -> bool {
         self.ledger.owes_room()
     }
 
     /// The connection has nothing to do: whoever is owed room gets it.
-    pub(crate) fn rest(&mut self) {
+    pub fn rest(&mut self) {
         if self.ledger.owes_room() {
             self.ledger.give_room();
         }
     }
 
     /// Whoever asks for the outcome of a message before this position learns that it was confirmed.
-    pub(crate) fn confirmed_before(&self) -> u64 {
+    pub fn confirmed_before(&self) -> u64 {
         let first_other = self.ledger.outcomes.first_key_value();
         let settled = self.ledger.ring.confirmed();
         first_other.map_or(settled, |(position, _)| settled.min(*position))
     }
 
     /// The outcome of the message at `position`; until there is one, `waiter` will be woken for it.
-    pub(crate) fn poll_outcome(
+    pub fn poll_outcome(
         &mut self,
         position: u64,
         waiter: impl FnOnce() -> W,
@@ -323,7 +323,7 @@ impl<W> Publisher<W> {
     }
 
     /// Nobody will ask for the outcome of the message at `position` any more; nothing else changes.
-    pub(crate) fn unwatch(&mut self, position: u64) {
+    pub fn unwatch(&mut self, position: u64) {
         match self.ledger.ring.get_mut(position) {
             Some(entry) => entry.watch = Watch::Nobody,
             None => _ = self.ledger.outcomes.remove(&position),
@@ -331,13 +331,13 @@ impl<W> Publisher<W> {
     }
 
     /// Takes no more messages; what was accepted goes on.
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.ledger.closed = true;
         self.ledger.wake_for_room();
     }
 
     /// Takes no more messages, and gives up those that are not settled: they are handed back.
-    pub(crate) fn abandon(&mut self, reason: DropReason) -> Vec<Message> {
+    pub fn abandon(&mut self, reason: DropReason) -> Vec<Message> {
         self.close();
         self.offline();
         std::iter::from_fn(|| self.ledger.drop_oldest(reason)).collect()
@@ -346,13 +346,13 @@ impl<W> Publisher<W> {
     // What the connection does and hears.
 
     /// A new channel is ready: confirms are asked for and count from 1.
-    pub(crate) fn online(&mut self) {
+    pub fn online(&mut self) {
         self.offline();
     }
 
     /// The channel is gone: what was in flight is to be written again, in its order, ahead of all
     /// that is newer.
-    pub(crate) fn offline(&mut self) {
+    pub fn offline(&mut self) {
         // What the broker had already returned has its outcome, though its confirm is lost.
         let returned: Vec<u64> = self.ledger.returned.keys().copied().collect();
         for position in returned {
@@ -370,7 +370,7 @@ impl<W> Publisher<W> {
     ///
     /// One in flight is the culprit. Of several, none is blamed yet: they are tried one by one.
     /// Without confirms there is nobody to blame, for the culprit has left the ring.
-    pub(crate) fn rejected(&mut self, close: &PeerClose) {
+    pub fn rejected(&mut self, close: &PeerClose) {
         let ring = &self.ledger.ring;
         let oldest = ring.iter().next().map(|(position, _)| position);
         match (&self.in_flight, oldest) {
@@ -389,7 +389,7 @@ impl<W> Publisher<W> {
 
     /// The broker closed the connection over a publish, of this producer or of another: what is in
     /// flight is to be tried one by one. Without confirms, it has left the ring.
-    pub(crate) fn suspected(&mut self) {
+    pub fn suspected(&mut self) {
         let ring = &self.ledger.ring;
         if matches!(self.in_flight, InFlight::Confirms(_)) && ring.in_flight() > 0 {
             self.suspects_before = self.suspects_before.max(ring.written());
@@ -399,13 +399,13 @@ impl<W> Publisher<W> {
 
     /// Whether what it writes is written one by one, because one of them may be what the broker
     /// does not like.
-    pub(crate) fn is_isolating(&self) -> bool {
+    pub fn is_isolating(&self) -> bool {
         self.ledger.ring.confirmed() < self.suspects_before
     }
 
     /// Writes messages until `budget` bytes were written or nothing is left that may be written
     /// now. Whether more could be written.
-    pub(crate) fn transmit(&mut self, channel: &mut Channel<'_>, budget: usize) -> bool {
+    pub fn transmit(&mut self, channel: &mut Channel<'_>, budget: usize) -> bool {
         if !channel.flow_active() {
             return false;
         }
@@ -451,7 +451,7 @@ impl<W> Publisher<W> {
     }
 
     /// The broker confirmed or refused publishes of this epoch.
-    pub(crate) fn confirm(
+    pub fn confirm(
         &mut self,
         tag: u64,
         multiple: bool,
@@ -475,7 +475,7 @@ impl<W> Publisher<W> {
     /// It does not say which, but returns come in the order of the publishes, each before its
     /// confirm: it is the first that looks like it behind the last one returned. A broker may have
     /// encoded the properties anew, so they only choose among those that are alike otherwise.
-    pub(crate) fn returned(&mut self, returned: &Returned) {
+    pub fn returned(&mut self, returned: &Returned) {
         let content = &returned.content;
         let (address, ring) = (&self.address, &self.ledger.ring);
         let overrides = |position| self.ledger.overrides.get(position);
@@ -502,7 +502,7 @@ impl<W> Publisher<W> {
     }
 
     /// The transport has taken so many bytes of this epoch's stream.
-    pub(crate) fn flushed(&mut self, written: u64) {
+    pub fn flushed(&mut self, written: u64) {
         let InFlight::Unflushed(unflushed) = &mut self.in_flight else {
             return;
         };
@@ -515,12 +515,12 @@ impl<W> Publisher<W> {
     // What comes of it.
 
     /// Whoever is to be woken, each once.
-    pub(crate) fn take_woken(&mut self) -> Vec<W> {
+    pub fn take_woken(&mut self) -> Vec<W> {
         std::mem::take(&mut self.ledger.woken)
     }
 
     /// What happened since the last call.
-    pub(crate) fn take_news(&mut self) -> News {
+    pub fn take_news(&mut self) -> News {
         std::mem::take(&mut self.ledger.news)
     }
 }

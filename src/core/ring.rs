@@ -15,13 +15,13 @@ use super::keyed_queue::KeyedQueue;
 
 /// What a buffer may hold. In a ring, in flight and waiting together.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) messages: usize,
-    pub(crate) bytes: usize,
+pub struct Limits {
+    pub messages: usize,
+    pub bytes: usize,
 }
 
 impl Limits {
-    pub(crate) const NONE: Self = Self {
+    pub const NONE: Self = Self {
         messages: usize::MAX,
         bytes: usize::MAX,
     };
@@ -29,7 +29,7 @@ impl Limits {
 
 /// Why a ring does not take a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// There will be room once messages have been settled or dropped.
     Full,
     /// The message alone is larger than the ring: no waiting and no dropping makes room for it.
@@ -41,7 +41,7 @@ pub(crate) enum Refusal {
 /// Every item has a position, counted from 0 and never used again. Items are written in the order
 /// of their positions and settled in any order.
 #[derive(Debug)]
-pub(crate) struct Ring<T> {
+pub struct Ring<T> {
     entries: KeyedQueue<Entry<T>>,
     limits: Limits,
     /// What is before this position is in flight, what is at or after it is unwritten. It may point
@@ -64,14 +64,14 @@ struct Entry<T> {
 
 /// An item that has left.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Settled<T> {
-    pub(crate) item: T,
+pub struct Settled<T> {
+    pub item: T,
     /// How often it was written: what was may have reached the broker.
-    pub(crate) writes: u32,
+    pub writes: u32,
 }
 
 impl<T> Ring<T> {
-    pub(crate) const fn new(limits: Limits) -> Self {
+    pub const fn new(limits: Limits) -> Self {
         Self {
             entries: KeyedQueue::new(),
             limits,
@@ -84,36 +84,36 @@ impl<T> Ring<T> {
     }
 
     /// Number of items not settled yet.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Size of the items not settled yet.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Number of items written and not settled yet.
-    pub(crate) fn in_flight(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.in_flight
     }
 
     /// Number of items still to be written.
-    pub(crate) fn unwritten(&self) -> usize {
+    pub fn unwritten(&self) -> usize {
         self.len() - self.in_flight
     }
 
     #[cfg(test)]
-    pub(crate) fn limits(&self) -> Limits {
+    pub fn limits(&self) -> Limits {
         self.limits
     }
 
     /// Whether a message of this size would be taken now.
-    pub(crate) fn room_for(&self, bytes: usize) -> Result<(), Refusal> {
+    pub fn room_for(&self, bytes: usize) -> Result<(), Refusal> {
         if bytes > self.limits.bytes || bytes > LARGEST {
             Err(Refusal::TooLarge)
         } else if self.len() >= self.limits.messages || bytes > self.limits.bytes - self.bytes {
@@ -124,17 +124,17 @@ impl<T> Ring<T> {
     }
 
     /// Whether half of the room is free, by messages and by bytes.
-    pub(crate) fn is_half_empty(&self) -> bool {
+    pub fn is_half_empty(&self) -> bool {
         self.len() <= self.limits.messages / 2 && self.bytes <= self.limits.bytes / 2
     }
 
     /// Whether a message of this size would be taken if nothing unwritten were kept.
-    pub(crate) fn could_have_room_for(&self, bytes: usize) -> bool {
+    pub fn could_have_room_for(&self, bytes: usize) -> bool {
         self.in_flight < self.limits.messages && bytes <= self.limits.bytes - self.in_flight_bytes
     }
 
     /// Appends an item, or gives it back.
-    pub(crate) fn push(&mut self, item: T, bytes: usize) -> Result<u64, (Refusal, T)> {
+    pub fn push(&mut self, item: T, bytes: usize) -> Result<u64, (Refusal, T)> {
         if let Err(refusal) = self.room_for(bytes) {
             return Err((refusal, item));
         }
@@ -155,13 +155,13 @@ impl<T> Ring<T> {
     /// Removes the oldest item still to be written, to make room for a newer one.
     ///
     /// Items in flight are not touched: their fate is the broker's to tell.
-    pub(crate) fn drop_oldest_unwritten(&mut self) -> Option<(u64, Settled<T>)> {
+    pub fn drop_oldest_unwritten(&mut self) -> Option<(u64, Settled<T>)> {
         let (position, _) = self.next_unwritten()?;
         self.settle(position).map(|settled| (position, settled))
     }
 
     /// The item to write next. It stays the next one until [`mark_written`](Self::mark_written).
-    pub(crate) fn next_unwritten(&mut self) -> Option<(u64, &mut T)> {
+    pub fn next_unwritten(&mut self) -> Option<(u64, &mut T)> {
         if self.written == self.pushed {
             return None;
         }
@@ -174,7 +174,7 @@ impl<T> Ring<T> {
     }
 
     /// Moves the written cursor past the item of [`next_unwritten`](Self::next_unwritten).
-    pub(crate) fn mark_written(&mut self) {
+    pub fn mark_written(&mut self) {
         if let Some((position, entry)) = self.entries.first_from(self.written) {
             entry.writes = entry.writes.saturating_add(1);
             self.written = position + 1;
@@ -184,14 +184,14 @@ impl<T> Ring<T> {
     }
 
     /// Lets everything unsettled be written again, in the same order: the connection was lost.
-    pub(crate) fn rewind(&mut self) {
+    pub fn rewind(&mut self) {
         self.written = self.confirmed();
         self.in_flight = 0;
         self.in_flight_bytes = 0;
     }
 
     /// Removes an item, wherever it is. Gives `None` if it has left before.
-    pub(crate) fn settle(&mut self, position: u64) -> Option<Settled<T>> {
+    pub fn settle(&mut self, position: u64) -> Option<Settled<T>> {
         let Entry {
             item,
             bytes,
@@ -206,40 +206,40 @@ impl<T> Ring<T> {
     }
 
     /// How often an item was written, if it has not left.
-    pub(crate) fn writes(&self, position: u64) -> u32 {
+    pub fn writes(&self, position: u64) -> u32 {
         let entry = self.entries.get(position);
         entry.map_or(0, |entry| entry.writes)
     }
 
     #[cfg(test)]
-    pub(crate) fn get(&self, position: u64) -> Option<&T> {
+    pub fn get(&self, position: u64) -> Option<&T> {
         self.entries.get(position).map(|entry| &entry.item)
     }
 
-    pub(crate) fn get_mut(&mut self, position: u64) -> Option<&mut T> {
+    pub fn get_mut(&mut self, position: u64) -> Option<&mut T> {
         self.entries.get_mut(position).map(|entry| &mut entry.item)
     }
 
     /// Everything unsettled, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
         self.entries
             .iter()
             .map(|(position, entry)| (position, &entry.item))
     }
 
     /// Everything unsettled at or behind `position`, oldest first.
-    pub(crate) fn iter_from(&self, position: u64) -> impl Iterator<Item = (u64, &T)> {
+    pub fn iter_from(&self, position: u64) -> impl Iterator<Item = (u64, &T)> {
         let entries = self.entries.iter_from(position);
         entries.map(|(position, entry)| (position, &entry.item))
     }
 
     /// The position before which everything was written, or is settled.
-    pub(crate) fn written(&self) -> u64 {
+    pub fn written(&self) -> u64 {
         self.written
     }
 
     /// The position before which everything is settled.
-    pub(crate) fn confirmed(&self) -> u64 {
+    pub fn confirmed(&self) -> u64 {
         self.entries
             .first()
             .map_or(self.pushed, |(position, _)| position)

@@ -26,7 +26,7 @@ use snowshoe_codec::{
 
 use self::blame::Offence;
 use self::channels::{Line, Owner, RawLine};
-pub(crate) use self::output::Output;
+pub use self::output::Output;
 use self::recovery::{Postponed, Stage};
 use super::Epoch;
 use super::backoff::Backoff;
@@ -38,17 +38,17 @@ use crate::error::{ConnectionError, Error, Phase};
 
 /// How a session goes about it.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) supervisor: super::supervisor::Config,
-    pub(crate) backoff: Backoff,
+pub struct Settings {
+    pub supervisor: super::supervisor::Config,
+    pub backoff: Backoff,
     /// Whether exclusive and server-named queues belong to this connection. One connection of a
     /// client declares them; the others could only meet a 405.
-    pub(crate) owns_exclusive_queues: bool,
-    pub(crate) seed: u64,
+    pub owns_exclusive_queues: bool,
+    pub seed: u64,
 }
 
 #[derive(Debug)]
-pub(crate) struct Session {
+pub struct Session {
     settings: Settings,
     supervisor: Supervisor,
     connection: Option<Connection>,
@@ -70,7 +70,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed);
         Self {
             supervisor: Supervisor::new(settings.supervisor, random.u64(..)),
@@ -95,12 +95,12 @@ impl Session {
     // The life of the connection.
 
     /// Begins to connect.
-    pub(crate) fn start(&mut self, now: Instant) {
+    pub fn start(&mut self, now: Instant) {
         self.supervisor.start(now);
     }
 
     /// The transport is connected; `false` if it comes too late and is to be dropped.
-    pub(crate) fn dialed(&mut self, now: Instant, epoch: Epoch, options: ClientOptions) -> bool {
+    pub fn dialed(&mut self, now: Instant, epoch: Epoch, options: ClientOptions) -> bool {
         let in_time = self.supervisor.dialed(epoch, now).is_ok();
         if in_time {
             self.connection = Some(Connection::client(options, now));
@@ -109,7 +109,7 @@ impl Session {
     }
 
     /// The transport could not be connected.
-    pub(crate) fn dial_failed(&mut self, now: Instant, epoch: Epoch, error: ConnectionError) {
+    pub fn dial_failed(&mut self, now: Instant, epoch: Epoch, error: ConnectionError) {
         if let Some(next) = self.supervisor.lost(epoch, now) {
             self.outputs.push_back(Output::Lost { cause: error, next });
         }
@@ -120,7 +120,7 @@ impl Session {
     /// Deliveries that nothing comes before go to `deliver`, with the consumer whose they are; the
     /// others are [outputs](Output::Delivery).
     #[must_use]
-    pub(crate) fn receive(
+    pub fn receive(
         &mut self,
         now: Instant,
         input: &mut BytesMut,
@@ -146,7 +146,7 @@ impl Session {
     }
 
     /// The transport ended; with an error, if it did not end in order.
-    pub(crate) fn transport_ended(&mut self, now: Instant, error: Option<ConnectionError>) {
+    pub fn transport_ended(&mut self, now: Instant, error: Option<ConnectionError>) {
         if let Some(error) = error {
             self.lost(now, error);
             self.outputs.push_back(Output::Abort);
@@ -157,14 +157,14 @@ impl Session {
     }
 
     /// The transport is not read for now, because a consumer is behind.
-    pub(crate) fn reading_is_paused(&mut self, now: Instant) {
+    pub fn reading_is_paused(&mut self, now: Instant) {
         if let Some(connection) = &mut self.connection {
             connection.reading_is_paused(now);
         }
     }
 
     /// Closes for good, in order if that is done by the deadline.
-    pub(crate) fn close(&mut self, now: Instant, deadline: Instant) {
+    pub fn close(&mut self, now: Instant, deadline: Instant) {
         self.supervisor.close(deadline);
         let orderly = self.supervisor.is_closing();
         match &mut self.connection {
@@ -180,17 +180,17 @@ impl Session {
     }
 
     /// Whether it was closed, and has ended or is about to.
-    pub(crate) fn is_closing(&self) -> bool {
+    pub fn is_closing(&self) -> bool {
         self.supervisor.is_closing() || self.supervisor.is_closed()
     }
 
     /// Whether it was closed, and has ended.
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.supervisor.is_closed()
     }
 
     /// Ends everything at once, in whatever state it is.
-    pub(crate) fn abandon(&mut self, now: Instant) {
+    pub fn abandon(&mut self, now: Instant) {
         self.supervisor.close(now);
         self.supervisor.lost(self.supervisor.epoch(), now);
         self.connection = None;
@@ -198,11 +198,11 @@ impl Session {
     }
 
     /// Whether recovery is through.
-    pub(crate) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         self.stage == Stage::Ready
     }
 
-    pub(crate) fn update_secret(
+    pub fn update_secret(
         &mut self,
         now: Instant,
         secret: Bytes,
@@ -214,7 +214,7 @@ impl Session {
 
     // Time, input and output.
 
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         let connection = self.connection.as_ref().and_then(Connection::poll_timeout);
         let postponed = self.postponed.iter().filter_map(|it| it.retry_at);
         [self.supervisor.poll_timeout(), connection]
@@ -225,7 +225,7 @@ impl Session {
             .min()
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant, topology: &Topology) {
+    pub fn handle_timeout(&mut self, now: Instant, topology: &Topology) {
         while let Some(action) = self.supervisor.handle_timeout(now) {
             match action {
                 Action::Dial {
@@ -264,12 +264,12 @@ impl Session {
     }
 
     /// What is to be written to the transport.
-    pub(crate) fn outbound(&mut self) -> Option<&mut codec::Outbound> {
+    pub fn outbound(&mut self) -> Option<&mut codec::Outbound> {
         self.connection.as_mut().map(Connection::outbound)
     }
 
     /// What is to be done, or has happened, next.
-    pub(crate) fn poll_output(&mut self, now: Instant, topology: &mut Topology) -> Option<Output> {
+    pub fn poll_output(&mut self, now: Instant, topology: &mut Topology) -> Option<Output> {
         loop {
             if let Some(output) = self.outputs.pop_front() {
                 return Some(output);
@@ -398,7 +398,7 @@ impl Session {
 
     // What users ask for.
 
-    pub(crate) fn add_producer(&mut self, now: Instant, confirms: bool) -> usize {
+    pub fn add_producer(&mut self, now: Instant, confirms: bool) -> usize {
         let seed = self.random.u64(..);
         let line = Line::new(confirms, self.settings.backoff, seed);
         let producer = self.producers.insert(line);
@@ -406,7 +406,7 @@ impl Session {
         producer
     }
 
-    pub(crate) fn add_consumer(&mut self, now: Instant, spec: ConsumerSpec) -> usize {
+    pub fn add_consumer(&mut self, now: Instant, spec: ConsumerSpec) -> usize {
         let seed = self.random.u64(..);
         let subscription = Subscription::new(spec, self.settings.backoff, seed);
         let consumer = self.consumers.insert(subscription);
@@ -414,32 +414,32 @@ impl Session {
         consumer
     }
 
-    pub(crate) fn add_raw(&mut self, now: Instant) -> usize {
+    pub fn add_raw(&mut self, now: Instant) -> usize {
         let raw = self.raws.insert(RawLine::Waiting);
         self.wakeups.push(now);
         raw
     }
 
     /// Makes a call, now or as soon as the connection is ready; [`Output::Called`] follows.
-    pub(crate) fn call(&mut self, now: Instant, token: u64, method: Method) {
+    pub fn call(&mut self, now: Instant, token: u64, method: Method) {
         self.calls.push((token, method));
         self.wakeups.push(now);
     }
 
     /// The channel of a producer that is online.
-    pub(crate) fn producer_channel(&mut self, producer: usize) -> Option<codec::Channel<'_>> {
+    pub fn producer_channel(&mut self, producer: usize) -> Option<codec::Channel<'_>> {
         let channel = self.producers.get(producer)?.online()?;
         self.connection.as_mut()?.channel(channel)
     }
 
     /// The channel of a consumer.
-    pub(crate) fn consumer_channel(&mut self, consumer: usize) -> Option<codec::Channel<'_>> {
+    pub fn consumer_channel(&mut self, consumer: usize) -> Option<codec::Channel<'_>> {
         let channel = self.consumers.get(consumer)?.channel()?;
         self.connection.as_mut()?.channel(channel)
     }
 
     /// The channel that a user drives.
-    pub(crate) fn raw_channel(&mut self, raw: usize) -> Option<codec::Channel<'_>> {
+    pub fn raw_channel(&mut self, raw: usize) -> Option<codec::Channel<'_>> {
         let RawLine::Open(channel) = *self.raws.get(raw)? else {
             return None;
         };
@@ -448,7 +448,7 @@ impl Session {
 
     /// Stops a consumer: [`Output::ConsumerDraining`] follows, at once if there is nothing to ask
     /// the broker.
-    pub(crate) fn cancel_consumer(
+    pub fn cancel_consumer(
         &mut self,
         now: Instant,
         consumer: usize,
@@ -474,7 +474,7 @@ impl Session {
     }
 
     /// Forgets a consumer whose deliveries are settled, or will never be.
-    pub(crate) fn remove_consumer(&mut self, now: Instant, consumer: usize) {
+    pub fn remove_consumer(&mut self, now: Instant, consumer: usize) {
         if let Some(subscription) = self.consumers.try_remove(consumer)
             && let Some(channel) = subscription.channel()
         {
@@ -483,7 +483,7 @@ impl Session {
     }
 
     /// Forgets a producer whose messages are settled.
-    pub(crate) fn remove_producer(&mut self, now: Instant, producer: usize) {
+    pub fn remove_producer(&mut self, now: Instant, producer: usize) {
         if let Some(line) = self.producers.try_remove(producer)
             && let Some(channel) = line.channel()
         {
@@ -492,7 +492,7 @@ impl Session {
     }
 
     /// Closes and forgets a channel that a user drove.
-    pub(crate) fn remove_raw(&mut self, now: Instant, raw: usize) {
+    pub fn remove_raw(&mut self, now: Instant, raw: usize) {
         if let Some(RawLine::Opening(channel) | RawLine::Open(channel)) = self.raws.try_remove(raw)
         {
             self.close_channel(now, channel);

@@ -11,15 +11,15 @@ use super::backoff::{Backoff, Delays};
 
 /// What a consumer asks of the broker.
 #[derive(Clone, Debug)]
-pub(crate) struct ConsumerSpec {
-    pub(crate) queue: ShortString,
+pub struct ConsumerSpec {
+    pub queue: ShortString,
     /// The part of the consumer tag that is the same on every channel.
-    pub(crate) tag: ShortString,
-    pub(crate) prefetch: u16,
-    pub(crate) no_ack: bool,
-    pub(crate) exclusive: bool,
-    pub(crate) no_local: bool,
-    pub(crate) arguments: FieldTable,
+    pub tag: ShortString,
+    pub prefetch: u16,
+    pub no_ack: bool,
+    pub exclusive: bool,
+    pub no_local: bool,
+    pub arguments: FieldTable,
 }
 
 /// The recovery of one consumer. It has a channel of its own, so that delivery tags, prefetch and
@@ -39,7 +39,7 @@ pub(crate) struct ConsumerSpec {
 ///
 /// One that has cost the connection backs off across its end.
 #[derive(Debug)]
-pub(crate) struct Subscription {
+pub struct Subscription {
     spec: ConsumerSpec,
     state: State,
     /// Whether it ever received: from then on it comes back, whatever happens.
@@ -54,7 +54,7 @@ pub(crate) struct Subscription {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     Waiting,
     Opening(u16),
     Limiting(u16),
@@ -70,7 +70,7 @@ pub(crate) enum State {
 
 impl State {
     /// Whether it is on its way, and its outcome to be waited for.
-    pub(crate) fn is_subscribing(self) -> bool {
+    pub fn is_subscribing(self) -> bool {
         matches!(
             self,
             Self::Opening(_) | Self::Limiting(_) | Self::Subscribing(_)
@@ -78,7 +78,7 @@ impl State {
     }
 
     /// Whether the broker has confirmed it, and deliveries may come.
-    pub(crate) fn receives(self) -> bool {
+    pub fn receives(self) -> bool {
         matches!(
             self,
             Self::Active(_) | Self::Cancelling(_) | Self::Draining(_)
@@ -88,7 +88,7 @@ impl State {
 
 /// What follows a reply.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Step {
+pub enum Step {
     Send(Method),
     /// Deliveries may come from now on, for the first time or again.
     Active {
@@ -102,7 +102,7 @@ pub(crate) enum Step {
 
 /// What follows the end of its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It is tried again at that time.
     Retry(Instant),
     /// It never worked, so the user is told instead.
@@ -112,7 +112,7 @@ pub(crate) enum Verdict {
 }
 
 impl Subscription {
-    pub(crate) fn new(spec: ConsumerSpec, backoff: Backoff, seed: u64) -> Self {
+    pub fn new(spec: ConsumerSpec, backoff: Backoff, seed: u64) -> Self {
         Self {
             spec,
             state: State::Waiting,
@@ -124,16 +124,16 @@ impl Subscription {
         }
     }
 
-    pub(crate) fn spec(&self) -> &ConsumerSpec {
+    pub fn spec(&self) -> &ConsumerSpec {
         &self.spec
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub fn state(&self) -> State {
         self.state
     }
 
     /// Whether it has started, and the user has not cancelled it.
-    pub(crate) fn is_wanted(&self) -> bool {
+    pub fn is_wanted(&self) -> bool {
         let unwanted = matches!(
             self.state,
             State::Cancelling(_) | State::Draining(_) | State::Ended
@@ -141,18 +141,18 @@ impl Subscription {
         self.established && !unwanted
     }
 
-    pub(crate) fn is_ended(&self) -> bool {
+    pub fn is_ended(&self) -> bool {
         self.state == State::Ended
     }
 
     /// Whether what is delivered is its own. Before the broker's consume-ok no epoch has begun in
     /// which it could be settled.
-    pub(crate) fn receives(&self) -> bool {
+    pub fn receives(&self) -> bool {
         self.state.receives() || self.spec.no_ack
     }
 
     /// Whether a channel is to be opened for it now.
-    pub(crate) fn wants_channel(&self, now: Instant) -> bool {
+    pub fn wants_channel(&self, now: Instant) -> bool {
         match self.state {
             State::Waiting => true,
             State::BackingOff(until) => until <= now,
@@ -161,12 +161,12 @@ impl Subscription {
     }
 
     /// Whether it is to be tried alone.
-    pub(crate) fn is_suspected(&self) -> bool {
+    pub fn is_suspected(&self) -> bool {
         self.suspected
     }
 
     /// What the broker was asked for it and has not answered.
-    pub(crate) fn under_way(&self) -> Option<MethodId> {
+    pub fn under_way(&self) -> Option<MethodId> {
         match self.state {
             State::Limiting(_) => Some(basic::Qos::ID),
             State::Subscribing(_) => Some(basic::Consume::ID),
@@ -175,7 +175,7 @@ impl Subscription {
     }
 
     /// When it is to be tried again, where that is not at once.
-    pub(crate) fn retry_at(&self) -> Option<Instant> {
+    pub fn retry_at(&self) -> Option<Instant> {
         match self.state {
             State::BackingOff(until) => Some(until),
             _ => None,
@@ -183,7 +183,7 @@ impl Subscription {
     }
 
     /// The channel that it has, in whatever state.
-    pub(crate) fn channel(&self) -> Option<u16> {
+    pub fn channel(&self) -> Option<u16> {
         match self.state {
             State::Opening(channel)
             | State::Limiting(channel)
@@ -196,18 +196,18 @@ impl Subscription {
     }
 
     /// Its queue was declared anew by the broker, under another name.
-    pub(crate) fn queue_renamed(&mut self, old: &ShortString, new: &ShortString) {
+    pub fn queue_renamed(&mut self, old: &ShortString, new: &ShortString) {
         if self.spec.queue == *old {
             self.spec.queue = new.clone();
         }
     }
 
-    pub(crate) fn opening(&mut self, channel: u16) {
+    pub fn opening(&mut self, channel: u16) {
         self.state = State::Opening(channel);
     }
 
     /// No channel is free for it. Whether it is given up over that: one that worked before waits.
-    pub(crate) fn give_up_if_new(&mut self) -> bool {
+    pub fn give_up_if_new(&mut self) -> bool {
         if !self.established {
             self.state = State::Ended;
         }
@@ -215,7 +215,7 @@ impl Subscription {
     }
 
     /// Its channel is open.
-    pub(crate) fn opened(&mut self) -> Option<Method> {
+    pub fn opened(&mut self) -> Option<Method> {
         let State::Opening(channel) = self.state else {
             return None;
         };
@@ -235,7 +235,7 @@ impl Subscription {
     }
 
     /// The broker answered.
-    pub(crate) fn replied(&mut self, now: Instant) -> Option<Step> {
+    pub fn replied(&mut self, now: Instant) -> Option<Step> {
         match self.state {
             State::Limiting(channel) => Some(Step::Send(self.subscribe(channel))),
             State::Subscribing(channel) => {
@@ -256,24 +256,24 @@ impl Subscription {
     }
 
     /// The broker cancelled it, as a rule because its queue is gone; its channel is to be closed.
-    pub(crate) fn cancelled_by_broker(&mut self, now: Instant) -> Verdict {
+    pub fn cancelled_by_broker(&mut self, now: Instant) -> Verdict {
         self.ended_at(now, true)
     }
 
     /// Its channel was closed.
-    pub(crate) fn channel_closed(&mut self, now: Instant, reason: &ChannelCloseReason) -> Verdict {
+    pub fn channel_closed(&mut self, now: Instant, reason: &ChannelCloseReason) -> Verdict {
         // A broker that was slow may be faster the next time, even if that is the first.
         let passing = matches!(reason, ChannelCloseReason::CallTimeout(_));
         self.ended_at(now, self.established || passing)
     }
 
     /// It may be what the connection was closed over.
-    pub(crate) fn suspect(&mut self) {
+    pub fn suspect(&mut self) {
         self.suspected = true;
     }
 
     /// The connection was closed over it.
-    pub(crate) fn cost_connection(&mut self, now: Instant) -> Verdict {
+    pub fn cost_connection(&mut self, now: Instant) -> Verdict {
         self.strikes += 1;
         // It goes on alone, or it would suspect whoever comes along.
         self.suspected = true;
@@ -281,12 +281,12 @@ impl Subscription {
     }
 
     /// It is tried again, and not back yet. Whether that is news.
-    pub(crate) fn miss(&mut self) -> bool {
+    pub fn miss(&mut self) -> bool {
         !std::mem::replace(&mut self.missed, true)
     }
 
     /// The user wants no more; the method to send, if the broker has to be asked.
-    pub(crate) fn cancel(&mut self) -> Option<Method> {
+    pub fn cancel(&mut self) -> Option<Method> {
         match self.state {
             State::Active(channel) => {
                 self.state = State::Cancelling(channel);
@@ -307,7 +307,7 @@ impl Subscription {
     }
 
     /// The connection is gone, and all channels with it.
-    pub(crate) fn connection_lost(&mut self) {
+    pub fn connection_lost(&mut self) {
         self.missed = false;
         self.state = match self.state {
             State::Cancelling(_) | State::Draining(_) | State::Ended => State::Ended,

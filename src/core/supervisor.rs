@@ -10,22 +10,22 @@ use super::backoff::{Backoff, Delays};
 
 /// How long each step of a connection may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeouts {
-    pub(crate) dial: Duration,
-    pub(crate) handshake: Duration,
+pub struct Timeouts {
+    pub dial: Duration,
+    pub handshake: Duration,
     /// For one step of the recovery, see [`Supervisor::progressed`].
-    pub(crate) recovery: Duration,
+    pub recovery: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// The number of addresses to take in turn.
-    pub(crate) endpoints: NonZeroUsize,
-    pub(crate) backoff: Backoff,
-    pub(crate) timeouts: Timeouts,
+    pub endpoints: NonZeroUsize,
+    pub backoff: Backoff,
+    pub timeouts: Timeouts,
     /// Whether to give up once the first connect has failed at every endpoint, when it is more
     /// likely that the configuration is wrong than that all of them are down.
-    pub(crate) fail_fast: bool,
+    pub fail_fast: bool,
 }
 
 /// What a connection is doing.
@@ -46,7 +46,7 @@ pub(crate) struct Config {
 ///
 /// Nothing leads out of `Closed`, and out of `Closing` only there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     Idle,
     Dialing { deadline: Instant },
     Handshaking { deadline: Instant },
@@ -59,7 +59,7 @@ pub(crate) enum State {
 
 /// What [`Supervisor::handle_timeout`] asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
     /// Dial this endpoint, and report everything that comes of it under this epoch.
     Dial {
         epoch: Epoch,
@@ -78,7 +78,7 @@ pub(crate) enum Action {
 
 /// The steps that have a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     Dial,
     Handshake,
     Recovery,
@@ -87,7 +87,7 @@ pub(crate) enum Step {
 
 /// What follows the end of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// The next attempt follows after the delay.
     Retry { attempt: u32, delay: Duration },
     /// There is no next attempt, and the reason is why the last one failed.
@@ -99,14 +99,14 @@ pub(crate) enum Next {
 /// News of an attempt that is over: whatever it brought is to be dropped, not used.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("this attempt to connect is over")]
-pub(crate) struct TooLate;
+pub struct TooLate;
 
 /// The life of one connection through all its epochs.
 ///
 /// Every dial begins an epoch, and every epoch ends exactly once: by [`lost`](Self::lost) or by
 /// [`Action::Abort`]. Only one is alive at a time, and news of any other changes nothing.
 #[derive(Debug)]
-pub(crate) struct Supervisor {
+pub struct Supervisor {
     config: Config,
     state: State,
     epoch: Epoch,
@@ -123,7 +123,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(crate) fn new(config: Config, seed: u64) -> Self {
+    pub fn new(config: Config, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut order: Vec<usize> = (0..config.endpoints.get()).collect();
         random.shuffle(&mut order);
@@ -140,45 +140,45 @@ impl Supervisor {
     }
 
     #[cfg(test)]
-    pub(crate) fn state(&self) -> State {
+    pub fn state(&self) -> State {
         self.state
     }
 
     /// The epoch of the last dial.
-    pub(crate) fn epoch(&self) -> Epoch {
+    pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
     #[cfg(test)]
-    pub(crate) fn is_ready(&self) -> bool {
+    pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready)
     }
 
     /// Whether the connection is being closed in order.
-    pub(crate) fn is_closing(&self) -> bool {
+    pub fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing { .. })
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
     /// Begins to connect: [`handle_timeout`](Self::handle_timeout) gives the first dial.
-    pub(crate) fn start(&mut self, now: Instant) {
+    pub fn start(&mut self, now: Instant) {
         if self.state == State::Idle {
             self.state = State::BackingOff { until: now };
         }
     }
 
     /// The transport is connected.
-    pub(crate) fn dialed(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
+    pub fn dialed(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
         let expected = matches!(self.state, State::Dialing { .. });
         let deadline = after(now, self.config.timeouts.handshake);
         self.advance(epoch, expected, State::Handshaking { deadline })
     }
 
     /// The AMQP connection is open.
-    pub(crate) fn handshaken(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
+    pub fn handshaken(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
         let expected = matches!(self.state, State::Handshaking { .. });
         let deadline = after(now, self.config.timeouts.recovery);
         self.advance(epoch, expected, State::Recovering { deadline })
@@ -186,14 +186,14 @@ impl Supervisor {
 
     /// The recovery has done one of its steps. How long it may take as a whole depends on how much
     /// there is to recover, so only a step has a deadline.
-    pub(crate) fn progressed(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
+    pub fn progressed(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
         let expected = matches!(self.state, State::Recovering { .. });
         let deadline = after(now, self.config.timeouts.recovery);
         self.advance(epoch, expected, State::Recovering { deadline })
     }
 
     /// Channels, topology and consumers are back.
-    pub(crate) fn recovered(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
+    pub fn recovered(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
         let expected = matches!(self.state, State::Recovering { .. });
         self.advance(epoch, expected, State::Ready)?;
         self.delays.succeeded(now);
@@ -203,7 +203,7 @@ impl Supervisor {
 
     /// The epoch has ended, whatever the cause: a failed dial, a refused login, a reset, a close by
     /// the broker, or one by us that is done. `None` if it had ended before.
-    pub(crate) fn lost(&mut self, epoch: Epoch, now: Instant) -> Option<Next> {
+    pub fn lost(&mut self, epoch: Epoch, now: Instant) -> Option<Next> {
         if epoch != self.epoch {
             return None;
         }
@@ -230,7 +230,7 @@ impl Supervisor {
     /// A connection that is open becomes [`State::Closing`], to be closed in order until the
     /// deadline; repeating this can only bring the deadline forward. Otherwise the state is
     /// [`State::Closed`] at once, and an attempt under way is to be dropped.
-    pub(crate) fn close(&mut self, deadline: Instant) {
+    pub fn close(&mut self, deadline: Instant) {
         self.state = match self.state {
             State::Recovering { .. } | State::Ready => State::Closing { deadline },
             State::Closing { deadline: earlier } => State::Closing {
@@ -245,7 +245,7 @@ impl Supervisor {
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Dialing { deadline }
             | State::Handshaking { deadline }
@@ -257,7 +257,7 @@ impl Supervisor {
     }
 
     /// Does what is due. To be called until there is nothing more.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Action> {
         if self.poll_timeout()? > now {
             return None;
         }

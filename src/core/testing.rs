@@ -19,15 +19,15 @@ use snowshoe_codec::{
     Outbound, Properties, ReplyCode, ServerOptions, ShortString,
 };
 
-pub(crate) use self::world::{Network, World, settings};
+pub use self::world::{Network, World, settings};
 
-pub(crate) fn name(text: &str) -> ShortString {
+pub fn name(text: &str) -> ShortString {
     text.try_into().expect("names in tests are short")
 }
 
 /// What the broker does about a method.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// It does it, and says so.
     Usual,
     /// It says nothing.
@@ -40,37 +40,37 @@ pub(crate) enum Answer {
 
 /// A message that the broker took.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Arrival {
-    pub(crate) channel: u16,
+pub struct Arrival {
+    pub channel: u16,
     /// Its number on the channel, from 1.
-    pub(crate) tag: u64,
-    pub(crate) body: String,
+    pub tag: u64,
+    pub body: String,
 }
 
 /// A broker for one connection at a time.
-pub(crate) struct Broker {
+pub struct Broker {
     connection: Option<Connection>,
     limits: ConnectionLimits,
     /// What it does about a method; the usual thing by default.
-    pub(crate) script: Box<dyn FnMut(&Method) -> Answer>,
+    pub script: Box<dyn FnMut(&Method) -> Answer>,
     /// Whether it lets clients in; otherwise it keeps them waiting in the handshake.
-    pub(crate) lets_in: bool,
+    pub lets_in: bool,
     /// The methods it was sent since it was last asked, oldest first.
-    pub(crate) requests: Vec<(u16, Method)>,
+    pub requests: Vec<(u16, Method)>,
     /// The messages it took. One whose body begins with "poison" is refused instead, with a 404.
-    pub(crate) arrivals: Vec<Arrival>,
+    pub arrivals: Vec<Arrival>,
     /// How many messages came on each channel.
     tags: HashMap<u16, u64>,
     /// Consumer tags by channel.
     consumers: HashMap<u16, ShortString>,
     queues_named: usize,
     /// How many methods it lives to see; any number by default.
-    pub(crate) dies_after: Option<usize>,
+    pub dies_after: Option<usize>,
     is_dead: bool,
 }
 
 impl Broker {
-    pub(crate) fn new(limits: ConnectionLimits) -> Self {
+    pub fn new(limits: ConnectionLimits) -> Self {
         Self {
             connection: None,
             limits,
@@ -187,12 +187,12 @@ impl Broker {
     }
 
     /// Sends any method of a server's.
-    pub(crate) fn send(&mut self, now: Instant, channel: u16, method: impl Into<Method>) {
+    pub fn send(&mut self, now: Instant, channel: u16, method: impl Into<Method>) {
         let mut channel = self.connection().channel(channel).expect("it is open");
         channel.send(now, method).expect("a server may send it");
     }
 
-    pub(crate) fn ack(&mut self, now: Instant, channel: u16, delivery_tag: u64, multiple: bool) {
+    pub fn ack(&mut self, now: Instant, channel: u16, delivery_tag: u64, multiple: bool) {
         let ack = basic::Ack {
             delivery_tag,
             multiple,
@@ -200,7 +200,7 @@ impl Broker {
         self.send(now, channel, ack);
     }
 
-    pub(crate) fn nack(&mut self, now: Instant, channel: u16, delivery_tag: u64, multiple: bool) {
+    pub fn nack(&mut self, now: Instant, channel: u16, delivery_tag: u64, multiple: bool) {
         let nack = basic::Nack {
             delivery_tag,
             multiple,
@@ -210,11 +210,11 @@ impl Broker {
     }
 
     /// Gives a message back that no queue took.
-    pub(crate) fn return_message(&mut self, channel: u16, routing_key: &str, body: &str) {
+    pub fn return_message(&mut self, channel: u16, routing_key: &str, body: &str) {
         self.return_with(channel, routing_key, &Properties::default(), body);
     }
 
-    pub(crate) fn return_with(
+    pub fn return_with(
         &mut self,
         channel: u16,
         routing_key: &str,
@@ -235,7 +235,7 @@ impl Broker {
     }
 
     /// Delivers a message to the consumer on a channel.
-    pub(crate) fn deliver(&mut self, channel: u16, delivery_tag: u64, body: &'static str) {
+    pub fn deliver(&mut self, channel: u16, delivery_tag: u64, body: &'static str) {
         let method = basic::Deliver {
             consumer_tag: self.consumers[&channel].clone(),
             delivery_tag,
@@ -248,7 +248,7 @@ impl Broker {
     }
 
     /// Cancels the consumer on a channel, as when its queue is deleted.
-    pub(crate) fn cancel_consumer(&mut self, now: Instant, channel: u16) {
+    pub fn cancel_consumer(&mut self, now: Instant, channel: u16) {
         let cancel = basic::Cancel {
             consumer_tag: self.consumers[&channel].clone(),
             nowait: true,
@@ -257,7 +257,7 @@ impl Broker {
     }
 
     /// Closes a channel over a method, or over none, where its ids are zero.
-    pub(crate) fn close_channel(
+    pub fn close_channel(
         &mut self,
         now: Instant,
         channel: u16,
@@ -272,23 +272,23 @@ impl Broker {
     }
 
     /// Closes the connection, in order.
-    pub(crate) fn close(&mut self, now: Instant, code: ReplyCode) {
+    pub fn close(&mut self, now: Instant, code: ReplyCode) {
         self.connection().close(now, code, name("closed by script"));
     }
 
     /// Closes the connection over a method.
-    pub(crate) fn close_over(&mut self, now: Instant, code: ReplyCode, method: MethodId) {
+    pub fn close_over(&mut self, now: Instant, code: ReplyCode, method: MethodId) {
         let text = name("closed over a method");
         self.connection().close_over(now, code, text, method);
     }
 
     /// Whether a channel is open, as far as the broker knows.
-    pub(crate) fn is_open(&mut self, channel: u16) -> bool {
+    pub fn is_open(&mut self, channel: u16) -> bool {
         let channel = self.connection().channel(channel);
         channel.is_some_and(|channel| channel.is_open())
     }
 
-    pub(crate) fn connection(&mut self) -> &mut Connection {
+    pub fn connection(&mut self) -> &mut Connection {
         self.connection.as_mut().expect("somebody is connected")
     }
 
@@ -315,7 +315,7 @@ fn take(outbound: &mut Outbound) -> BytesMut {
 }
 
 /// What a consumer is delivered, from tag 1 on.
-pub(crate) fn deliveries(bodies: &[&'static str]) -> Vec<Delivery> {
+pub fn deliveries(bodies: &[&'static str]) -> Vec<Delivery> {
     let mut line = Line::open(ConnectionLimits::default());
     let channel = line.open_channel();
     let consume = basic::Consume::default();
@@ -333,7 +333,7 @@ pub(crate) fn deliveries(bodies: &[&'static str]) -> Vec<Delivery> {
 }
 
 /// A method's frame as it is on the wire, for what the codec's server does not say.
-pub(crate) fn frame(channel: u16, method: impl Into<Method>) -> BytesMut {
+pub fn frame(channel: u16, method: impl Into<Method>) -> BytesMut {
     let mut payload = Vec::new();
     method.into().encode(&mut payload);
     let mut frame = BytesMut::from(&[FrameKind::Method as u8][..]);
@@ -352,15 +352,15 @@ fn client_options(limits: ConnectionLimits) -> ClientOptions {
 }
 
 /// A connection that is open, without a session: the codec's client and the broker.
-pub(crate) struct Line {
-    pub(crate) now: Instant,
-    pub(crate) client: Connection,
-    pub(crate) broker: Broker,
+pub struct Line {
+    pub now: Instant,
+    pub client: Connection,
+    pub broker: Broker,
 }
 
 impl Line {
     /// A client that is logged in.
-    pub(crate) fn open(limits: ConnectionLimits) -> Self {
+    pub fn open(limits: ConnectionLimits) -> Self {
         let now = Instant::now();
         let mut broker = Broker::new(ConnectionLimits::default());
         broker.accept(now);
@@ -375,14 +375,14 @@ impl Line {
     }
 
     /// Opens a channel.
-    pub(crate) fn open_channel(&mut self) -> u16 {
+    pub fn open_channel(&mut self) -> u16 {
         let channel = self.client.open_channel(self.now).expect("one is free");
         self.run();
         channel
     }
 
     /// Carries bytes to and fro until nobody has anything to say; gives what the client heard.
-    pub(crate) fn run(&mut self) -> Vec<Event> {
+    pub fn run(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
             // The handshake waits for its bytes to be written.

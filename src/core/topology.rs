@@ -12,7 +12,7 @@ use snowshoe_codec::{FieldTable, Method, ShortString, TableError};
 
 /// A queue, whatever its name is at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum QueueId {
+pub enum QueueId {
     /// A queue whose name the user chose. It need not be declared by this client.
     Named(ShortString),
     /// A queue declared without a name. The server gives it another each time it is declared, and
@@ -29,7 +29,7 @@ enum Destination {
 
 /// What tells one binding from another: all of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Binding {
+pub struct Binding {
     source: ShortString,
     destination: Destination,
     routing_key: ShortString,
@@ -95,7 +95,7 @@ impl fmt::Display for Step {
 
 /// One entity to declare again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     Exchange(ShortString),
     Queue(QueueId),
     Binding(Binding),
@@ -103,7 +103,7 @@ pub(crate) enum Step {
 
 impl Step {
     /// Whether it is a binding of this exchange or queue, and so cannot be declared before it.
-    pub(crate) fn binds(&self, entity: &Self) -> bool {
+    pub fn binds(&self, entity: &Self) -> bool {
         match (self, entity) {
             (Self::Binding(binding), Self::Queue(queue)) => binding.leads_to_queue(queue),
             (Self::Binding(binding), Self::Exchange(exchange)) => {
@@ -133,7 +133,7 @@ impl Queue {
 /// what goes away with something else: the bindings of a deleted queue or exchange, and an
 /// auto-delete exchange that lost its last binding.
 #[derive(Debug, Default)]
-pub(crate) struct Topology {
+pub struct Topology {
     exchanges: BTreeMap<ShortString, exchange::Declare>,
     queues: BTreeMap<QueueId, Queue>,
     /// With their arguments in the order the user gave them.
@@ -145,7 +145,7 @@ pub(crate) struct Topology {
 
 impl Topology {
     /// The queue that has this name now.
-    pub(crate) fn queue_id(&self, name: &ShortString) -> QueueId {
+    pub fn queue_id(&self, name: &ShortString) -> QueueId {
         self.queues
             .range(QueueId::ServerNamed(0)..)
             .find(|(_, queue)| queue.name == *name)
@@ -153,7 +153,7 @@ impl Topology {
     }
 
     /// The name of a queue now; `None` if it was server-named and is gone.
-    pub(crate) fn queue_name<'a>(&'a self, queue: &'a QueueId) -> Option<&'a ShortString> {
+    pub fn queue_name<'a>(&'a self, queue: &'a QueueId) -> Option<&'a ShortString> {
         match queue {
             QueueId::Named(name) => Some(name),
             QueueId::ServerNamed(_) => self.queues.get(queue).map(|queue| &queue.name),
@@ -161,7 +161,7 @@ impl Topology {
     }
 
     /// Takes note of a call that the broker has answered: what it declared or deleted.
-    pub(crate) fn observe(&mut self, call: &Method, reply: &Method) {
+    pub fn observe(&mut self, call: &Method, reply: &Method) {
         match (call, reply) {
             (Method::ExchangeDeclare(declare), _) => self.record_exchange(declare),
             (Method::QueueDeclare(declare), Method::QueueDeclareOk(ok)) => {
@@ -178,7 +178,7 @@ impl Topology {
     }
 
     /// Whether a step is about a queue that belongs to one connection alone.
-    pub(crate) fn is_exclusive(&self, step: &Step) -> bool {
+    pub fn is_exclusive(&self, step: &Step) -> bool {
         let queue = match step {
             Step::Queue(id) => Some(id),
             Step::Binding(Binding {
@@ -193,11 +193,11 @@ impl Topology {
     }
 
     /// Whether there is any queue that belongs to one connection alone.
-    pub(crate) fn has_exclusive_queues(&self) -> bool {
+    pub fn has_exclusive_queues(&self) -> bool {
         self.queues.values().any(Queue::is_exclusive)
     }
 
-    pub(crate) fn record_exchange(&mut self, declare: &exchange::Declare) {
+    pub fn record_exchange(&mut self, declare: &exchange::Declare) {
         // A passive declare asks whether there is one, it does not wish for one.
         if declare.passive {
             return;
@@ -211,7 +211,7 @@ impl Topology {
     }
 
     /// Records a queue, where `name` is the one in the broker's answer.
-    pub(crate) fn record_queue(&mut self, declare: &queue::Declare, name: &ShortString) -> QueueId {
+    pub fn record_queue(&mut self, declare: &queue::Declare, name: &ShortString) -> QueueId {
         if declare.passive {
             return self.queue_id(name);
         }
@@ -236,7 +236,7 @@ impl Topology {
         id
     }
 
-    pub(crate) fn record_queue_binding(&mut self, bind: &queue::Bind) {
+    pub fn record_queue_binding(&mut self, bind: &queue::Bind) {
         let binding = Binding::new(
             &bind.exchange,
             Destination::Queue(self.queue_id(&bind.queue)),
@@ -246,7 +246,7 @@ impl Topology {
         self.bindings.insert(binding, bind.arguments.clone());
     }
 
-    pub(crate) fn record_exchange_binding(&mut self, bind: &exchange::Bind) {
+    pub fn record_exchange_binding(&mut self, bind: &exchange::Bind) {
         let binding = Binding::new(
             &bind.source,
             Destination::Exchange(bind.destination.clone()),
@@ -256,7 +256,7 @@ impl Topology {
         self.bindings.insert(binding, bind.arguments.clone());
     }
 
-    pub(crate) fn forget_queue_binding(&mut self, unbind: &queue::Unbind) {
+    pub fn forget_queue_binding(&mut self, unbind: &queue::Unbind) {
         let binding = Binding::new(
             &unbind.exchange,
             Destination::Queue(self.queue_id(&unbind.queue)),
@@ -266,7 +266,7 @@ impl Topology {
         self.forget_bindings(|other| *other == binding);
     }
 
-    pub(crate) fn forget_exchange_binding(&mut self, unbind: &exchange::Unbind) {
+    pub fn forget_exchange_binding(&mut self, unbind: &exchange::Unbind) {
         let binding = Binding::new(
             &unbind.source,
             Destination::Exchange(unbind.destination.clone()),
@@ -277,25 +277,25 @@ impl Topology {
     }
 
     /// A queue was deleted on purpose.
-    pub(crate) fn forget_queue(&mut self, queue: &QueueId) {
+    pub fn forget_queue(&mut self, queue: &QueueId) {
         self.queues.remove(queue);
         self.forget_bindings(|binding| binding.leads_to_queue(queue));
     }
 
     /// An exchange was deleted on purpose.
-    pub(crate) fn forget_exchange(&mut self, name: &ShortString) {
+    pub fn forget_exchange(&mut self, name: &ShortString) {
         self.exchanges.remove(name);
         self.forget_bindings(|binding| binding.source == *name || binding.leads_to_exchange(name));
     }
 
     /// A consumer of a queue was started.
-    pub(crate) fn consumer_started(&mut self, queue: &ShortString) {
+    pub fn consumer_started(&mut self, queue: &ShortString) {
         *self.consumers.entry(self.queue_id(queue)).or_default() += 1;
     }
 
     /// The user cancelled a consumer of a queue. With the last one the broker deletes the queue, if
     /// it is auto-delete.
-    pub(crate) fn consumer_cancelled(&mut self, queue: &ShortString) {
+    pub fn consumer_cancelled(&mut self, queue: &ShortString) {
         let queue = self.queue_id(queue);
         let Some(left) = self.consumers.get_mut(&queue) else {
             return;
@@ -312,7 +312,7 @@ impl Topology {
 
     /// The server has given a queue another name. Its bindings follow. Gives the old name if there
     /// is a change to tell the user about.
-    pub(crate) fn rename_queue(&mut self, id: &QueueId, name: &ShortString) -> Option<ShortString> {
+    pub fn rename_queue(&mut self, id: &QueueId, name: &ShortString) -> Option<ShortString> {
         let queue = self
             .queues
             .get_mut(id)
@@ -325,7 +325,7 @@ impl Topology {
     ///
     /// The steps name entities and not methods, for those change on the way: a queue is given a
     /// new name, or the user deletes what is yet to come.
-    pub(crate) fn plan(&self) -> Vec<Step> {
+    pub fn plan(&self) -> Vec<Step> {
         let exchanges = self.exchanges.keys().cloned().map(Step::Exchange);
         let queues = self.queues.keys().cloned().map(Step::Queue);
         let bindings = self.bindings.keys().cloned().map(Step::Binding);
@@ -335,7 +335,7 @@ impl Topology {
     /// The method to call for a step; `None` if the entity has been forgotten since.
     ///
     /// The answer to that of a queue is to be reported by [`rename_queue`](Self::rename_queue).
-    pub(crate) fn method(&self, step: &Step) -> Option<Method> {
+    pub fn method(&self, step: &Step) -> Option<Method> {
         Some(match step {
             Step::Exchange(name) => self.exchanges.get(name)?.clone().into(),
             Step::Queue(id) => self.queues.get(id)?.declare.clone().into(),

@@ -7,14 +7,14 @@ use super::keyed_queue::KeyedQueue;
 /// An asynchronous mutex would not do: whoever comes along just when it is free gets it, ahead of
 /// those that wait.
 #[derive(Debug)]
-pub(crate) struct Turnstile<W> {
+pub struct Turnstile<W> {
     /// By ticket.
     line: KeyedQueue<Option<W>>,
     next_ticket: u64,
 }
 
 impl<W> Turnstile<W> {
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             line: KeyedQueue::new(),
             next_ticket: 0,
@@ -22,31 +22,31 @@ impl<W> Turnstile<W> {
     }
 
     /// Whether nobody waits.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.line.is_empty()
     }
 
     /// Stands at the end of the line; the ticket says where that is.
-    pub(crate) fn join(&mut self) -> u64 {
+    pub fn join(&mut self) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         self.line.push(ticket, None);
         ticket
     }
 
-    pub(crate) fn is_first(&self, ticket: u64) -> bool {
+    pub fn is_first(&self, ticket: u64) -> bool {
         self.line.first().is_some_and(|(first, _)| first == ticket)
     }
 
     /// Asks to be woken on becoming the first.
-    pub(crate) fn wait(&mut self, ticket: u64, waiter: W) {
+    pub fn wait(&mut self, ticket: u64, waiter: W) {
         if let Some(place) = self.line.get_mut(ticket) {
             *place = Some(waiter);
         }
     }
 
     /// Leaves the line, from wherever. Gives whoever has become the first by that.
-    pub(crate) fn leave(&mut self, ticket: u64) -> Option<W> {
+    pub fn leave(&mut self, ticket: u64) -> Option<W> {
         let was_first = self.is_first(ticket);
         self.line.remove(ticket);
         let (next, _) = self.line.first().filter(|_| was_first)?;

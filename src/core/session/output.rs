@@ -8,7 +8,7 @@ use crate::error::{ConnectionError, Error};
 
 /// What a session wants done, or has to tell.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub enum Output {
     /// Connect the transport, and report under this epoch.
     Dial {
         epoch: Epoch,

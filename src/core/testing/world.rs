@@ -15,7 +15,7 @@ use crate::error::ConnectionError;
 
 /// What lies between a session and the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Network {
+pub enum Network {
     /// Bytes arrive at once.
     Good,
     /// Nobody can be reached; who is connected stays so.
@@ -25,24 +25,24 @@ pub(crate) enum Network {
 }
 
 /// A session opposite to the broker.
-pub(crate) struct World {
-    pub(crate) now: Instant,
-    pub(crate) session: Session,
-    pub(crate) topology: Topology,
-    pub(crate) broker: Broker,
-    pub(crate) network: Network,
+pub struct World {
+    pub now: Instant,
+    pub session: Session,
+    pub topology: Topology,
+    pub broker: Broker,
+    pub network: Network,
     /// What the session proposes for its next connection.
-    pub(crate) limits: ConnectionLimits,
+    pub limits: ConnectionLimits,
     /// Whether there is a transport.
     connected: bool,
     /// How often the session was told that time has passed.
-    pub(crate) wakeups: usize,
+    pub wakeups: usize,
     /// Attempts that the network leaves without an answer.
-    pub(crate) dialing: VecDeque<Epoch>,
+    pub dialing: VecDeque<Epoch>,
     outputs: Vec<Output>,
 }
 
-pub(crate) fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings {
         supervisor: supervisor::Config {
             endpoints: NonZeroUsize::MIN,
@@ -62,7 +62,7 @@ pub(crate) fn settings() -> Settings {
 
 impl World {
     /// A session that has been told to start, and nothing more.
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings) -> Self {
         let now = Instant::now();
         let mut session = Session::new(settings);
         session.start(now);
@@ -81,12 +81,12 @@ impl World {
     }
 
     /// A session that is ready.
-    pub(crate) fn ready() -> Self {
+    pub fn ready() -> Self {
         Self::with_channels(ConnectionLimits::default().channel_max)
     }
 
     /// A session that is ready, on a connection that has so many channels.
-    pub(crate) fn with_channels(channel_max: u16) -> Self {
+    pub fn with_channels(channel_max: u16) -> Self {
         let mut world = Self::new(settings());
         world.limits.channel_max = channel_max;
         world.run();
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// Does everything that can be done without time passing.
-    pub(crate) fn run(&mut self) {
+    pub fn run(&mut self) {
         for _ in 0..10_000 {
             if !self.step() {
                 // Nothing is left to do, so nothing may be due: a driver would spin.
@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Lets the time pass, with a stop wherever something is due.
-    pub(crate) fn pass(&mut self, duration: Duration) {
+    pub fn pass(&mut self, duration: Duration) {
         let until = self.now + duration;
         self.run();
         while let Some(next) = [self.session.poll_timeout(), self.broker.poll_timeout()]
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// Lets the time pass until the session is ready again, which it is to be within a minute.
-    pub(crate) fn pass_until_ready(&mut self) {
+    pub fn pass_until_ready(&mut self) {
         for _ in 0..600 {
             self.pass(Duration::from_millis(100));
             if self.session.is_ready() {
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// Resets the connection.
-    pub(crate) fn cut(&mut self) {
+    pub fn cut(&mut self) {
         self.connected = false;
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         let error = ConnectionError::Transport(std::sync::Arc::new(reset));
@@ -146,20 +146,20 @@ impl World {
     }
 
     /// Closes the session, if possible in order within a second.
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         let deadline = self.now + Duration::from_secs(1);
         self.session.close(self.now, deadline);
         self.run();
     }
 
     /// Makes a call.
-    pub(crate) fn call(&mut self, token: u64, method: impl Into<Method>) {
+    pub fn call(&mut self, token: u64, method: impl Into<Method>) {
         self.session.call(self.now, token, method.into());
         self.run();
     }
 
     /// Publishes on a producer's channel, which is to be online.
-    pub(crate) fn publish(&mut self, producer: usize, body: &'static str) {
+    pub fn publish(&mut self, producer: usize, body: &'static str) {
         let mut channel = self.session.producer_channel(producer).expect("online");
         channel
             .publish(&snowshoe_codec::Publish {
@@ -174,24 +174,24 @@ impl World {
     }
 
     /// The channel of a consumer, as the broker sees it.
-    pub(crate) fn consumer_channel(&mut self, consumer: usize) -> u16 {
+    pub fn consumer_channel(&mut self, consumer: usize) -> u16 {
         let channel = self.session.consumer_channel(consumer);
         channel.expect("it has a channel").id()
     }
 
     /// What the session said since it was last asked.
-    pub(crate) fn outputs(&mut self) -> Vec<Output> {
+    pub fn outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }
 
     /// The methods that the broker was sent since it was last asked.
-    pub(crate) fn requests(&mut self) -> Vec<Method> {
+    pub fn requests(&mut self) -> Vec<Method> {
         let requests = std::mem::take(&mut self.broker.requests);
         requests.into_iter().map(|(_, method)| method).collect()
     }
 
     /// What those methods are called.
-    pub(crate) fn request_names(&mut self) -> Vec<&'static str> {
+    pub fn request_names(&mut self) -> Vec<&'static str> {
         self.requests().iter().map(Method::name).collect()
     }
 
@@ -211,7 +211,7 @@ impl World {
     }
 
     /// Carries the bytes that wait; whether there were any.
-    pub(crate) fn exchange(&mut self) -> bool {
+    pub fn exchange(&mut self) -> bool {
         let lost = self.network == Network::BlackHole;
         let there = self
             .session
@@ -253,7 +253,7 @@ impl World {
     }
 
     /// The transport of an attempt is connected; whether the session still wants it.
-    pub(crate) fn connect(&mut self, epoch: Epoch) {
+    pub fn connect(&mut self, epoch: Epoch) {
         let options = client_options(self.limits.clone());
         if self.session.dialed(self.now, epoch, options) {
             self.connected = true;
@@ -262,7 +262,7 @@ impl World {
     }
 
     /// Whether there is a transport.
-    pub(crate) fn is_connected(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         self.connected
     }
 }
