@@ -14,8 +14,9 @@
 use std::fmt;
 
 use bytes::BufMut;
+use thiserror::Error;
 
-use crate::{encode::put_with_length, error::FrameError, types::ChannelId};
+use crate::{encode::put_with_length, types::ChannelId};
 
 /// The octet that ends every frame.
 pub const FRAME_END: u8 = 0xCE;
@@ -241,4 +242,50 @@ pub fn encode(
     out.put_u16(channel);
     put_with_length(out, put_payload);
     out.put_u8(FRAME_END);
+}
+
+/// The stream is no sequence of frames, or one breaks a limit. There is no way to go on behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The first octet of a frame is none of 1, 2, 3 and 8.
+    #[error("unknown frame type {kind}: the peer does not speak AMQP 0-9-1, or bytes were lost")]
+    UnknownKind {
+        /// The octet.
+        kind: u8,
+    },
+    /// A frame announces more bytes than the limit.
+    #[error("a {kind} frame of {size} bytes on channel {channel}, where {max} are allowed")]
+    TooLarge {
+        /// The type of the frame.
+        kind: FrameKind,
+        /// Its channel.
+        channel: ChannelId,
+        /// The size of the whole frame.
+        size: u64,
+        /// The limit that it breaks.
+        max: u32,
+    },
+    /// The octet behind the payload is not 0xCE.
+    #[error("a {kind} frame on channel {channel} ends with {found:#04x} instead of 0xce")]
+    WrongEnd {
+        /// The type of the frame.
+        kind: FrameKind,
+        /// Its channel.
+        channel: ChannelId,
+        /// The octet in the place of the frame end.
+        found: u8,
+    },
+    /// A heartbeat belongs to the connection, that is channel 0.
+    #[error("a heartbeat on channel {channel}")]
+    HeartbeatOnChannel {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// A heartbeat has no payload.
+    #[error("a heartbeat with a payload of {size} bytes")]
+    HeartbeatWithPayload {
+        /// The announced size of the payload.
+        size: u32,
+    },
 }

@@ -280,7 +280,6 @@ mod channels;
 mod connection;
 mod content;
 mod encode;
-mod error;
 mod event;
 mod handshake;
 mod options;
@@ -300,16 +299,15 @@ pub use self::{
     channel::{Channel, Publish, SendError},
     connection::{Connection, OpenChannelError},
     content::{Content, Delivery, Got, Published, Returned},
-    error::{FrameError, MethodError, PropertiesError, TableError, TooLong},
     event::{ChannelCloseReason, CloseReason, Event, PeerClose},
-    frame::{Frame, FrameHeader, FrameKind},
+    frame::{Frame, FrameError, FrameHeader, FrameKind},
     handshake::{Greeting, HandshakeError, Stage},
-    method::{Method, MethodId},
+    method::{Method, MethodError, MethodId},
     options::{ClientOptions, ConnectionLimits, ServerOptions, Tuning, client_properties},
     outbound::Outbound,
-    properties::{Properties, PropertiesBuilder, PropertiesRef},
+    properties::{Properties, PropertiesBuilder, PropertiesError, PropertiesRef},
     reply::ReplyCode,
-    table::{FieldArray, FieldArrayRef, FieldTable, FieldTableRef, FieldValue},
-    types::{ChannelId, Secret, ShortStr, ShortString},
+    table::{FieldArray, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, TableError},
+    types::{ChannelId, Secret, ShortStr, ShortString, TooLong},
     violation::Violation,
 };

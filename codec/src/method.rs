@@ -27,6 +27,7 @@ mod id;
 
 use bytes::BufMut;
 use nom::{Parser, number::complete::be_u16};
+use thiserror::Error;
 
 #[cfg(test)]
 pub(crate) use self::call::CALLS;
@@ -34,7 +35,7 @@ pub use self::{
     call::Call,
     id::{MethodId, SentBy},
 };
-use crate::{error::MethodError, parse::take};
+use crate::parse::take;
 
 /// A method, as a struct of its arguments.
 pub trait Arguments: Sized {
@@ -270,4 +271,27 @@ impl MethodId {
         let id = take(&mut payload, ids).ok_or(MethodError::MissingId)?;
         Ok((id, payload))
     }
+}
+
+/// The payload of a method frame is no method that we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    /// The payload ends within the class and method ids.
+    #[error("a method frame without class and method ids")]
+    MissingId,
+    /// No method has these ids.
+    #[error("unknown method: class {}, method {}", .0.class, .0.method)]
+    Unknown(MethodId),
+    /// The payload ends before the last argument.
+    #[error("the arguments of {0} are cut off")]
+    Truncated(MethodId),
+    /// The payload goes on behind the last argument.
+    #[error("{count} bytes behind the arguments of {method}")]
+    TrailingBytes {
+        /// The method.
+        method: MethodId,
+        /// How many bytes too many.
+        count: usize,
+    },
 }

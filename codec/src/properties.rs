@@ -13,14 +13,14 @@ use nom::{
     Parser,
     number::complete::{be_u8, be_u16, be_u64},
 };
+use thiserror::Error;
 
 pub use self::builder::PropertiesBuilder;
 use crate::{
     encode::{put_long_str, put_short_str},
-    error::PropertiesError,
     parse::{long_str, short_str, take},
-    table::FieldTableRef,
-    types::ShortStr,
+    table::{FieldTableRef, TableError},
+    types::{ShortStr, TooLong},
 };
 
 /// The delivery mode of a message that is kept in memory only.
@@ -246,4 +246,36 @@ impl Writer {
             encoded: self.out.into(),
         }
     }
+}
+
+/// The properties of a message cannot be read, or must not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PropertiesError {
+    /// The values end before the last that the flags announce.
+    #[error("the properties are cut off")]
+    Truncated,
+    /// There are bytes behind the last value that the flags announce.
+    #[error("{count} bytes behind the properties")]
+    TrailingBytes {
+        /// How many bytes too many.
+        count: usize,
+    },
+    /// One of the two lowest flags is set: a continuation, or a property that nobody has defined.
+    #[error("property flags {flags:#06x}: the two lowest are reserved")]
+    ReservedFlags {
+        /// All flags.
+        flags: u16,
+    },
+    /// A value is longer than 255 bytes.
+    #[error("property {property}: {source}")]
+    TooLong {
+        /// The name of the property, such as `message-id`.
+        property: &'static str,
+        /// What it is.
+        source: TooLong,
+    },
+    /// The headers must not be sent as they are.
+    #[error("property headers: {0}")]
+    Headers(#[from] TableError),
 }

@@ -9,16 +9,17 @@ mod value;
 
 use std::{fmt, iter::FusedIterator};
 
+use thiserror::Error;
+
 pub use self::{
     array::{FieldArray, FieldArrayRef, Values},
     value::FieldValue,
 };
 use crate::{
     encode::put_short_str,
-    error::TableError,
     parse::{short_str, take},
     text::debug_bounded,
-    types::ShortStr,
+    types::{ShortStr, TooLong},
 };
 
 /// How deep tables and arrays may be nested in each other, the outermost one counted.
@@ -280,4 +281,31 @@ impl fmt::Debug for DebugEntries<'_> {
         }
         map.finish()
     }
+}
+
+/// A field table or array that cannot be read, or must not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// An entry goes beyond the end of its table.
+    #[error("an entry goes beyond the end of its field table")]
+    Truncated,
+    /// No type of value has this letter.
+    #[error("unknown type of value {:?} in a field table", char::from(*letter))]
+    UnknownType {
+        /// The letter in front of the value.
+        letter: u8,
+    },
+    /// Tables and arrays are nested deeper than [`MAX_DEPTH`].
+    #[error("field tables are nested more than {} deep", MAX_DEPTH)]
+    TooDeep,
+    /// NaN and the infinities: RabbitMQ closes the whole connection over one.
+    #[error("a number in a field table is not finite")]
+    NotFinite,
+    /// The name of an entry is longer than 255 bytes.
+    #[error("the name of a field: {0}")]
+    Name(#[from] TooLong),
+    /// The length of a table or of a value in it has only 32 bits.
+    #[error("a field table or a value in it is larger than 4 GiB")]
+    TooLarge,
 }

@@ -2,15 +2,14 @@
 
 use std::{
     borrow::{Borrow, Cow},
+    convert::Infallible,
     fmt,
 };
 
 use bytes::Bytes;
+use thiserror::Error;
 
-use crate::{
-    error::TooLong,
-    text::{Escaped, Quoted},
-};
+use crate::text::{Escaped, Quoted};
 
 /// The number of a channel; 0 is the connection itself.
 pub type ChannelId = u16;
@@ -131,6 +130,20 @@ impl<'a> ShortStr<'a> {
     /// Whether it has no bytes.
     pub const fn is_empty(self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// A short string of more than 255 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a short string holds at most 255 bytes, this one has {len}")]
+pub struct TooLong {
+    /// How many bytes it has.
+    pub len: usize,
+}
+
+impl From<Infallible> for TooLong {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -6,10 +6,9 @@ use nom::{
     number::complete::{be_u8, be_u16, be_u32, be_u64},
 };
 
-use super::MethodId;
+use super::{MethodError, MethodId};
 use crate::{
     encode::{put_long_str, put_short_str},
-    error::MethodError,
     parse::{long_str, short_str, take},
     reply::ReplyCode,
     table::{FieldTable, FieldTableRef},
@@ -28,12 +27,9 @@ macro_rules! methods {
             }
         )*
     ) => {
-        use $crate::{
-            error::MethodError,
-            method::{
-                Arguments, MethodId, SentBy,
-                argument::{ArgumentReader, ArgumentWriter, arguments_struct},
-            },
+        use $crate::method::{
+            Arguments, MethodError, MethodId, SentBy,
+            argument::{ArgumentReader, ArgumentWriter, arguments_struct},
         };
 
         $(

@@ -1,7 +1,6 @@
 use std::fmt;
 
-use super::{Arguments, basic};
-use crate::error::MethodError;
+use super::{Arguments, MethodError, basic};
 
 /// The ids of a method and of its class.
 ///

@@ -2,10 +2,9 @@ use std::ops::Range;
 
 use bytes::BufMut;
 
-use super::{FIRST_FLAG, PERSISTENT, Properties, TRANSIENT};
+use super::{FIRST_FLAG, PERSISTENT, Properties, PropertiesError, TRANSIENT};
 use crate::{
     encode::{put_long_str, put_short_str},
-    error::PropertiesError,
     table::{FieldTable, FieldValue},
     types::ShortStr,
 };

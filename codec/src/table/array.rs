@@ -1,7 +1,7 @@
 use std::{fmt, iter::FusedIterator};
 
-use super::{FieldValue, append, check_len};
-use crate::{error::TableError, text::debug_bounded};
+use super::{FieldValue, TableError, append, check_len};
+use crate::text::debug_bounded;
 
 /// An owned field array: values without names, as a value of a [`FieldTable`](super::FieldTable).
 ///

@@ -9,10 +9,11 @@ use nom::{
     },
 };
 
-use super::{FieldArray, FieldArrayRef, FieldTable, FieldTableRef, MAX_DEPTH, check_len};
+use super::{
+    FieldArray, FieldArrayRef, FieldTable, FieldTableRef, MAX_DEPTH, TableError, check_len,
+};
 use crate::{
     encode::put_long_str,
-    error::TableError,
     parse::{long_str, take},
     text::{Quoted, debug_bounded},
 };
