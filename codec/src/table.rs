@@ -11,10 +11,7 @@ use std::{fmt, iter::FusedIterator};
 
 use thiserror::Error;
 
-pub use self::{
-    array::{FieldArray, FieldArrayRef, Values},
-    value::FieldValue,
-};
+pub use self::{array::FieldArray, value::FieldValue};
 use crate::{
     encode::put_short_str,
     parse::{short_str, take},
@@ -111,25 +108,24 @@ impl FieldTable {
     }
 }
 
-/// Appends `value` to the entries of a table or an array, behind what `put_name` appends.
-fn append(
-    entries: &mut Vec<u8>,
-    value: FieldValue<'_>,
-    put_name: impl FnOnce(&mut Vec<u8>),
-) -> Result<(), TableError> {
-    let value = value.at_second_level();
-    value.check()?;
-    let start = entries.len();
-    put_name(entries);
-    value.put(entries);
-    check_len(entries).inspect_err(|_| entries.truncate(start))
+impl<'a> From<&'a FieldTable> for FieldValue<'a> {
+    fn from(table: &'a FieldTable) -> Self {
+        table.as_table_ref().into()
+    }
 }
 
-/// Whether the length of `bytes` can be written in front of them.
-fn check_len(bytes: &[u8]) -> Result<(), TableError> {
-    match u32::try_from(bytes.len()) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(TableError::TooLarge),
+impl<'a> IntoIterator for &'a FieldTable {
+    type Item = Result<(ShortStr<'a>, FieldValue<'a>), TableError>;
+    type IntoIter = Entries<'a>;
+
+    fn into_iter(self) -> Entries<'a> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for FieldTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_table_ref().fmt(f)
     }
 }
 
@@ -197,6 +193,30 @@ impl<'a> FieldTableRef<'a> {
     }
 }
 
+impl<'a> IntoIterator for FieldTableRef<'a> {
+    type Item = Result<(ShortStr<'a>, FieldValue<'a>), TableError>;
+    type IntoIter = Entries<'a>;
+
+    fn into_iter(self) -> Entries<'a> {
+        self.iter()
+    }
+}
+
+/// Compares bytes, and so the order of the entries and their exact types as well.
+impl PartialEq for FieldTableRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.encoded == other.encoded
+    }
+}
+
+impl Eq for FieldTableRef<'_> {}
+
+impl fmt::Debug for FieldTableRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_bounded(f, &DebugEntries(*self))
+    }
+}
+
 /// The entries of a table. The first malformed one is given as an error and is the last.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
@@ -229,59 +249,103 @@ impl<'a> Iterator for Entries<'a> {
 
 impl FusedIterator for Entries<'_> {}
 
-impl<'a> IntoIterator for FieldTableRef<'a> {
-    type Item = Result<(ShortStr<'a>, FieldValue<'a>), TableError>;
-    type IntoIter = Entries<'a>;
+/// A field array in the bytes it was received in; read as [`FieldTableRef`] is.
+#[derive(Clone, Copy)]
+pub struct FieldArrayRef<'a> {
+    encoded: &'a [u8],
+    /// How many tables and arrays there are around this one, itself included.
+    depth: u8,
+}
 
-    fn into_iter(self) -> Entries<'a> {
+impl<'a> FieldArrayRef<'a> {
+    /// Takes values as they stand on the wire, without the length in front of them.
+    pub const fn new(encoded: &'a [u8]) -> Self {
+        Self { encoded, depth: 1 }
+    }
+
+    /// Copies the array, so that it outlives the buffer it was read into.
+    pub fn to_owned(self) -> FieldArray {
+        FieldArray {
+            encoded: self.encoded.to_vec(),
+        }
+    }
+
+    /// All values, in order, up to the first malformed one.
+    pub const fn iter(self) -> Values<'a> {
+        Values {
+            rest: self.encoded,
+            depth: self.depth,
+        }
+    }
+
+    /// Whether all of the array could be sent. See [`FieldTableRef::check`].
+    pub fn check(self) -> Result<(), TableError> {
+        check_len(self.encoded)?;
+        self.iter().try_for_each(|value| value?.check())
+    }
+
+    /// The values as they stand on the wire, without the length in front of them.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.encoded
+    }
+
+    /// Whether there are no values.
+    pub const fn is_empty(self) -> bool {
+        self.encoded.is_empty()
+    }
+
+    const fn at_depth(self, depth: u8) -> Self {
+        Self { depth, ..self }
+    }
+}
+
+impl<'a> IntoIterator for FieldArrayRef<'a> {
+    type Item = Result<FieldValue<'a>, TableError>;
+    type IntoIter = Values<'a>;
+
+    fn into_iter(self) -> Values<'a> {
         self.iter()
     }
 }
 
-impl<'a> IntoIterator for &'a FieldTable {
-    type Item = Result<(ShortStr<'a>, FieldValue<'a>), TableError>;
-    type IntoIter = Entries<'a>;
-
-    fn into_iter(self) -> Entries<'a> {
-        self.iter()
-    }
-}
-
-/// Compares bytes, and so the order of the entries and their exact types as well.
-impl PartialEq for FieldTableRef<'_> {
+/// Compares bytes, and so the exact types of the values as well.
+impl PartialEq for FieldArrayRef<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.encoded == other.encoded
     }
 }
 
-impl Eq for FieldTableRef<'_> {}
+impl Eq for FieldArrayRef<'_> {}
 
-impl fmt::Debug for FieldTable {
+impl fmt::Debug for FieldArrayRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_table_ref().fmt(f)
+        debug_bounded(f, &DebugValues(*self))
     }
 }
 
-impl fmt::Debug for FieldTableRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug_bounded(f, &DebugEntries(*self))
-    }
+/// The values of an array. The first malformed one is given as an error and is the last.
+#[derive(Clone, Debug)]
+pub struct Values<'a> {
+    rest: &'a [u8],
+    depth: u8,
 }
 
-struct DebugEntries<'a>(FieldTableRef<'a>);
+impl<'a> Iterator for Values<'a> {
+    type Item = Result<FieldValue<'a>, TableError>;
 
-impl fmt::Debug for DebugEntries<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut map = f.debug_map();
-        for entry in self.0 {
-            match entry {
-                Ok((name, value)) => map.entry(&name, &value),
-                Err(error) => map.entry(&"malformed", &error),
-            };
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
         }
-        map.finish()
+        let value = FieldValue::take(&mut self.rest, self.depth);
+        if value.is_err() {
+            self.rest = &[];
+        }
+        Some(value)
     }
 }
+
+impl FusedIterator for Values<'_> {}
 
 /// A field table or array that cannot be read, or must not be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -308,4 +372,56 @@ pub enum TableError {
     /// The length of a table or of a value in it has only 32 bits.
     #[error("a field table or a value in it is larger than 4 GiB")]
     TooLarge,
+}
+
+/// Appends `value` to the entries of a table or an array, behind what `put_name` appends.
+fn append(
+    entries: &mut Vec<u8>,
+    value: FieldValue<'_>,
+    put_name: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), TableError> {
+    let value = value.at_second_level();
+    value.check()?;
+    let start = entries.len();
+    put_name(entries);
+    value.put(entries);
+    check_len(entries).inspect_err(|_| entries.truncate(start))
+}
+
+/// Whether the length of `bytes` can be written in front of them.
+fn check_len(bytes: &[u8]) -> Result<(), TableError> {
+    match u32::try_from(bytes.len()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(TableError::TooLarge),
+    }
+}
+
+struct DebugEntries<'a>(FieldTableRef<'a>);
+
+impl fmt::Debug for DebugEntries<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for entry in self.0 {
+            match entry {
+                Ok((name, value)) => map.entry(&name, &value),
+                Err(error) => map.entry(&"malformed", &error),
+            };
+        }
+        map.finish()
+    }
+}
+
+struct DebugValues<'a>(FieldArrayRef<'a>);
+
+impl fmt::Debug for DebugValues<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        for value in self.0 {
+            match value {
+                Ok(value) => list.entry(&value),
+                Err(error) => list.entry(&error),
+            };
+        }
+        list.finish()
+    }
 }

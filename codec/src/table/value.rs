@@ -9,9 +9,7 @@ use nom::{
     },
 };
 
-use super::{
-    FieldArray, FieldArrayRef, FieldTable, FieldTableRef, MAX_DEPTH, TableError, check_len,
-};
+use super::{FieldArrayRef, FieldTableRef, MAX_DEPTH, TableError, check_len};
 use crate::{
     encode::put_long_str,
     parse::{long_str, take},
@@ -281,21 +279,9 @@ impl<'a> From<FieldTableRef<'a>> for FieldValue<'a> {
     }
 }
 
-impl<'a> From<&'a FieldTable> for FieldValue<'a> {
-    fn from(table: &'a FieldTable) -> Self {
-        table.as_table_ref().into()
-    }
-}
-
 impl<'a> From<FieldArrayRef<'a>> for FieldValue<'a> {
     fn from(array: FieldArrayRef<'a>) -> Self {
         Self::Array(array)
-    }
-}
-
-impl<'a> From<&'a FieldArray> for FieldValue<'a> {
-    fn from(array: &'a FieldArray) -> Self {
-        array.as_array_ref().into()
     }
 }
 
