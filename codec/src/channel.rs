@@ -1,17 +1,19 @@
 mod state;
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes};
 
 pub(crate) use self::state::{ChannelPhase, ChannelState};
+use crate::event::ChannelCloseReason;
 use crate::frame::{self, FrameKind};
-use crate::method::{Arguments, MethodId, SentBy, basic, channel, connection};
+use crate::method::{Arguments, Method, MethodId, SentBy, basic, channel, connection};
 use crate::outbound::Outbound;
+use crate::properties::Properties;
+use crate::reply::ReplyCode;
 use crate::side::Side;
-use crate::write::{self, put_method_id};
-use crate::{ChannelCloseReason, Method, Properties, ReplyCode, ShortStr, ShortString};
+use crate::types::ShortString;
+use crate::write::{self, Publish, SendError, put_method_id};
 
 /// One channel of a [`Connection`](crate::Connection), borrowed to speak on it.
 ///
@@ -33,61 +35,6 @@ pub(crate) struct Wire<'a> {
     pub(crate) call_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) side: Side,
-}
-
-/// A message to publish.
-#[derive(Clone, Copy)]
-pub struct Publish<'a> {
-    /// The exchange; empty for the default exchange, which routes to the queue that the routing
-    /// key names.
-    pub exchange: ShortStr<'a>,
-    /// The routing key.
-    pub routing_key: ShortStr<'a>,
-    /// Whether the broker is to return the message if it cannot be routed.
-    pub mandatory: bool,
-    /// The properties.
-    pub properties: &'a Properties,
-    /// The body. A large one is shared, not copied.
-    pub body: &'a Bytes,
-}
-
-impl fmt::Debug for Publish<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The size only: a payload has no place in a log, and can be of any length.
-        f.debug_struct("Publish")
-            .field("exchange", &self.exchange)
-            .field("routing_key", &self.routing_key)
-            .field("mandatory", &self.mandatory)
-            .field("properties", &self.properties)
-            .field("body_len", &self.body.len())
-            .finish()
-    }
-}
-
-/// Why something could not be sent; nothing of it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The channel, or all of the connection, is not open yet or no longer.
-    #[error("not open yet, or no longer")]
-    NotOpen,
-    /// A method that the machine sends by itself, that carries a message, or that belongs to
-    /// another channel or to the other side.
-    #[error("{0} cannot be sent this way")]
-    NotSendable(MethodId),
-    /// Delivery tags count from 1. Brokers close the channel over a 0, or take it for all
-    /// deliveries where `multiple` is set.
-    #[error("no delivery has the tag 0")]
-    TagZero,
-    /// A method's arguments or a message's properties do not fit into one frame, and cannot be
-    /// split.
-    #[error("a frame of {size} bytes would be needed; {limit} were negotiated")]
-    FrameTooLarge {
-        /// The length of the frame.
-        size: usize,
-        /// The limit that was negotiated.
-        limit: u32,
-    },
 }
 
 impl Channel<'_> {

@@ -9,19 +9,20 @@ use bytes::Bytes;
 
 use self::events::Events;
 use self::time::Deadlines;
-use crate::channel::{NO_METHOD, Wire};
+use crate::channel::{Channel, NO_METHOD, Wire};
 use crate::channels::Channels;
+use crate::event::{CloseReason, Event};
 use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER};
 use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
-use crate::method::{Arguments, MethodId, connection};
-use crate::options::Offer;
+use crate::method::{Arguments, Method, MethodId, connection};
+use crate::options::{ClientOptions, ConnectionLimits, Offer, ServerOptions, Tuning};
 use crate::outbound::Outbound;
+use crate::reply::ReplyCode;
 use crate::side::Side;
-use crate::write;
-use crate::{
-    Channel, ClientOptions, CloseReason, ConnectionLimits, Event, FieldTable, Method, ReplyCode,
-    SendError, ServerOptions, ShortString, Tuning, Violation,
-};
+use crate::table::FieldTable;
+use crate::types::ShortString;
+use crate::violation::Violation;
+use crate::write::{self, SendError};
 
 /// One AMQP connection, from the protocol header to the last close-ok, without the I/O.
 ///

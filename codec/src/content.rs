@@ -1,15 +1,12 @@
-mod announcement;
-mod assembly;
-
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 
-pub(crate) use self::announcement::{Announcement, ContentMethod};
-use self::assembly::Span;
-pub(crate) use self::assembly::{Assembly, CONTENT_HEADER_LEN, Layout};
 use crate::parse::short_str;
-use crate::{PropertiesError, PropertiesRef, ReplyCode, ShortStr};
+use crate::properties::{PropertiesError, PropertiesRef};
+use crate::reply::ReplyCode;
+use crate::types::ShortStr;
 
 /// A message as it came off the wire: exchange and routing key, properties, body.
 ///
@@ -22,11 +19,11 @@ use crate::{PropertiesError, PropertiesRef, ReplyCode, ShortStr};
 #[derive(Clone)]
 pub struct Content {
     /// The method's arguments are at the front; between the parts may lie what frames them.
-    buffer: Bytes,
-    exchange: u16,
-    routing_key: u16,
-    properties: Span,
-    body: Span,
+    pub(crate) buffer: Bytes,
+    pub(crate) exchange: u16,
+    pub(crate) routing_key: u16,
+    pub(crate) properties: Span,
+    pub(crate) body: Span,
 }
 
 impl Content {
@@ -150,6 +147,32 @@ pub struct Published {
     /// The message.
     pub content: Content,
 }
+
+/// A range in half the space of a `Range<usize>`, counted from the front of the arguments.
+///
+/// A message is never longer than the `u32` that limits it, and its method and header are two
+/// frames, so its places fit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub(crate) fn new(range: &Range<usize>, origin: usize) -> Self {
+        Self {
+            start: (range.start - origin) as u32,
+            end: (range.end - origin) as u32,
+        }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// Class, weight and body size.
+pub(crate) const CONTENT_HEADER_LEN: usize = 12;
 
 /// Where the arguments of basic.deliver have it: in front.
 const CONSUMER_TAG: u16 = 0;

@@ -1,8 +1,10 @@
+use crate::content::{Delivery, Got, Published, Returned};
 use crate::handshake::{HandshakeError, Stage};
-use crate::method::{MethodId, channel, connection};
-use crate::{
-    Delivery, Got, Method, Published, ReplyCode, Returned, Secret, ShortString, Tuning, Violation,
-};
+use crate::method::{Method, MethodId, channel, connection};
+use crate::options::Tuning;
+use crate::reply::ReplyCode;
+use crate::types::{Secret, ShortString};
+use crate::violation::Violation;
 
 /// What a [`Connection`](crate::Connection) has to say.
 ///

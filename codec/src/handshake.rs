@@ -1,11 +1,13 @@
 use std::fmt;
 
 use crate::frame::PROTOCOL_HEADER;
-use crate::method::{MethodId, connection};
+use crate::method::{Method, MethodId, connection};
 use crate::options::{Offer, Tuning};
 use crate::sasl::{Mechanism, MechanismError};
+use crate::table::FieldTable;
 use crate::text::Escaped;
-use crate::{CloseReason, FieldTable, Method, ShortString, Violation};
+use crate::types::ShortString;
+use crate::violation::Violation;
 
 /// The client's side: a step for each thing that the server may say next.
 ///
@@ -77,9 +79,20 @@ pub enum HandshakeError {
     NotAmqp(#[from] Greeting),
 }
 
+/// Why a client's handshake cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The server broke the protocol, and is to be told.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// No login that we have suits the server.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+}
+
 impl ClientHandshake {
     /// Takes the server's next method.
-    pub(crate) fn handle(self, method: Method, offer: &Offer) -> Result<ClientStep, CloseReason> {
+    pub(crate) fn handle(self, method: Method, offer: &Offer) -> Result<ClientStep, Failure> {
         match (self, method) {
             (Self::Start(login), Method::ConnectionStart(start)) => login.answer(&start),
             (
@@ -128,7 +141,7 @@ impl ClientHandshake {
 
 impl Login {
     /// Logs in with the first of our mechanisms that the server lists.
-    fn answer(self, start: &connection::Start) -> Result<ClientStep, CloseReason> {
+    fn answer(self, start: &connection::Start) -> Result<ClientStep, Failure> {
         let (major, minor) = (start.version_major, start.version_minor);
         if (major, minor) != (0, 9) {
             return Err(Violation::Version { major, minor }.into());

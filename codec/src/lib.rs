@@ -275,6 +275,7 @@ pub mod properties;
 pub mod sasl;
 pub mod table;
 
+mod assembly;
 mod channel;
 mod channels;
 mod connection;
@@ -296,7 +297,7 @@ mod write;
 mod tests;
 
 pub use self::{
-    channel::{Channel, Publish, SendError},
+    channel::Channel,
     connection::{Connection, OpenChannelError},
     content::{Content, Delivery, Got, Published, Returned},
     event::{ChannelCloseReason, CloseReason, Event, PeerClose},
@@ -310,4 +311,5 @@ pub use self::{
     table::{FieldArray, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, TableError},
     types::{ChannelId, Secret, ShortStr, ShortString, TooLong},
     violation::Violation,
+    write::{Publish, SendError},
 };

@@ -271,6 +271,14 @@ impl MethodId {
         let id = take(&mut payload, ids).ok_or(MethodError::MissingId)?;
         Ok((id, payload))
     }
+
+    /// Whether a content header and a body follow the method.
+    pub const fn has_content(self) -> bool {
+        matches!(
+            self,
+            basic::Publish::ID | basic::Return::ID | basic::Deliver::ID | basic::GetOk::ID
+        )
+    }
 }
 
 /// The payload of a method frame is no method that we know.

@@ -3,7 +3,9 @@ use std::time::Duration;
 use crate::frame::FRAME_MIN_SIZE;
 use crate::method::connection;
 use crate::sasl::Mechanism;
-use crate::{FieldTable, ShortString, TableError, Violation};
+use crate::table::{FieldTable, TableError};
+use crate::types::ShortString;
+use crate::violation::Violation;
 
 /// What a client connects with.
 #[derive(Debug)]

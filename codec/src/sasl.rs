@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{FieldTable, TableError};
+use crate::table::{FieldTable, TableError};
 
 /// A way to log in.
 ///

@@ -1,5 +1,7 @@
-use crate::method::MethodId;
-use crate::{Frame, FrameError, FrameKind, MethodError, ReplyCode, ShortString};
+use crate::frame::{Frame, FrameError, FrameKind};
+use crate::method::{MethodError, MethodId};
+use crate::reply::ReplyCode;
+use crate::types::ShortString;
 
 /// How the peer broke the protocol. Each of them ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

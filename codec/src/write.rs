@@ -1,12 +1,70 @@
 //! Whole frames put into the outbound buffer.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes};
 
 use crate::content::CONTENT_HEADER_LEN;
 use crate::frame::{self, FRAME_END, FRAME_OVERHEAD, FrameHeader, FrameKind};
-use crate::method::{Arguments, MethodId, basic};
+use crate::method::{Arguments, Method, MethodId, basic};
 use crate::outbound::{KEEP_FROM, Outbound};
-use crate::{Method, Properties, Publish, SendError};
+use crate::properties::Properties;
+use crate::types::ShortStr;
+
+/// A message to publish.
+#[derive(Clone, Copy)]
+pub struct Publish<'a> {
+    /// The exchange; empty for the default exchange, which routes to the queue that the routing
+    /// key names.
+    pub exchange: ShortStr<'a>,
+    /// The routing key.
+    pub routing_key: ShortStr<'a>,
+    /// Whether the broker is to return the message if it cannot be routed.
+    pub mandatory: bool,
+    /// The properties.
+    pub properties: &'a Properties,
+    /// The body. A large one is shared, not copied.
+    pub body: &'a Bytes,
+}
+
+impl fmt::Debug for Publish<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The size only: a payload has no place in a log, and can be of any length.
+        f.debug_struct("Publish")
+            .field("exchange", &self.exchange)
+            .field("routing_key", &self.routing_key)
+            .field("mandatory", &self.mandatory)
+            .field("properties", &self.properties)
+            .field("body_len", &self.body.len())
+            .finish()
+    }
+}
+
+/// Why something could not be sent; nothing of it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The channel, or all of the connection, is not open yet or no longer.
+    #[error("not open yet, or no longer")]
+    NotOpen,
+    /// A method that the machine sends by itself, that carries a message, or that belongs to
+    /// another channel or to the other side.
+    #[error("{0} cannot be sent this way")]
+    NotSendable(MethodId),
+    /// Delivery tags count from 1. Brokers close the channel over a 0, or take it for all
+    /// deliveries where `multiple` is set.
+    #[error("no delivery has the tag 0")]
+    TagZero,
+    /// A method's arguments or a message's properties do not fit into one frame, and cannot be
+    /// split.
+    #[error("a frame of {size} bytes would be needed; {limit} were negotiated")]
+    FrameTooLarge {
+        /// The length of the frame.
+        size: usize,
+        /// The limit that was negotiated.
+        limit: u32,
+    },
+}
 
 /// Writes a method, or nothing if its frame would be longer than `frame_max`.
 pub(crate) fn method(

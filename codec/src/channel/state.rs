@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::content::Assembly;
+use crate::assembly::Assembly;
 use crate::method::{Arguments, MethodId, basic, channel};
 
 /// The state of one channel.

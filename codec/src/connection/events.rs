@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::Event;
+use crate::event::Event;
 
 /// What is to be polled.
 #[derive(Debug, Default)]

@@ -3,13 +3,15 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{Connection, Phase};
+use crate::event::Event;
 use crate::frame::{FRAME_MIN_SIZE, PROTOCOL_HEADER};
 use crate::handshake::{
-    ClientHandshake, ClientStep, Greeting, HandshakeError, ServerHandshake, lists,
+    ClientHandshake, ClientStep, Failure, Greeting, HandshakeError, ServerHandshake, lists,
 };
-use crate::method::connection;
-use crate::write;
-use crate::{CloseReason, Event, Method, SendError, Tuning, Violation};
+use crate::method::{Method, connection};
+use crate::options::Tuning;
+use crate::violation::Violation;
+use crate::write::{self, SendError};
 
 /// # A server's turns in the handshake
 impl Connection {
@@ -105,8 +107,8 @@ impl Connection {
                 self.deadlines.open = Some(now);
             }
             Ok(ClientStep::Open) => self.become_open(),
-            Err(CloseReason::Violation(violation)) => return Err(violation),
-            Err(reason) => self.end(reason),
+            Err(Failure::Violation(violation)) => return Err(violation),
+            Err(Failure::Handshake(error)) => self.end(error.into()),
         }
         Ok(())
     }

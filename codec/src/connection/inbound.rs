@@ -3,16 +3,16 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 
 use super::{Connection, Phase};
+use crate::assembly::{Announcement, ContentMethod, Layout};
 use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
-use crate::content::{Announcement, ContentMethod, Layout};
+use crate::content::Delivery;
+use crate::event::{ChannelCloseReason, CloseReason, Event, PeerClose};
 use crate::frame::{self, Frame, FrameKind};
 use crate::handshake::Stage;
-use crate::method::{Arguments, MethodId, basic, channel, connection};
+use crate::method::{Arguments, Method, MethodError, MethodId, basic, channel, connection};
 use crate::side::Side;
+use crate::violation::Violation;
 use crate::write;
-use crate::{
-    ChannelCloseReason, CloseReason, Delivery, Event, Method, MethodError, PeerClose, Violation,
-};
 
 impl Connection {
     /// Takes what was read from the transport: whole frames are consumed, the rest of a frame

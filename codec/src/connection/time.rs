@@ -1,9 +1,9 @@
 use std::time::Instant;
 
 use super::Connection;
+use crate::event::{CloseReason, Event};
 use crate::frame::HEARTBEAT;
 use crate::method::{Arguments, connection};
-use crate::{CloseReason, Event};
 
 /// The timers of a connection; an absent one is not running.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{Arguments, MethodError, basic};
+use super::MethodError;
 
 /// The ids of a method and of its class.
 ///
@@ -23,14 +23,6 @@ impl MethodId {
     /// The ids at the front of the payload of a method frame.
     pub fn peek(payload: &[u8]) -> Result<Self, MethodError> {
         Self::split_from(payload).map(|(id, _)| id)
-    }
-
-    /// Whether a content header and a body follow the method.
-    pub const fn has_content(self) -> bool {
-        matches!(
-            self,
-            basic::Publish::ID | basic::Return::ID | basic::Deliver::ID | basic::GetOk::ID
-        )
     }
 
     /// Whether the method answers `call`.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::vectors::{field_type, from_hex, text};
-use crate::{FieldTableRef, FieldValue, TableError};
+use crate::table::{FieldTableRef, FieldValue, TableError};
 
 fn oracle() -> String {
     // Two of the answers hold a byte that is not UTF-8.

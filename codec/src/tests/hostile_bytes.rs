@@ -6,8 +6,11 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::vectors::{frames, from_hex, text};
 use crate::{
-    FieldArrayRef, FieldTableRef, FieldValue, Method, PropertiesRef, ShortStr,
     frame::{self, Limits},
+    method::Method,
+    properties::PropertiesRef,
+    table::{FieldArrayRef, FieldTableRef, FieldValue},
+    types::ShortStr,
 };
 
 static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {

@@ -2,9 +2,11 @@ use serde_json::{Value, json};
 
 use super::vectors::{ListArguments, elements, frames_of_kind, from_hex, specification, text};
 use crate::{
-    FrameKind, Method, MethodError, MethodId, ReplyCode,
-    frame::{self, Limits},
-    method::{Arguments, CALLS, SentBy, basic, connection, exchange},
+    frame::{self, FrameKind, Limits},
+    method::{
+        Arguments, CALLS, Method, MethodError, MethodId, SentBy, basic, connection, exchange,
+    },
+    reply::ReplyCode,
 };
 
 const LIMITS: Limits = Limits {

@@ -2,7 +2,9 @@ use serde_json::{Map, Value, json};
 
 use super::vectors::{elements, frames_of_kind, from_hex, list_table, text};
 use crate::{
-    FieldTable, Properties, PropertiesError, PropertiesRef, ShortStr, TableError, TooLong,
+    properties::{Properties, PropertiesError, PropertiesRef},
+    table::{FieldTable, TableError},
+    types::{ShortStr, TooLong},
 };
 
 /// The properties of a content header frame: behind frame header, class, weight and body size.

@@ -4,8 +4,11 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::vectors::{ListArguments, elements, text};
 use crate::{
-    FieldArray, FieldTable, FieldValue, Method, Properties, PropertiesRef, ShortString,
     encode::{put_long_str, put_short_str},
+    method::Method,
+    properties::{Properties, PropertiesRef},
+    table::{FieldArray, FieldTable, FieldValue},
+    types::ShortString,
 };
 
 /// A field value that owns what it nests.

@@ -1,6 +1,8 @@
 use crate::{
-    FieldArray, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, TableError, TooLong,
-    table::MAX_DEPTH,
+    table::{
+        FieldArray, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, MAX_DEPTH, TableError,
+    },
+    types::TooLong,
 };
 
 /// So many tables or arrays, each the only value of the one around it, which has `head` in front.

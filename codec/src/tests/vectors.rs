@@ -3,7 +3,11 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::{FieldArrayRef, FieldTable, FieldTableRef, FieldValue, ReplyCode, Secret, ShortString};
+use crate::{
+    reply::ReplyCode,
+    table::{FieldArrayRef, FieldTable, FieldTableRef, FieldValue},
+    types::{Secret, ShortString},
+};
 
 /// Frames that RabbitMQ's own codec made.
 pub(crate) fn frames() -> Vec<Value> {

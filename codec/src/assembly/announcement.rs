@@ -1,5 +1,5 @@
-use crate::ReplyCode;
 use crate::method::{Arguments, MethodId, basic};
+use crate::reply::ReplyCode;
 use crate::side::Side;
 
 /// The methods that a message follows.

@@ -1,13 +1,19 @@
+//! A message put together: from frames that lie side by side in the input, or a frame at a time.
+
+mod announcement;
+
 use std::fmt;
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
-use super::announcement::{Announcement, METHOD_ID_LEN, Purpose, arguments_of};
-use super::{Content, Delivery, Got, Published, Returned};
+pub(crate) use self::announcement::{Announcement, ContentMethod};
+use self::announcement::{METHOD_ID_LEN, Purpose, arguments_of};
+use crate::content::{CONTENT_HEADER_LEN, Content, Delivery, Got, Published, Returned, Span};
+use crate::event::Event;
 use crate::frame::{self, FRAME_OVERHEAD, Frame, FrameKind, Limits};
 use crate::method::{Arguments, basic};
-use crate::{Event, Violation};
+use crate::violation::Violation;
 
 /// What was announced, and where the parts of a message lie in a buffer.
 pub(crate) struct Layout {
@@ -282,33 +288,7 @@ impl<'a> ContentHeader<'a> {
     }
 }
 
-/// A range in half the space of a `Range<usize>`, counted from the front of the arguments.
-///
-/// A message is never longer than the `u32` that limits it, and its method and header are two
-/// frames, so its places fit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    fn new(range: &Range<usize>, origin: usize) -> Self {
-        Self {
-            start: (range.start - origin) as u32,
-            end: (range.end - origin) as u32,
-        }
-    }
-
-    pub(super) fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-}
-
 /// The class whose methods messages follow.
 const CLASS: u16 = basic::Publish::ID.class;
-
-/// Class, weight and body size.
-pub(crate) const CONTENT_HEADER_LEN: usize = 12;
 
 const FRAME_HEADER_LEN: usize = FRAME_OVERHEAD - 1;
