@@ -27,7 +27,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The layout of a message whose frames all stand at the front of `input`, method first, one
-    /// behind the other and whole. Anything else, malformed or merely incomplete, is `None` and
+    /// after the other and whole. Anything else, malformed or merely incomplete, is `None` and
     /// left to [`Assembly`], which sees a frame at a time and says what is wrong.
     #[inline]
     pub(crate) fn of_whole(

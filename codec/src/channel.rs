@@ -53,7 +53,7 @@ impl Channel<'_> {
         self.state.flow_active
     }
 
-    /// The position in the connection's stream behind all that was sent so far: once
+    /// The position in the connection's stream after all that was sent so far: once
     /// [`Outbound::written`] reaches it, the transport has it.
     pub fn queued(&self) -> u64 {
         self.wire.outbound.queued()

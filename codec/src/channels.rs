@@ -7,7 +7,7 @@ use crate::channel::{ChannelPhase, ChannelState};
 /// The channels of a connection, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
-    /// `slots[n]` is channel `n + 1`; what is behind the end was never opened.
+    /// `slots[n]` is channel `n + 1`; what is beyond the end was never opened.
     slots: Vec<Slot>,
     /// Numbers of [`allocate`](Self::allocate) that can be given out again, the longest unused
     /// first: a peer's late words about a closed channel then find it closed, and not a stranger

@@ -177,5 +177,5 @@ pub(crate) const CONTENT_HEADER_LEN: usize = 12;
 /// Where the arguments of basic.deliver have it: in front.
 const CONSUMER_TAG: u16 = 0;
 
-/// Where the arguments of basic.return have it: behind the code.
+/// Where the arguments of basic.return have it: after the code.
 const REPLY_TEXT: u16 = 2;

@@ -21,7 +21,7 @@ pub(crate) fn put_long_str(out: &mut Vec<u8>, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-/// Appends what `put` does behind its length in four octets, which is filled in afterwards.
+/// Appends what `put` does, with its length in four octets before it, which is filled in afterwards.
 pub(crate) fn put_with_length(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.put_u32(0);

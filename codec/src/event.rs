@@ -36,7 +36,7 @@ pub enum Event {
     /// The answer to the oldest call on the channel that [it can answer](MethodId::is_reply_to).
     ///
     /// Answers of one kind come in the order of their calls. RabbitMQ's basic.consume-ok comes
-    /// behind the answers to what was called after it.
+    /// after the answers to what was called after it.
     Reply {
         /// The channel.
         channel: u16,

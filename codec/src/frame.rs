@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Where a frame ends is known from its header alone, so [`find`] takes whole frames from the front of
-//! whatever has been received, and everything behind it works on complete slices.
+//! whatever has been received, and everything after it works on complete slices.
 
 use std::fmt;
 
@@ -244,7 +244,7 @@ pub fn encode(
     out.put_u8(FRAME_END);
 }
 
-/// The stream is no sequence of frames, or one breaks a limit. There is no way to go on behind it.
+/// The stream is no sequence of frames, or one breaks a limit. There is no way to go on after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -266,7 +266,7 @@ pub enum FrameError {
         /// The limit that it breaks.
         max: u32,
     },
-    /// The octet behind the payload is not 0xCE.
+    /// The octet after the payload is not 0xCE.
     #[error("a {kind} frame on channel {channel} ends with {found:#04x} instead of 0xce")]
     WrongEnd {
         /// The type of the frame.

@@ -145,7 +145,7 @@
 //! The peer may be hostile, and a broker forwards what hostile publishers wrote. So:
 //!
 //! - Frames must be well-formed, within the limits, and in an order that the protocol allows; anything
-//!   else is a [`Violation`] and ends the connection, because behind it nothing can be understood. A
+//!   else is a [`Violation`] and ends the connection, because after it nothing can be understood. A
 //!   frame is judged by its first seven bytes.
 //! - Properties and field tables come from other publishers. They are kept as they are and read when
 //!   asked; malformed ones are an error of [`Content::properties`] or [`FieldTable::get`], and of

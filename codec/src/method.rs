@@ -294,8 +294,8 @@ pub enum MethodError {
     /// The payload ends before the last argument.
     #[error("the arguments of {0} are cut off")]
     Truncated(MethodId),
-    /// The payload goes on behind the last argument.
-    #[error("{count} bytes behind the arguments of {method}")]
+    /// The payload goes on after the last argument.
+    #[error("{count} bytes after the arguments of {method}")]
     TrailingBytes {
         /// The method.
         method: MethodId,

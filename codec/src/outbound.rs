@@ -57,7 +57,7 @@ impl Outbound {
         self.written
     }
 
-    /// The position in the stream behind the last byte that was put in: once
+    /// The position in the stream after the last byte that was put in: once
     /// [`written`](Self::written) reaches it, all of them have left.
     pub fn queued(&self) -> u64 {
         self.written + self.len() as u64

@@ -14,7 +14,7 @@ use crate::types::ShortStr;
 /// What a parser gives back: the rest of the input and a value.
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, ()>;
 
-/// Runs `parser` at the front of `input` and moves `input` behind what was read; `None` if it ends too soon.
+/// Runs `parser` at the front of `input` and moves `input` past what was read; `None` if it ends too soon.
 pub(crate) fn take<'a, T>(
     input: &mut &'a [u8],
     mut parser: impl Parser<&'a [u8], Output = T, Error = ()>,

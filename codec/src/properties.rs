@@ -255,8 +255,8 @@ pub enum PropertiesError {
     /// The values end before the last that the flags announce.
     #[error("the properties are cut off")]
     Truncated,
-    /// There are bytes behind the last value that the flags announce.
-    #[error("{count} bytes behind the properties")]
+    /// There are bytes after the last value that the flags announce.
+    #[error("{count} bytes after the properties")]
     TrailingBytes {
         /// How many bytes too many.
         count: usize,

@@ -152,7 +152,7 @@ impl<'a> FieldTableRef<'a> {
         }
     }
 
-    /// The first value under `name`. Entries behind it are not looked at.
+    /// The first value under `name`. Entries after it are not looked at.
     pub fn get(self, name: impl AsRef<[u8]>) -> Result<Option<FieldValue<'a>>, TableError> {
         for entry in self {
             let (found, value) = entry?;
@@ -374,7 +374,7 @@ pub enum TableError {
     TooLarge,
 }
 
-/// Appends `value` to the entries of a table or an array, behind what `put_name` appends.
+/// Appends `value` to the entries of a table or an array, after what `put_name` appends.
 fn append(
     entries: &mut Vec<u8>,
     value: FieldValue<'_>,

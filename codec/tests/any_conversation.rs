@@ -215,7 +215,7 @@ impl World {
         self.pair.client.poll_events();
         self.pair.server.poll_events();
         for event in self.pair.client.take_events() {
-            assert!(self.closed[0].is_none(), "behind the end: {event:?}");
+            assert!(self.closed[0].is_none(), "after the end: {event:?}");
             match event {
                 Event::ChannelOpen { channel } => {
                     assert_eq!(self.client.insert(channel, true), Some(false));
@@ -236,7 +236,7 @@ impl World {
             }
         }
         for event in self.pair.server.take_events() {
-            assert!(self.closed[1].is_none(), "behind the end: {event:?}");
+            assert!(self.closed[1].is_none(), "after the end: {event:?}");
             match event {
                 Event::ChannelOpen { channel } => {
                     assert_eq!(self.server.insert(channel, true), None);

@@ -63,10 +63,10 @@ fn each_call_gets_its_reply() {
     assert_eq!(channel.pending_calls(), 0);
 }
 
-/// RabbitMQ 3.10.8: the reply to basic.consume takes the way through the queue, and comes behind
+/// RabbitMQ 3.10.8: the reply to basic.consume takes the way through the queue, and comes after
 /// those to all that was called right after it.
 #[test]
-fn consume_ok_may_come_behind_the_replies_to_later_calls() {
+fn consume_ok_may_come_after_the_replies_to_later_calls() {
     let calls: [Method; 4] = [
         basic::Consume::default().into(),
         basic::Qos::default().into(),

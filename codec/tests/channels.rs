@@ -162,7 +162,7 @@ fn a_close_is_classified_by_the_method_that_carried_it() {
 
 /// Fault 39: a number used before close-ok ends the connection with a 504.
 #[test]
-fn a_number_is_used_again_only_behind_close_ok() {
+fn a_number_is_used_again_only_after_close_ok() {
     let limits = ConnectionLimits {
         channel_max: 1,
         ..ConnectionLimits::default()

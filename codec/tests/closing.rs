@@ -134,7 +134,7 @@ fn both_ends_may_close_at_once() {
 }
 
 #[test]
-fn behind_our_close_all_but_close_and_close_ok_is_discarded() {
+fn after_our_close_all_but_close_and_close_ok_is_discarded() {
     let discarded = [
         method(0, connection::Blocked::default()),
         method(0, connection::OpenOk::default()),
@@ -161,7 +161,7 @@ fn behind_our_close_all_but_close_and_close_ok_is_discarded() {
 }
 
 #[test]
-fn behind_our_close_what_is_no_frame_still_ends_it() {
+fn after_our_close_what_is_no_frame_still_ends_it() {
     let outcome = read(closing_client, &raw_frame(7, 0, b""));
     assert!(matches!(outcome.violation(), Violation::Frame(_)));
     assert!(outcome.answer.is_empty(), "it was told already");
@@ -179,7 +179,7 @@ fn close_ok_to_nothing_is_refused() {
 }
 
 #[test]
-fn nothing_can_be_sent_behind_a_close() {
+fn nothing_can_be_sent_after_a_close() {
     let mut client = closing_client();
     let now = Instant::now();
     assert!(client.channel(1).is_none());
@@ -209,7 +209,7 @@ fn a_close_that_is_not_answered_ends_at_its_deadline() {
     };
 }
 
-/// Behind connection.close nothing else may be sent, and the only answer to wait for is its own.
+/// After connection.close nothing else may be sent, and the only answer to wait for is its own.
 #[test]
 fn a_close_takes_over_from_every_call_that_was_open() {
     let limits = ConnectionLimits {

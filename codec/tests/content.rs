@@ -123,7 +123,7 @@ fn empty_body_frames_in_between_are_no_harm() {
 }
 
 #[test]
-fn a_body_frame_behind_a_complete_message_ends_the_connection() {
+fn a_body_frame_after_a_complete_message_ends_the_connection() {
     for message in [delivery(1, 1, b""), delivery(1, 1, b"abc")] {
         let outcome = read(|| client(1), &[message, body(1, b"")].concat());
         let [Event::Delivery { .. }, Event::Closed(_)] = &outcome.events[..] else {

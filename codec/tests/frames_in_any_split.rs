@@ -32,7 +32,7 @@ fn receive<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Read>, Result
     (frames, Ok(()))
 }
 
-/// What comes of `input`, which must be the same in every split and with the start of a frame behind it.
+/// What comes of `input`, which must be the same in every split and with the start of a frame after it.
 #[track_caller]
 fn read(input: &[u8]) -> (Vec<Read>, Result<(), FrameError>) {
     let whole = receive([input]);
@@ -113,7 +113,7 @@ fn a_wrong_end_is_refused() {
 }
 
 #[test]
-fn an_unknown_type_is_refused_behind_frames_that_are_read() {
+fn an_unknown_type_is_refused_after_frames_that_are_read() {
     let input = [&HEARTBEAT[..], b"HTTP/1.1 400 Bad Request"].concat();
     let (frames, end) = read(&input);
     assert_eq!(frames.len(), 1);

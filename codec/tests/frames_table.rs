@@ -210,11 +210,11 @@ fn an_unknown_consumer_tag_is_left_to_the_application() {
 }
 
 #[test]
-fn frames_before_a_violation_count_and_those_behind_it_do_not() {
+fn frames_before_a_violation_count_and_those_after_it_do_not() {
     let bytes = [
         delivery(1, 1, b"before"),
         raw_frame(0, 0, b""),
-        delivery(1, 2, b"behind"),
+        delivery(1, 2, b"after"),
     ]
     .concat();
     let outcome = read(|| client(1), &bytes);

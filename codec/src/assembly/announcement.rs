@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         Some((tag, bits & 1 != 0))
     }
 
-    /// Where a name begins; what is read is behind it then.
+    /// Where a name begins; what is read next is after it then.
     fn name(&mut self) -> Option<u16> {
         let at = u16::try_from(self.len - self.rest.len()).ok()?;
         let (len, rest) = self.rest.split_first()?;
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What stands behind the method's ids, which the caller has read.
+/// What stands after the method's ids, which the caller has read.
 pub(super) fn arguments_of(payload: &[u8]) -> &[u8] {
     payload.get(METHOD_ID_LEN..).unwrap_or_default()
 }

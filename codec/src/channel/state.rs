@@ -17,7 +17,7 @@ use crate::method::{Arguments, MethodId, basic, channel};
 /// ```
 ///
 /// While closing, all but close and close-ok is discarded (AMQP 0-9-1 §1.5.2.5). A number is free
-/// again only behind close-ok: used before, it would end the connection with a 504.
+/// again only after close-ok: used before, it would end the connection with a 504.
 #[derive(Debug)]
 pub(crate) struct ChannelState {
     pub(crate) phase: ChannelPhase,
@@ -85,7 +85,7 @@ impl ChannelState {
     /// Takes the oldest call that `reply` answers off the list; whether there was one.
     ///
     /// Replies of one kind come in the order of their calls, others need not: RabbitMQ's
-    /// basic.consume-ok takes the way through the queue, and comes behind the replies to whatever
+    /// basic.consume-ok takes the way through the queue, and comes after the replies to whatever
     /// was called in the meantime.
     pub(crate) fn answers(&mut self, reply: MethodId) -> bool {
         let answered = |call: &PendingCall| reply.is_reply_to(call.method);

@@ -203,7 +203,7 @@ impl Connection {
     fn send_in_handshake(&mut self, method: impl Into<Method>) {
         let method = method.into();
         // All of them must fit into what a peer takes before tuning; connection.open, which comes
-        // behind it, is short.
+        // after it, is short.
         let written = write::method(&mut self.outbound, 0, &method, FRAME_MIN_SIZE);
         if let Err(SendError::FrameTooLarge { size, .. }) = written {
             let method = method.id();

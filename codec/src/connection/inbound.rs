@@ -16,7 +16,7 @@ use crate::write;
 
 impl Connection {
     /// Takes what was read from the transport: whole frames are consumed, the rest of a frame
-    /// stays in `input` for the next call, behind which more is to be appended.
+    /// stays in `input` for the next call, after which more is to be appended.
     ///
     /// Messages share the memory of `input` instead of copying it. Any split of the stream gives
     /// the same events. Once the connection has ended, input is discarded.
@@ -104,7 +104,7 @@ impl Connection {
         Ok(true)
     }
 
-    /// Behind our own connection.close all but its answer, and a close that crosses it, is
+    /// After our own connection.close all but its answer, and a close that crosses it, is
     /// discarded (AMQP 0-9-1 §1.4.2.10).
     fn method_while_closing(&mut self, frame: &Frame<'_>) -> Result<(), MethodError> {
         match MethodId::peek(frame.payload) {
@@ -242,7 +242,7 @@ impl Connection {
             // RabbitMQ repeats a channel.close over a consumer timeout until it has seen close-ok.
             Side::Client if self.channels.is_closed(channel) => Ok(()),
             Side::Client => unknown,
-            // Behind a client's close or close-ok nothing else is on its way.
+            // After a client's close or close-ok nothing else is on its way.
             Side::Server => {
                 let opens = frame.kind == FrameKind::Method
                     && MethodId::peek(frame.payload)? == channel::Open::ID;
@@ -308,7 +308,7 @@ impl Connection {
         }
     }
 
-    /// Behind our own channel.close all but its answer, and a close that crosses it, is discarded.
+    /// After our own channel.close all but its answer, and a close that crosses it, is discarded.
     fn channel_method_while_closing(
         &mut self,
         frame: &Frame<'_>,

@@ -86,7 +86,7 @@ impl Connection {
     /// the peer says meanwhile lies unread, so its silence is no sign of death, and no answer is
     /// overdue.
     ///
-    /// It is to be said at every turn while it lasts; whether before or behind
+    /// It is to be said at every turn while it lasts; whether before or after
     /// [`handle_timeout`](Self::handle_timeout) makes no difference. From the last time on the peer
     /// has as long to be heard of as if all had been asked of it then.
     pub fn reading_is_paused(&mut self, now: Instant) {

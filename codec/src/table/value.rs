@@ -53,7 +53,7 @@ pub enum FieldValue<'a> {
     F64(f64),
     /// `D`: `value` divided by ten to the power of `scale`. Whether `value` has a sign is not agreed on.
     Decimal {
-        /// How many digits of `value` stand behind the point.
+        /// How many digits of `value` stand after the point.
         scale: u8,
         /// All digits.
         value: u32,

@@ -7,7 +7,7 @@ use crate::{
     types::{ShortStr, TooLong},
 };
 
-/// The properties of a content header frame: behind frame header, class, weight and body size.
+/// The properties of a content header frame: after frame header, class, weight and body size.
 fn encoded_properties(frame: &[u8]) -> &[u8] {
     &frame[7 + 12..frame.len() - 1]
 }

@@ -71,7 +71,7 @@ impl Pair {
         }
     }
 
-    /// Two ends with these limits, the handshake behind them.
+    /// Two ends with these limits, after the handshake.
     pub(crate) fn open_with(client: ConnectionLimits, server: ConnectionLimits) -> Self {
         let mut pair = Self::new(client_options(client), server_options(server));
         pair.run();
@@ -82,7 +82,7 @@ impl Pair {
         pair
     }
 
-    /// Two ends, the handshake behind them.
+    /// Two ends, after the handshake.
     pub(crate) fn open() -> Self {
         Self::open_with(ConnectionLimits::default(), ConnectionLimits::default())
     }
