@@ -1,6 +1,52 @@
 //! What this repository's own tools need of the client: the simulation, the fuzz harness and the
 //! micro-benchmarks. Nobody else is to use it, and it changes without notice.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use snowshoe_codec as codec;
+use snowshoe_codec::ShortString;
+
+use crate::core::ring::Limits;
 pub use crate::core::{
     Epoch, acks, backoff, confirms, publisher, ring, session, subscription, supervisor, topology,
 };
+use crate::shared::Shared;
+use crate::{Delivery, inbox};
+
+/// What a consumer shares with the driver, without either.
+#[derive(Debug)]
+pub struct Inbox(Arc<inbox::Inbox>);
+
+impl Inbox {
+    /// An inbox whose deliveries are to be settled.
+    pub fn new(queue: ShortString, limits: Limits) -> Self {
+        let shared = Arc::new(Shared::new(0));
+        Self(Arc::new(inbox::Inbox::new(queue, false, limits, shared)))
+    }
+
+    /// A channel is there, with this queue.
+    pub fn begin_epoch(&self, epoch: Epoch, queue: ShortString) {
+        self.0.begin_epoch(epoch, queue);
+    }
+
+    /// The driver puts deliveries in.
+    pub fn fill(&self, batch: &mut VecDeque<codec::Delivery>) {
+        self.0.fill(batch);
+    }
+
+    /// The consumer swaps an empty batch for all that waits.
+    pub fn take(&self, batch: &mut VecDeque<codec::Delivery>) {
+        self.0.take(batch, None);
+    }
+
+    /// A delivery as the user gets it.
+    pub fn delivery(&self, delivery: codec::Delivery, epoch: Epoch) -> Delivery {
+        Delivery::new(delivery, epoch, &self.0)
+    }
+
+    /// Gives the settles that wait to the driver.
+    pub fn flush(&self, send: impl FnMut(acks::SettleFrame)) {
+        self.0.flush(send);
+    }
+}

@@ -69,7 +69,13 @@ mod config;
 mod consumer;
 // `pub` in a private module: what `internal` shows to this repository's own tools is seen by nobody
 // else, and is described for its readers here.
-#[allow(unreachable_pub, missing_docs, reason = "only `internal` makes it reachable")]
+#[allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::new_without_default,
+    rustdoc::private_intra_doc_links,
+    reason = "only `internal` makes it reachable"
+)]
 mod core;
 mod delivery;
 mod driver;
@@ -81,9 +87,6 @@ mod inbox;
 #[cfg(feature = "_internal")]
 #[doc(hidden)]
 pub mod internal;
-#[cfg(feature = "benchmarking")]
-#[doc(hidden)]
-pub mod kernels;
 mod message;
 #[cfg(feature = "tokio")]
 mod on_tokio;

@@ -9,10 +9,9 @@
 //! The second prints both in one table, and writes it to `results.md`.
 
 mod codec;
+mod machines;
 mod peer;
 mod wire;
-
-use snowshoe::kernels;
 
 /// Something small that is done once for each message.
 #[derive(Debug)]
@@ -129,29 +128,29 @@ impl Kernel {
         );
         let mut machine = |id: &str, title: &str, ours: Maker| one(id, title, ours, None);
         machine("ring", "ring: pushed, written, settled", |_| {
-            Box::new(kernels::ring())
+            Box::new(machines::ring())
         });
         machine("confirms-each", "confirms, each by itself", |_| {
-            Box::new(kernels::confirms(false))
+            Box::new(machines::confirms(false))
         });
         machine("confirms-multiple", "confirms, 1000 at once", |_| {
-            Box::new(kernels::confirms(true))
+            Box::new(machines::confirms(true))
         });
         machine("acks-in-order", "acks, joined to one frame", |_| {
-            Box::new(kernels::acks(true))
+            Box::new(machines::acks(true))
         });
         machine("acks-with-gaps", "acks, every tenth late", |_| {
-            Box::new(kernels::acks(false))
+            Box::new(machines::acks(false))
         });
         machine("publisher", "producer: pushed, encoded, confirmed", |_| {
             let (connection, channel) = codec::open();
-            Box::new(kernels::publisher(connection, channel, wire::body(16)))
+            Box::new(machines::publisher(connection, channel, wire::body(16)))
         });
         machine("inbox", "inbox: filled, taken, acked, flushed", |_| {
-            Box::new(kernels::inbox(codec::delivery()))
+            Box::new(machines::inbox(codec::delivery()))
         });
         machine("backoff", "backoff: the next delay", |_| {
-            Box::new(kernels::backoff())
+            Box::new(machines::backoff())
         });
         all
     }

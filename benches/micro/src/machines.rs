@@ -1,32 +1,25 @@
-//! The state machines at work, for `benches/micro`: each function makes one that is driven by as
-//! many messages as it is told.
-//!
-//! Behind the feature `benchmarking`, because it is for this repository alone.
+//! The state machines at work: each function makes one that is driven by as many messages as it is
+//! told.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
-use snowshoe_codec::{self as codec, Connection, Properties, ShortString};
-
-use crate::core::Epoch;
-use crate::core::acks::{AckTracker, Settle};
-use crate::core::backoff::{Backoff, Delays};
-use crate::core::confirms::Confirms;
-use crate::core::publisher::{Address, Overflow, Publisher, Settlement};
-use crate::core::ring::{Limits, Ring};
-use crate::delivery::Delivery;
-use crate::inbox::Inbox;
-use crate::message::Message;
-use crate::shared::Shared;
+use snowshoe::codec::{self, Connection};
+use snowshoe::internal::acks::{AckTracker, Settle};
+use snowshoe::internal::backoff::{Backoff, Delays};
+use snowshoe::internal::confirms::Confirms;
+use snowshoe::internal::publisher::{Address, Overflow, Publisher, Settlement};
+use snowshoe::internal::ring::{Limits, Ring};
+use snowshoe::internal::{Epoch, Inbox};
+use snowshoe::{Message, Properties, ShortString};
 
 /// How many messages are under way at a time.
-pub const WINDOW: u64 = 1000;
+const WINDOW: u64 = 1000;
 
 /// The ring: pushed, written, settled.
-pub fn ring() -> impl FnMut(u64) {
+pub(crate) fn ring() -> impl FnMut(u64) {
     let mut ring = Ring::new(LIMITS);
     let mut settled = 0;
     in_windows(move |window| {
@@ -45,7 +38,7 @@ pub fn ring() -> impl FnMut(u64) {
 }
 
 /// The confirm tracker: written, and confirmed one by one or all together.
-pub fn confirms(multiple: bool) -> impl FnMut(u64) {
+pub(crate) fn confirms(multiple: bool) -> impl FnMut(u64) {
     let mut confirms = Confirms::new();
     in_windows(move |window| {
         let mut last = 0;
@@ -62,7 +55,7 @@ pub fn confirms(multiple: bool) -> impl FnMut(u64) {
 
 /// The ack tracker: delivered, acknowledged and flushed, every tenth later than the others if they
 /// are not acknowledged `in_order`.
-pub fn acks(in_order: bool) -> impl FnMut(u64) {
+pub(crate) fn acks(in_order: bool) -> impl FnMut(u64) {
     let mut tracker = AckTracker::new(Epoch::default());
     let mut last = 0;
     in_windows(move |window| {
@@ -84,7 +77,7 @@ pub fn acks(in_order: bool) -> impl FnMut(u64) {
 
 /// All of a producer but for its lock: pushed, encoded onto a channel in confirm mode, confirmed
 /// together.
-pub fn publisher(mut connection: Connection, channel: u16, body: Bytes) -> impl FnMut(u64) {
+pub(crate) fn publisher(mut connection: Connection, channel: u16, body: Bytes) -> impl FnMut(u64) {
     let address = Address {
         exchange: ShortString::default(),
         routing_key: ShortString::from_static("orders"),
@@ -111,10 +104,9 @@ pub fn publisher(mut connection: Connection, channel: u16, body: Bytes) -> impl 
 }
 
 /// An inbox with its lock: filled, emptied, each delivery acknowledged, all flushed.
-pub fn inbox(delivery: codec::Delivery) -> impl FnMut(u64) {
+pub(crate) fn inbox(delivery: codec::Delivery) -> impl FnMut(u64) {
     let queue = ShortString::from_static("orders");
-    let inbox = Inbox::new(queue.clone(), false, LIMITS, Arc::new(Shared::new(0)));
-    let inbox = Arc::new(inbox);
+    let inbox = Inbox::new(queue.clone(), LIMITS);
     let epoch = Epoch::default().next();
     inbox.begin_epoch(epoch, queue);
     let mut tag = 0;
@@ -126,10 +118,10 @@ pub fn inbox(delivery: codec::Delivery) -> impl FnMut(u64) {
             delivery.delivery_tag = tag;
             batch.push_back(delivery);
         }
-        black_box(inbox.fill(&mut batch));
-        inbox.take(&mut taken, None);
+        inbox.fill(&mut batch);
+        inbox.take(&mut taken);
         for delivery in taken.drain(..) {
-            let delivery = Delivery::new(delivery, epoch, &inbox);
+            let delivery = inbox.delivery(delivery, epoch);
             delivery.ack().expect("the epoch is the same");
         }
         inbox.flush(|frame| _ = black_box(frame));
@@ -137,7 +129,7 @@ pub fn inbox(delivery: codec::Delivery) -> impl FnMut(u64) {
 }
 
 /// The delays between attempts: an attempt fails as often as there would be messages.
-pub fn backoff() -> impl FnMut(u64) {
+pub(crate) fn backoff() -> impl FnMut(u64) {
     let mut delays = Delays::new(Backoff::default(), 0);
     let mut now = Instant::now();
     move |attempts| {
