@@ -12,7 +12,21 @@ pub use crate::core::{
     Epoch, acks, backoff, confirms, publisher, ring, session, subscription, supervisor, topology,
 };
 use crate::shared::Shared;
+#[cfg(feature = "testing")]
+use crate::testing::Broker;
 use crate::{Delivery, inbox};
+
+/// Panics where two places of a broker do not say the same.
+#[cfg(feature = "testing")]
+pub fn check_books(broker: &Broker) {
+    broker.check_books();
+}
+
+/// How many messages a broker has, wherever they are.
+#[cfg(feature = "testing")]
+pub fn message_count(broker: &Broker) -> usize {
+    broker.message_count()
+}
 
 /// What a consumer shares with the driver, without either.
 #[derive(Debug)]

@@ -97,9 +97,6 @@
 mod broker;
 mod clock;
 mod executor;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
 mod network;
 mod pipe;
 mod server;

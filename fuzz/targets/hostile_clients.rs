@@ -2,9 +2,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use peak_alloc::PeakAlloc;
-use snowshoe::testing::fuzzing;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-fuzz_target!(|data: &[u8]| fuzzing::hostile_clients(data, || ALLOCATOR.current_usage()));
+fuzz_target!(|data: &[u8]| fuzz_harness::hostile_clients(data, || ALLOCATOR.current_usage()));

@@ -2,9 +2,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use peak_alloc::PeakAlloc;
-use snowshoe::testing::fuzzing;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-fuzz_target!(|data: &[u8]| fuzzing::operations(data, || ALLOCATOR.current_usage()));
+fuzz_target!(|data: &[u8]| fuzz_harness::operations(data, || ALLOCATOR.current_usage()));

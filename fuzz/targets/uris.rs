@@ -1,6 +1,5 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use snowshoe::testing::fuzzing;
 
-fuzz_target!(|data: &[u8]| fuzzing::uris(data));
+fuzz_target!(|data: &[u8]| fuzz_harness::uris(data));

@@ -1,6 +1,6 @@
 //! A broker in memory: one node that behaves as RabbitMQ does, as a plain state machine.
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "_internal"))]
 mod books;
 mod channel;
 mod client;

@@ -1,6 +1,6 @@
 //! What must agree inside of a broker, whatever clients do.
 
-#[cfg(feature = "fuzzing")]
+#[cfg(feature = "_internal")]
 use super::channel::Mode;
 use super::exchange::Destination;
 use super::vhost::VirtualHost;
@@ -8,7 +8,7 @@ use super::{Broker, Client, ConnectionId};
 
 impl Broker {
     /// Panics where two places of the broker do not say the same.
-    pub(in crate::testing) fn check_books(&self) {
+    pub(crate) fn check_books(&self) {
         for host in self.hosts.values() {
             self.check_queues(host);
             check_bindings(host);
@@ -19,8 +19,8 @@ impl Broker {
     }
 
     /// How many messages it has, wherever they are.
-    #[cfg(feature = "fuzzing")]
-    pub(in crate::testing) fn message_count(&self) -> usize {
+    #[cfg(feature = "_internal")]
+    pub(crate) fn message_count(&self) -> usize {
         let hosts = self.hosts.values().map(|host| {
             let ready = host.queues().map(|(_, queue)| queue.ready_count());
             ready.sum::<usize>() + host.dead.len()

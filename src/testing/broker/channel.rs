@@ -153,7 +153,7 @@ impl Channel {
     }
 
     /// What its queues wait for: what is not settled, and what is only in a transaction.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(any(test, feature = "_internal"))]
     pub(super) fn held(&self) -> Vec<&Unacked> {
         let settled = match &self.mode {
             Mode::Transaction(transaction) => &transaction.settled[..],

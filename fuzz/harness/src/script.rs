@@ -2,46 +2,46 @@
 
 /// A byte for each choice: a seed can be written by hand, and where a fuzzer changes one byte, one
 /// thing happens differently. Behind the end all bytes are zero.
-pub(super) struct Script<'a> {
+pub(crate) struct Script<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(data: &'a [u8]) -> Self {
+    pub(crate) fn new(data: &'a [u8]) -> Self {
         let len = data.len().min(LONGEST);
         Self { rest: &data[..len] }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub(super) fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         self.bytes(1).first().copied().unwrap_or(0)
     }
 
     /// A number less than `end`.
-    pub(super) fn below(&mut self, end: u8) -> u8 {
+    pub(crate) fn below(&mut self, end: u8) -> u8 {
         self.byte() % end
     }
 
-    pub(super) fn flag(&mut self) -> bool {
+    pub(crate) fn flag(&mut self) -> bool {
         self.byte() & 1 == 1
     }
 
     /// Four flags, of one byte.
-    pub(super) fn flags(&mut self) -> [bool; 4] {
+    pub(crate) fn flags(&mut self) -> [bool; 4] {
         let byte = self.byte();
         [0, 1, 2, 3].map(|bit| byte >> bit & 1 == 1)
     }
 
     /// One of a few choices.
-    pub(super) fn choose<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn choose<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[usize::from(self.byte()) % choices.len()].clone()
     }
 
     /// A number: small as a rule, for those are what means something.
-    pub(super) fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         match self.byte() {
             byte @ ..250 => byte.into(),
             byte => u64::MAX >> (8 * (byte - 250)),
@@ -49,7 +49,7 @@ impl<'a> Script<'a> {
     }
 
     /// So many bytes, or as many as there are.
-    pub(super) fn bytes(&mut self, len: usize) -> &'a [u8] {
+    pub(crate) fn bytes(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(len.min(self.rest.len()));
         self.rest = rest;
         taken

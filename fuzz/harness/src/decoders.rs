@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
-use snowshoe_codec::frame::{self, FRAME_MIN_SIZE, FrameKind, Limits};
-use snowshoe_codec::method::basic;
-use snowshoe_codec::{
+use snowshoe::codec::frame::{self, FRAME_MIN_SIZE, FrameKind, Limits};
+use snowshoe::codec::method::basic;
+use snowshoe::codec::{
     Event, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, FrameError, Method, PropertiesRef,
 };
 
-use super::pair::{Pair, content_header, method_frame, payload_frame, pieces};
+use crate::pair::{Pair, content_header, method_frame, payload_frame, pieces};
 
 /// Frames are the same in any split of the stream, and are written as they were read.
 pub fn frames(data: &[u8]) {

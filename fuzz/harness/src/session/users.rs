@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use snowshoe_codec::{Channel, Properties, ShortString};
+use snowshoe::codec::{Channel, Properties, ShortString};
+use snowshoe::internal::Epoch;
+use snowshoe::internal::acks::{AckTracker, Settle, SettleError, SettleFrame};
+use snowshoe::internal::publisher::{Address, Overflow, Publisher, Settlement};
+use snowshoe::internal::ring::Limits;
+use snowshoe::{DropReason, Message, Unconfirmed};
 
 use super::record::{LifeId, MessageId, Record};
-use crate::core::Epoch;
-use crate::core::acks::{AckTracker, Settle, SettleError, SettleFrame};
-use crate::core::publisher::{Address, Overflow, Publisher, Settlement};
-use crate::core::ring::Limits;
-use crate::message::Message;
-use crate::outcome::{DropReason, Unconfirmed};
 
 pub(super) struct Producer {
     pub(super) publisher: Publisher<u64>,
@@ -72,6 +71,7 @@ impl Producer {
                     DropReason::BufferFull => self.drops,
                     _ => self.is_abandoned,
                 },
+                Err(_) => false,
             };
             assert!(is_true, "{id}: {outcome:?}");
             ended.insert(*position);

@@ -1,25 +1,25 @@
 //! Methods and messages by script: few names, so that they meet, and all the arguments that matter.
 
 use bytes::Bytes;
-use snowshoe_codec::method::{access, basic, channel, confirm, connection, exchange, queue, tx};
-use snowshoe_codec::{
+use snowshoe::codec::method::{access, basic, channel, confirm, connection, exchange, queue, tx};
+use snowshoe::codec::{
     FieldArray, FieldTable, FieldValue, Method, Properties, ReplyCode, ShortString, TableError,
 };
 
-use super::script::Script;
+use crate::script::Script;
 
-pub(super) fn name(script: &mut Script<'_>) -> ShortString {
+pub(crate) fn name(script: &mut Script<'_>) -> ShortString {
     const NAMES: [&str; 7] = ["", "a", "b", "c", "amq.topic", "amq.fanout", "amq.gen-x"];
     ShortString::from_static(script.choose(&NAMES))
 }
 
-pub(super) fn reply_code(script: &mut Script<'_>) -> ReplyCode {
+pub(crate) fn reply_code(script: &mut Script<'_>) -> ReplyCode {
     ReplyCode(script.choose(&[200, 320, 404, 405, 406, 501, 504, 530, 541, 0]))
 }
 
 /// Arguments of queues, exchanges, bindings and consumers alike: brokers pass over what is not
 /// theirs.
-pub(super) fn arguments(script: &mut Script<'_>) -> FieldTable {
+pub(crate) fn arguments(script: &mut Script<'_>) -> FieldTable {
     let mut table = FieldTable::new();
     for _ in 0..script.below(4) {
         insert(script, &mut table).expect("short names and values can be encoded");
@@ -57,7 +57,7 @@ fn insert<'t>(
 }
 
 /// Properties, well-formed as a rule.
-pub(super) fn properties(script: &mut Script<'_>) -> Properties {
+pub(crate) fn properties(script: &mut Script<'_>) -> Properties {
     let builder = Properties::builder();
     let built = match script.below(8) {
         0..4 => return Properties::EMPTY,
@@ -81,7 +81,7 @@ pub(super) fn properties(script: &mut Script<'_>) -> Properties {
 }
 
 /// What a client can say on an open channel, apart from messages.
-pub(super) fn request(script: &mut Script<'_>) -> Method {
+pub(crate) fn request(script: &mut Script<'_>) -> Method {
     match script.below(6) {
         0 => declaration(script),
         1 => binding(script),
@@ -237,7 +237,7 @@ fn consuming(script: &mut Script<'_>) -> Method {
     }
 }
 
-pub(super) fn settling(script: &mut Script<'_>) -> Method {
+pub(crate) fn settling(script: &mut Script<'_>) -> Method {
     let which = script.below(5);
     let delivery_tag = script.number();
     let [multiple, requeue, ..] = script.flags();
@@ -288,7 +288,7 @@ fn mode(script: &mut Script<'_>) -> Method {
 }
 
 /// What a server answers that does as it is told.
-pub(super) fn usual_reply(method: &Method) -> Option<Method> {
+pub(crate) fn usual_reply(method: &Method) -> Option<Method> {
     Some(match method {
         Method::ExchangeDeclare(_) => exchange::DeclareOk.into(),
         Method::ExchangeDelete(_) => exchange::DeleteOk.into(),
@@ -331,7 +331,7 @@ pub(super) fn usual_reply(method: &Method) -> Option<Method> {
 }
 
 /// What a server can say on an open channel, asked or not, apart from messages.
-pub(super) fn reply(script: &mut Script<'_>) -> Method {
+pub(crate) fn reply(script: &mut Script<'_>) -> Method {
     let which = script.below(24);
     let name = name(script);
     match which {
@@ -383,7 +383,7 @@ pub(super) fn reply(script: &mut Script<'_>) -> Method {
 }
 
 /// What a peer can say about a channel or the connection itself, at the right time or the wrong one.
-pub(super) fn housekeeping(script: &mut Script<'_>) -> Method {
+pub(crate) fn housekeeping(script: &mut Script<'_>) -> Method {
     match script.below(10) {
         0 => channel::Open::default().into(),
         1 => channel::OpenOk::default().into(),

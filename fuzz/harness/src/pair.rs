@@ -3,25 +3,25 @@
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
-use snowshoe_codec::frame::{self, FrameKind};
-use snowshoe_codec::method::connection;
-use snowshoe_codec::sasl::Plain;
-use snowshoe_codec::{
+use snowshoe::codec::frame::{self, FrameKind};
+use snowshoe::codec::method::connection;
+use snowshoe::codec::sasl::Plain;
+use snowshoe::codec::{
     ClientOptions, Connection, ConnectionLimits, Event, Method, Outbound, ServerOptions,
 };
 
-use super::vocabulary::usual_reply;
+use crate::vocabulary::usual_reply;
 
 /// A client and a server.
-pub(super) struct Pair {
-    pub(super) now: Instant,
-    pub(super) client: Connection,
-    pub(super) server: Connection,
+pub(crate) struct Pair {
+    pub(crate) now: Instant,
+    pub(crate) client: Connection,
+    pub(crate) server: Connection,
 }
 
 impl Pair {
     /// Two ends that have not said anything.
-    pub(super) fn new(limits: ConnectionLimits) -> Self {
+    pub(crate) fn new(limits: ConnectionLimits) -> Self {
         let now = Instant::now();
         let server = ServerOptions {
             limits: limits.clone(),
@@ -34,12 +34,12 @@ impl Pair {
         }
     }
 
-    /// Two ends with the handshake behind them, and so many channels. All events are polled.
-    pub(super) fn open(channels: u16) -> Self {
+    /// Two ends after their handshake, with so many channels. All events are polled.
+    pub(crate) fn open(channels: u16) -> Self {
         Self::open_with(channels, ConnectionLimits::default())
     }
 
-    pub(super) fn open_with(channels: u16, limits: ConnectionLimits) -> Self {
+    pub(crate) fn open_with(channels: u16, limits: ConnectionLimits) -> Self {
         let mut pair = Self::new(limits);
         pair.settle();
         for _ in 0..channels {
@@ -73,7 +73,7 @@ impl Pair {
 }
 
 /// Carries so many bytes from one end to the other; whether there were any.
-pub(super) fn carry(from: &mut Connection, to: &mut Connection, now: Instant, len: usize) -> bool {
+pub(crate) fn carry(from: &mut Connection, to: &mut Connection, now: Instant, len: usize) -> bool {
     let mut bytes = take(from.outbound(), len);
     let moved = !bytes.is_empty();
     _ = to.receive(now, &mut bytes);
@@ -85,26 +85,26 @@ pub(super) fn carry(from: &mut Connection, to: &mut Connection, now: Instant, le
 }
 
 /// Takes so many bytes of what waits to be written.
-pub(super) fn take(outbound: &mut Outbound, len: usize) -> BytesMut {
+pub(crate) fn take(outbound: &mut Outbound, len: usize) -> BytesMut {
     let len = len.min(outbound.remaining());
     BytesMut::from(outbound.copy_to_bytes(len))
 }
 
-pub(super) fn client_options(limits: ConnectionLimits) -> ClientOptions {
+pub(crate) fn client_options(limits: ConnectionLimits) -> ClientOptions {
     ClientOptions {
         limits,
         ..ClientOptions::new(Plain::new("guest", "guest"))
     }
 }
 
-pub(super) fn method_frame(channel: u16, method: impl Into<Method>) -> Vec<u8> {
+pub(crate) fn method_frame(channel: u16, method: impl Into<Method>) -> Vec<u8> {
     let mut payload = Vec::new();
     method.into().encode(&mut payload);
     payload_frame(FrameKind::Method, channel, &payload)
 }
 
-/// A method with the message behind it.
-pub(super) fn message_frames(
+/// A method with the message after it.
+pub(crate) fn message_frames(
     channel: u16,
     method: impl Into<Method>,
     properties: &[u8],
@@ -123,7 +123,7 @@ pub(super) fn message_frames(
 }
 
 /// The payload of a content header frame.
-pub(super) fn content_header(body_len: usize, properties: &[u8]) -> Vec<u8> {
+pub(crate) fn content_header(body_len: usize, properties: &[u8]) -> Vec<u8> {
     let (class, weight, size) = (60_u16, 0_u16, body_len as u64);
     [
         &class.to_be_bytes()[..],
@@ -134,7 +134,7 @@ pub(super) fn content_header(body_len: usize, properties: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-pub(super) fn payload_frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn payload_frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frame::encode(&mut out, kind, channel, |out| {
         out.extend_from_slice(payload);
@@ -143,19 +143,19 @@ pub(super) fn payload_frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Ve
 }
 
 /// `stream` in pieces as a network might deliver them.
-pub(super) fn pieces(stream: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn pieces(stream: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
     let mut random = fastrand::Rng::with_seed(seed.into());
     let mut rest = stream;
     std::iter::from_fn(move || {
         let len = random.usize(1..=40).min(rest.len());
-        let (piece, behind) = rest.split_at(len);
-        rest = behind;
+        let (piece, after) = rest.split_at(len);
+        rest = after;
         (len > 0).then_some(piece)
     })
 }
 
 /// Answers a call as it should be.
-pub(super) fn answer(connection: &mut Connection, now: Instant, channel: u16, call: &Method) {
+pub(crate) fn answer(connection: &mut Connection, now: Instant, channel: u16, call: &Method) {
     if channel == 0 {
         // Too late is no harm.
         _ = connection.send_notice(connection::UpdateSecretOk);

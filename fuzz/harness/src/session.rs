@@ -10,24 +10,24 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use snowshoe_codec::{ConnectionLimits, Properties, Publish, ReplyCode, ShortString};
+use snowshoe::Message;
+use snowshoe::codec::{ConnectionLimits, Properties, Publish, ReplyCode, ShortString};
+use snowshoe::internal::Epoch;
+use snowshoe::internal::acks::Settle;
+use snowshoe::internal::backoff::Backoff;
+use snowshoe::internal::publisher::Publisher;
+use snowshoe::internal::session::{Session, Settings};
+use snowshoe::internal::subscription::ConsumerSpec;
+use snowshoe::internal::supervisor::{self, Timeouts};
+use snowshoe::internal::topology::Topology;
 
 use self::driver::reset;
 use self::peer::{Habits, Peer};
 use self::record::{MessageId, Record};
 use self::users::{Consumer, Producer};
-use super::pair::method_frame;
-use super::script::Script;
-use super::vocabulary::{arguments, housekeeping, name, reply, request};
-use crate::core::Epoch;
-use crate::core::acks::Settle;
-use crate::core::backoff::Backoff;
-use crate::core::publisher::Publisher;
-use crate::core::session::{Session, Settings};
-use crate::core::subscription::ConsumerSpec;
-use crate::core::supervisor::{self, Timeouts};
-use crate::core::topology::Topology;
-use crate::message::Message;
+use crate::pair::method_frame;
+use crate::script::Script;
+use crate::vocabulary::{arguments, housekeeping, name, reply, request};
 
 /// Whatever a broker says, whenever a connection ends, whatever users ask for: each accepted message
 /// ends once and truly, nothing is settled that is not open and was not to be, each call has one

@@ -1,8 +1,6 @@
 //! What the targets in `fuzz/` run: each function takes arbitrary bytes, makes something of them and
 //! panics if what must not happen does. The tests run the same over the seeds in `fuzz/seeds`, and
 //! over whatever else comes to mind.
-//!
-//! Behind the feature `fuzzing`, apart from `testing`, because it is for this repository alone.
 
 mod clients;
 mod connection;

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use snowshoe_codec::method::{basic, channel};
-use snowshoe_codec::{Connection, ConnectionLimits, ShortString};
+use snowshoe::codec::method::{basic, channel};
+use snowshoe::codec::{Connection, ConnectionLimits, ShortString};
+use snowshoe::internal;
+use snowshoe::testing::{Broker, BrokerOptions, ConnectionId, Fault, Manner};
 
-use super::pair::{client_options, message_frames, method_frame, take};
-use super::script::Script;
-use super::vocabulary::{housekeeping, name, properties, reply_code, request};
-use crate::testing::{Broker, BrokerOptions, ConnectionId, Fault, Manner};
+use crate::pair::{client_options, message_frames, method_frame, take};
+use crate::script::Script;
+use crate::vocabulary::{housekeeping, name, properties, reply_code, request};
 
 /// Three clients that write what they like and read when they like: the broker keeps its books in
 /// order, comes to rest, and holds no more than they explain.
@@ -20,9 +21,9 @@ pub fn hostile_clients(data: &[u8], allocated: impl Fn() -> usize) {
     let before = allocated();
     let mut crowd = Crowd::new(Script::new(data));
     // A fanout to queues that dead-letter to it multiplies messages, here as with a real broker.
-    while !crowd.script.is_over() && crowd.broker.message_count() < MANY {
+    while !crowd.script.is_over() && internal::message_count(&crowd.broker) < MANY {
         crowd.step();
-        crowd.broker.check_books();
+        internal::check_books(&crowd.broker);
         let held = allocated().saturating_sub(before);
         let explained = crowd.explained();
         assert!(held <= explained, "{held} bytes, of which {explained} are");
@@ -207,14 +208,14 @@ impl<'a> Crowd<'a> {
         let outbound = ids.map(|id| self.broker.outbound(id).map_or(0, |it| it.len()));
         BASE + 32 * self.said
             + 4 * outbound.iter().sum::<usize>()
-            + PER_MESSAGE * self.broker.message_count()
+            + PER_MESSAGE * internal::message_count(&self.broker)
     }
 
     /// All clients go, and nobody holds anything then.
     fn leave(mut self) {
         for client in &self.clients {
             self.broker.transport_ended(self.now, client.id);
-            self.broker.check_books();
+            internal::check_books(&self.broker);
         }
         assert!(self.broker.connections().is_empty());
         let names = self.broker.queue_names("/");
@@ -243,7 +244,7 @@ impl Client {
     }
 }
 
-/// Logs in and opens a channel. What comes behind that is not said by a connection of the codec.
+/// Logs in and opens a channel. What comes after that is not said by a connection of the codec.
 fn log_in(broker: &mut Broker, now: Instant, id: ConnectionId) {
     let options = client_options(ConnectionLimits::default());
     let mut client = Connection::client(options, now);

@@ -1,6 +1,6 @@
 //! Texts that may be URIs.
 
-use crate::{AmqpUri, Password};
+use snowshoe::{AmqpUri, Password};
 
 /// A URI that is understood can be written again and is understood the same. No password shows up
 /// in what is said of it, understood or not.

@@ -1,13 +1,10 @@
 //! What a hostile peer can make a connection hold. The allocator counts for the whole process, so this
 //! is one test, alone in its file.
 
-#![cfg(feature = "fuzzing")]
-
 use std::fs;
 use std::path::Path;
 
 use peak_alloc::PeakAlloc;
-use snowshoe::testing::fuzzing;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -16,13 +13,13 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 fn a_peer_makes_nobody_hold_more_than_it_is_worth() {
     no_64_kib_of_a_conversation_over_and_over_hold_more_than_a_mib();
     no_script_holds_more_than_it_explains("hostile_clients", |data| {
-        fuzzing::hostile_clients(data, || ALLOCATOR.current_usage());
+        fuzz_harness::hostile_clients(data, || ALLOCATOR.current_usage());
     });
     no_script_holds_more_than_it_explains("operations", |data| {
-        fuzzing::operations(data, || ALLOCATOR.current_usage());
+        fuzz_harness::operations(data, || ALLOCATOR.current_usage());
     });
     no_script_holds_more_than_it_explains("session", |data| {
-        fuzzing::session(data, || ALLOCATOR.current_usage());
+        fuzz_harness::session(data, || ALLOCATOR.current_usage());
     });
 }
 
@@ -31,7 +28,7 @@ fn no_64_kib_of_a_conversation_over_and_over_hold_more_than_a_mib() {
         let (which, stream) = seed.split_first().expect("it is not empty");
         let repeated = stream.repeat((64 << 10) / stream.len());
         let data = [&[*which], &repeated[..]].concat();
-        fuzzing::held_by_hostile_peer(&data, || ALLOCATOR.current_usage());
+        fuzz_harness::held_by_hostile_peer(&data, || ALLOCATOR.current_usage());
     }
 }
 
@@ -43,7 +40,7 @@ fn no_script_holds_more_than_it_explains(target: &str, run: impl Fn(&[u8])) {
 }
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seeds");
     let folder = fs::read_dir(folder.join(target)).expect("the seeds are checked in");
     let read = |seed: fs::DirEntry| fs::read(seed.path()).expect("it can be read");
     folder

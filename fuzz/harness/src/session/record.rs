@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Buf;
-use snowshoe_codec::frame::{self, FrameKind, Limits, PROTOCOL_HEADER};
-use snowshoe_codec::{Method, Outbound, ShortString};
-
-use crate::core::acks::Settle;
+use snowshoe::codec::frame::{self, FrameKind, Limits, PROTOCOL_HEADER};
+use snowshoe::codec::{Method, Outbound, ShortString};
+use snowshoe::internal::acks::Settle;
 
 /// How the tags of the consumers begin that are watched.
 pub(super) const WATCHED: &[u8] = b"watched";

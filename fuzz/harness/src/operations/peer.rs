@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
-use snowshoe_codec::method::{Arguments, basic, connection, exchange};
-use snowshoe_codec::{
+use snowshoe::codec::method::{Arguments, basic, connection, exchange};
+use snowshoe::codec::{
     CloseReason, Connection, Event, Method, ReplyCode, ServerOptions, ShortString,
 };
+use snowshoe::testing::{Broker, BrokerOptions, ConnectionId};
 
-use crate::testing::fuzzing::pair::{answer, take};
-use crate::testing::fuzzing::script::Script;
-use crate::testing::fuzzing::vocabulary::{properties, reply, reply_code, request};
-use crate::testing::{Broker, BrokerOptions, ConnectionId};
+use crate::pair::{answer, take};
+use crate::script::Script;
+use crate::vocabulary::{properties, reply, reply_code, request};
 
 /// What a client talks to.
 pub(super) enum Peer {

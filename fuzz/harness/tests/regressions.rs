@@ -1,18 +1,15 @@
 //! What the fuzz targets run, over their seeds and over bytes by chance, without a fuzzer.
 
-#![cfg(feature = "fuzzing")]
-
 use std::fs;
 use std::path::Path;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use snowshoe::testing::fuzzing;
 
 /// Runs a target on each of its seeds.
 fn seeds(name: &str, target: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/seeds")
+        .join("../seeds")
         .join(name);
     let seeds: Vec<_> = fs::read_dir(folder)
         .expect("the seeds are checked in")
@@ -27,21 +24,19 @@ fn seeds(name: &str, target: impl Fn(&[u8])) {
 }
 
 /// A target, or one that is also told how much is allocated: in here that is nothing, for tests run
-/// beside each other. `fuzz_memory.rs` has it.
+/// beside each other. `memory.rs` has it.
 macro_rules! target {
     ($name:ident) => {
-        fuzzing::$name
+        fuzz_harness::$name
     };
     ($name:ident holds) => {
-        |data: &[u8]| fuzzing::$name(data, || 0)
+        |data: &[u8]| fuzz_harness::$name(data, || 0)
     };
 }
 
 macro_rules! targets {
     ($($name:ident $($holds:ident)?,)*) => {
         mod seeds {
-            use super::*;
-
             $(#[test]
             fn $name() {
                 super::seeds(stringify!($name), target!($name $($holds)?));

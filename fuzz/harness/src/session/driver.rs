@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use snowshoe_codec::PeerClose;
+use snowshoe::ConnectionError;
+use snowshoe::codec::PeerClose;
+use snowshoe::internal::Epoch;
+use snowshoe::internal::publisher::Publisher;
+use snowshoe::internal::session::{Output, Session};
 
 use super::peer::{Habits, Peer};
 use super::record::Record;
 use super::users::Consumer;
 use super::{Network, Transport, Way, World};
-use crate::core::Epoch;
-use crate::core::publisher::Publisher;
-use crate::core::session::{Output, Session};
-use crate::error::ConnectionError;
-use crate::testing::fuzzing::pair::{client_options, take};
+use crate::pair::{client_options, take};
 
 impl World<'_> {
     /// Does everything that can be done without time passing.

@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use snowshoe_codec::method::{Arguments, basic, channel, connection};
-use snowshoe_codec::{
+use snowshoe::codec::method::{Arguments, basic, channel, connection};
+use snowshoe::codec::{
     CloseReason, Connection, Event, Method, MethodId, Properties, ReplyCode, ServerOptions,
     ShortString,
 };
 
 use super::record::WATCHED;
-use crate::testing::fuzzing::pair::{answer, take};
-use crate::testing::fuzzing::script::Script;
-use crate::testing::fuzzing::vocabulary::{properties, reply, reply_code, request};
+use crate::pair::{answer, take};
+use crate::script::Script;
+use crate::vocabulary::{properties, reply, reply_code, request};
 
 /// What a broker does of its own accord. It outlives connections.
 #[derive(Clone, Copy, Debug)]

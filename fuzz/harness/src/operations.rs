@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use snowshoe_codec::method::basic;
-use snowshoe_codec::{
+use snowshoe::codec::method::basic;
+use snowshoe::codec::{
     Channel, Connection, ConnectionLimits, Event, Method, OpenChannelError, Properties, Publish,
     ReplyCode, SendError, ShortString,
 };
 
 use self::peer::Peer;
-use super::pair::{client_options, method_frame, take};
-use super::script::Script;
-use super::vocabulary::{housekeeping, name, properties, reply, reply_code, request, settling};
+use crate::pair::{client_options, method_frame, take};
+use crate::script::Script;
+use crate::vocabulary::{housekeeping, name, properties, reply, reply_code, request, settling};
 
 /// Whatever a user does on a connection and its channels, and whatever its peer says: what comes out
 /// is understood by the peer, channels live and end in order, and their numbers can be used again.
@@ -356,7 +356,7 @@ impl World<'_> {
     }
 
     fn heard(&mut self, event: Event) {
-        assert!(!self.ended, "behind the end: {event:?}");
+        assert!(!self.ended, "after the end: {event:?}");
         match event {
             Event::Open(_) | Event::Blocked { .. } | Event::Unblocked | Event::SecretUpdated => {}
             Event::ChannelOpen { channel } => {

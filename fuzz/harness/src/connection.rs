@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use snowshoe_codec::method::{basic, confirm, queue};
-use snowshoe_codec::{Connection, ConnectionLimits, Content, Event, ReplyCode, ShortString};
+use snowshoe::codec::method::{basic, confirm, queue};
+use snowshoe::codec::{Connection, ConnectionLimits, Content, Event, ReplyCode, ShortString};
 
-use super::pair::{Pair, pieces, take};
+use crate::pair::{Pair, pieces, take};
 
 /// Whatever a peer says, in whatever pieces: the same events, the same answer, and one end.
 ///
@@ -136,11 +136,11 @@ fn content_of(event: &Event) -> Option<&Content> {
     }
 }
 
-/// Polls all events; how often the connection says that it has ended, behind which there is nothing.
+/// Polls all events; how often the connection says that it has ended, after which there is nothing.
 fn count_ends(connection: &mut Connection) -> usize {
     let mut ends = 0;
     while let Some(event) = connection.poll_event() {
-        assert_eq!(ends, 0, "behind the end: {event:?}");
+        assert_eq!(ends, 0, "after the end: {event:?}");
         ends += usize::from(matches!(event, Event::Closed(_)));
     }
     ends
