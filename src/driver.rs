@@ -195,7 +195,7 @@ impl Driver {
     }
 
     /// How many bytes are encoded and not written, on the connection with the most of them.
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "_internal")]
     pub(crate) fn unwritten(&mut self) -> usize {
         let unwritten = self.links.iter_mut().map(Link::unwritten);
         unwritten.max().unwrap_or(0)

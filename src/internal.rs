@@ -14,7 +14,12 @@ pub use crate::core::{
 use crate::shared::Shared;
 #[cfg(feature = "testing")]
 use crate::testing::Broker;
-use crate::{Delivery, inbox};
+use crate::{Delivery, Driver, inbox};
+
+/// How many bytes are encoded and not written, on the connection with the most of them.
+pub fn unwritten(driver: &mut Driver) -> usize {
+    driver.unwritten()
+}
 
 /// Panics where two places of a broker do not say the same.
 #[cfg(feature = "testing")]

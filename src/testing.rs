@@ -92,7 +92,7 @@
 //! # What it is made of
 //!
 //! [`Broker`] alone is a plain state machine, for a world of your own. [`Network`] carries bytes
-//! as badly as you like, in virtual time; [`simulation`] runs whole clients over it.
+//! between whole clients and whatever you put at its other end, as badly as you like, in virtual time.
 
 mod broker;
 mod clock;
@@ -100,7 +100,6 @@ mod executor;
 mod network;
 mod pipe;
 mod server;
-pub mod simulation;
 
 pub use self::broker::{
     BindingView, Broker, BrokerOptions, ConnectionId, ConnectionView, ExchangeView, Fault, Manner,

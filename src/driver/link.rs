@@ -236,7 +236,7 @@ impl Link {
     }
 
     /// How many bytes are encoded and not written.
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "_internal")]
     pub(super) fn unwritten(&mut self) -> usize {
         senders::unwritten(&mut self.session)
     }

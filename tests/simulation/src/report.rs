@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::ledger::Ledger;
-use super::plan::{Deed, Fault, Plan, Step};
-use super::witness::Record;
-use crate::testing::Manner;
+use snowshoe::testing::Manner;
+
+use crate::ledger::Ledger;
+use crate::plan::{Deed, Fault, Plan, Step};
+use crate::witness::Record;
 
 /// What happened in one story, or in many.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +27,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub(super) fn of(plan: &Plan, ledger: &Ledger, record: &Record, time: Duration) -> Self {
+    pub(crate) fn of(plan: &Plan, ledger: &Ledger, record: &Record, time: Duration) -> Self {
         let mut faults = BTreeMap::new();
         for step in &plan.steps {
             *faults.entry(kind(step)).or_default() += 1;

@@ -5,24 +5,24 @@ use std::fmt;
 use bytes::Bytes;
 use fastrand::Rng;
 
-use super::plan::Length;
+use crate::plan::Length;
 
 /// Which message it is: the so-manieth of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct MessageId {
-    pub(super) producer: u32,
-    pub(super) number: u32,
+pub(crate) struct MessageId {
+    pub(crate) producer: u32,
+    pub(crate) number: u32,
 }
 
 /// How much may follow the id.
-pub(super) const LONGEST: usize = 60_000;
+pub(crate) const LONGEST: usize = 60_000;
 
 impl MessageId {
     /// How many bytes of a body it takes.
-    pub(super) const LEN: usize = 8;
+    pub(crate) const LEN: usize = 8;
 
-    /// A body of this message, with some bytes behind the id.
-    pub(super) fn body(self, random: &mut Rng, length: Length) -> Bytes {
+    /// A body of this message, with some bytes after the id.
+    pub(crate) fn body(self, random: &mut Rng, length: Length) -> Bytes {
         let filling = match (length, random.u32(..8)) {
             (Length::SomeLong, 0) => random.usize(4_000..20_000),
             (Length::Long, 0..=3) => random.usize(20_000..LONGEST),
@@ -37,7 +37,7 @@ impl MessageId {
     }
 
     /// Whose body this is.
-    pub(super) fn read(body: &[u8]) -> Option<Self> {
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let (producer, rest) = body.split_first_chunk()?;
         let (number, _) = rest.split_first_chunk()?;
         Some(Self {

@@ -10,17 +10,17 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use fastrand::Rng;
 use futures_lite::{AsyncRead, AsyncWrite};
+use snowshoe::Transport;
+use snowshoe::testing::{Broker, Clock, ConnectionId, LinkId, Network, Socket, Timer};
 
-use super::late::Late;
-use super::log::Log;
-use super::message::MessageId;
-use super::witness::Witness;
-use crate::testing::{Broker, Clock, ConnectionId, LinkId, Network, Socket, Timer};
-use crate::transport::Transport;
+use crate::late::Late;
+use crate::log::Log;
+use crate::message::MessageId;
+use crate::witness::Witness;
 
 /// Carries bytes between the network and the broker, with a witness in between.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(crate) struct Server {
     state: Rc<RefCell<State>>,
 }
 
@@ -50,7 +50,7 @@ struct Client {
 }
 
 impl Server {
-    pub(super) fn new(clock: Clock, network: Network, broker: Broker, log: Log, seed: u64) -> Self {
+    pub(crate) fn new(clock: Clock, network: Network, broker: Broker, log: Log, seed: u64) -> Self {
         let state = State {
             timer: clock.timer(),
             clock,
@@ -69,12 +69,12 @@ impl Server {
     }
 
     /// Serves for ever.
-    pub(super) async fn serve(self) {
+    pub(crate) async fn serve(self) {
         std::future::poll_fn(|cx| self.state.borrow_mut().poll(cx)).await;
     }
 
     /// Does something to the broker, which then goes on.
-    pub(super) fn with<R>(&self, work: impl FnOnce(&mut Broker) -> R) -> R {
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Broker) -> R) -> R {
         let mut state = self.state.borrow_mut();
         let result = work(&mut state.broker);
         if let Some(waker) = state.waker.take() {
@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// The broker's process dies, and another begins.
-    pub(super) fn restart(&self) {
+    pub(crate) fn restart(&self) {
         for client in self.state.borrow_mut().clients.values_mut() {
             client.dead = true;
         }
@@ -93,7 +93,7 @@ impl Server {
     }
 
     /// Closes the connection so many after the oldest.
-    pub(super) fn kick(&self, index: usize) {
+    pub(crate) fn kick(&self, index: usize) {
         let (now, id) = {
             let state = self.state.borrow();
             let client = state.clients.values().nth(index);
@@ -106,24 +106,24 @@ impl Server {
 
     /// What the broker says from now on is late, each frame by up to so much more than the one before
     /// it. If it is not late any more, all that was held is let go.
-    pub(super) fn set_lateness(&self, lateness: Duration) {
+    pub(crate) fn set_lateness(&self, lateness: Duration) {
         self.state.borrow_mut().lateness = lateness;
         self.with(|_| {});
     }
 
     /// How many connections there are.
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.state.borrow().clients.len()
     }
 
     /// A user was handed a message.
-    pub(super) fn handed_over(&self, consumer: usize, message: MessageId) {
+    pub(crate) fn handed_over(&self, consumer: usize, message: MessageId) {
         let record = &mut self.state.borrow_mut().witness.record;
         record.handed_over(consumer, message);
     }
 
     /// What went over the wire.
-    pub(super) fn witnessed<R>(&self, look: impl FnOnce(&Witness, &Broker) -> R) -> R {
+    pub(crate) fn witnessed<R>(&self, look: impl FnOnce(&Witness, &Broker) -> R) -> R {
         let state = self.state.borrow();
         look(&state.witness, &state.broker)
     }
@@ -227,7 +227,7 @@ impl State {
                 Poll::Pending => break,
             }
         }
-        // Behind its last word on the connection nothing is heard.
+        // After its last word on the connection nothing is heard.
         let has_more = client.late.concerns_connection() || !client.output.is_empty();
         let finished = self.broker.is_finished(client.id) && !has_more;
         if ended || finished {

@@ -1,10 +1,10 @@
 //! Makes a story that fails shorter, as long as it fails.
 
-use super::plan::{Deed, Plan, Step};
-use super::world;
+use crate::plan::{Deed, Plan, Step};
+use crate::world;
 
 /// The shortest story found that fails, and how.
-pub(super) fn shrink(plan: Plan, failure: String) -> (Plan, String) {
+pub(crate) fn shrink(plan: Plan, failure: String) -> (Plan, String) {
     let (mut shortest, mut failure) = (plan, failure);
     while let Some((shorter, why)) = shorter(&shortest) {
         (shortest, failure) = (shorter, why);

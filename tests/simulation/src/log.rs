@@ -6,11 +6,11 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::testing::Clock;
+use snowshoe::testing::Clock;
 
 /// Takes notes where somebody wants to read them, and costs nothing otherwise. Clones are the same log.
 #[derive(Clone, Default)]
-pub(super) struct Log(Option<Rc<Notes>>);
+pub(crate) struct Log(Option<Rc<Notes>>);
 
 struct Notes {
     clock: Clock,
@@ -21,14 +21,14 @@ struct Notes {
 
 /// The last lines, and how many were left out before them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     left_out: usize,
     lines: VecDeque<String>,
 }
 
 impl Log {
     /// A log that keeps so many lines, the last ones.
-    pub(super) fn new(clock: Clock, limit: usize) -> Self {
+    pub(crate) fn new(clock: Clock, limit: usize) -> Self {
         Self(Some(Rc::new(Notes {
             start: clock.now(),
             clock,
@@ -38,7 +38,7 @@ impl Log {
     }
 
     /// Notes that something happened.
-    pub(super) fn note(&self, what: fmt::Arguments<'_>) {
+    pub(crate) fn note(&self, what: fmt::Arguments<'_>) {
         let Some(notes) = &self.0 else { return };
         let time = notes.clock.now() - notes.start;
         let mut line = format!("{:>12.3} ms  {what}", time.as_secs_f64() * 1_000.0);
@@ -55,7 +55,7 @@ impl Log {
     }
 
     /// What was noted.
-    pub(super) fn lines(&self) -> Lines {
+    pub(crate) fn lines(&self) -> Lines {
         let notes = self.0.as_ref();
         notes.map_or_else(Lines::default, |notes| notes.lines.borrow().clone())
     }

@@ -5,47 +5,46 @@ mod chance;
 
 use std::time::Duration;
 
-use snowshoe_codec::ReplyCode;
-
-use crate::producer::BufferPolicy;
-use crate::testing::{Direction, Manner};
+use snowshoe::BufferPolicy;
+use snowshoe::codec::ReplyCode;
+use snowshoe::testing::{Direction, Manner};
 
 /// A story.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) settings: Settings,
-    pub(super) steps: Vec<Step>,
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) settings: Settings,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// What does not change during a story.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// When peace begins: from then on the network is whole, and nothing new is done.
-    pub(super) length: Duration,
-    pub(super) latency: (Duration, Duration),
+    pub(crate) length: Duration,
+    pub(crate) latency: (Duration, Duration),
     /// How many bytes fit into one direction of a connection.
-    pub(super) capacity: usize,
+    pub(crate) capacity: usize,
     /// Whether reads and writes move any part of what they could.
-    pub(super) partial: bool,
-    pub(super) heartbeat: Duration,
-    pub(super) max_delay: Duration,
+    pub(crate) partial: bool,
+    pub(crate) heartbeat: Duration,
+    pub(crate) max_delay: Duration,
     /// After how many failures in a row the client gives up.
-    pub(super) max_attempts: Option<u32>,
-    pub(super) manner: Manner,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) manner: Manner,
     /// How long the broker waits for an acknowledgement.
-    pub(super) consumer_timeout: Duration,
+    pub(crate) consumer_timeout: Duration,
     /// Whether the [collected](Queue::COLLECTED) queues are consumed from the beginning, and not only
     /// in the end.
-    pub(super) loyal: bool,
+    pub(crate) loyal: bool,
     /// How many milliseconds their consumers hold half of the messages at most.
-    pub(super) slowness: u64,
+    pub(crate) slowness: u64,
     /// What a second client does before the story begins, if there is one.
-    pub(super) second: Option<Second>,
+    pub(crate) second: Option<Second>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Second {
+pub(crate) enum Second {
     /// It declares everything for itself, as the first does, and after a reconnect again.
     Declares,
     /// It uses what the first has declared.
@@ -54,7 +53,7 @@ pub(super) enum Second {
 
 /// Somebody who does something, or something that happens.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     User {
         /// The first or the second.
         client: usize,
@@ -68,7 +67,7 @@ pub(super) enum Step {
 
 /// What is done to a client.
 #[derive(Clone, Debug)]
-pub(super) enum Deed {
+pub(crate) enum Deed {
     Produce(ProducerPlan),
     Consume(ConsumerPlan),
     /// A user asks for something, and waits for the answer only so long.
@@ -89,24 +88,24 @@ pub(super) enum Deed {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct ProducerPlan {
+pub(crate) struct ProducerPlan {
     /// For the sizes and keys of its messages.
-    pub(super) seed: u64,
-    pub(super) target: Target,
-    pub(super) confirms: bool,
-    pub(super) policy: BufferPolicy,
-    pub(super) capacity: usize,
-    pub(super) mandatory: bool,
+    pub(crate) seed: u64,
+    pub(crate) target: Target,
+    pub(crate) confirms: bool,
+    pub(crate) policy: BufferPolicy,
+    pub(crate) capacity: usize,
+    pub(crate) mandatory: bool,
     /// Whether some messages have a routing key that leads nowhere.
-    pub(super) strays: bool,
-    pub(super) length: Length,
-    pub(super) habit: Habit,
-    pub(super) bursts: Vec<Burst>,
+    pub(crate) strays: bool,
+    pub(crate) length: Length,
+    pub(crate) habit: Habit,
+    pub(crate) bursts: Vec<Burst>,
 }
 
 /// How long messages are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
+pub(crate) enum Length {
     Short,
     /// Some are as long as several frames.
     SomeLong,
@@ -116,7 +115,7 @@ pub(super) enum Length {
 
 /// Where messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Queue(Queue),
     /// Through an exchange to the second steady queue.
     Exchange(Exchange),
@@ -125,7 +124,7 @@ pub(super) enum Target {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Queue {
+pub(crate) enum Queue {
     /// Durable, and always there.
     Steady,
     /// Another one, with an exchange in front of it.
@@ -139,7 +138,7 @@ pub(super) enum Queue {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exchange {
+pub(crate) enum Exchange {
     /// Always there, and always bound.
     Steady,
     /// Deleted and declared now and then.
@@ -148,7 +147,7 @@ pub(super) enum Exchange {
 
 /// What a user does about the outcomes of publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Habit {
+pub(crate) enum Habit {
     /// Goes on, and hears of each outcome when it comes.
     Watch,
     /// Waits for each outcome before the next publish.
@@ -160,32 +159,32 @@ pub(super) enum Habit {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Burst {
-    pub(super) at: Duration,
-    pub(super) count: u32,
-    pub(super) gap: Duration,
+pub(crate) struct Burst {
+    pub(crate) at: Duration,
+    pub(crate) count: u32,
+    pub(crate) gap: Duration,
     /// How long to wait for room before giving up a publish.
-    pub(super) patience: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct ConsumerPlan {
+pub(crate) struct ConsumerPlan {
     /// For what it does to its deliveries.
-    pub(super) seed: u64,
-    pub(super) queue: Queue,
-    pub(super) from: Duration,
-    pub(super) until: Duration,
-    pub(super) prefetch: u16,
-    pub(super) no_ack: bool,
-    pub(super) dedicated: bool,
-    pub(super) style: Style,
-    pub(super) manners: Manners,
-    pub(super) end: ConsumerPlanEnd,
+    pub(crate) seed: u64,
+    pub(crate) queue: Queue,
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
+    pub(crate) prefetch: u16,
+    pub(crate) no_ack: bool,
+    pub(crate) dedicated: bool,
+    pub(crate) style: Style,
+    pub(crate) manners: Manners,
+    pub(crate) end: ConsumerPlanEnd,
 }
 
 /// How deliveries are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     OneByOne,
     Batches(usize),
     /// A handler, on so many at a time.
@@ -194,30 +193,30 @@ pub(super) enum Style {
 
 /// What is done to deliveries: how many in 16 are treated so; the others are acknowledged.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Manners {
+pub(crate) struct Manners {
     /// Acknowledged only after a while, of up to so many milliseconds.
-    pub(super) late: u32,
-    pub(super) lateness: u64,
+    pub(crate) late: u32,
+    pub(crate) lateness: u64,
     /// Acknowledged together with all before.
-    pub(super) multiple: u32,
-    pub(super) requeue: u32,
-    pub(super) discard: u32,
+    pub(crate) multiple: u32,
+    pub(crate) requeue: u32,
+    pub(crate) discard: u32,
     /// Dropped unsettled.
-    pub(super) forget: u32,
+    pub(crate) forget: u32,
     /// Worked on for ever, where it is a handler that does.
-    pub(super) hang: u32,
+    pub(crate) hang: u32,
 }
 
 /// How a consumer is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConsumerPlanEnd {
+pub(crate) enum ConsumerPlanEnd {
     Cancelled,
     /// With the future that uses it, wherever that stands.
     Dropped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(crate) enum Call {
     Declare(Queue),
     Delete(Queue),
     Purge(Queue),
@@ -232,7 +231,7 @@ pub(super) enum Call {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The connection so many after the oldest.
     Reset(usize),
     Close(usize),
@@ -260,7 +259,7 @@ pub(super) enum Fault {
         times: usize,
     },
     /// For so long what the broker says is late, on each channel apart: a frame waits for up to `most`
-    /// behind the one before it.
+    /// after the one before it.
     Late {
         most: Duration,
         time: Duration,
@@ -268,7 +267,7 @@ pub(super) enum Fault {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     Declare,
     Select,
     Limit,
@@ -277,13 +276,13 @@ pub(super) enum Refused {
 
 impl Plan {
     /// How many clients take part.
-    pub(super) fn clients(&self) -> usize {
+    pub(crate) fn clients(&self) -> usize {
         1 + usize::from(self.settings.second.is_some())
     }
 
     /// What brings back the collected queues that were deleted, or could not be declared again. Any
     /// other has to be there without.
-    pub(super) fn repairs(&self) -> Vec<Call> {
+    pub(crate) fn repairs(&self) -> Vec<Call> {
         let deleted = self.steps.iter().filter_map(|step| match step {
             Step::User {
                 deed:
@@ -308,7 +307,7 @@ impl Plan {
 }
 
 impl Queue {
-    pub(super) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Steady,
         Self::Bound,
         Self::Passing,
@@ -317,11 +316,11 @@ impl Queue {
     ];
 
     /// Those that somebody consumes to the end.
-    pub(super) const COLLECTED: [Self; 4] =
+    pub(crate) const COLLECTED: [Self; 4] =
         [Self::Steady, Self::Bound, Self::Passing, Self::Exclusive];
 
     /// What a client calls it.
-    pub(super) fn name(self, client: usize) -> &'static str {
+    pub(crate) fn name(self, client: usize) -> &'static str {
         match self {
             Self::Steady => "steady",
             Self::Bound => "bound",
@@ -332,13 +331,13 @@ impl Queue {
     }
 
     /// Whether it is always there, and loses nothing.
-    pub(super) fn is_steady(self) -> bool {
+    pub(crate) fn is_steady(self) -> bool {
         matches!(self, Self::Steady | Self::Bound)
     }
 }
 
 impl Exchange {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Steady => "steady-exchange",
             Self::Passing => "passing-exchange",

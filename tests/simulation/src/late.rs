@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use fastrand::Rng;
-use snowshoe_codec::frame::{self, FrameKind, Limits};
+use snowshoe::codec::frame::{self, FrameKind, Limits};
 
 /// Frames that wait. Those of a channel keep their order, and wait for no other channel: so a
 /// confirm can be late on a connection that is quick, which no network does.
 #[derive(Debug, Default)]
-pub(super) struct Late {
+pub(crate) struct Late {
     channels: BTreeMap<u16, VecDeque<(Instant, Bytes)>>,
 }
 
@@ -22,13 +22,13 @@ const LIMITS: Limits = Limits {
 
 impl Late {
     /// Whether the connection itself has something to say.
-    pub(super) fn concerns_connection(&self) -> bool {
+    pub(crate) fn concerns_connection(&self) -> bool {
         self.channels.contains_key(&0)
     }
 
-    /// Puts in what the broker says: some of the frames wait for up to `most` behind the one before
+    /// Puts in what the broker says: some of the frames wait for up to `most` after the one before
     /// them. A heartbeat passes, and shows that the connection is alive.
-    pub(super) fn hold(
+    pub(crate) fn hold(
         &mut self,
         now: Instant,
         most: Duration,
@@ -58,7 +58,7 @@ impl Late {
     }
 
     /// Lets go what has been held long enough.
-    pub(super) fn release(&mut self, now: Instant, output: &mut BytesMut) {
+    pub(crate) fn release(&mut self, now: Instant, output: &mut BytesMut) {
         self.channels.retain(|_, frames| {
             while let Some((_, bytes)) = frames.front().filter(|(due, _)| *due <= now) {
                 output.extend_from_slice(bytes);
@@ -69,14 +69,14 @@ impl Late {
     }
 
     /// Lets everything go.
-    pub(super) fn release_all(&mut self, output: &mut BytesMut) {
+    pub(crate) fn release_all(&mut self, output: &mut BytesMut) {
         for (_, bytes) in mem::take(&mut self.channels).into_values().flatten() {
             output.extend_from_slice(&bytes);
         }
     }
 
     /// When the next frame is to be let go.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         let fronts = self.channels.values().filter_map(VecDeque::front);
         fronts.map(|(due, _)| *due).min()
     }

@@ -3,23 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::ledger::{Book, Entry, Ledger};
-use super::message::{LONGEST, MessageId};
-use super::plan::{Exchange, Queue, Target};
-use super::witness::{Record, Settle, Word};
-use crate::outcome::{DropReason, Unconfirmed};
-use crate::producer::BufferPolicy;
+use snowshoe::{BufferPolicy, DropReason, Unconfirmed};
+
+use crate::ledger::{Book, Entry, Ledger};
+use crate::message::{LONGEST, MessageId};
+use crate::plan::{Exchange, Queue, Target};
+use crate::witness::{Receipt, Record, Settle, Word};
 
 /// What is known at the end.
-pub(super) struct Evidence<'a> {
-    pub(super) ledger: &'a Ledger,
-    pub(super) record: &'a Record,
+pub(crate) struct Evidence<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) record: &'a Record,
     /// What is left in the steady queues.
-    pub(super) stored: &'a BTreeSet<MessageId>,
+    pub(crate) stored: &'a BTreeSet<MessageId>,
 }
 
 /// The first invariant that does not hold.
-pub(super) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
+pub(crate) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
     no_peer_was_offended(evidence)?;
     every_watched_message_resolved(evidence)?;
     outcomes_are_true(evidence)?;
@@ -47,7 +47,7 @@ impl Evidence<'_> {
         })
     }
 
-    fn receipts(&self, message: MessageId) -> impl Iterator<Item = &super::witness::Receipt> {
+    fn receipts(&self, message: MessageId) -> impl Iterator<Item = &Receipt> {
         let receipts = self.record.of_message.get(&message);
         receipts
             .into_iter()
@@ -84,7 +84,7 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
             continue;
         };
         let mut receipts = evidence.receipts(message);
-        let word = |word| move |it: &super::witness::Receipt| it.word == Some(word);
+        let word = |word| move |it: &Receipt| it.word == Some(word);
         let fate = &evidence.ledger.fates[book.client];
         let is_true = match outcome {
             Ok(()) => receipts.any(|it| it.word == Some(Word::Ack) && !it.returned),
@@ -96,7 +96,8 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
                     DropReason::BufferFull => book.plan.policy == BufferPolicy::DropOldest,
                     DropReason::Closed => fate.closed,
                     DropReason::ConnectionGivenUp => fate.driver_dropped || fate.gave_up,
-                    DropReason::Unsendable => false,
+                    // Here, all messages can be sent.
+                    _ => false,
                 };
                 may_be && (*sent || receipts.next().is_none())
             }
@@ -151,7 +152,7 @@ fn messages_came_in_order(evidence: &Evidence<'_>) -> Checked {
         if book.keeps_order() && seen.insert(receipt.message) {
             let newest: &mut Option<u32> = &mut newest[producer as usize];
             if newest.is_some_and(|newest| newest > number) {
-                return Err(format!("{} came first behind {newest:?}", receipt.message));
+                return Err(format!("{} came first after {newest:?}", receipt.message));
             }
             *newest = Some(number);
         }
@@ -162,7 +163,7 @@ fn messages_came_in_order(evidence: &Evidence<'_>) -> Checked {
             .iter()
             .map(|&it| evidence.record.receipts[it].message);
         if let Some(late) = messages.clone().zip(messages.skip(1)).find(|(a, b)| a >= b) {
-            return Err(format!("{} came behind {} on one channel", late.1, late.0));
+            return Err(format!("{} came after {} on one channel", late.1, late.0));
         }
     }
     Ok(())
@@ -226,7 +227,7 @@ fn first_deliveries_were_in_order(evidence: &Evidence<'_>) -> Checked {
             }
             let newest: &mut Option<u32> = &mut newest[message.producer as usize];
             if newest.is_some_and(|newest| newest >= message.number) {
-                return Err(format!("{message} was delivered first behind {newest:?}"));
+                return Err(format!("{message} was delivered first after {newest:?}"));
             }
             *newest = Some(message.number);
         }
@@ -289,7 +290,7 @@ fn the_close_report_is_true(
             return Err(format!("{message} was handed back twice"));
         }
         if newest.insert(message.producer, message) > Some(message) {
-            return Err(format!("{message} was handed back behind a newer one"));
+            return Err(format!("{message} was handed back after a newer one"));
         }
     }
     for (message, _, entry) in evidence.entries().filter(|it| it.1.client == client) {

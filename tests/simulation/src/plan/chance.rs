@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use snowshoe_codec::ReplyCode;
+use snowshoe::BufferPolicy;
+use snowshoe::codec::ReplyCode;
+use snowshoe::testing::{Direction, Manner};
 
 use super::{
     Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Length, Manners,
     Plan, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
 };
-use crate::producer::BufferPolicy;
-use crate::testing::{Direction, Manner};
 
 impl Plan {
     /// The story of a seed.
-    pub(in crate::testing::simulation) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let mut plan = Self {
             settings: Settings::new(&mut random),

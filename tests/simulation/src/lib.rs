@@ -3,7 +3,7 @@
 //!
 //! A story is planned from its seed before it begins, so that one that fails can be told again, and
 //! made shorter. The client is the real one, with its driver, its handles and their wakers; the
-//! network and the broker are those of [`testing`](super).
+//! network and the broker are those of [`snowshoe::testing`].
 
 mod invariants;
 mod late;
@@ -76,7 +76,7 @@ impl fmt::Display for Failure {
         writeln!(f, "seed {}: {what}", plan.seed)?;
         writeln!(
             f,
-            "cargo run --release --features testing --example simulate -- --seed {}",
+            "cargo run --release -p simulation -- --seed {}",
             plan.seed
         )?;
         writeln!(f, "{:?}", plan.settings)?;

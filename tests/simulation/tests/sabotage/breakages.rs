@@ -5,6 +5,7 @@ pub(crate) struct Breakage {
     /// Its row in the table of faults.
     pub(crate) fault: u32,
     pub(crate) what: &'static str,
+    /// From the root of the repository.
     pub(crate) file: &'static str,
     /// The sound text, which stands in the file exactly once, and what it becomes.
     pub(crate) sound: &'static str,
@@ -13,11 +14,23 @@ pub(crate) struct Breakage {
     pub(crate) seeds: u32,
 }
 
+// Where what is broken stands.
+const ACKS: &str = "src/core/acks.rs";
+const CHANNELS: &str = "src/core/session/channels.rs";
+const CONFIRMS: &str = "src/core/confirms.rs";
+const HANDSHAKE: &str = "codec/src/connection/handshake.rs";
+const INBOX: &str = "src/inbox.rs";
+const OUTPUTS: &str = "src/driver/link/outputs.rs";
+const PUBLISHER: &str = "src/core/publisher.rs";
+const RECOVERY: &str = "src/core/session/recovery.rs";
+const SENDERS: &str = "src/driver/link/senders.rs";
+const SUBSCRIPTION: &str = "src/core/subscription.rs";
+
 pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 1,
         what: "a stale ack is let through under the next epoch",
-        file: "src/core/acks.rs",
+        file: ACKS,
         sound: "if epoch != self.epoch {",
         broken: "if false {",
         seeds: 300,
@@ -25,7 +38,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 3,
         what: "a multiple ack spans deliveries that nobody has settled",
-        file: "src/core/acks.rs",
+        file: ACKS,
         sound: "run.tag = tag;",
         broken: "run.tag = self.last_tag;",
         seeds: 300,
@@ -33,7 +46,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 5,
         what: "what waits in an inbox outlives its epoch",
-        file: "src/inbox.rs",
+        file: INBOX,
         sound: "if !self.no_ack {\n            state.deliveries.clear();",
         broken: "if false {\n            state.deliveries.clear();",
         seeds: 300,
@@ -41,7 +54,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 7,
         what: "confirm numbers are not reset at a reconnect",
-        file: "src/core/confirms.rs",
+        file: CONFIRMS,
         sound: "self.outstanding.clear();\n        self.last_tag = 0;",
         broken: "self.outstanding.clear();",
         seeds: 300,
@@ -49,7 +62,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 8,
         what: "a multiple confirm settles one too few",
-        file: "src/core/confirms.rs",
+        file: CONFIRMS,
         sound: "open <= up_to",
         broken: "open < up_to",
         seeds: 300,
@@ -57,7 +70,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 8,
         what: "a multiple confirm settles one too many",
-        file: "src/core/confirms.rs",
+        file: CONFIRMS,
         sound: "open <= up_to",
         broken: "open <= up_to + 1",
         seeds: 1_000,
@@ -65,7 +78,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 10,
         what: "of several publishes the culprit is never searched for",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "(InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {",
         broken: "(InFlight::Confirms(_), Some(_)) if false => {",
         seeds: 300,
@@ -73,7 +86,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 13,
         what: "what was in flight is not written again",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "        self.ledger.ring.rewind();\n",
         broken: "",
         seeds: 300,
@@ -81,7 +94,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 13,
         what: "after a reconnect the two oldest messages have changed places",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "        self.ledger.ring.rewind();\n",
         broken: "        self.ledger.ring.rewind();
         if let Some((oldest, entry)) = self.ledger.ring.next_unwritten() {
@@ -98,7 +111,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 14,
         what: "a nack is taken as an ack",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "self.ledger.refuse(position);",
         broken: "self.ledger.settle(position, Ok(()));",
         seeds: 300,
@@ -106,7 +119,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 17,
         what: "whoever waits for room is not woken",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "let waiter = self.room.take().map(|(_, waiter)| waiter);",
         broken: "let waiter = self.room.take().map(|(_, waiter)| waiter).filter(|_| false);",
         seeds: 300,
@@ -114,7 +127,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 20,
         what: "a return is forgotten by the time its ack comes",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "self.ledger.returned.insert(position, Box::new(details));",
         broken: "_ = (position, details);",
         seeds: 300,
@@ -122,7 +135,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 20,
         what: "a return is dropped at a reconnect, and its message sent again",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "        for position in returned {
             self.ledger.settle(position, Ok(()));
 ",
@@ -134,7 +147,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 20,
         what: "a return is dropped at a reconnect, and its message confirmed",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "        for position in returned {
             self.ledger.settle(position, Ok(()));
 ",
@@ -147,7 +160,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 21,
         what: "publishes do not wait until there is room to write",
-        file: "src/driver/link/senders.rs",
+        file: SENDERS,
         sound: "OUTBOUND_LIMIT.saturating_sub(waiting)",
         broken: "(64 * OUTBOUND_LIMIT).saturating_sub(waiting)",
         seeds: 1_000,
@@ -155,7 +168,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 22,
         what: "a message that makes room for a newer one is dropped without a word",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "self.tell(position, entry.watch, Err(outcome));",
         broken: "_ = (position, outcome);",
         seeds: 300,
@@ -163,7 +176,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 22,
         what: "what is given up at a close is not handed back",
-        file: "src/driver/link/senders.rs",
+        file: SENDERS,
         sound: "report.undelivered.extend(abandoned);",
         broken: "_ = (abandoned, &report);",
         seeds: 300,
@@ -171,7 +184,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 22,
         what: "a publish after the close is accepted",
-        file: "src/core/publisher.rs",
+        file: PUBLISHER,
         sound: "if self.ledger.closed {",
         broken: "if false {",
         seeds: 300,
@@ -179,7 +192,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 27,
         what: "that publishers are blocked outlives the connection",
-        file: "src/driver/link/outputs.rs",
+        file: OUTPUTS,
         sound: "self.blocked = false;\n        self.receivers.lost();",
         broken: "self.receivers.lost();",
         seeds: 300,
@@ -187,7 +200,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 29,
         what: "a peer that has fallen silent goes unnoticed",
-        file: "codec/src/connection/handshake.rs",
+        file: HANDSHAKE,
         sound: "self.deadlines.heartbeat_receive = Some(now + 2 * interval);",
         broken: "",
         seeds: 300,
@@ -195,7 +208,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 47,
         what: "the client's own queue is not declared again after a reconnect",
-        file: "src/core/session/recovery.rs",
+        file: RECOVERY,
         sound: "if !matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) {",
         broken: "if !matches!(step, Step::Binding(_) | Step::Queue(_)) {",
         seeds: 300,
@@ -203,7 +216,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 52,
         what: "a consumer that the broker cancelled is not subscribed again",
-        file: "src/core/subscription.rs",
+        file: SUBSCRIPTION,
         sound: "self.ended_at(now, true)",
         broken: "self.ended_at(now, false)",
         seeds: 300,
@@ -211,7 +224,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 52,
         what: "that the broker has cancelled a consumer is ignored",
-        file: "src/core/session/channels.rs",
+        file: CHANNELS,
         sound: "        let verdict = subscription.cancelled_by_broker(now);
 ",
         broken: "        if true {
@@ -224,7 +237,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 54,
         what: "a consumer does not come back after a reconnect",
-        file: "src/core/subscription.rs",
+        file: SUBSCRIPTION,
         sound: "            _ => State::Waiting,\n",
         broken: "            _ => State::Ended,\n",
         seeds: 300,
@@ -232,7 +245,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 57,
         what: "a consumer comes back without its prefetch",
-        file: "src/core/subscription.rs",
+        file: SUBSCRIPTION,
         sound: "if self.spec.prefetch == 0 || self.spec.no_ack {",
         broken: "if self.spec.prefetch == 0 || self.spec.no_ack || self.established {",
         seeds: 300,

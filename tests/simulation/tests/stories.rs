@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use snowshoe::testing::simulation;
-
 #[test]
 fn no_invariant_breaks_in_any_story() {
     let next = AtomicUsize::new(0);

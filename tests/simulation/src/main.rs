@@ -1,8 +1,8 @@
 //! Runs the client through simulated stories, one for each seed:
 //!
 //! ```text
-//! cargo run --release --features testing --example simulate -- --seeds 1000000 [--from N]
-//! cargo run --release --features testing --example simulate -- --seed N
+//! cargo run --release -p simulation -- --seeds 1000000 [--from N]
+//! cargo run --release -p simulation -- --seed N
 //! ```
 //!
 //! It ends with status 2 where an invariant broke, and `--brief true` says no more than which one.
@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use snowshoe::testing::simulation::{self, Counts, Failure};
+use simulation::{Counts, Failure};
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (mut from, mut seeds, mut brief) = (0, 10_000, false);

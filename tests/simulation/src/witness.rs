@@ -4,67 +4,67 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use snowshoe_codec::frame::{self, Frame, FrameKind, Limits, PROTOCOL_HEADER};
-use snowshoe_codec::method::{Arguments, basic, channel};
-use snowshoe_codec::{FieldValue, Method, MethodId, PeerClose, ReplyCode};
+use snowshoe::codec::frame::{self, Frame, FrameKind, Limits, PROTOCOL_HEADER};
+use snowshoe::codec::method::{Arguments, basic, channel};
+use snowshoe::codec::{FieldValue, Method, MethodId, PeerClose, ReplyCode};
+use snowshoe::testing::LinkId;
 
-use super::log::Log;
-use super::message::MessageId;
-use super::workload::CONSUMER_INDEX;
-use crate::testing::LinkId;
+use crate::log::Log;
+use crate::message::MessageId;
+use crate::workload::CONSUMER_INDEX;
 
 /// Reads along with all connections.
-pub(super) struct Witness {
+pub(crate) struct Witness {
     log: Log,
     wires: BTreeMap<LinkId, Wire>,
-    pub(super) record: Record,
+    pub(crate) record: Record,
 }
 
 /// What happened on the wire.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Every publish that came whole, in the order of their coming.
-    pub(super) receipts: Vec<Receipt>,
+    pub(crate) receipts: Vec<Receipt>,
     /// Which receipts a message has.
-    pub(super) of_message: BTreeMap<MessageId, Vec<usize>>,
-    pub(super) channels: Vec<Channel>,
+    pub(crate) of_message: BTreeMap<MessageId, Vec<usize>>,
+    pub(crate) channels: Vec<Channel>,
     /// How often the broker delivered a message.
-    pub(super) deliveries: BTreeMap<MessageId, u32>,
+    pub(crate) deliveries: BTreeMap<MessageId, u32>,
     /// What the client said became of messages, and when.
-    pub(super) settles: BTreeMap<(MessageId, Settle), Vec<Instant>>,
+    pub(crate) settles: BTreeMap<(MessageId, Settle), Vec<Instant>>,
     /// How many deliveries each consumer wanted at once, by its tag, when it first came.
     prefetches: BTreeMap<Vec<u8>, u16>,
     /// Where each consumer came on the latest of its connections: what was held up on an earlier one
     /// comes late, and is nobody's.
     consumers: BTreeMap<u32, (LinkId, usize)>,
     /// How many channels the broker closed because it waited too long for an acknowledgement.
-    pub(super) overdue: u64,
+    pub(crate) overdue: u64,
     /// The connections on which the client has spoken, and not said that it closes them: what it
     /// wrote there may be lost.
-    pub(super) unclosed: BTreeSet<LinkId>,
+    pub(crate) unclosed: BTreeSet<LinkId>,
     /// What no client may do.
-    pub(super) offences: Vec<String>,
+    pub(crate) offences: Vec<String>,
 }
 
 /// A publish that came whole.
 #[derive(Debug)]
-pub(super) struct Receipt {
-    pub(super) message: MessageId,
+pub(crate) struct Receipt {
+    pub(crate) message: MessageId,
     /// On which channel.
-    pub(super) channel: usize,
+    pub(crate) channel: usize,
     /// What the broker said of it.
-    pub(super) word: Option<Word>,
-    pub(super) returned: bool,
+    pub(crate) word: Option<Word>,
+    pub(crate) returned: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(crate) enum Word {
     Ack,
     Nack,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Settle {
+pub(crate) enum Settle {
     Ack,
     Requeue,
     Discard,
@@ -72,11 +72,11 @@ pub(super) enum Settle {
 
 /// One life of a channel.
 #[derive(Debug, Default)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     confirms: bool,
-    pub(super) receipts: Vec<usize>,
+    pub(crate) receipts: Vec<usize>,
     /// What the broker said when it closed the channel.
-    pub(super) closed: Option<PeerClose>,
+    pub(crate) closed: Option<PeerClose>,
     /// What was delivered and not settled, by tag.
     unsettled: BTreeMap<u64, MessageId>,
     /// Consumers that acknowledge nothing.
@@ -118,7 +118,7 @@ const LIMITS: Limits = Limits {
 };
 
 impl Witness {
-    pub(super) fn new(log: Log) -> Self {
+    pub(crate) fn new(log: Log) -> Self {
         Self {
             log,
             wires: BTreeMap::new(),
@@ -127,7 +127,7 @@ impl Witness {
     }
 
     /// The client's bytes reached the broker.
-    pub(super) fn up(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn up(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
         let wire = self.wires.entry(link).or_default();
         let mut input = std::mem::take(&mut wire.up.bytes);
         input.extend_from_slice(bytes);
@@ -155,7 +155,7 @@ impl Witness {
     }
 
     /// The broker had bytes for the client.
-    pub(super) fn down(&mut self, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn down(&mut self, link: LinkId, bytes: &[u8]) {
         let wire = self.wires.entry(link).or_default();
         let mut input = std::mem::take(&mut wire.down.bytes);
         input.extend_from_slice(bytes);
@@ -435,7 +435,7 @@ impl Record {
 
     /// A user was handed a message. It has to be one of the channel that its consumer has now: what
     /// was delivered before is delivered again (fault 5).
-    pub(super) fn handed_over(&mut self, consumer: usize, message: MessageId) {
+    pub(crate) fn handed_over(&mut self, consumer: usize, message: MessageId) {
         let Some(&(_, index)) = self.consumers.get(&(consumer as u32)) else {
             return;
         };
@@ -449,7 +449,7 @@ impl Record {
     }
 
     /// Whether the broker closed the channel over a publish, before its word on this one.
-    pub(super) fn is_rejected(&self, receipt: &Receipt) -> bool {
+    pub(crate) fn is_rejected(&self, receipt: &Receipt) -> bool {
         let closed = self.channels[receipt.channel].closed.as_ref();
         receipt.word.is_none() && closed.is_some_and(|it| it.method == basic::Publish::ID)
     }

@@ -7,40 +7,40 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use futures_lite::future::or;
-
-use super::ledger::{Book, Entry, Ledger};
-use super::log::Log;
-use super::message::MessageId;
-use super::plan::{
-    Call, ConsumerPlan, ConsumerPlanEnd, Exchange, Habit, Manners, ProducerPlan, Queue, Style,
-    Target,
-};
-use super::server::Server;
-use super::witness::Settle;
-use crate::testing::{Clock, Spawner};
-use crate::{
+use snowshoe::testing::{Clock, Spawner};
+use snowshoe::{
     Binding, Client, Confirm, Consumer, Declare, Delivery, Disposition, Error, Event,
     FireAndForget, Message, Producer, Unconfirmed,
 };
 
+use crate::ledger::{Book, Entry, Ledger};
+use crate::log::Log;
+use crate::message::MessageId;
+use crate::plan::{
+    Call, ConsumerPlan, ConsumerPlanEnd, Exchange, Habit, Manners, ProducerPlan, Queue, Style,
+    Target,
+};
+use crate::server::Server;
+use crate::witness::Settle;
+
 /// What all users of a client share, and some of it with those of the other.
-pub(super) struct Scene {
-    pub(super) clock: Clock,
-    pub(super) start: Instant,
-    pub(super) spawner: Spawner,
+pub(crate) struct Scene {
+    pub(crate) clock: Clock,
+    pub(crate) start: Instant,
+    pub(crate) spawner: Spawner,
     /// Which of the clients it is.
-    pub(super) index: usize,
-    pub(super) client: Client,
-    pub(super) server: Server,
-    pub(super) log: Log,
-    pub(super) ledger: Rc<RefCell<Ledger>>,
+    pub(crate) index: usize,
+    pub(crate) client: Client,
+    pub(crate) server: Server,
+    pub(crate) log: Log,
+    pub(crate) ledger: Rc<RefCell<Ledger>>,
     /// How many producers, and waits for outcomes, have not come to their end.
-    pub(super) busy: Rc<Cell<usize>>,
+    pub(crate) busy: Rc<Cell<usize>>,
 }
 
 impl Scene {
     /// Waits until so long after the beginning of the story.
-    pub(super) async fn until(&self, at: Duration) {
+    pub(crate) async fn until(&self, at: Duration) {
         self.clock.sleep(self.left_until(at)).await;
     }
 
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     /// The client tells of itself.
-    pub(super) fn hear(&self, event: &Event) {
+    pub(crate) fn hear(&self, event: &Event) {
         let index = self.index;
         self.log.note(format_args!("client {index}: {event:?}"));
         if let Event::Returned { returned, .. } = event
@@ -105,7 +105,7 @@ impl Scene {
 
 /// Declares what the client uses before the story begins: its own queue, and `all` that is shared,
 /// unless another has done so.
-pub(super) async fn set_up(client: Client, index: usize, all: bool) -> Result<(), Error> {
+pub(crate) async fn set_up(client: Client, index: usize, all: bool) -> Result<(), Error> {
     if !all {
         client.declare(queue(Queue::Exclusive, index)).await?;
         return Ok(());
@@ -119,8 +119,8 @@ pub(super) async fn set_up(client: Client, index: usize, all: bool) -> Result<()
     client.declare(binding(Exchange::Passing)).await
 }
 
-fn queue(queue: Queue, client: usize) -> crate::Queue {
-    let declared = crate::Queue::new(queue.name(client));
+fn queue(queue: Queue, client: usize) -> snowshoe::Queue {
+    let declared = snowshoe::Queue::new(queue.name(client));
     match queue {
         Queue::Exclusive => declared.exclusive(),
         Queue::Limited => declared
@@ -130,8 +130,8 @@ fn queue(queue: Queue, client: usize) -> crate::Queue {
     }
 }
 
-fn exchange(exchange: Exchange) -> crate::Exchange {
-    crate::Exchange::direct(exchange.name())
+fn exchange(exchange: Exchange) -> snowshoe::Exchange {
+    snowshoe::Exchange::direct(exchange.name())
 }
 
 fn binding(exchange: Exchange) -> Binding {
@@ -143,10 +143,10 @@ fn binding(exchange: Exchange) -> Binding {
 const KEY: &str = "key";
 
 /// A consumer's argument that tells the witness whose it is.
-pub(super) const CONSUMER_INDEX: &str = "x-index";
+pub(crate) const CONSUMER_INDEX: &str = "x-index";
 
 /// Publishes as planned.
-pub(super) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
+pub(crate) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
     let (exchange, key) = match plan.target {
         Target::Queue(queue) => ("", queue.name(scene.index)),
         Target::Exchange(exchange) => (exchange.name(), KEY),
@@ -302,7 +302,7 @@ async fn publish(
 }
 
 /// Consumes as planned; whoever drops this interrupts it.
-pub(super) async fn consume(scene: Rc<Scene>, plan: ConsumerPlan) {
+pub(crate) async fn consume(scene: Rc<Scene>, plan: ConsumerPlan) {
     scene.until(plan.from).await;
     let cancels = plan.end == ConsumerPlanEnd::Cancelled;
     let patience = (!cancels).then(|| scene.left_until(plan.until));
@@ -312,7 +312,7 @@ pub(super) async fn consume(scene: Rc<Scene>, plan: ConsumerPlan) {
 }
 
 /// Takes everything from a queue, until it is dropped.
-pub(super) async fn collect(scene: Rc<Scene>, queue: Queue, slowness: u64) {
+pub(crate) async fn collect(scene: Rc<Scene>, queue: Queue, slowness: u64) {
     let plan = ConsumerPlan {
         seed: 0,
         queue,
@@ -517,13 +517,13 @@ async fn handle(
 }
 
 /// Asks for something, and waits only so long.
-pub(super) async fn call(scene: Rc<Scene>, at: Duration, call: Call, patience: Option<Duration>) {
+pub(crate) async fn call(scene: Rc<Scene>, at: Duration, call: Call, patience: Option<Duration>) {
     scene.until(at).await;
     scene.with_patience(patience, make(&scene, call)).await;
 }
 
 /// Asks for something until it is granted.
-pub(super) async fn repair(scene: Rc<Scene>, call: Call) {
+pub(crate) async fn repair(scene: Rc<Scene>, call: Call) {
     while make(&scene, call).await.is_err() {
         scene.clock.sleep(Duration::from_secs(1)).await;
     }

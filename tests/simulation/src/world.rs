@@ -7,30 +7,29 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use snowshoe_codec::ReplyCode;
-use snowshoe_codec::method::{Arguments, basic, confirm, queue};
-
-use super::invariants::{self, Evidence};
-use super::ledger::Ledger;
-use super::log::{Lines, Log};
-use super::message::MessageId;
-use super::plan::{Deed, Fault, Plan, Queue, Refused, Second, Settings, Step};
-use super::report::Counts;
-use super::server::Server;
-use super::workload::{self, Scene};
-use crate::testing::broker;
-use crate::testing::{
-    Broker, BrokerOptions, Clock, Conditions, Dials, Direction, Executor, Network, TaskId,
+use snowshoe::codec::ReplyCode;
+use snowshoe::codec::method::{Arguments, basic, confirm, queue};
+use snowshoe::testing::{
+    self, Broker, BrokerOptions, Clock, Conditions, Dials, Direction, Executor, Network, TaskId,
 };
-use crate::{Client, Driver, Events, Reconnect, ShortString};
+use snowshoe::{Client, Driver, Events, Reconnect, ShortString, internal};
+
+use crate::invariants::{self, Evidence};
+use crate::ledger::Ledger;
+use crate::log::{Lines, Log};
+use crate::message::MessageId;
+use crate::plan::{Deed, Fault, Plan, Queue, Refused, Second, Settings, Step};
+use crate::report::Counts;
+use crate::server::Server;
+use crate::workload::{self, Scene};
 
 /// Tells a story. What it counted, or how it broke an invariant.
-pub(super) fn tell(plan: &Plan) -> Result<Counts, String> {
+pub(crate) fn tell(plan: &Plan) -> Result<Counts, String> {
     World::new(plan, Clock::new(), Log::default())?.run(plan)
 }
 
 /// Tells a story with all that happens, of which so many lines are kept.
-pub(super) fn tell_aloud(plan: &Plan, lines: usize) -> (Result<Counts, String>, Lines) {
+pub(crate) fn tell_aloud(plan: &Plan, lines: usize) -> (Result<Counts, String>, Lines) {
     let clock = Clock::new();
     let log = Log::new(clock.clone(), lines);
     let end = World::new(plan, clock, log.clone()).and_then(|world| world.run(plan));
@@ -469,8 +468,8 @@ fn parts(at: Duration, fault: Fault) -> Vec<(Duration, Happening)> {
         .collect()
 }
 
-fn refuse(what: Refused, code: ReplyCode, times: usize) -> broker::Fault {
-    broker::Fault {
+fn refuse(what: Refused, code: ReplyCode, times: usize) -> testing::Fault {
+    testing::Fault {
         method: match what {
             Refused::Declare => queue::Declare::ID,
             Refused::Select => confirm::Select::ID,
@@ -520,7 +519,7 @@ async fn watch(mut driver: Driver, ledger: Rc<RefCell<Ledger>>, index: usize) {
     std::future::poll_fn(|cx| {
         let poll = Pin::new(&mut driver).poll(cx);
         let most = &mut ledger.borrow_mut().fates[index].unwritten;
-        *most = driver.unwritten().max(*most);
+        *most = internal::unwritten(&mut driver).max(*most);
         poll
     })
     .await;
