@@ -1,9 +1,6 @@
 //! What was accepted for publishing, and what was not: each message is one of its own, whoever waits
 //! for it or does not.
 
-mod broker;
-mod support;
-
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
@@ -14,13 +11,13 @@ use snowshoe::{
     BufferPolicy, ConnectionRole, DropReason, Error, Event, PublishErrorReason, Queue,
     SendMessageError, Unconfirmed,
 };
-
-use broker::{Node, url};
+use support::broker::{Node, url};
 use support::cable::Cable;
-use support::{
-    connect, declare_empty, disconnected, next_event, numbered, recovered, run, take_numbers,
-    within,
-};
+use support::client::connect;
+use support::events::{disconnected, next_event, recovered};
+use support::messages::numbered;
+use support::queues::{declare_empty, take_numbers};
+use support::waiting::{run, within};
 
 // fault 3
 #[test]

@@ -1,14 +1,13 @@
 //! A consumer without acknowledgements that is behind stops the reading of its connection.
 
-mod broker;
-mod support;
-
 use snowshoe::{Client, Queue};
+use support::broker::url;
+use support::waiting::run;
 
 #[test]
 fn a_consumer_that_is_dropped_while_it_is_behind_lets_its_connection_be_read_again() {
-    support::run(async {
-        let client = Client::connect(&broker::url()).await.expect("a broker");
+    run(async {
+        let client = Client::connect(&url()).await.expect("a broker");
         let queue = client
             .declare(Queue::server_named())
             .await

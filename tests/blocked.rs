@@ -1,18 +1,16 @@
 //! A broker that is short of memory stops reading connections that publish. That is no reason to
 //! panic, to reconnect or to hang, and does not stop acknowledgements.
 
-mod broker;
-mod support;
-
 use std::time::{Duration, Instant};
 
 use snowshoe::{Client, Confirmation, ConnectionRole, Event, Events, Producer};
-
-use broker::Node;
-use support::{
-    builder, declare_empty, disconnected, executor, messages_in, next_event, number, numbered,
-    recovered, run, wait_until, within,
-};
+use support::broker::Node;
+use support::client::builder;
+use support::events::{disconnected, next_event, recovered};
+use support::executor;
+use support::messages::{number, numbered};
+use support::queues::declare_empty;
+use support::waiting::{run, wait_until, within};
 
 const QUEUE: &str = "blocked";
 
@@ -101,7 +99,7 @@ fn while_publishing_is_blocked_acks_pass_and_nobody_reconnects() {
         }
         // The broker may have taken the first of those that came into the alarm.
         wait_until("the broker has the acks", || {
-            messages_in(blocked.node.admin(), QUEUE) <= 1
+            blocked.node.admin().messages_in(QUEUE) <= 1
         });
         let blocked_too: Vec<_> = (25..30)
             .map(|number| blocked.producer.try_publish(numbered(number, 100)).unwrap())
@@ -155,7 +153,7 @@ fn closing_a_blocked_client_takes_no_longer_than_its_deadline_and_leaves_nothing
         wait_until("the broker has noticed", || admin.connections() == 0);
         // It was blocked over the first. Behind an orderly end it would take the others as well,
         // though they were told to be undelivered.
-        assert!(messages_in(admin, QUEUE) <= 1);
+        assert!(admin.messages_in(QUEUE) <= 1);
     });
 }
 

@@ -3,10 +3,6 @@
 //! whole process, so there is one test in this file. The driver has the test's own thread: with one
 //! each, how much is written at once is up to who runs when.
 
-mod broker;
-mod distant;
-mod support;
-
 use std::alloc::System;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -24,8 +20,10 @@ use snowshoe::{
     TcpConnector, Transport,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-
-use support::{run, sleeps, within};
+use support::client;
+use support::distant_broker;
+use support::threads::sleeps;
+use support::waiting::{run, within};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -100,7 +98,7 @@ impl Counted {
                 Ok(counting)
             })
         };
-        let builder = support::builder(&format!("amqp://guest:guest@{broker}"));
+        let builder = client::builder(&format!("amqp://guest:guest@{broker}"));
         let (client, driver) = builder.connector(connector).build();
         executor.spawn(driver).detach();
         client.ready().await.expect("the broker is there");
@@ -111,14 +109,14 @@ impl Counted {
     async fn cost(&self, mut work: impl AsyncFnMut()) -> Cost {
         work().await;
         let transfers = self.transfers.load(Ordering::Relaxed);
-        let slept = sleeps(Some(distant::THREAD));
+        let slept = sleeps(Some(distant_broker::THREAD));
         let region = Region::new(ALLOCATOR);
         work().await;
         let change = region.change();
         Cost {
             allocations: (change.allocations + change.reallocations) as u64,
             transfers: self.transfers.load(Ordering::Relaxed) - transfers,
-            sleeps: sleeps(Some(distant::THREAD)) - slept,
+            sleeps: sleeps(Some(distant_broker::THREAD)) - slept,
         }
     }
 
@@ -270,14 +268,14 @@ impl AsyncWrite for Counting {
 
 /// A body that is made once, and shared.
 fn body() -> Bytes {
-    Bytes::from_static(distant::BODY)
+    Bytes::from_static(distant_broker::BODY)
 }
 
 #[test]
 fn many_messages_take_few_allocations_and_system_calls_however_many_channels_are_open() {
     let executor = LocalExecutor::new();
     run(executor.run(async {
-        let client = Counted::connect(distant::start(), &executor).await;
+        let client = Counted::connect(distant_broker::start(), &executor).await;
         let alone = client.costs().await;
         let crowd = within("the other channels", client.crowd(CHANNELS - 1)).await;
         let crowded = client.costs().await;

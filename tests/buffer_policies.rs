@@ -1,8 +1,5 @@
 //! What becomes of messages while an outage lasts longer than the buffer, by each policy.
 
-mod broker;
-mod support;
-
 use std::ops::Range;
 use std::pin::pin;
 
@@ -11,12 +8,11 @@ use snowshoe::{
     BufferPolicy, Confirmation, DropReason, Event, Mode, Producer, ProducerBuilder, PublishError,
     PublishErrorReason, Unconfirmed,
 };
-
-use broker::proxy::To;
 use support::cable::Cable;
-use support::{
-    declare_empty, numbered, run, take_numbers, wait_until, wait_until_queue_holds, within,
-};
+use support::messages::numbered;
+use support::proxy::To;
+use support::queues::{declare_empty, take_numbers, wait_until_queue_holds};
+use support::waiting::{run, wait_until, within};
 
 /// A client with a producer to an empty queue of its own, in the middle of an outage.
 async fn in_an_outage<M: Mode>(

@@ -1,9 +1,6 @@
 //! Channels, calls and consumers go by numbers and names that are used again. None of them is, before
 //! the broker has let go of it.
 
-mod broker;
-mod support;
-
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,11 +8,13 @@ use std::time::Duration;
 use futures_lite::future;
 use snowshoe::codec::method::queue;
 use snowshoe::{Client, Error, Event, Queue};
-
-use broker::proxy::{Frame, Proxy, To, Verdict};
-use broker::url;
+use support::broker::url;
 use support::cable::Cable;
-use support::{connect, declare_empty, eventually, numbered, run, within};
+use support::client::connect;
+use support::messages::numbered;
+use support::proxy::{Frame, Proxy, To, Verdict};
+use support::queues::declare_empty;
+use support::waiting::{eventually, run, within};
 
 /// Connects through a proxy, with so few channels that their numbers are soon used again.
 async fn with_few_channels(proxy: &Proxy) -> Client {

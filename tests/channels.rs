@@ -1,16 +1,15 @@
 //! The protocol by hand: channels that users drive.
 
-mod broker;
-mod fixture;
-mod support;
-
 use futures_lite::future::{poll_once, try_zip};
 use snowshoe::codec::method::{basic, confirm, queue, tx};
 use snowshoe::codec::{Got, SendError};
 use snowshoe::{Channel, ChannelEvent, Client, Error, Message, Properties, ReplyCode, ShortString};
-
-use fixture::{connect, publish, ready_in, take_bodies, text, unique, until_ready, with_queue};
-use support::{executor, run, within};
+use support::broker::url;
+use support::client::{self, connect};
+use support::executor;
+use support::messages::text;
+use support::queues::{publish, ready_in, take_bodies, unique, until_ready, with_queue};
+use support::waiting::{run, within};
 
 async fn with_channel() -> (Client, ShortString, Channel) {
     let (client, queue) = with_queue().await;
@@ -308,9 +307,9 @@ fn a_dropped_channel_is_closed() {
 #[test]
 fn there_are_no_more_channels_than_were_agreed() {
     run(async {
-        let url = broker::url();
+        let url = url();
         let separator = if url.contains('?') { '&' } else { '?' };
-        let builder = support::builder(&format!("{url}{separator}channel_max=2"));
+        let builder = client::builder(&format!("{url}{separator}channel_max=2"));
         let client = executor::connect(builder).await.unwrap();
         let first = client.channel().await.unwrap();
         let _second = client.channel().await.unwrap();
@@ -342,7 +341,7 @@ fn a_name_over_255_bytes_leaves_the_channel_as_it_is() {
 #[test]
 fn a_channel_of_a_closed_client_says_so() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let mut channel = client.channel().await.unwrap();
         client.close().await;
         assert!(channel.next_event().await.is_none());

@@ -1,10 +1,6 @@
 //! The end of a client: closed in order, closed while the network fails, dropped, or left without
 //! its driver.
 
-mod broker;
-mod fixture;
-mod support;
-
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
@@ -14,14 +10,14 @@ use snowshoe::{
     Client, Confirmation, Connecting, ConsumerEnd, DropReason, Error, Message, PublishErrorReason,
     Reconnect, SettleError, ShortString, Target, Unconfirmed,
 };
-
-use broker::proxy::{Proxy, To};
-use fixture::{
-    connect, connect_to, fresh_queue, new_queue, publish, take_bodies, text, until_ready,
-    with_queue,
-};
+use support::broker::url;
 use support::cable::Cable;
-use support::{executor, run, within};
+use support::client::{self, connect};
+use support::executor;
+use support::messages::text;
+use support::proxy::{Proxy, To};
+use support::queues::{fresh_queue, new_queue, publish, take_bodies, until_ready, with_queue};
+use support::waiting::{run, within};
 
 /// A deadline that is over soon.
 const SOON: Duration = Duration::from_millis(100);
@@ -46,7 +42,7 @@ fn bodies(messages: &[Message]) -> Vec<String> {
 
 /// What was left in a queue by a client that is closed.
 async fn left_in(queue: &ShortString) -> Vec<String> {
-    take_bodies(&connect().await, queue).await
+    take_bodies(&connect(&url()).await, queue).await
 }
 
 fn closed(sent: bool) -> Result<(), Unconfirmed> {
@@ -65,7 +61,7 @@ fn dialing(dial: fn(&Target) -> Connecting) -> Client {
         fail_fast: false,
         ..Reconnect::default()
     };
-    let builder = support::builder("amqp://localhost").reconnect(patient);
+    let builder = client::builder("amqp://localhost").reconnect(patient);
     let (client, driver) = executor::build(builder.connector(dial));
     executor::spawn(driver);
     client
@@ -88,7 +84,7 @@ fn close_delivers_what_is_in_the_buffers() {
         for confirmation in confirmations {
             confirmation.await.unwrap();
         }
-        until_ready(&connect().await, &queue, 1000).await;
+        until_ready(&connect(&url()).await, &queue, 1000).await;
     });
 }
 
@@ -119,7 +115,7 @@ fn close_tells_what_may_have_been_delivered() {
         // Messages go through, confirms do not.
         cable.proxy.all().silence(To::Client);
         let confirmation = producer.try_publish("hello").unwrap();
-        until_ready(&connect().await, &queue, 1).await;
+        until_ready(&connect(&url()).await, &queue, 1).await;
         assert_eq!(close_soon(&cable.client).await, ["hello"]);
         assert_eq!(confirmation.await, closed(true));
     });
@@ -262,8 +258,8 @@ fn several_may_close_a_client_at_once() {
 #[test]
 fn a_close_that_nobody_waits_for_goes_on() {
     run(async {
-        let proxy = Proxy::start(&broker::url());
-        let client = connect_to(&proxy.url()).await;
+        let proxy = Proxy::start(&url());
+        let client = connect(&proxy.url()).await;
         let mut close = Box::pin(client.close());
         assert!(poll_once(&mut close).await.is_none());
         drop(close);
@@ -274,7 +270,7 @@ fn a_close_that_nobody_waits_for_goes_on() {
 #[test]
 fn the_driver_completes_once_its_client_is_closed() {
     run(async {
-        let (client, driver) = executor::build(support::builder(&broker::url()));
+        let (client, driver) = executor::build(client::builder(&url()));
         let (completed, completion) = async_channel::bounded::<()>(1);
         executor::spawn(async move {
             driver.await;
@@ -290,8 +286,8 @@ fn the_driver_completes_once_its_client_is_closed() {
 #[test]
 fn a_client_closes_with_its_last_handle_and_delivers_what_it_has() {
     run(async {
-        let proxy = Proxy::start(&broker::url());
-        let client = connect_to(&proxy.url()).await;
+        let proxy = Proxy::start(&url());
+        let client = connect(&proxy.url()).await;
         let queue = fresh_queue(&client).await;
         let producer = client.producer(queue.clone()).unwrap().build();
         let mut consumer = client
@@ -322,7 +318,7 @@ fn a_client_closes_with_its_last_handle_and_delivers_what_it_has() {
 #[test]
 fn a_client_whose_driver_is_dropped_leaves_nobody_waiting() {
     run(async {
-        let (client, driver) = executor::build(support::builder(&broker::url()));
+        let (client, driver) = executor::build(client::builder(&url()));
         let (stop, stopped) = async_channel::bounded::<()>(1);
         let (dropped, until_dropped) = async_channel::bounded::<()>(1);
         executor::spawn(async move {
@@ -368,7 +364,7 @@ fn a_client_whose_driver_is_dropped_leaves_nobody_waiting() {
 #[test]
 fn messages_of_a_client_whose_driver_is_dropped_are_told_to_be_lost() {
     run(async {
-        let (client, driver) = support::builder(&broker::url()).build();
+        let (client, driver) = client::builder(&url()).build();
         let producer = client.producer("any").unwrap().capacity(1).build();
         let confirmation = producer.try_publish("hello").unwrap();
         let mut waiting = Box::pin(producer.publish("waiting"));

@@ -1,19 +1,18 @@
 //! A client of a cluster has several hosts to choose from, and the loss of any of them, and of the
 //! leader of its quorum queue, costs nothing that was confirmed.
 
-mod broker;
-mod support;
-
 use std::io::Read as _;
 use std::sync::{Mutex, PoisonError};
 
 use async_io::block_on;
 use snowshoe::{Client, Queue, Unconfirmed};
-
-use broker::cluster::Cluster;
+use support::broker::begin_handshake;
+use support::broker::cluster::Cluster;
+use support::client::{builder, connect};
+use support::executor;
 use support::ledger::Published;
+use support::waiting::{run, wait_until};
 use support::workload::Workload;
-use support::{builder, connect, executor, run, wait_until};
 
 /// How many messages are published around each killing.
 const BATCH: u64 = 6_000;
@@ -153,7 +152,7 @@ fn a_killed_leader_of_a_queue_costs_no_confirmed_message_and_no_order() {
 fn nodes_killed_one_after_the_other_cost_no_confirmed_message_and_no_order() {
     on_cluster(|cluster| {
         let mut scene = Scene::set(cluster, "each node in turn");
-        for node in 0..scene.cluster.len() {
+        for node in 0..scene.cluster.size() {
             scene.kill(node);
             scene.start_again(node);
         }
@@ -171,7 +170,7 @@ fn a_producer_made_after_the_election_is_not_refused() {
         cluster.wait_until_replicated(QUEUE);
         let leader = cluster.leader_of(QUEUE);
         cluster.kill(leader);
-        let other = (leader + 1) % cluster.len();
+        let other = (leader + 1) % cluster.size();
         let client = block_on(connect(&cluster.node(other).url()));
         // Those that come too early would be refused until the dead node is back.
         wait_until("a new producer is not refused", || {
@@ -195,7 +194,7 @@ fn clients_spread_over_the_nodes_and_over_those_that_are_left() {
             .map(|seed| block_on(connect(seed)).expect("all nodes are there"))
             .collect();
         // Has no properties yet, as any connection for a moment.
-        let mut in_handshake = broker::begin_handshake(&cluster.node(1).url());
+        let mut in_handshake = begin_handshake(&cluster.node(1).url());
         in_handshake.read_exact(&mut [0]).expect("it is greeted");
         let before = clients_by_node(cluster, NAME);
         assert!(before.iter().all(|&clients| clients >= 4), "{before:?}");
@@ -220,7 +219,7 @@ fn clients_spread_over_the_nodes_and_over_those_that_are_left() {
 }
 
 fn clients_by_node(cluster: &Cluster, connection_name: &str) -> Vec<usize> {
-    let mut clients = vec![0; cluster.len()];
+    let mut clients = vec![0; cluster.size()];
     for node in cluster.nodes_of(connection_name) {
         clients[node] += 1;
     }

@@ -1,9 +1,5 @@
 //! How a client connects for the first time, and what it says where it cannot.
 
-mod broker;
-mod fixture;
-mod support;
-
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -17,11 +13,14 @@ use snowshoe::{
     AmqpUri, Client, ClientBuilder, Connecting, ConnectionError, Connector, Endpoint, Error, Event,
     Phase, Reconnect, ReplyCode, Target, TcpConnector,
 };
-
-use broker::proxy::Proxy;
-use broker::{admin, url};
-use fixture::{connect_to, find_event, fresh_queue, publish, unique};
-use support::{builder, executor, run, within};
+use support::broker::{admin, url};
+use support::client::{builder, connect};
+use support::events::find_event;
+use support::executor;
+use support::ports::Nowhere;
+use support::proxy::Proxy;
+use support::queues::{fresh_queue, publish, unique};
+use support::waiting::{run, within};
 
 /// Why a client cannot connect.
 async fn failure(builder: ClientBuilder) -> ConnectionError {
@@ -36,12 +35,6 @@ async fn failure(builder: ClientBuilder) -> ConnectionError {
 fn endpoint() -> Endpoint {
     let uri: AmqpUri = url().parse().unwrap();
     uri.endpoints[0].clone()
-}
-
-/// An address on which nothing listens.
-fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 /// A server that lets each client speak first, and then does something else than a broker.
@@ -78,7 +71,8 @@ fn a_wrong_uri_is_refused_at_once() {
 
 #[test]
 fn the_first_connect_fails_at_once_where_nothing_listens() {
-    let uri = format!("amqp://{}", nowhere());
+    let nowhere = Nowhere::take();
+    let uri = format!("amqp://{}", nowhere.address());
     let ConnectionError::Dial(error) = run(failure(builder(&uri))) else {
         panic!("the connection was to be refused");
     };
@@ -88,7 +82,9 @@ fn the_first_connect_fails_at_once_where_nothing_listens() {
 #[test]
 fn the_first_connect_tries_every_host_before_it_fails() {
     run(async {
-        let uri = format!("amqp://guest:guest@{},{}/%2f", nowhere(), endpoint());
+        let nowhere = Nowhere::take();
+        let hosts = format!("{},{}", nowhere.address(), endpoint());
+        let uri = format!("amqp://guest:guest@{hosts}/%2f");
         // The hosts are taken in an order of chance.
         for seed in 0..4 {
             executor::connect(builder(&uri).seed(seed)).await.unwrap();
@@ -341,7 +337,7 @@ fn a_connector_decides_where_to_connect_to() {
 fn the_second_connection_is_opened_for_the_first_producer() {
     run(async {
         let proxy = Proxy::start(&url());
-        let client = connect_to(&proxy.url()).await;
+        let client = connect(&proxy.url()).await;
         let queue = fresh_queue(&client).await;
         let _consumer = client
             .consumer(queue.clone())

@@ -1,17 +1,15 @@
 //! A broker closes the channel of a consumer that takes too long over a delivery.
 
-mod broker;
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use snowshoe::{Event, SettleError};
-
-use broker::Node;
-use broker::proxy::{Proxy, To, Verdict};
+use support::broker::Node;
 use support::cable::Cable;
-use support::{declare_empty, eventually, messages_in, number, numbered, run, wait_until, within};
+use support::messages::{number, numbered};
+use support::proxy::{Proxy, To, Verdict};
+use support::queues::declare_empty;
+use support::waiting::{eventually, run, wait_until, within};
 
 // fault 4
 #[test]
@@ -61,7 +59,7 @@ fn a_consumer_that_was_too_slow_comes_back_and_gets_its_message_again() {
         assert_eq!(slow.ack(), Err(SettleError::Stale));
         again.ack().unwrap();
         wait_until("it is acknowledged", || {
-            messages_in(node.admin(), QUEUE) == 0
+            node.admin().messages_in(QUEUE) == 0
         });
         let mut events = std::iter::from_fn(|| cable.events.try_next());
         let lost = events.find(|event| matches!(event, Event::Disconnected { .. }));

@@ -1,9 +1,5 @@
 //! What becomes of messages that are consumed while nothing goes wrong with the network.
 
-mod broker;
-mod fixture;
-mod support;
-
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -13,13 +9,17 @@ use snowshoe::{
     Client, ConnectionRole, Consumer, ConsumerBuilder, Delivery, Disposition, Error, Event, Events,
     Message, Properties, ReplyCode, SettleError, ShortString,
 };
-
-use broker::proxy::{Frame, Proxy, To, Verdict};
-use fixture::{
-    connect, connect_to, declare, find_event, fresh_queue, new_queue, publish, ready_in,
-    take_bodies, text, unique, until_ready, with_queue,
+use support::broker::url;
+use support::client::{self, connect};
+use support::events::find_event;
+use support::executor;
+use support::messages::text;
+use support::proxy::{Frame, Proxy, To, Verdict};
+use support::queues::{
+    declare, fresh_queue, new_queue, publish, ready_in, take_bodies, unique, until_ready,
+    with_queue,
 };
-use support::{PATIENCE, executor, run, wait_until, within};
+use support::waiting::{PATIENCE, run, wait_until, within};
 
 const ONE_TO_FIVE: [&str; 5] = ["1", "2", "3", "4", "5"];
 
@@ -391,7 +391,7 @@ fn consumers_of_higher_priority_are_served_first() {
 #[test]
 fn a_consumer_of_a_missing_queue_does_not_start() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let consumer = client.consumer(unique("missing")).unwrap();
         let Err(Error::Refused(close)) = consumer.start().await else {
             panic!("the consumer was to be refused");
@@ -558,7 +558,7 @@ fn a_consumer_that_is_behind_holds_up_its_own_connection_only() {
 fn a_consumer_that_is_behind_can_be_cancelled() {
     run(async {
         // Not because the call times out, or the broker gives up.
-        let builder = support::builder(&broker::url()).call_timeout(2 * PATIENCE);
+        let builder = client::builder(&url()).call_timeout(2 * PATIENCE);
         let client = executor::connect(builder).await.unwrap();
         let queue = fresh_queue(&client).await;
         let consumer = far_behind(&client, &queue).await;
@@ -571,7 +571,7 @@ fn a_consumer_that_is_behind_can_be_cancelled() {
 #[test]
 fn heartbeats_go_on_while_a_consumer_is_behind() {
     run(async {
-        let proxy = Proxy::start(&broker::url());
+        let proxy = Proxy::start(&url());
         let (beat, beats) = async_channel::unbounded();
         let listen = move |_, frame: &mut Frame| {
             if frame.kind() == 8 {
@@ -580,7 +580,7 @@ fn heartbeats_go_on_while_a_consumer_is_behind() {
             Verdict::Pass
         };
         proxy.on_frame(To::Server, listen);
-        let builder = support::builder(&proxy.url()).heartbeat(Duration::from_secs(1));
+        let builder = client::builder(&proxy.url()).heartbeat(Duration::from_secs(1));
         let client = executor::connect(builder).await.unwrap();
         let mut events = client.events();
         let queue = fresh_queue(&client).await;
@@ -602,8 +602,8 @@ fn heartbeats_go_on_while_a_consumer_is_behind() {
 #[test]
 fn a_consumer_can_have_a_connection_to_itself() {
     run(async {
-        let proxy = Proxy::start(&broker::url());
-        let client = connect_to(&proxy.url()).await;
+        let proxy = Proxy::start(&url());
+        let client = connect(&proxy.url()).await;
         let mut events = client.events();
         let queue = fresh_queue(&client).await;
         let builder = client

@@ -1,13 +1,11 @@
 //! What costs the whole connection is not done again on one connection after the other.
 
-mod broker;
-mod support;
-
 use snowshoe::{ConnectionRole, ConsumerEnd, Error, Event, Exchange, ReplyCode};
-
-use broker::proxy::{End, Frame, To, Verdict};
 use support::cable::Cable;
-use support::{declare_empty, next_event, recovered, run, within};
+use support::events::{next_event, recovered};
+use support::proxy::{End, Frame, To, Verdict};
+use support::queues::declare_empty;
+use support::waiting::{run, within};
 
 /// A prefetch by which the proxy knows a consumer.
 const MARKED: u16 = 77;

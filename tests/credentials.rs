@@ -1,18 +1,16 @@
 //! Logging in: at once or not at all the first time, and with patience, and whatever the password is
 //! by then, ever after.
 
-mod broker;
-mod support;
-
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use snowshoe::codec::sasl::{Mechanism, Plain};
 use snowshoe::{Client, ConnectionError, ConnectionRole, Error, Event, Events};
-
-use broker::proxy::{End, Proxy, To, Verdict};
-use broker::{Admin, Node, admin, url};
-use support::{builder, next_event, recovered, run, within};
+use support::broker::{Admin, Node, admin, url};
+use support::client::{self, builder};
+use support::events::{next_event, recovered};
+use support::proxy::{End, Proxy, To, Verdict};
+use support::waiting::{run, within};
 
 const USER: &str = "hare";
 
@@ -153,7 +151,7 @@ fn a_virtual_host_that_is_missing_at_a_reconnect_is_waited_for() {
 
         add();
         permit();
-        let client = support::connect(&url).await;
+        let client = client::connect(&url).await;
         let mut events = client.events();
         // Its connections go with it.
         delete();

@@ -1,9 +1,5 @@
 //! Declaring, binding, emptying and deleting queues and exchanges.
 
-mod broker;
-mod fixture;
-mod support;
-
 use std::time::Duration;
 
 use futures_lite::future::{poll_once, try_zip};
@@ -13,11 +9,13 @@ use snowshoe::{
     Binding, Client, Declare, Error, Exchange, FieldTable, Message, Properties, Queue, ReplyCode,
     SendMessageError, ShortString, Unconfirmed,
 };
-
-use fixture::{
-    connect, declare, fresh_queue, new_queue, publish, ready_in, take_bodies, unique, with_queue,
+use support::broker::url;
+use support::client::{self, connect};
+use support::executor;
+use support::queues::{
+    declare, fresh_queue, new_queue, publish, ready_in, take_bodies, unique, with_queue,
 };
-use support::{executor, run, within};
+use support::waiting::{run, within};
 
 /// The code with which the broker refuses to declare something.
 async fn refusal<D: Declare>(client: &Client, entity: D) -> ReplyCode {
@@ -81,7 +79,7 @@ fn a_declared_queue_tells_its_name_messages_and_consumers() {
 #[test]
 fn declaring_the_same_again_is_no_error() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let queue = new_queue();
         let name = declare(&client, queue.clone()).await;
         assert_eq!(declare(&client, queue).await, name);
@@ -144,7 +142,7 @@ fn what_is_missing_is_not_found() {
 #[test]
 fn the_broker_names_queues_that_have_no_name() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let first = declare(&client, Queue::server_named()).await;
         let second = declare(&client, Queue::server_named()).await;
         assert!(first.as_str().unwrap().starts_with("amq.gen-"), "{first}");
@@ -157,10 +155,10 @@ fn the_broker_names_queues_that_have_no_name() {
 #[test]
 fn an_exclusive_queue_is_for_its_client_alone() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let queue = declare(&client, Queue::new(unique("exclusive")).exclusive()).await;
         publish(&client, &queue, &["hello"]).await;
-        let stranger = connect().await;
+        let stranger = connect(&url()).await;
         let passive = Queue::new(queue.clone()).passive();
         assert_eq!(
             refusal(&stranger, passive).await,
@@ -176,7 +174,7 @@ fn an_exclusive_queue_is_for_its_client_alone() {
 #[test]
 fn every_kind_of_exchange_routes_in_its_way() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let wanted = FieldTable::new().with("x-match", "all").unwrap();
         let wanted = wanted.with("colour", "red").unwrap();
         let red = Properties::builder()
@@ -220,7 +218,7 @@ fn every_kind_of_exchange_routes_in_its_way() {
 #[test]
 fn an_exchange_can_receive_from_an_exchange_until_it_is_unbound() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let source = exchange(&client, "topic").await;
         // Something stays bound to it.
         let _everything = bound(&client, &source, |it| it.routing_key("#")).await;
@@ -262,7 +260,7 @@ fn an_unbound_queue_receives_no_more() {
 #[test]
 fn what_cannot_be_routed_goes_to_the_alternate_exchange() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let alternate = exchange(&client, "fanout").await;
         let unrouted = bound(&client, &alternate, |it| it).await;
         let name = ShortString::try_from(unique("direct")).unwrap();
@@ -278,7 +276,7 @@ fn what_cannot_be_routed_goes_to_the_alternate_exchange() {
 #[test]
 fn an_internal_exchange_takes_nothing_from_clients() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let name = ShortString::try_from(unique("internal")).unwrap();
         let exchange = Exchange::fanout(name.clone()).internal().auto_delete();
         client.declare(exchange).await.unwrap();
@@ -311,7 +309,7 @@ fn purging_and_deleting_tell_how_many_messages_went() {
 #[test]
 fn the_settings_of_a_queue_are_the_arguments_that_the_broker_knows() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let name = ShortString::try_from(unique("settings")).unwrap();
         let settings = Queue::new(name.clone())
             .expires(Duration::from_secs(300))
@@ -350,7 +348,7 @@ fn the_settings_of_a_queue_are_the_arguments_that_the_broker_knows() {
 #[test]
 fn quorum_queues_and_streams_keep_messages() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let quorum = Queue::quorum(unique("quorum")).delivery_limit(3);
         let stream = Queue::stream(unique("stream"));
         for (queue, offset) in [(quorum, None), (stream, Some("first"))] {
@@ -372,7 +370,7 @@ fn quorum_queues_and_streams_keep_messages() {
 #[test]
 fn names_and_arguments_that_cannot_be_sent_are_refused_without_a_broker() {
     // Its driver is not run: there is no connection.
-    let (client, _driver) = support::builder(&broker::url()).build();
+    let (client, _driver) = client::builder(&url()).build();
     let long = "n".repeat(256);
     let long = long.as_str();
     run(async {
@@ -410,7 +408,7 @@ fn names_and_arguments_that_cannot_be_sent_are_refused_without_a_broker() {
 #[test]
 fn of_many_calls_at_once_only_the_refused_one_fails() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let mut queues: Vec<Queue> = (0..100).map(|_| new_queue()).collect();
         queues[50] = Queue::new(unique("missing")).passive();
         let calls = queues.into_iter().map(|queue| client.declare(queue));
@@ -428,7 +426,7 @@ fn of_many_calls_at_once_only_the_refused_one_fails() {
 #[test]
 fn calls_wait_for_the_first_connection() {
     run(async {
-        let (client, driver) = executor::build(support::builder(&broker::url()));
+        let (client, driver) = executor::build(client::builder(&url()));
         let declared = async { client.declare(new_queue()).await };
         let connect = async {
             executor::spawn(driver);

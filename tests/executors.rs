@@ -1,23 +1,22 @@
 //! The main job on every executor: connect, publish, consume, come back after an outage, close.
 
-mod broker;
-mod fixture;
-mod support;
-
 use futures_lite::future::zip;
 use snowshoe::{Client, ConnectionRole};
-
-use broker::proxy::{End, Proxy};
-use fixture::fresh_queue;
+use support::broker::url;
+use support::client;
+use support::events::recovered;
 use support::executor::Executor;
-use support::{number, numbered, recovered, run, within};
+use support::messages::{self, number, numbered};
+use support::proxy::{End, Proxy};
+use support::queues::fresh_queue;
+use support::waiting::{run, within};
 
 /// How many messages are published before the outage, and behind it.
 const MESSAGES: u64 = 2000;
 
 async fn do_the_main_job(executor: Executor) {
-    let proxy = Proxy::start(&broker::url());
-    let builder = support::builder(&proxy.url());
+    let proxy = Proxy::start(&url());
+    let builder = client::builder(&proxy.url());
     let (client, driver) = executor.build(builder);
     let (completed, completion) = async_channel::bounded::<()>(1);
     executor.spawn(async move {
@@ -105,7 +104,7 @@ fn on_tokio_with_several_threads_and_its_sockets() {
 #[test]
 fn on_the_thread_that_publishes_and_consumes() {
     let executor = smol::LocalExecutor::new();
-    let (client, driver) = support::builder(&broker::url()).build();
+    let (client, driver) = client::builder(&url()).build();
     let driver = executor.spawn(driver);
     let job = async {
         client.ready().await.unwrap();
@@ -115,7 +114,7 @@ fn on_the_thread_that_publishes_and_consumes() {
         for number in 0..100 {
             producer.send(numbered(number, 100)).await.unwrap();
             let delivery = consumer.next().await.unwrap();
-            assert_eq!(support::number(&delivery), number);
+            assert_eq!(messages::number(&delivery), number);
             delivery.ack().unwrap();
         }
         client.close().await;

@@ -1,14 +1,11 @@
 //! How much memory a client takes on the heap, with nothing to do and with much. It is measured for
 //! the whole process, so there is one test in this file.
 
-mod broker;
-mod distant;
-mod support;
-
 use peak_alloc::PeakAlloc;
 use snowshoe::{Client, Properties};
-
-use support::{connect, run, within};
+use support::client::connect;
+use support::distant_broker;
+use support::waiting::{run, within};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -48,7 +45,7 @@ async fn consume(client: &Client) {
     let mut consumer = consumer.no_ack().start().await.expect("the queue is there");
     for _ in 0..MESSAGES {
         let delivery = consumer.next().await.expect("there are enough");
-        assert_eq!(delivery.body(), distant::BODY);
+        assert_eq!(delivery.body(), distant_broker::BODY);
     }
     consumer.cancel().await;
 }
@@ -56,7 +53,7 @@ async fn consume(client: &Client) {
 #[test]
 fn an_idle_client_takes_less_than_two_mebibytes_and_a_busy_one_less_than_sixteen() {
     run(async {
-        let url = format!("amqp://guest:guest@{}", distant::start());
+        let url = format!("amqp://guest:guest@{}", distant_broker::start());
         let before = ALLOCATOR.current_usage();
         let client = connect(&url).await;
         let producer = client.producer("any").expect("the name is short").build();

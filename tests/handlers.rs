@@ -1,8 +1,5 @@
 //! The driver never waits for the user's code, and never calls it under a lock.
 
-mod broker;
-mod support;
-
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -10,13 +7,14 @@ use std::time::Duration;
 use async_io::block_on;
 use snowshoe::codec::sasl::{Mechanism, Plain};
 use snowshoe::{ConnectionRole, Event, Producer, Queue};
-
-use broker::proxy::{End, Proxy};
-use broker::{admin, url};
+use support::broker::{admin, url};
 use support::cable::Cable;
-use support::{
-    connect, declare_empty, messages_in, next_event, number, numbered, run, wait_until, within,
-};
+use support::client::connect;
+use support::events::next_event;
+use support::messages::{number, numbered};
+use support::proxy::{End, Proxy};
+use support::queues::declare_empty;
+use support::waiting::{run, wait_until, within};
 
 // fault 26
 #[test]
@@ -65,7 +63,7 @@ fn while_a_handler_blocks_its_thread_everything_else_goes_on() {
             let delivery = within("a delivery", other.next()).await.unwrap();
             assert_eq!(number(&delivery), round);
             delivery.ack().unwrap();
-            wait_until("it is acknowledged", || messages_in(&admin(), QUEUE) == 0);
+            wait_until("it is acknowledged", || admin().messages_in(QUEUE) == 0);
             cable.proxy.all().end(End::Reset);
             for wanted in ["disconnected", "recovered"] {
                 let is_it = |event: &Event| match event {

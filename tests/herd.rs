@@ -1,15 +1,12 @@
 //! Many clients that lose their node at once: they come back, but not all at the same moment.
 
-mod broker;
-mod support;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
 use snowshoe::{Client, ConnectionRole, Event, Events, Reconnect};
-
-use broker::Node;
-use support::{next_event, recovered, run, within};
+use support::broker::Node;
+use support::events::{next_event, recovered};
+use support::waiting::{run, within};
 
 /// Connects so many clients, each with a seed of its own, whose drivers share a few threads.
 async fn clients(count: u64, url: &str, reconnect: &Reconnect) -> Vec<(Client, Events)> {

@@ -1,15 +1,15 @@
 //! A client that has nothing to do does next to nothing. What it does is counted for the whole
 //! process, so there is one test in this file.
 
-mod broker;
-mod support;
-
-use std::net::TcpListener;
 use std::time::Duration;
 
 use snowshoe::{Event, Reconnect};
-
-use support::{executor, next_event, run, sleeps, within};
+use support::client;
+use support::events::next_event;
+use support::executor;
+use support::ports::Nowhere;
+use support::threads::sleeps;
+use support::waiting::{run, within};
 
 /// How many attempts the sleeps are counted over.
 const ATTEMPTS: u64 = 20;
@@ -22,17 +22,14 @@ const SLEEPS_AN_ATTEMPT: u64 = 30;
 #[test]
 fn a_client_without_a_broker_sleeps_from_one_attempt_to_the_next() {
     run(async {
-        // The port stays taken, and nothing listens there.
-        let taken = TcpListener::bind("127.0.0.1:0").expect("ports are free");
-        let nowhere = taken.local_addr().expect("a bound socket has an address");
-        drop(taken);
+        let nowhere = Nowhere::take();
         let steady = Reconnect {
             initial_delay: Duration::from_millis(100),
             max_delay: Duration::from_millis(100),
             fail_fast: false,
             ..Reconnect::default()
         };
-        let builder = support::builder(&format!("amqp://{nowhere}")).reconnect(steady);
+        let builder = client::builder(&format!("amqp://{}", nowhere.address())).reconnect(steady);
         let (client, driver) = executor::build(builder);
         executor::spawn(driver);
         let mut events = client.events();

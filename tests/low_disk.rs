@@ -1,20 +1,18 @@
 //! LavinMQ refuses publishes and declares while its disk is nearly full, by closing the channel with
 //! 406. That is back-pressure, and no fault of what it refuses.
 
-mod broker;
-mod scripted;
-mod support;
-
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use snowshoe::codec::Method;
 use snowshoe::{Binding, ConnectionRole, Event, Events, Exchange, Queue, ReplyCode};
-
-use broker::proxy::{End, Proxy};
-use scripted::{Answer, Broker, Heard};
 use support::cable::Cable;
-use support::{connect, next_event, number_in, numbered, recovered, run, within};
+use support::client::connect;
+use support::events::{next_event, recovered};
+use support::messages::{number_in, numbered};
+use support::proxy::{End, Proxy};
+use support::scripted_broker::{Answer, Broker, Heard};
+use support::waiting::{eventually, run, within};
 
 const LOW_DISK: Answer = Answer::Refuse(
     ReplyCode::PRECONDITION_FAILED,
@@ -142,7 +140,7 @@ fn what_low_disk_keeps_from_being_declared_again_is_tried_until_it_is_there() {
             // Whether the user's own, or the recovery's.
             there.count() >= 6 && heard.last() == Some(&("binding", Answer::Usual))
         };
-        support::eventually("all is declared again", all_there).await;
+        eventually("all is declared again", all_there).await;
         let refused = |heard: &&(_, Answer)| heard.1 != Answer::Usual;
         assert_eq!(heard.lock().unwrap().iter().filter(refused).count(), 5);
         // Of the recovery nothing was told as failed.

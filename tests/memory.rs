@@ -1,15 +1,14 @@
 //! A million messages pass and leave nothing behind in memory.
 
-mod broker;
-mod support;
-
 use std::fs;
 
 use futures_lite::future;
 use snowshoe::{Consumer, Producer, Properties};
-
-use broker::url;
-use support::{connect, declare_empty, number, numbered, within};
+use support::broker::url;
+use support::client::connect;
+use support::messages::{number, numbered};
+use support::queues::declare_empty;
+use support::waiting::within;
 
 const QUEUE: &str = "memory";
 const MESSAGES: u64 = 1_000_000;

@@ -1,12 +1,11 @@
 //! A client on tokio starts nothing of `async-io`'s. That is seen by the threads of the whole
 //! process, so there is one test in this file.
 
-mod distant;
-
 use std::fs;
 use std::time::Duration;
 
 use snowshoe::{Client, ClientBuilder};
+use support::distant_broker;
 
 fn has_thread(name: &str) -> bool {
     let threads = fs::read_dir("/proc/self/task").expect("this is Linux");
@@ -35,7 +34,10 @@ async fn connect_and_use(builder: ClientBuilder) {
 
 #[tokio::test]
 async fn a_client_on_tokio_starts_no_thread_of_another_executor() {
-    let uri = format!("amqp://guest:guest@localhost:{}", distant::start().port());
+    let uri = format!(
+        "amqp://guest:guest@localhost:{}",
+        distant_broker::start().port()
+    );
     let builder = || Client::builder(&uri).unwrap();
     let job = connect_and_use(builder().tokio());
     tokio::time::timeout(Duration::from_secs(60), job)

@@ -1,16 +1,14 @@
 //! The main promise: every confirmed message is consumed, in order, whatever happens to the broker
 //! in the middle.
 
-mod broker;
-mod support;
-
 use async_io::block_on;
-
-use broker::proxy::{End, Proxy, To};
-use broker::{Admin, Node};
+use support::broker::{Admin, Node};
+use support::client::connect;
 use support::ledger::{Duplicates, Ledger};
+use support::proxy::{End, Proxy, To};
+use support::queues::declare_empty;
+use support::waiting::wait_until;
 use support::workload::Workload;
-use support::{channel_errors, connect, declare_empty, messages_in, wait_until};
 
 const QUEUE: &str = "through the outage";
 const MESSAGES: u64 = 200_000;
@@ -29,11 +27,11 @@ fn declare(url: &str) {
 }
 
 fn finish(workload: Workload, admin: &Admin) -> Duplicates {
-    let ledger = workload.finish(|| messages_in(admin, QUEUE) == 0);
+    let ledger = workload.finish(|| admin.messages_in(QUEUE) == 0);
     let duplicates = ledger.duplicates();
     assert_promises_kept(&ledger);
     assert_eq!(duplicates.unexplained, []);
-    assert_eq!(channel_errors(admin), Vec::<String>::new());
+    assert_eq!(admin.channel_errors(), Vec::<String>::new());
     eprintln!("{duplicates:?}, {} stale settles", ledger.stale());
     duplicates
 }
@@ -104,7 +102,7 @@ fn connections_that_die_again_and_again_cost_no_confirmed_message_and_no_order()
         proxy.all().resume(To::Both);
     }
     eprintln!("{} connections", proxy.stats().links.len());
-    let ledger = workload.finish(|| messages_in(node.admin(), QUEUE) == 0);
+    let ledger = workload.finish(|| node.admin().messages_in(QUEUE) == 0);
     assert_promises_kept(&ledger);
-    assert_eq!(channel_errors(node.admin()), Vec::<String>::new());
+    assert_eq!(node.admin().channel_errors(), Vec::<String>::new());
 }

@@ -1,20 +1,18 @@
 //! What becomes of messages that are published while nothing goes wrong with the network.
 
-mod broker;
-mod fixture;
-mod support;
-
 use futures_lite::future::poll_once;
 use snowshoe::{
     Binding, BufferPolicy, Client, Confirmation, Driver, Event, Exchange, FieldTable, Message,
     Producer, ProducerId, Properties, PropertiesRef, PublishErrorReason, ReplyCode,
     SendMessageError, ShortString, Unconfirmed,
 };
-
-use fixture::{
-    connect, declare, find_event, fresh_queue, new_queue, take_bodies, text, unique, with_queue,
-};
-use support::{executor, run};
+use support::broker::url;
+use support::client::{self, connect};
+use support::events::find_event;
+use support::executor;
+use support::messages::text;
+use support::queues::{declare, fresh_queue, new_queue, take_bodies, unique, with_queue};
+use support::waiting::run;
 
 fn unconfirmed(result: Result<(), SendMessageError>) -> Unconfirmed {
     match result {
@@ -29,7 +27,7 @@ async fn offline(
 ) -> (Producer, ShortString, Client, Driver) {
     let (client, queue) = with_queue().await;
     client.close().await;
-    let (client, driver) = executor::build(support::builder(&broker::url()));
+    let (client, driver) = executor::build(client::builder(&url()));
     let producer = configure(client.producer(queue.clone()).unwrap()).build();
     (producer, queue, client, driver)
 }
@@ -65,7 +63,7 @@ fn confirmations_can_be_awaited_in_any_order() {
 #[test]
 fn a_message_that_a_full_queue_rejects_is_nacked() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let queue = declare(&client, new_queue().max_length(1).reject_publish()).await;
         let producer = client.producer(queue.clone()).unwrap().build();
         producer.send("fits").await.unwrap();
@@ -80,7 +78,7 @@ fn a_message_that_a_full_queue_rejects_is_nacked() {
 #[test]
 fn a_message_to_a_missing_queue_is_returned_with_all_that_it_was() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let missing = unique("missing");
         let properties = Properties::builder().message_id("7").build().unwrap();
         let message = Message::from("hello").with_properties(properties.clone());
@@ -121,7 +119,7 @@ fn returns_belong_to_their_messages_even_among_equal_ones() {
 #[test]
 fn a_message_to_nobody_is_confirmed_unless_it_is_mandatory() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let missing = client.producer(unique("missing")).unwrap();
         missing.mandatory(false).build().send("").await.unwrap();
 
@@ -298,7 +296,7 @@ fn the_buffer_is_bounded_in_bytes_too() {
 
 #[test]
 fn a_message_larger_than_the_buffer_is_never_accepted() {
-    let (client, _driver) = support::builder(&broker::url()).build();
+    let (client, _driver) = client::builder(&url()).build();
     for policy in [
         BufferPolicy::Block,
         BufferPolicy::Error,
@@ -372,7 +370,7 @@ fn a_dropped_producer_publishes_what_it_had_accepted() {
 #[test]
 fn events_tell_how_messages_ended_and_whose_they_were() {
     run(async {
-        let client = connect().await;
+        let client = connect(&url()).await;
         let mut events = client.events();
         let full = declare(&client, new_queue().max_length(1).reject_publish()).await;
         let missing = unique("missing");
@@ -449,7 +447,7 @@ fn fire_and_forget_messages_arrive_in_order() {
 
 #[test]
 fn names_over_255_bytes_are_refused_at_once() {
-    let (client, _driver) = support::builder(&broker::url()).build();
+    let (client, _driver) = client::builder(&url()).build();
     let name = "n".repeat(256);
     assert!(client.producer(&*name).is_err());
     assert!(client.exchange_producer(&*name, "").is_err());

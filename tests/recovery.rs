@@ -1,9 +1,6 @@
 //! However a connection fails, and whatever fails on the way back, the client comes back by itself,
 //! once; and when it is closed, it stays closed.
 
-mod broker;
-mod support;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,11 +9,13 @@ use snowshoe::{
     Client, Confirmation, ConnectionError, ConnectionRole, Consumer, Delivery, Event, Producer,
     Reconnect,
 };
-
-use broker::proxy::{End, Proxy, Stats, To, Verdict};
-use broker::{admin, url};
+use support::broker::{admin, url};
 use support::cable::Cable;
-use support::{declare_empty, messages_in, next_event, number, numbered, run, wait_until, within};
+use support::events::next_event;
+use support::messages::{number, numbered};
+use support::proxy::{End, Proxy, Stats, To, Verdict};
+use support::queues::declare_empty;
+use support::waiting::{run, wait_until, within};
 
 /// A producer to a queue and a consumer of it.
 struct Ends {
@@ -52,7 +51,7 @@ impl Ends {
         assert_eq!(number(&delivery), last);
         delivery.ack().unwrap();
         wait_until("the broker has every ack", || {
-            messages_in(&admin(), self.queue) == 0
+            admin().messages_in(self.queue) == 0
         });
     }
 

@@ -1,23 +1,20 @@
 //! What was delivered before a connection ended belongs to it: it is not handed out any more, and
 //! settling it does nothing, for the broker delivers it again.
 
-mod broker;
-mod support;
-
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use snowshoe::{ClientBuilder, ConnectionRole, Consumer, Delivery, Event, Queue, SettleError};
-
-use broker::proxy::{End, Proxy, To, Verdict};
-use broker::{admin, url};
+use support::broker::{admin, url};
 use support::cable::Cable;
-use support::{
-    connect, declare_empty, disconnected, eventually, messages_in, next_event, number, numbered,
-    recovered, run, unacknowledged_in, wait_until, within,
-};
+use support::client::connect;
+use support::events::{disconnected, next_event, recovered};
+use support::messages::{number, numbered};
+use support::proxy::{End, Proxy, To, Verdict};
+use support::queues::declare_empty;
+use support::waiting::{eventually, run, wait_until, within};
 
 async fn fill(queue: &'static str, numbers: Range<u64>) {
     let client = connect(&url()).await;
@@ -110,7 +107,7 @@ fn settles_of_deliveries_from_before_a_reconnect_answer_stale_and_send_nothing()
                 .for_each(|delivery| delivery.ack().unwrap());
         }
         for queue in QUEUES {
-            wait_until("all are acknowledged", || messages_in(&admin(), queue) == 0);
+            wait_until("all are acknowledged", || admin().messages_in(queue) == 0);
         }
         let sent = settles.load(Ordering::Relaxed);
         assert!(
@@ -171,7 +168,7 @@ fn what_was_prefetched_before_a_reconnect_is_not_handed_out_behind_it() {
             old.into_iter().next().unwrap().ack(),
             Err(SettleError::Stale)
         );
-        wait_until("all are acknowledged", || messages_in(&admin(), QUEUE) == 0);
+        wait_until("all are acknowledged", || admin().messages_in(QUEUE) == 0);
         assert!(consumer.try_next().is_none());
     });
 }
@@ -220,7 +217,7 @@ fn what_was_delivered_to_a_half_open_connection_comes_late_and_as_a_redelivery()
         let mut consumer = consume(&cable, QUEUE, 3).await;
         cable.proxy.link(0).silence(To::Both);
         wait_until("three are delivered", || {
-            unacknowledged_in(&admin(), QUEUE) == 3
+            admin().unacknowledged_in(QUEUE) == 3
         });
         recovered(&mut cable.events, ConnectionRole::Main).await;
 
@@ -266,10 +263,7 @@ fn a_handler_that_hangs_does_not_keep_its_consumer_from_coming_back() {
             assert_eq!(within("it again", seen.recv()).await, Ok(0));
             fill(QUEUE, 1..2).await;
             assert_eq!(within("another", seen.recv()).await, Ok(1));
-            eventually("both are acknowledged", || {
-                messages_in(&admin(), QUEUE) == 0
-            })
-            .await;
+            eventually("both are acknowledged", || admin().messages_in(QUEUE) == 0).await;
         };
         futures_lite::future::or(test, consuming).await;
     });
@@ -295,7 +289,7 @@ fn a_consumer_whose_queue_is_deleted_by_others_gets_it_back() {
         let new = take(&mut consumer, 2).await;
         assert_eq!(numbers(&new), [1, 2]);
         new.into_iter().for_each(|delivery| delivery.ack().unwrap());
-        wait_until("all are acknowledged", || messages_in(&admin(), QUEUE) == 0);
+        wait_until("all are acknowledged", || admin().messages_in(QUEUE) == 0);
     });
 }
 

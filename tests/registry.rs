@@ -1,16 +1,16 @@
 //! What the user wants is remembered, whatever becomes of the channels, connections and nodes that it
 //! was asked for on.
 
-mod broker;
-mod support;
-
 use snowshoe::codec::method::queue;
 use snowshoe::{ConnectionRole, Error, Event, Queue};
-
-use broker::Node;
-use broker::proxy::{End, Proxy};
+use support::broker::{Node, url};
 use support::cable::Cable;
-use support::{connect, disconnected, next_event, number, numbered, recovered, run, within};
+use support::client::connect;
+use support::events::{disconnected, next_event, recovered};
+use support::messages::{number, numbered};
+use support::proxy::{End, Proxy};
+use support::queues::declare_empty;
+use support::waiting::{run, within};
 
 /// One that a node forgets when it goes down.
 fn transient(name: &'static str) -> Queue {
@@ -154,9 +154,9 @@ fn behind_the_death_of_a_node_renamed_queues_work_deleted_ones_stay_gone_and_a_b
 fn what_could_not_be_recovered_once_is_tried_again_at_the_next_reconnect() {
     const QUEUE: &str = "registry: taken for a while";
     run(async {
-        let mut cable = Cable::lay_with(Proxy::start(&broker::url()), |builder| builder).await;
-        let others = connect(&broker::url()).await;
-        support::declare_empty(&cable.client, QUEUE).await;
+        let mut cable = Cable::lay_with(Proxy::start(&url()), |builder| builder).await;
+        let others = connect(&url()).await;
+        declare_empty(&cable.client, QUEUE).await;
         cable.proxy.refuse();
         cable.proxy.all().end(End::Reset);
         others.delete_queue(QUEUE).await.unwrap();

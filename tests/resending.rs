@@ -1,9 +1,6 @@
 //! What was published and not confirmed when a connection ended: it is published again, whole, in
 //! order, and with an outcome of its own.
 
-mod broker;
-mod support;
-
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,13 +11,14 @@ use snowshoe::{
     Confirmation, ConnectionError, ConnectionRole, Event, Exchange, Message, Producer, Properties,
     Queue, ReplyCode, Unconfirmed,
 };
-
-use broker::proxy::{End, Frame, Proxy, To, Verdict};
-use broker::url;
+use support::broker::url;
 use support::cable::Cable;
-use support::{
-    connect, declare_empty, numbered, recovered, run, take_numbers, wait_until_queue_holds, within,
-};
+use support::client::connect;
+use support::events::recovered;
+use support::messages::numbered;
+use support::proxy::{End, Frame, Proxy, To, Verdict};
+use support::queues::{declare_empty, take_numbers, wait_until_queue_holds};
+use support::waiting::{run, within};
 
 async fn connected(queue: &'static str) -> (Cable, Producer) {
     let mut cable = Cable::lay().await;

@@ -3,20 +3,19 @@
 
 #![cfg(feature = "testing")]
 
-mod broker;
 mod scenario;
 
-use broker::Node;
 use scenario::memory::Memory;
 use scenario::play::{Expected, Play};
 use scenario::real::Real;
 use scenario::step::Scenario;
 use scenario::table;
+use support::broker::{Node, url};
 
 /// `SCENARIO=text` runs those with the text in their name, and shows their transcripts.
 #[test]
 fn the_broker_in_memory_behaves_as_rabbitmq() {
-    compare(Real::new(&broker::url()), table::all());
+    compare(Real::new(&url()), table::all());
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The example `soak`, for a short time: one fault after the other, nothing lost.
 
-mod broker;
 #[path = "../examples/soak/soak/mod.rs"]
 mod soak;
 

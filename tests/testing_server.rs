@@ -1,14 +1,10 @@
 //! The server that users test their own code with: over TCP, and without sockets.
 
-#[path = "executor/mod.rs"]
-mod executor;
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use executor::Executor as Runtime;
 use futures_lite::FutureExt as _;
 use snowshoe::codec::method::{Arguments as _, basic, queue};
 use snowshoe::testing::{BrokerOptions, Clock, Dials, Executor, Fault, Manner, Server};
@@ -16,6 +12,7 @@ use snowshoe::{
     Binding, Client, ClientBuilder, ConnectionError, Error, Event, Exchange, Message, Properties,
     Queue, Reconnect, ReplyCode, ShortString,
 };
+use support::executor::{self, Executor as Runtime};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,6 @@
 //! TLS, against a terminator in front of the broker.
 #![cfg(feature = "tls")]
 
-mod broker;
-
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -14,6 +12,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use snowshoe::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use snowshoe::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use snowshoe::{AmqpUri, Client, ClientBuilder, ConnectionError, Error, Queue, TlsConnector};
+use support::broker::url;
 
 /// Takes TLS connections under a certificate of its own, and passes what they say to the broker.
 struct Terminator {
@@ -33,7 +32,7 @@ impl Terminator {
             .with_single_cert(vec![certificate.clone()], key)
             .expect("the key is that of the certificate");
         let acceptor = futures_rustls::TlsAcceptor::from(Arc::new(config));
-        let upstream: AmqpUri = broker::url().parse().expect("the broker's URI");
+        let upstream: AmqpUri = url().parse().expect("the broker's URI");
         let upstream = upstream.endpoints[0].clone();
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

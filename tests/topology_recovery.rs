@@ -1,9 +1,6 @@
 //! What was declared is there again after a reconnect, in an order that works and under the names
 //! that it has by then; what was deleted is not.
 
-mod broker;
-mod support;
-
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,11 +9,14 @@ use futures_lite::future::poll_once;
 use snowshoe::{
     Binding, Client, ConnectionRole, Consumer, Error, Event, Exchange, Properties, Queue, ReplyCode,
 };
-
-use broker::proxy::{End, Proxy, To};
-use broker::{Node, url};
+use support::broker::{Node, url};
 use support::cable::Cable;
-use support::{connect, declare_empty, next_event, number, numbered, recovered, run, within};
+use support::client::connect;
+use support::events::{next_event, recovered};
+use support::messages::{number, numbered};
+use support::proxy::{End, Proxy, To};
+use support::queues::declare_empty;
+use support::waiting::{run, within};
 
 async fn assert_receives(consumer: &mut Consumer, expected: u64) {
     let delivery = within("a delivery", consumer.next()).await.unwrap();

@@ -1,19 +1,19 @@
 //! Queues that go away by themselves, or in the middle of a recovery, and publishing that must not
 //! run ahead of it.
 
-mod broker;
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use snowshoe::codec::method::{basic, queue};
 use snowshoe::{Binding, ConnectionRole, Error, Event, Exchange, Properties, Queue};
-
-use broker::proxy::{End, Proxy, Stats, To, Verdict};
-use broker::url;
+use support::broker::url;
 use support::cable::Cable;
-use support::{connect, next_event, number, numbered, recovered, run, within};
+use support::client::connect;
+use support::events::{next_event, recovered};
+use support::messages::{number, numbered};
+use support::proxy::{End, Proxy, Stats, To, Verdict};
+use support::queues::declare_empty;
+use support::waiting::{run, within};
 
 /// Waits until the proxy keeps something from the client.
 fn wait_until_held_up(proxy: &Proxy) {
@@ -149,7 +149,7 @@ fn requests_wait_until_the_queue_for_their_replies_has_its_consumer_back() {
         });
         let mut cable = Cable::lay_with(proxy, |builder| builder).await;
         let client = cable.client.clone();
-        support::declare_empty(&client, REQUESTS).await;
+        declare_empty(&client, REQUESTS).await;
         let replies = client.declare(Queue::server_named()).await.unwrap().name;
         let consumer = client.consumer(replies.clone()).unwrap().start();
         let mut consumer = within("the consumer", consumer).await.unwrap();

@@ -19,8 +19,6 @@
 //! in full, `RUST_LOG=snowshoe=debug` what the client does.
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-#[path = "../../tests/broker/mod.rs"]
-mod broker;
 mod soak;
 
 use std::io::Write as _;

@@ -93,10 +93,7 @@ impl<V> KeyedQueue<V> {
     }
 
     /// Removes the first entry if the condition holds for its key and value.
-    pub fn pop_first_if(
-        &mut self,
-        condition: impl FnOnce(u64, &V) -> bool,
-    ) -> Option<(u64, V)> {
+    pub fn pop_first_if(&mut self, condition: impl FnOnce(u64, &V) -> bool) -> Option<(u64, V)> {
         let (key, value) = self.first()?;
         if !condition(key, value) {
             return None;

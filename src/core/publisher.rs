@@ -234,11 +234,7 @@ impl<W> Publisher<W> {
 
     /// Accepts a message, or gives it back. `watched` tells whether anybody will ask for the
     /// outcome.
-    pub fn push(
-        &mut self,
-        message: Message,
-        watched: bool,
-    ) -> Result<u64, (Refused, Message)> {
+    pub fn push(&mut self, message: Message, watched: bool) -> Result<u64, (Refused, Message)> {
         if self.ledger.closed {
             return Err((Refused::Closed, message));
         }
@@ -451,12 +447,7 @@ impl<W> Publisher<W> {
     }
 
     /// The broker confirmed or refused publishes of this epoch.
-    pub fn confirm(
-        &mut self,
-        tag: u64,
-        multiple: bool,
-        ack: bool,
-    ) -> Result<(), NeverPublished> {
+    pub fn confirm(&mut self, tag: u64, multiple: bool, ack: bool) -> Result<(), NeverPublished> {
         let InFlight::Confirms(confirms) = &mut self.in_flight else {
             return Ok(());
         };

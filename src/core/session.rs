@@ -448,12 +448,7 @@ impl Session {
 
     /// Stops a consumer: [`Output::ConsumerDraining`] follows, at once if there is nothing to ask
     /// the broker.
-    pub fn cancel_consumer(
-        &mut self,
-        now: Instant,
-        consumer: usize,
-        topology: &mut Topology,
-    ) {
+    pub fn cancel_consumer(&mut self, now: Instant, consumer: usize, topology: &mut Topology) {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
             return;
         };

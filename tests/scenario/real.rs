@@ -11,7 +11,7 @@ use snowshoe::codec::{ClientOptions, Connection, Event, Method};
 use snowshoe::{AmqpUri, ShortString};
 
 use super::play::Stage;
-use crate::broker::Node;
+use support::broker::Node;
 
 pub(crate) struct Real {
     address: (String, u16),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::scene::{Scene, Victim};
-use crate::broker::proxy::{End, Links, Proxy, To};
+use support::proxy::{End, Links, Proxy, To};
 
 /// A fault, and how long it is in force.
 #[derive(Clone, Debug)]

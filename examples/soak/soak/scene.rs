@@ -6,9 +6,9 @@ use fastrand::Rng;
 use snowshoe::Queue;
 
 use super::lane::{self, Kills};
-use crate::broker::Node;
-use crate::broker::cluster::Cluster;
-use crate::broker::proxy::{Links, Proxy};
+use support::broker::Node;
+use support::broker::cluster::Cluster;
+use support::proxy::{Links, Proxy};
 
 #[derive(Debug)]
 pub(crate) struct Scene {
@@ -163,12 +163,12 @@ impl Scene {
         match victim {
             Victim::Only => 0,
             Victim::Next => {
-                self.next = (self.next + 1) % cluster.len();
+                self.next = (self.next + 1) % cluster.size();
                 self.next
             }
             Victim::OfClient(which) => {
                 let in_use = |proxy: &Proxy| proxy.stats().open() > 0;
-                let used: Vec<usize> = (0..cluster.len())
+                let used: Vec<usize> = (0..cluster.size())
                     .filter(|&node| in_use(&self.proxies[node]))
                     .collect();
                 // Where nobody is connected at the moment, any will do.
@@ -183,7 +183,7 @@ impl Brokers {
     fn nodes(&self) -> Vec<&Node> {
         match self {
             Self::Node(node) => vec![node],
-            Self::Cluster(cluster) => (0..cluster.len()).map(|it| cluster.node(it)).collect(),
+            Self::Cluster(cluster) => (0..cluster.size()).map(|it| cluster.node(it)).collect(),
         }
     }
 }

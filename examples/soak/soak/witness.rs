@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::lane::Kills;
 use super::ledger::Ledger;
 use super::message;
-use crate::broker::proxy::{Frame, Proxy, To, Verdict};
+use support::proxy::{Frame, Proxy, To, Verdict};
 
 /// By connection and channel, what is published there.
 type Channels = HashMap<(usize, u16), Published>;

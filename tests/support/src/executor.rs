@@ -1,15 +1,10 @@
 //! Where the drivers of the tests' clients run.
 //!
 //! [`connect`] takes the executor that `SNOWSHOE_TEST_EXECUTOR` names: `thread` (a thread of the
-//! driver's own, the default), `smol`, `async-std`, `tokio-current-thread` or `tokio-multi-thread`; the last
-//! two with `-native` behind them where the client is to use the sockets and timers of tokio.
+//! driver's own, the default), `smol`, `async-std`, `tokio-current-thread` or `tokio-multi-thread`;
+//! the last two with `-native` added where the client is to use the sockets and timers of tokio.
 //!
 //!     SNOWSHOE_TEST_EXECUTOR=smol tests/with-broker cargo test
-
-#![allow(
-    dead_code,
-    reason = "every test file takes in this module and uses its own part of it"
-)]
 
 use std::future::Future;
 use std::sync::LazyLock;
@@ -18,34 +13,43 @@ use std::thread;
 use snowshoe::{Client, ClientBuilder, Driver, Error};
 use tokio::runtime::{Builder, Runtime};
 
+/// Something that runs a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Executor {
+pub enum Executor {
+    /// A thread of the driver's own.
     Thread,
+    /// The executor of smol.
     Smol,
+    /// The executor of async-std.
     AsyncStd,
+    /// A runtime of tokio with one thread, without its sockets and timers.
     TokioCurrentThread,
+    /// A runtime of tokio with several threads, without its sockets and timers.
     TokioMultiThread,
+    /// A runtime of tokio with one thread, its sockets and timers.
     TokioCurrentThreadNative,
+    /// A runtime of tokio with several threads, its sockets and timers.
     TokioMultiThreadNative,
 }
 
 /// Connects a client as [`ClientBuilder::connect`] does, with its driver on the chosen executor.
-pub(crate) async fn connect(builder: ClientBuilder) -> Result<Client, Error> {
+pub async fn connect(builder: ClientBuilder) -> Result<Client, Error> {
     Executor::chosen().connect(builder).await
 }
 
 /// Builds a client whose driver is to be [spawned](spawn).
-pub(crate) fn build(builder: ClientBuilder) -> (Client, Driver) {
+pub fn build(builder: ClientBuilder) -> (Client, Driver) {
     Executor::chosen().build(builder)
 }
 
 /// Runs a driver, or what a test makes of one, on the chosen executor.
-pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     Executor::chosen().spawn(task);
 }
 
 impl Executor {
-    pub(crate) fn chosen() -> Self {
+    /// The one that `SNOWSHOE_TEST_EXECUTOR` names.
+    pub fn chosen() -> Self {
         match std::env::var("SNOWSHOE_TEST_EXECUTOR").as_deref() {
             Ok("thread") | Err(_) => Self::Thread,
             Ok("smol") => Self::Smol,
@@ -58,14 +62,16 @@ impl Executor {
         }
     }
 
-    pub(crate) async fn connect(self, builder: ClientBuilder) -> Result<Client, Error> {
+    /// [`connect`], with the driver on this executor.
+    pub async fn connect(self, builder: ClientBuilder) -> Result<Client, Error> {
         let (client, driver) = self.build(builder);
         self.spawn(driver);
         client.ready().await?;
         Ok(client)
     }
 
-    pub(crate) fn build(self, builder: ClientBuilder) -> (Client, Driver) {
+    /// [`build`], for this executor.
+    pub fn build(self, builder: ClientBuilder) -> (Client, Driver) {
         match self {
             Self::TokioCurrentThreadNative | Self::TokioMultiThreadNative => builder.tokio(),
             _ => builder,
@@ -73,7 +79,8 @@ impl Executor {
         .build()
     }
 
-    pub(crate) fn spawn(self, task: impl Future<Output = ()> + Send + 'static) {
+    /// [`spawn`], on this executor.
+    pub fn spawn(self, task: impl Future<Output = ()> + Send + 'static) {
         static BARE: LazyLock<Runtime> =
             LazyLock::new(|| start(Builder::new_multi_thread().worker_threads(2)));
         static NATIVE: LazyLock<Runtime> =

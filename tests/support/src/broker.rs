@@ -1,21 +1,15 @@
-//! Real RabbitMQ nodes for tests, alone or as a [cluster](cluster::Cluster), and a
-//! [proxy](proxy::Proxy) that does to a connection what networks do.
+//! Real RabbitMQ nodes, alone or as a [cluster](cluster::Cluster).
 //!
 //! A test that is content with any broker takes [`url`], the one of `tests/with-broker`. A test
-//! that kills, stops or partitions starts its own [`Node`]. Neither is ever skipped: without a
-//! broker they fail and say why.
+//! that kills, stops or partitions starts its own [`Node`], and so does one that administers what
+//! others would notice, such as an alarm. Neither is ever skipped: without a broker they fail and
+//! say why.
 
-#![allow(
-    dead_code,
-    reason = "every test file takes in this module and uses its own part of it"
-)]
-
-pub(crate) mod cluster;
-pub(crate) mod proxy;
+pub mod cluster;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -27,13 +21,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// The script that makes, runs and drives nodes; everything that is particular to RabbitMQ is
 /// written there.
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/node");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node");
 
 /// Starting takes two to four seconds on two cores, and longer where many tests start one at once.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The URI of the broker that the tests share.
-pub(crate) fn url() -> String {
+pub fn url() -> String {
     std::env::var("AMQP_URL").unwrap_or_else(|_| {
         panic!("this test needs a broker: run `tests/with-broker cargo test`, or set AMQP_URL")
     })
@@ -41,7 +35,7 @@ pub(crate) fn url() -> String {
 
 /// The administration of the broker that the tests share. What a test does with it must not disturb
 /// the others.
-pub(crate) fn admin() -> Admin {
+pub fn admin() -> Admin {
     let dir = std::env::var_os("SNOWSHOE_NODE").unwrap_or_else(|| {
         panic!(
             "this test administers its broker: run `tests/with-broker cargo test`, AMQP_URL unset"
@@ -51,7 +45,7 @@ pub(crate) fn admin() -> Admin {
 }
 
 /// The host and port of a URI.
-pub(crate) fn host(url: &str) -> &str {
+pub fn host(url: &str) -> &str {
     let (_, rest) = url.split_once('@').expect("a node's URI names a user");
     rest.split('/')
         .next()
@@ -59,7 +53,7 @@ pub(crate) fn host(url: &str) -> &str {
 }
 
 /// Connects, and says what a client says first: the broker is to speak next.
-pub(crate) fn begin_handshake(url: &str) -> TcpStream {
+pub fn begin_handshake(url: &str) -> TcpStream {
     let mut socket = TcpStream::connect(host(url)).expect("the node is there");
     socket
         .write_all(b"AMQP\0\0\x09\x01")
@@ -69,35 +63,35 @@ pub(crate) fn begin_handshake(url: &str) -> TcpStream {
 
 /// What `rabbitmqctl` does to one node.
 #[derive(Debug)]
-pub(crate) struct Admin {
+pub struct Admin {
     dir: PathBuf,
 }
 
 impl Admin {
     /// Runs `rabbitmqctl` and returns its output. Any command goes, but each costs half a second.
-    pub(crate) fn ctl(&self, arguments: &[&str]) -> String {
+    pub fn ctl(&self, arguments: &[&str]) -> String {
         self.script("ctl", arguments)
     }
 
     /// Evaluates an Erlang expression on the node and returns its value as Erlang prints it, within
     /// milliseconds.
-    pub(crate) fn eval(&self, expression: &str) -> String {
+    pub fn eval(&self, expression: &str) -> String {
         self.script("eval", &[expression])
     }
 
     /// Stops RabbitMQ but not its Erlang node, as `rabbitmqctl stop_app`. Connections are closed
     /// with 320.
-    pub(crate) fn stop_app(&self) {
+    pub fn stop_app(&self) {
         self.eval("rabbit:stop()");
     }
 
     /// Starts RabbitMQ again after [`Admin::stop_app`].
-    pub(crate) fn start_app(&self) {
+    pub fn start_app(&self) {
         self.eval("rabbit:start()");
     }
 
     /// Closes every connection with 320 and this reason, as `rabbitmqctl close_all_connections`.
-    pub(crate) fn close_all_connections(&self, reason: &str) {
+    pub fn close_all_connections(&self, reason: &str) {
         let each = "lists:foreach(fun(Pid) -> rabbit_networking:close_connection(Pid, Reason) end";
         self.eval(&format!(
             "Reason = {reason:?}, {each}, rabbit_networking:connections())"
@@ -105,14 +99,14 @@ impl Admin {
     }
 
     /// The number of open connections.
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.eval("length(rabbit_networking:connections())")
             .parse()
             .expect("a length is a number")
     }
 
     /// Raises or clears the memory alarm. While it is raised, connections that publish are blocked.
-    pub(crate) fn set_memory_alarm(&self, raised: bool) {
+    pub fn set_memory_alarm(&self, raised: bool) {
         self.eval(if raised {
             "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})"
         } else {
@@ -120,8 +114,38 @@ impl Admin {
         });
     }
 
+    /// How many messages a queue holds, delivered and not acknowledged ones included.
+    pub fn messages_in(&self, queue: &str) -> u64 {
+        self.count_in(queue, "messages")
+    }
+
+    /// How many messages of a queue are delivered and not acknowledged.
+    pub fn unacknowledged_in(&self, queue: &str) -> u64 {
+        self.count_in(queue, "messages_unacknowledged")
+    }
+
+    fn count_in(&self, queue: &str, what: &str) -> u64 {
+        let lookup = format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<{queue:?}>>))"
+        );
+        let count = self.eval(&format!(
+            "{lookup}, [{{_, N}}] = rabbit_amqqueue:info(Q, [{what}]), N"
+        ));
+        count.parse().expect("a count is a number")
+    }
+
+    /// What the broker has logged about clients that broke the rules on a channel, such as acks of
+    /// delivery tags that it does not know.
+    pub fn channel_errors(&self) -> Vec<String> {
+        let log = log(&self.dir).expect("a node has logs that can be read");
+        let errors = log.lines().filter(|line| {
+            line.contains("Channel error") || line.contains("caused a channel exception")
+        });
+        errors.map(str::to_owned).collect()
+    }
+
     /// The directory of the node.
-    pub(crate) fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 
@@ -137,20 +161,20 @@ impl Admin {
 /// A RabbitMQ node that belongs to one test, with its own directory and ports; it ends when this is
 /// dropped, and also when the test's process ends in any other way.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     admin: Admin,
     process: Option<Child>,
 }
 
 impl Node {
     /// Starts a new node.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// Starts a new node with settings of the application `rabbit`, such as `{consumer_timeout,
     /// 5000}`.
-    pub(crate) fn start_with(settings: &[&str]) -> Self {
+    pub fn start_with(settings: &[&str]) -> Self {
         let dir = script(
             [OsStr::new("new")]
                 .into_iter()
@@ -170,27 +194,27 @@ impl Node {
     }
 
     /// The URI of this node, the same for its whole life.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.admin.script("url", &[])
     }
 
     /// The administration of this node.
-    pub(crate) fn admin(&self) -> &Admin {
+    pub fn admin(&self) -> &Admin {
         &self.admin
     }
 
     /// The process id of this node.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.process().id()
     }
 
     /// Whether the node was started, and neither killed nor stopped since.
-    pub(crate) fn runs(&self) -> bool {
+    pub fn runs(&self) -> bool {
         self.process.is_some()
     }
 
     /// Kills the node with SIGKILL, as when its machine fails.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let mut process = self.process.take().expect("the node runs");
         process
             .kill()
@@ -199,7 +223,7 @@ impl Node {
     }
 
     /// Stops the node in good order, with SIGTERM, and waits for its end.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.signal(Signal::TERM);
         // Its stdin must stay open: the node does not wait for anything once that has ended.
         let mut process = self.process.take().expect("the node runs");
@@ -210,7 +234,7 @@ impl Node {
 
     /// Starts the node after [`Node::kill`] or [`Node::stop`], with the same ports and the data it
     /// had, and waits until it accepts connections.
-    pub(crate) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "the node runs already");
         let mut process = Command::new(SCRIPT)
             .arg("run")
@@ -224,17 +248,17 @@ impl Node {
         assert!(
             says_ready(stdout),
             "the node did not start; its log:\n{}",
-            log(&self.admin.dir)
+            log(&self.admin.dir).unwrap_or_else(|error| error.to_string())
         );
     }
 
     /// Suspends the node with SIGSTOP. Its sockets stay open, and nothing answers.
-    pub(crate) fn suspend(&self) {
+    pub fn suspend(&self) {
         self.signal(Signal::STOP);
     }
 
     /// Lets the node go on after [`Node::suspend`].
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -281,14 +305,12 @@ fn script<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> String {
         .to_owned()
 }
 
-fn log(dir: &Path) -> String {
-    let files = fs::read_dir(dir.join("log"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    files
-        .map(|file| {
-            String::from_utf8_lossy(&fs::read(file.path()).unwrap_or_default()).into_owned()
-        })
-        .collect()
+/// All that a node has logged.
+fn log(dir: &Path) -> io::Result<String> {
+    let mut log = String::new();
+    for file in fs::read_dir(dir.join("log"))? {
+        let bytes = fs::read(file?.path())?;
+        log.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    Ok(log)
 }

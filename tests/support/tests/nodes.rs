@@ -1,16 +1,13 @@
 //! Private nodes can be killed, stopped, suspended and administered, and leave nothing behind.
 
-mod broker;
-
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
-
-use broker::{Admin, Node};
+use support::broker::{Admin, Node, admin, begin_handshake, host, url};
 
 /// Connects, and reads what the broker says first, which shows that it is there.
 fn greeted(url: &str) -> TcpStream {
-    let mut socket = broker::begin_handshake(url);
+    let mut socket = begin_handshake(url);
     socket
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
@@ -133,7 +130,7 @@ fn a_stopped_node_closes_its_connections_and_starts_again() {
 fn a_suspended_node_is_silent_until_it_is_resumed() {
     let node = Node::start();
     node.suspend();
-    let mut socket = broker::begin_handshake(&node.url());
+    let mut socket = begin_handshake(&node.url());
     socket
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();
@@ -179,9 +176,7 @@ fn a_node_is_administered() {
 
     admin.stop_app();
     assert_eq!(
-        TcpStream::connect(broker::host(&node.url()))
-            .unwrap_err()
-            .kind(),
+        TcpStream::connect(host(&node.url())).unwrap_err().kind(),
         ErrorKind::ConnectionRefused
     );
     admin.start_app();
@@ -215,6 +210,6 @@ fn a_dropped_node_leaves_no_process_and_no_directory() {
 
 #[test]
 fn the_shared_broker_is_there() {
-    opened(&broker::url());
-    assert_eq!(broker::admin().eval("rabbit:is_running()"), "true");
+    opened(&url());
+    assert_eq!(admin().eval("rabbit:is_running()"), "true");
 }

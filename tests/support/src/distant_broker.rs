@@ -18,13 +18,13 @@ use snowshoe::codec::{ChannelId, Method};
 use snowshoe::{FieldTable, ShortString};
 
 /// What every thread of the broker is called.
-pub(crate) const THREAD: &str = "broker";
+pub const THREAD: &str = "broker";
 
 /// How many channels a connection may have, as RabbitMQ has it.
-pub(crate) const CHANNEL_MAX: u16 = 2047;
+const CHANNEL_MAX: u16 = 2047;
 
 /// Every message of a feed.
-pub(crate) const BODY: &[u8] = b"sixteen bytes...";
+pub const BODY: &[u8] = b"sixteen bytes...";
 
 const FRAME_MAX: u32 = 131_072;
 
@@ -38,7 +38,7 @@ const BLOCK: usize = 256 << 10;
 const BATCH: u64 = 1000;
 
 /// Starts a broker that serves until the process ends.
-pub(crate) fn start() -> SocketAddr {
+pub fn start() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has free ports");
     let address = listener.local_addr().expect("it is bound");
     spawn(move || {

@@ -9,31 +9,35 @@ const HEADER_LEN: usize = 7;
 
 /// A whole frame, with its header and its end octet. It passes as the bytes that the judge leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    pub(crate) bytes: Vec<u8>,
+pub struct Frame {
+    /// What will pass.
+    pub bytes: Vec<u8>,
 }
 
 impl Frame {
     /// The type of the frame: 1 method, 2 content header, 3 body, 8 heartbeat.
-    pub(crate) fn kind(&self) -> u8 {
+    pub fn kind(&self) -> u8 {
         self.bytes[0]
     }
 
-    pub(crate) fn channel(&self) -> u16 {
+    /// The number of the channel.
+    pub fn channel(&self) -> u16 {
         u16::from_be_bytes([self.bytes[1], self.bytes[2]])
     }
 
-    pub(crate) fn payload(&self) -> &[u8] {
+    /// What lies between the header and the end octet.
+    pub fn payload(&self) -> &[u8] {
         &self.bytes[HEADER_LEN..self.bytes.len() - 1]
     }
 
-    pub(crate) fn payload_mut(&mut self) -> &mut [u8] {
+    /// [`Frame::payload`], to be changed where it is.
+    pub fn payload_mut(&mut self) -> &mut [u8] {
         let end = self.bytes.len() - 1;
         &mut self.bytes[HEADER_LEN..end]
     }
 
     /// Puts another payload in, and its length in the header.
-    pub(crate) fn set_payload(&mut self, payload: &[u8]) {
+    pub fn set_payload(&mut self, payload: &[u8]) {
         let len = u32::try_from(payload.len()).expect("a test's payload is small");
         let end = self.bytes[self.bytes.len() - 1];
         self.bytes.truncate(HEADER_LEN);
@@ -43,7 +47,7 @@ impl Frame {
     }
 
     /// Class and method id, if this is a method.
-    pub(crate) fn method(&self) -> Option<(u16, u16)> {
+    pub fn method(&self) -> Option<(u16, u16)> {
         match (self.kind(), self.payload()) {
             (1, &[c0, c1, m0, m1, ..]) => {
                 Some((u16::from_be_bytes([c0, c1]), u16::from_be_bytes([m0, m1])))
@@ -55,12 +59,12 @@ impl Frame {
 
 /// What is to become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It passes, changed or not.
     Pass,
     /// It vanishes.
     Drop,
-    /// It waits, with everything behind it, until the direction is [resumed](super::Links::resume).
+    /// It waits, with everything after it, until the direction is [resumed](super::Links::resume).
     Hold,
     /// The connection ends before it.
     End(super::End),

@@ -13,14 +13,18 @@ use snowshoe::{
     Client, ClientBuilder, Confirmation, ConnectionRole, Consumer, Event, Events, Producer,
 };
 
-use super::ledger::{Ledger, Published, Received};
-use super::{PATIENCE, builder, executor, number, numbered};
+use crate::client::builder;
+use crate::executor;
+use crate::ledger::{Ledger, Published, Received};
+use crate::messages::{number, numbered};
+use crate::waiting::{PATIENCE, wait_until};
 
 /// The size of each message.
 const SIZE: usize = 100;
 
+/// A client with a producer and a consumer of one queue, at work.
 #[derive(Debug)]
-pub(crate) struct Workload {
+pub struct Workload {
     client: Client,
     messages: u64,
     progress: Arc<Progress>,
@@ -57,14 +61,14 @@ struct Counts {
 
 impl Workload {
     /// Publishes so many messages to a queue that is there, and consumes them.
-    pub(crate) fn start(url: &str, queue: &'static str, messages: u64) -> Self {
+    pub fn start(url: &str, queue: &'static str, messages: u64) -> Self {
         let mut workload = Self::start_with(builder(url), queue);
         workload.publish(messages);
         workload
     }
 
     /// Consumes from a queue that is there what is to be [published](Self::publish) to it.
-    pub(crate) fn start_with(builder: ClientBuilder, queue: &'static str) -> Self {
+    pub fn start_with(builder: ClientBuilder, queue: &'static str) -> Self {
         let client = block_on(executor::connect(builder)).expect("the broker is there");
         let progress = Arc::new(Progress::default());
         // Nobody was there yet to see it come.
@@ -101,7 +105,7 @@ impl Workload {
     }
 
     /// Publishes so many messages more.
-    pub(crate) fn publish(&mut self, messages: u64) {
+    pub fn publish(&mut self, messages: u64) {
         self.messages += messages;
         for _ in 0..messages {
             self.permits.try_send(()).expect("the producer is there");
@@ -109,7 +113,7 @@ impl Workload {
     }
 
     /// Waits until so many messages were received since the first.
-    pub(crate) fn wait_for(&self, messages: u64) {
+    pub fn wait_for(&self, messages: u64) {
         self.progress
             .wait_until(&format!("{messages} messages were received"), |counts| {
                 counts.received >= messages
@@ -117,12 +121,12 @@ impl Workload {
     }
 
     /// Waits until so many messages more were received.
-    pub(crate) fn wait_for_new(&self, messages: u64) {
+    pub fn wait_for_new(&self, messages: u64) {
         self.wait_for(self.progress.counts().received + messages);
     }
 
     /// Waits until all messages were resolved, and those that were confirmed received.
-    pub(crate) fn wait_for_all(&self) {
+    pub fn wait_for_all(&self) {
         let all = self.messages;
         self.progress
             .wait_until("all messages were resolved", |counts| {
@@ -132,7 +136,7 @@ impl Workload {
     }
 
     /// Waits until both connections are there.
-    pub(crate) fn wait_for_both_connections(&self) {
+    pub fn wait_for_both_connections(&self) {
         self.progress
             .wait_until("both connections are there", |counts| {
                 counts.main_is_up && counts.publishing_is_up
@@ -140,17 +144,17 @@ impl Workload {
     }
 
     /// Waits until a part of the messages was received, in percent.
-    pub(crate) fn wait_for_percent(&self, percent: u64) {
+    pub fn wait_for_percent(&self, percent: u64) {
         self.wait_for(self.messages * percent / 100);
     }
 
     /// Whether a part of the messages was received, in percent.
-    pub(crate) fn has_received(&self, percent: u64) -> bool {
+    pub fn has_received(&self, percent: u64) -> bool {
         self.progress.counts().received >= self.messages * percent / 100
     }
 
     /// Causes an outage of both connections, and waits until the client is back by itself.
-    pub(crate) fn outage(&mut self, cause: impl FnOnce()) {
+    pub fn outage(&mut self, cause: impl FnOnce()) {
         let (start, before) = (Instant::now(), self.progress.counts());
         cause();
         self.progress
@@ -163,7 +167,7 @@ impl Workload {
 
     /// Causes an outage of so many of the two connections, and waits until the client is back by
     /// itself.
-    pub(crate) fn outage_of(&mut self, connections: usize, cause: impl FnOnce()) {
+    pub fn outage_of(&mut self, connections: usize, cause: impl FnOnce()) {
         let (start, before) = (Instant::now(), self.progress.counts());
         cause();
         self.progress.wait_until("what was lost is back", |counts| {
@@ -172,12 +176,12 @@ impl Workload {
         self.ledger.outages.push(start..Instant::now());
     }
 
-    /// Waits until every message was resolved, and received if it was confirmed, and the queue is empty, and closes the
-    /// client.
-    pub(crate) fn finish(mut self, is_queue_empty: impl FnMut() -> bool) -> Ledger {
+    /// Waits until every message was resolved, and received if it was confirmed, and the queue is
+    /// empty, and closes the client.
+    pub fn finish(mut self, is_queue_empty: impl FnMut() -> bool) -> Ledger {
         self.permits.close();
         self.wait_for_all();
-        super::wait_until("the queue is empty", is_queue_empty);
+        wait_until("the queue is empty", is_queue_empty);
         self.stop_consuming.close();
         self.ledger.published = self.publishing.join().expect("the producer runs through");
         self.ledger.received = self.consuming.join().expect("the consumer runs through");

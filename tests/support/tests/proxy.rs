@@ -1,12 +1,9 @@
 //! The fault proxy does to a connection what its methods say, shown on plain sockets.
 
-mod broker;
-
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-
-use broker::proxy::{End, Frame, Proxy, To, Verdict};
+use support::proxy::{End, Frame, Proxy, To, Verdict};
 
 /// A connection through a proxy, held at both ends.
 struct Pair {
@@ -295,7 +292,7 @@ fn frames_are_judged_whole_however_they_arrive() {
 }
 
 #[test]
-fn a_frame_can_be_held_with_all_behind_it() {
+fn a_frame_can_be_held_with_all_after_it() {
     let (upstream, url) = upstream();
     let proxy = Proxy::start(&url);
     proxy.on_frame(To::Client, |_, frame| {
@@ -311,13 +308,13 @@ fn a_frame_can_be_held_with_all_behind_it() {
         .collect();
     pair.server.write_all(&sent.concat()).unwrap();
     assert_eq!(read(&mut pair.client, sent[0].len()), sent[0]);
-    let behind = sent[1].len() + sent[2].len();
+    let rest = sent[1].len() + sent[2].len();
     proxy.wait_until("the rest is held", |stats| {
-        stats.links[0].held(To::Client) == behind
+        stats.links[0].held(To::Client) == rest
     });
 
     proxy.link(0).resume(To::Client);
-    assert_eq!(read(&mut pair.client, behind), sent[1..].concat());
+    assert_eq!(read(&mut pair.client, rest), sent[1..].concat());
 }
 
 #[test]

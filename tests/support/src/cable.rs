@@ -5,25 +5,32 @@ use snowshoe::{
     Client, ClientBuilder, ConnectionRole, Event, Events, Mode, Producer, ProducerBuilder,
 };
 
-use super::{builder, executor, recovered, within};
-use crate::broker::proxy::{End, Proxy};
 use crate::broker::url;
+use crate::client::builder;
+use crate::events::recovered;
+use crate::executor;
+use crate::proxy::{End, Proxy};
+use crate::waiting::within;
 
+/// A client that is connected through a proxy of its own.
 #[derive(Debug)]
-pub(crate) struct Cable {
-    pub(crate) proxy: Proxy,
-    pub(crate) client: Client,
-    pub(crate) events: Events,
+pub struct Cable {
+    /// What the client is connected through.
+    pub proxy: Proxy,
+    /// The client.
+    pub client: Client,
+    /// The client's events from when it was connected, but for those that were waited for.
+    pub events: Events,
 }
 
 impl Cable {
     /// Connects a client to the broker that the tests share.
-    pub(crate) async fn lay() -> Self {
+    pub async fn lay() -> Self {
         Self::lay_with(Proxy::start(&url()), |builder| builder).await
     }
 
     /// Connects a client through a proxy, and with settings, of the test's own.
-    pub(crate) async fn lay_with(
+    pub async fn lay_with(
         proxy: Proxy,
         configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Self {
@@ -43,17 +50,14 @@ impl Cable {
 
     /// The client's first producer, once the connection for publishing is there. That is the
     /// proxy's second.
-    pub(crate) async fn first_producer<M: Mode>(
-        &mut self,
-        builder: ProducerBuilder<M>,
-    ) -> Producer<M> {
+    pub async fn first_producer<M: Mode>(&mut self, builder: ProducerBuilder<M>) -> Producer<M> {
         let producer = builder.build();
         recovered(&mut self.events, ConnectionRole::Publishing).await;
         producer
     }
 
     /// Resets both connections, and lets no other through; until both are noticed to be gone.
-    pub(crate) async fn cut(&mut self) {
+    pub async fn cut(&mut self) {
         self.proxy.refuse();
         self.proxy.all().end(End::Reset);
         let lost = |event: &Event| match event {
@@ -64,13 +68,13 @@ impl Cable {
     }
 
     /// Lets connections through again; until both are back.
-    pub(crate) async fn mend(&mut self) {
+    pub async fn mend(&mut self) {
         self.proxy.accept();
         self.both_recovered().await;
     }
 
     /// Waits until both connections have recovered.
-    pub(crate) async fn both_recovered(&mut self) {
+    pub async fn both_recovered(&mut self) {
         let back = |event: &Event| match event {
             Event::Recovered { role } => Some(*role),
             _ => None,

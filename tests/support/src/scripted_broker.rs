@@ -3,11 +3,6 @@
 //! It is the codec's server side with a few lines of behaviour: it does as it is told, unless its
 //! script refuses.
 
-#![allow(
-    dead_code,
-    reason = "every test file takes in this module and uses its own part of it"
-)]
-
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,7 +18,8 @@ use snowshoe::{ReplyCode, ShortString};
 
 /// What the broker hears that a script may refuse.
 #[derive(Debug)]
-pub(crate) enum Heard<'a> {
+pub enum Heard<'a> {
+    /// A call.
     Method(&'a Method),
     /// The body of a message.
     Published(&'a [u8]),
@@ -31,7 +27,7 @@ pub(crate) enum Heard<'a> {
 
 /// What the broker says to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// What a broker says that has done it.
     Usual,
     /// The channel is closed over it.
@@ -42,13 +38,14 @@ type Script = Arc<Mutex<dyn FnMut(&Heard<'_>) -> Answer + Send>>;
 
 /// It ends when it is dropped, and its connections when their clients end them.
 #[derive(Debug)]
-pub(crate) struct Broker {
+pub struct Broker {
     address: SocketAddr,
     ended: Arc<AtomicBool>,
 }
 
 impl Broker {
-    pub(crate) fn start(script: impl FnMut(&Heard<'_>) -> Answer + Send + 'static) -> Self {
+    /// Starts a broker that asks the script about all it hears.
+    pub fn start(script: impl FnMut(&Heard<'_>) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has free ports");
         let address = listener.local_addr().expect("it is bound");
         let ended = Arc::new(AtomicBool::new(false));
@@ -69,7 +66,8 @@ impl Broker {
         Self { address, ended }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// The URI of this broker.
+    pub fn url(&self) -> String {
         format!("amqp://guest:guest@{}", self.address)
     }
 }

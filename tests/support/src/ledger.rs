@@ -8,52 +8,61 @@ use snowshoe::{SettleError, Unconfirmed};
 
 /// One producer's messages, numbered from 0, and all deliveries to the one consumer of their queue.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     /// By number.
-    pub(crate) published: Vec<Published>,
+    pub published: Vec<Published>,
     /// In their order.
-    pub(crate) received: Vec<Received>,
+    pub received: Vec<Received>,
     /// From before their cause until the client was back.
-    pub(crate) outages: Vec<Range<Instant>>,
+    pub outages: Vec<Range<Instant>>,
 }
 
+/// What became of a message on its way to the broker.
 #[derive(Debug)]
-pub(crate) struct Published {
-    pub(crate) accepted: Instant,
-    pub(crate) resolved: Instant,
-    pub(crate) outcome: Result<(), Unconfirmed>,
+pub struct Published {
+    /// When it was in the buffer.
+    pub accepted: Instant,
+    /// When its outcome was known.
+    pub resolved: Instant,
+    /// Its outcome.
+    pub outcome: Result<(), Unconfirmed>,
 }
 
+/// A delivery.
 #[derive(Debug)]
-pub(crate) struct Received {
-    pub(crate) number: u64,
-    pub(crate) redelivered: bool,
-    pub(crate) at: Instant,
-    pub(crate) settled: Result<(), SettleError>,
+pub struct Received {
+    /// The number of the message.
+    pub number: u64,
+    /// Whether the broker says that it delivers again.
+    pub redelivered: bool,
+    /// When it came.
+    pub at: Instant,
+    /// What came of acknowledging it.
+    pub settled: Result<(), SettleError>,
 }
 
 /// How often a message was delivered more than once, by why.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Duplicates {
+pub struct Duplicates {
     /// The broker says itself that it delivers again.
-    pub(crate) redelivered: u64,
+    pub redelivered: u64,
     /// The message was not confirmed when a connection ended, and published again.
-    pub(crate) resent: u64,
+    pub resent: u64,
     /// The broker was killed before it had noted the ack, or even the delivery.
-    pub(crate) forgotten: u64,
+    pub forgotten: u64,
     /// None of these.
-    pub(crate) unexplained: Vec<u64>,
+    pub unexplained: Vec<u64>,
 }
 
 impl Ledger {
     /// The numbers of the messages that did not end with a confirm.
-    pub(crate) fn unconfirmed(&self) -> Vec<usize> {
+    pub fn unconfirmed(&self) -> Vec<usize> {
         let confirmed = self.published.iter().map(|message| message.outcome.is_ok());
         positions(confirmed, false)
     }
 
     /// The numbers of the messages that were confirmed and never received.
-    pub(crate) fn lost(&self) -> Vec<usize> {
+    pub fn lost(&self) -> Vec<usize> {
         let mut lost: Vec<bool> = (self.published.iter())
             .map(|message| message.outcome.is_ok())
             .collect();
@@ -63,8 +72,8 @@ impl Ledger {
         positions(lost.into_iter(), true)
     }
 
-    /// The numbers of the messages that came for the first time behind a newer one.
-    pub(crate) fn reordered(&self) -> Vec<u64> {
+    /// The numbers of the messages that came for the first time after a newer one.
+    pub fn reordered(&self) -> Vec<u64> {
         let mut next = 0;
         let mut reordered = Vec::new();
         let mut seen = vec![false; self.published.len()];
@@ -81,7 +90,7 @@ impl Ledger {
     }
 
     /// Why messages came more than once.
-    pub(crate) fn duplicates(&self) -> Duplicates {
+    pub fn duplicates(&self) -> Duplicates {
         let mut duplicates = Duplicates::default();
         let mut last_time = HashMap::new();
         for delivery in &self.received {
@@ -102,7 +111,7 @@ impl Ledger {
     }
 
     /// How many deliveries could not be settled because their channel was gone.
-    pub(crate) fn stale(&self) -> usize {
+    pub fn stale(&self) -> usize {
         let stale = |delivery: &&Received| delivery.settled == Err(SettleError::Stale);
         self.received.iter().filter(stale).count()
     }

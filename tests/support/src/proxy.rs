@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::engine::{Engine, Jobs};
-pub(crate) use self::frame::{Frame, Verdict};
+pub use self::frame::{Frame, Verdict};
 use self::link::Faults;
 
 /// How long a condition is waited for before the test fails.
@@ -23,9 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A direction, named by whom the bytes are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum To {
+pub enum To {
+    /// From clients to the broker.
     Server,
+    /// From the broker to clients.
     Client,
+    /// Both directions.
     Both,
 }
 
@@ -41,7 +44,7 @@ impl To {
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// In good order: the other side reads an end of stream.
     Close,
     /// With a reset, as from a machine that knows nothing of the connection.
@@ -51,40 +54,41 @@ pub(crate) enum End {
 /// What has happened so far, one entry for each connection in the order in which they were
 /// accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stats {
-    pub(crate) links: Vec<LinkStats>,
+pub struct Stats {
+    /// Each connection's.
+    pub links: Vec<LinkStats>,
 }
 
 impl Stats {
     /// The number of connections that are open.
-    pub(crate) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.links.iter().filter(|link| link.open).count()
     }
 
     /// The bytes passed on, over all connections.
-    pub(crate) fn passed(&self, to: To) -> u64 {
+    pub fn passed(&self, to: To) -> u64 {
         self.links.iter().map(|link| link.passed(to)).sum()
     }
 }
 
 /// What has happened to one connection so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LinkStats {
+pub struct LinkStats {
     /// Whether the proxy still holds a socket of it. After an orderly end it does so until both
     /// sides have ended as well.
-    pub(crate) open: bool,
+    pub open: bool,
     passed: [u64; 2],
     held: [usize; 2],
 }
 
 impl LinkStats {
     /// The bytes passed on.
-    pub(crate) fn passed(&self, to: To) -> u64 {
+    pub fn passed(&self, to: To) -> u64 {
         self.passed[to.range()].iter().sum()
     }
 
     /// The bytes that were read and wait to be passed on.
-    pub(crate) fn held(&self, to: To) -> usize {
+    pub fn held(&self, to: To) -> usize {
         self.held[to.range()].iter().sum()
     }
 }
@@ -92,7 +96,7 @@ impl LinkStats {
 /// A proxy on a port of 127.0.0.1 of its own. It ends, and resets its connections, when it is
 /// dropped.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     /// The URI of the first upstream, in two parts: what precedes and what follows host and port.
     url: (String, String),
@@ -103,7 +107,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Starts a proxy to the broker at this URI.
-    pub(crate) fn start(upstream: &str) -> Self {
+    pub fn start(upstream: &str) -> Self {
         let (before, address, after) = split(upstream);
         let watch = Arc::new(Watch::default());
         let (engine, jobs) =
@@ -118,17 +122,17 @@ impl Proxy {
     }
 
     /// The upstream's URI with the proxy's host and port.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("{}{}{}", self.url.0, self.address, self.url.1)
     }
 
     /// Where the proxy listens.
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// All connections, those to come included.
-    pub(crate) fn all(&self) -> Links<'_> {
+    pub fn all(&self) -> Links<'_> {
         Links {
             proxy: self,
             which: None,
@@ -136,7 +140,7 @@ impl Proxy {
     }
 
     /// One connection, by the order in which they were accepted, from 0.
-    pub(crate) fn link(&self, which: usize) -> Links<'_> {
+    pub fn link(&self, which: usize) -> Links<'_> {
         assert!(
             which < self.stats().links.len(),
             "connection {which} was not accepted yet; wait_for_links waits for it"
@@ -149,17 +153,17 @@ impl Proxy {
 
     /// Refuses connections, as a machine does on which nothing listens, until [`Proxy::accept`].
     /// Open ones go on.
-    pub(crate) fn refuse(&self) {
+    pub fn refuse(&self) {
         self.jobs.run(Engine::refuse);
     }
 
     /// Accepts connections again.
-    pub(crate) fn accept(&self) {
+    pub fn accept(&self) {
         self.jobs.run(Engine::accept);
     }
 
     /// Leads the connections to come to another broker. Of the URI only host and port count.
-    pub(crate) fn route_to(&self, upstream: &str) {
+    pub fn route_to(&self, upstream: &str) {
         let (_, address, _) = split(upstream);
         self.jobs.run(move |engine| engine.route_to(address));
     }
@@ -167,7 +171,7 @@ impl Proxy {
     /// Shows every whole frame in one direction to `judge`, with the number of its connection. It
     /// concerns the connections to come, whose frames can be followed from the first byte. `judge`
     /// must not call the proxy.
-    pub(crate) fn on_frame(
+    pub fn on_frame(
         &self,
         to: To,
         judge: impl FnMut(usize, &mut Frame) -> Verdict + Send + 'static,
@@ -178,14 +182,14 @@ impl Proxy {
     }
 
     /// What has happened so far.
-    pub(crate) fn stats(&self) -> Stats {
+    pub fn stats(&self) -> Stats {
         // A turn of the engine, so that nothing it has just done is missing.
         self.jobs.run(|_| ());
         self.watch.stats().clone()
     }
 
     /// Waits for a condition over what has happened; `what` names it should it never come.
-    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Stats) -> bool) -> Stats {
+    pub fn wait_until(&self, what: &str, condition: impl Fn(&Stats) -> bool) -> Stats {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = self.stats();
         while !condition(&seen) {
@@ -197,7 +201,7 @@ impl Proxy {
     }
 
     /// Waits until so many connections have been accepted in all.
-    pub(crate) fn wait_for_links(&self, count: usize) -> Stats {
+    pub fn wait_for_links(&self, count: usize) -> Stats {
         self.wait_until(&format!("{count} connections were accepted"), |stats| {
             stats.links.len() >= count
         })
@@ -216,41 +220,41 @@ impl Drop for Proxy {
 
 /// Some of a proxy's connections, to do something to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Links<'a> {
+pub struct Links<'a> {
     proxy: &'a Proxy,
     which: Option<usize>,
 }
 
 impl Links<'_> {
     /// Ends the open ones at both sides, and drops what they held.
-    pub(crate) fn end(self, end: End) {
+    pub fn end(self, end: End) {
         let which = self.which;
         self.proxy.jobs.run(move |engine| engine.end(which, end));
     }
 
     /// Goes on reading and passes nothing, not even an end of stream: a link that is dead and does
     /// not say so. What the proxy holds is passed after [`Links::resume`].
-    pub(crate) fn silence(self, to: To) {
+    pub fn silence(self, to: To) {
         self.change(to, |faults| faults.silent = true);
     }
 
     /// Stops reading, so that the sender's window fills.
-    pub(crate) fn stop_reading(self, to: To) {
+    pub fn stop_reading(self, to: To) {
         self.change(to, |faults| faults.unread = true);
     }
 
     /// Passes a few bytes at a time, with a pause after each.
-    pub(crate) fn drip(self, to: To, bytes: usize, pause: Duration) {
+    pub fn drip(self, to: To, bytes: usize, pause: Duration) {
         self.change(to, move |faults| faults.drip = Some((bytes, pause)));
     }
 
     /// Ends each connection once it has passed so many more bytes.
-    pub(crate) fn cut_after(self, to: To, bytes: u64, end: End) {
+    pub fn cut_after(self, to: To, bytes: u64, end: End) {
         self.change(to, move |faults| faults.cut = Some((bytes, end)));
     }
 
     /// Takes back every fault in a direction, and passes what was held.
-    pub(crate) fn resume(self, to: To) {
+    pub fn resume(self, to: To) {
         self.change(to, |faults| *faults = Faults::default());
     }
 

@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// A cluster of three nodes on this machine. It ends as its [nodes](Node) do.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     nodes: Vec<Node>,
     /// What the nodes call themselves, in the same order.
     names: Vec<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Starts a new cluster, and waits until all nodes are in it.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let dirs = script([OsStr::new("cluster"), NODES.to_string().as_ref()]);
         let mut nodes: Vec<Node> = dirs.lines().map(Node::in_dir).collect();
         // One after the other, since each joins those before it.
@@ -39,42 +39,42 @@ impl Cluster {
     }
 
     /// One URI with all nodes as its hosts.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let urls: Vec<String> = self.nodes.iter().map(Node::url).collect();
         let hosts: Vec<&str> = urls.iter().map(|url| host(url)).collect();
         urls[0].replace(hosts[0], &hosts.join(","))
     }
 
     /// How many nodes the cluster has, those that are down included.
-    pub(crate) fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.nodes.len()
     }
 
     /// One of the nodes.
-    pub(crate) fn node(&self, index: usize) -> &Node {
+    pub fn node(&self, index: usize) -> &Node {
         &self.nodes[index]
     }
 
     /// The administration of a node that runs.
-    pub(crate) fn admin(&self) -> &Admin {
+    pub fn admin(&self) -> &Admin {
         let running = self.nodes.iter().find(|node| node.runs());
         running.expect("a node runs").admin()
     }
 
     /// Kills a node with SIGKILL, as when its machine fails.
-    pub(crate) fn kill(&mut self, index: usize) {
+    pub fn kill(&mut self, index: usize) {
         self.nodes[index].kill();
     }
 
     /// Starts a node after [`Cluster::kill`], and waits until it is in the cluster again.
-    pub(crate) fn start_again(&mut self, index: usize) {
+    pub fn start_again(&mut self, index: usize) {
         self.nodes[index].start_again();
         self.wait_until_complete();
     }
 
     /// The node with the leader of a quorum queue. If there is none, waits until a quorum has
     /// elected one.
-    pub(crate) fn leader_of(&self, queue: &str) -> usize {
+    pub fn leader_of(&self, queue: &str) -> usize {
         let ask = format!(
             "{}, case ra:members({{Name, node()}}, 5000) of {{ok, _, {{_, Leader}}}} -> Leader; \
              _ -> none end",
@@ -89,12 +89,12 @@ impl Cluster {
     }
 
     /// Waits until a quorum queue has a member on every node, one of which leads the others.
-    pub(crate) fn wait_until_replicated(&self, queue: &str) {
+    pub fn wait_until_replicated(&self, queue: &str) {
         let states = format!(
             "States = [proplists:get_value(<<\"Raft State\">>, Member) || \
              Member <- rabbit_quorum_queue:status(<<\"/\">>, <<{queue:?}>>)]"
         );
-        let follow = vec!["follower"; self.len() - 1].join(", ");
+        let follow = vec!["follower"; self.size() - 1].join(", ");
         let ask = format!("{states}, lists:sort(States) =:= [{follow}, leader]");
         wait_until("the queue is everywhere", || {
             self.admin().eval(&ask) == "true"
@@ -103,7 +103,7 @@ impl Cluster {
 
     /// How many messages a quorum queue holds, delivered and not acknowledged ones included. What
     /// `rabbitmqctl` says of that is seconds old.
-    pub(crate) fn messages_in(&self, queue: &str) -> u64 {
+    pub fn messages_in(&self, queue: &str) -> u64 {
         let ask = format!(
             "{}, {{ok, {{_, Found}}, _}} = \
              ra:leader_query({{Name, node()}}, fun rabbit_fifo:overview/1), \
@@ -116,7 +116,7 @@ impl Cluster {
 
     /// The nodes that the connections with this name are on. One that is in its handshake has no
     /// properties yet, and so no name.
-    pub(crate) fn nodes_of(&self, connection_name: &str) -> Vec<usize> {
+    pub fn nodes_of(&self, connection_name: &str) -> Vec<usize> {
         self.indices(&self.admin().eval(&format!(
             "[node(Pid) || Pid <- rabbit_networking:connections(), \
              [{{_, Properties}}] <- [catch rabbit_reader:info(Pid, [client_properties])], \
@@ -136,8 +136,8 @@ impl Cluster {
     }
 
     /// Waits until all nodes run and know each other.
-    pub(crate) fn wait_until_complete(&self) {
-        let all = self.len().to_string();
+    pub fn wait_until_complete(&self) {
+        let all = self.size().to_string();
         for node in &self.nodes {
             wait_until("all nodes are in the cluster", || {
                 node.admin().eval("length(rabbit_nodes:all_running())") == all
