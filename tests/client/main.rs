@@ -1,0 +1,36 @@
+//! How a client behaves, on a real broker and through a proxy that fails as networks do: a module for
+//! each subject.
+//!
+//! All tests run at once, in one process. So what a test declares has a name of its own, and a test
+//! that does to a broker what others would notice has a broker of its own. What is counted for the
+//! whole process is tested in a process of its own, beside this directory.
+
+mod back_pressure;
+mod blocked_connections;
+mod buffer_policies;
+mod channels;
+mod closing;
+mod cluster;
+mod connecting;
+mod connection_errors;
+mod consuming;
+mod credentials;
+mod declaring;
+mod executors;
+mod fairness;
+mod fault_table;
+mod handlers;
+mod identifier_reuse;
+mod low_disk;
+mod on_tokio;
+mod outages;
+mod publishing;
+mod reconnecting;
+mod redelivery;
+mod request_reply;
+mod resending;
+#[cfg(feature = "tls")]
+mod tls;
+mod topology_recovery;
+mod uri;
+mod vanishing_queues;

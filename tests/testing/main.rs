@@ -1,0 +1,4 @@
+//! What the feature `testing` gives to users: the broker in memory, and the server around it.
+
+mod scenarios;
+mod server;
