@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::lane::Kills;
-use super::ledger::Ledger;
-use super::message;
 use support::proxy::{Frame, Proxy, To, Verdict};
+
+use crate::lane::Kills;
+use crate::ledger::Ledger;
+use crate::message;
 
 /// By connection and channel, what is published there.
 type Channels = HashMap<(usize, u16), Published>;
@@ -100,8 +101,8 @@ impl Witness {
         };
         let multiple = bits & 1 != 0;
         let settled = if multiple {
-            let behind = published.unconfirmed.split_off(&(tag + 1));
-            std::mem::replace(&mut published.unconfirmed, behind)
+            let rest = published.unconfirmed.split_off(&(tag + 1));
+            std::mem::replace(&mut published.unconfirmed, rest)
         } else {
             published
                 .unconfirmed

@@ -1,9 +1,6 @@
-//! The example `soak`, for a short time: one fault after the other, nothing lost.
+//! A short soak: one fault after the other, nothing lost.
 
-#[path = "../examples/soak/soak/mod.rs"]
-mod soak;
-
-use soak::Plan;
+use crate::plan::Plan;
 
 #[test]
 fn one_fault_after_the_other_costs_no_confirmed_message_and_no_order() {

@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 
 use fastrand::Rng;
 use snowshoe::Queue;
-
-use super::lane::{self, Kills};
 use support::broker::Node;
 use support::broker::cluster::Cluster;
 use support::proxy::{Links, Proxy};
+
+use crate::lane::{self, Kills};
+use crate::plan::LANES;
 
 #[derive(Debug)]
 pub(crate) struct Scene {
@@ -174,7 +175,7 @@ impl Scene {
                 // Where nobody is connected at the moment, any will do.
                 *used.get(which % used.len().max(1)).unwrap_or(&0)
             }
-            Victim::Leader(which) => cluster.leader_of(&lane::queue(which % super::LANES)),
+            Victim::Leader(which) => cluster.leader_of(&lane::queue(which % LANES)),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-
-use super::scene::{Scene, Victim};
 use support::proxy::{End, Links, Proxy, To};
+
+use crate::scene::{Scene, Victim};
 
 /// A fault, and how long it is in force.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@
 //! is published again, and where the late one is that copy, it takes an older one, redelivered, to
 //! tell that the first delivery was that one's.
 //!
-//! So a message that comes for the first time behind a newer one, and not as a redelivery, counts
+//! So a message that comes for the first time after a newer one, and not as a redelivery, counts
 //! as reordered, unless an older copy of it comes as one later. A killed node forgets more than
 //! that: unconfirmed messages, and what it has delivered.
 
@@ -22,7 +22,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use snowshoe::{SettleError, Unconfirmed};
 
-use super::message;
+use crate::message;
 
 /// One lane's messages, numbered from 0. Its memory is all taken at the beginning, so that what
 /// grows later is the client.
@@ -38,9 +38,9 @@ pub(crate) struct Page {
     pub(crate) attempted: u64,
     /// How many have ended, which they do in their order, or are noted in it.
     pub(crate) resolved: u64,
-    /// The number behind the newest one confirmed.
+    /// The number after the newest one confirmed.
     pub(crate) confirmed_before: u64,
-    /// The number behind the newest one consumed.
+    /// The number after the newest one consumed.
     pub(crate) consumed_before: u64,
     /// All messages below this number have the broker's word.
     answered_before: u64,
@@ -86,11 +86,11 @@ pub(crate) struct Counts {
     /// Deliveries of the same copy without a word from the broker, which was killed in between and
     /// may not have noted the first.
     pub(crate) forgotten: u64,
-    /// Messages that came for the first time behind newer ones, and as a redelivery, or an older
+    /// Messages that came for the first time after newer ones, and as a redelivery, or an older
     /// copy did: the first delivery was to a consumer that was cut off, which the broker noticed
     /// late.
     pub(crate) late_redelivered: u64,
-    /// Messages that came for the first time behind newer ones after the node was killed.
+    /// Messages that came for the first time after newer ones after the node was killed.
     pub(crate) late_by_kill: u64,
     /// Settles that came after their channel had ended.
     pub(crate) stale: u64,
@@ -103,9 +103,9 @@ pub(crate) struct Faulty {
     pub(crate) lost: Vec<u64>,
     /// Confirmed by the client, and not by the broker.
     pub(crate) falsely_confirmed: Vec<u64>,
-    /// Delivered for the first time behind a newer one.
+    /// Delivered for the first time after a newer one.
     pub(crate) reordered: Vec<u64>,
-    /// Handed out by the client in another order than the broker's, or behind one that was not.
+    /// Handed out by the client in another order than the broker's, or after one that was not.
     pub(crate) handed_out_of_turn: Vec<u64>,
     /// Written ahead of an older one that the broker had not answered.
     pub(crate) written_ahead: Vec<u64>,
@@ -180,7 +180,7 @@ impl Page {
         }
     }
 
-    /// A message was seen on its way to the broker, on a channel on which it came behind
+    /// A message was seen on its way to the broker, on a channel on which it came after
     /// `previous`, if any; the node has been killed so many times. Which copy of it this is.
     pub(crate) fn write(&mut self, number: u64, previous: Option<u64>, kills: u16) -> u8 {
         let expected = previous.map_or(self.answered_before, |previous| previous + 1);
@@ -235,7 +235,7 @@ impl Page {
         }
     }
 
-    /// A message comes for the first time, and behind a newer one.
+    /// A message comes for the first time, and after a newer one.
     fn come_late(&mut self, number: u64, copy: u8, redelivered: bool, kills: u16) {
         if redelivered {
             self.counts.late_redelivered += 1;
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_behind_a_newer_one_is_reordered_unless_it_comes_as_a_redelivery() {
+    fn what_comes_after_a_newer_one_is_reordered_unless_it_comes_as_a_redelivery() {
         let ledger = ten_confirmed();
         for (number, redelivered) in [(0, false), (3, false), (1, true), (2, false)] {
             deliver(&ledger, number, 1, redelivered, 0);

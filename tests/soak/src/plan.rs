@@ -4,15 +4,6 @@
 //! Each fault meets traffic, some more comes while it is in force, and some once it is over. The
 //! run goes on when every lane has carried a message that was published after that.
 
-mod chronicle;
-mod faults;
-mod lane;
-mod ledger;
-mod message;
-mod report;
-mod scene;
-mod witness;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU16;
 use std::sync::{Arc, Mutex, mpsc};
@@ -23,13 +14,13 @@ use async_io::block_on;
 use fastrand::Rng;
 use snowshoe::{Client, Reconnect};
 
-use self::chronicle::Chronicle;
-use self::faults::Fault;
-use self::lane::Lane;
-use self::ledger::{Ledger, Page};
-pub(crate) use self::report::Report;
-use self::report::{Memory, grouped};
-use self::scene::Scene;
+use crate::chronicle::Chronicle;
+use crate::faults::Fault;
+use crate::lane::{self, Lane};
+use crate::ledger::{self, Ledger, Page};
+use crate::report::{Memory, Report, grouped};
+use crate::scene::Scene;
+use crate::witness;
 
 /// How much there is to be done. The seed decides which faults come, and when.
 #[derive(Clone, Debug)]
@@ -354,7 +345,7 @@ fn display(now: Arc<Mutex<String>>, ledgers: Arc<[Ledger]>) -> mpsc::Sender<()> 
     end
 }
 
-const LANES: usize = 6;
+pub(crate) const LANES: usize = 6;
 const CLIENTS: usize = 2;
 
 /// How often a condition is looked at.

@@ -10,8 +10,8 @@ use fastrand::Rng;
 use futures_lite::{FutureExt as _, future};
 use snowshoe::{Client, Confirmation, Consumer, Delivery, Producer, Queue};
 
-use super::ledger::Ledger;
-use super::message;
+use crate::ledger::Ledger;
+use crate::message;
 
 /// How often the node has been killed so far.
 pub(crate) type Kills = Arc<AtomicU16>;

@@ -1,7 +1,7 @@
 //! A soak: confirmed producers and acknowledging consumers go through one fault after the other,
 //! and a table tells what became of every message.
 //!
-//!     cargo run --release --example soak -- --faults 200 --seed 1 --publishes 400000
+//!     cargo run --release -p soak -- --faults 200 --seed 1 --publishes 400000
 //!
 //! It starts a RabbitMQ node of its own (`tests/with-broker true` installs RabbitMQ where it is
 //! missing) and a proxy in front of it. The network resets, closes, cuts, goes silent, drips, stops
@@ -17,15 +17,25 @@
 //! It exits with 1 if anything was lost, confirmed without the broker's word, reordered, corrupted
 //! or duplicated for no reason, or if nothing moved for a minute. `RUST_LOG=info` names each fault
 //! in full, `RUST_LOG=snowshoe=debug` what the client does.
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+#![allow(clippy::print_stdout, reason = "a tool shows what it found")]
 
-mod soak;
+mod chronicle;
+mod faults;
+mod lane;
+mod ledger;
+mod message;
+mod plan;
+mod report;
+mod scene;
+#[cfg(test)]
+mod tests;
+mod witness;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use soak::Plan;
+use plan::Plan;
 
 const USAGE: &str = "usage: soak [--cluster] [--faults N] [--seed S] [--publishes M] [--only KIND]";
 

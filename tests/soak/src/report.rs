@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
 
-use super::ledger::{Counts, Faulty, Ledger};
+use crate::ledger::{Counts, Faulty, Ledger};
 
 #[derive(Debug)]
 pub(crate) struct Report {
