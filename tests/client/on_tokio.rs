@@ -1,6 +1,6 @@
 //! A client that was told to run on tokio: whose runtime it uses, and what it does without one.
 //!
-//! What a client does wherever it runs is in the other files, for which `SNOWSHOE_TEST_EXECUTOR`
+//! What a client does wherever it runs is in the other modules, for which `SNOWSHOE_TEST_EXECUTOR`
 //! can name tokio.
 
 use std::time::Duration;
