@@ -17,14 +17,15 @@ use support::workload::Workload;
 /// How many messages are published around each killing.
 const BATCH: u64 = 6_000;
 
-/// Runs a test on the cluster that the tests of this file share, one after the other.
+/// Runs a test on the cluster that the tests of this module share, one after the other: they kill its
+/// nodes, and starting one takes a while.
 fn on_cluster(test: impl FnOnce(&mut Cluster)) {
     static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
     let mut shared = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut cluster = shared.take().unwrap_or_else(Cluster::start);
     test(&mut cluster);
     // A test that fails ends the cluster, whatever state it has left it in. Otherwise it ends with
-    // the process.
+    // the process. Until then it takes next to no time, for nobody asks it for anything.
     *shared = Some(cluster);
 }
 
