@@ -68,9 +68,9 @@ fn parse(block: Vec<u8>, count: u64) -> Runner {
         for _ in 0..messages / count {
             let mut rest = &block[..];
             while !rest.is_empty() {
-                let (behind, frame) = parse_frame(rest).expect("these are frames");
+                let (after, frame) = parse_frame(rest).expect("these are frames");
                 black_box(frame);
-                rest = behind;
+                rest = after;
             }
         }
     })
