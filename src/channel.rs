@@ -1,18 +1,16 @@
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
-use std::task::{Poll, Waker};
+use std::sync::Arc;
 
-use snowshoe_codec::method::{Call, basic};
-use snowshoe_codec::{Event as CodecEvent, Got, Method, SendError, ShortString};
+use snowshoe_codec::method::{Arguments as _, Call, basic};
+use snowshoe_codec::{Got, Method, SendError};
 
-pub use snowshoe_codec::{Delivery as RawDelivery, Returned};
-
-use crate::client::Handle;
-use crate::error::Error;
+use crate::error::{Error, reply_to};
+use crate::events::ChannelEvent;
 use crate::message::Message;
-use crate::shared::{Answer, Command, RawOperation, lock};
-use crate::sync::Mutex;
+use crate::name::Name;
+use crate::shared::channel::{Answer, ChannelInbox, ChannelOperation, ChannelReply};
+use crate::shared::command::Command;
+use crate::shared::handle::Handle;
 
 /// A channel for the protocol as it is: every method that a client may call.
 ///
@@ -34,7 +32,7 @@ use crate::sync::Mutex;
 /// # Ok(()) }
 /// ```
 pub struct Channel {
-    inbox: Arc<RawInbox>,
+    inbox: Arc<ChannelInbox>,
     handle: Arc<Handle>,
 }
 
@@ -44,37 +42,8 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// What came over a [`Channel`] without being asked for.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ChannelEvent {
-    /// A message for a consumer that was started with basic.consume.
-    Delivery(RawDelivery),
-    /// A message that could not be routed.
-    Returned(Returned),
-    /// The broker confirmed or refused what was published.
-    Confirm {
-        /// The number of the publish, from 1.
-        delivery_tag: u64,
-        /// Whether it settles all before it, too.
-        multiple: bool,
-        /// Whether it is an ack; otherwise a nack.
-        ack: bool,
-    },
-    /// The broker ended a consumer.
-    ConsumerCancelled {
-        /// Which.
-        consumer_tag: ShortString,
-    },
-    /// The broker asked to pause or to go on publishing.
-    Flow {
-        /// Whether to publish.
-        active: bool,
-    },
-}
-
 impl Channel {
-    pub(crate) fn new(inbox: Arc<RawInbox>, handle: Arc<Handle>) -> Self {
+    pub(crate) fn new(inbox: Arc<ChannelInbox>, handle: Arc<Handle>) -> Self {
         Self { inbox, handle }
     }
 
@@ -93,8 +62,11 @@ impl Channel {
             return Err(SendError::NotSendable(sent).into());
         }
         match self.exchange(method.into()).await? {
-            RawReply::Method(reply) => reply.try_into().map_err(|_| Error::Timeout(sent)),
-            RawReply::Got(_) => Err(Error::Timeout(sent)),
+            ChannelReply::Method(reply) => reply_to::<C>(reply),
+            ChannelReply::Got(_) => Err(Error::UnexpectedReply {
+                call: sent,
+                reply: basic::GetOk::ID,
+            }),
         }
     }
 
@@ -110,7 +82,7 @@ impl Channel {
         if !method.id().replies().is_empty() && !method.is_nowait() {
             return Err(SendError::NotSendable(method.id()).into());
         }
-        self.ask(|answer| RawOperation::Send { method, answer })
+        self.ask(|answer| ChannelOperation::Send { method, answer })
             .await
     }
 
@@ -121,8 +93,8 @@ impl Channel {
     /// A name is too long, or the channel is gone.
     pub async fn publish(
         &self,
-        exchange: &str,
-        routing_key: &str,
+        exchange: impl Name,
+        routing_key: impl Name,
         message: impl Into<Message>,
     ) -> Result<Option<u64>, Error> {
         self.publish_as(exchange, routing_key, message.into(), false)
@@ -136,8 +108,8 @@ impl Channel {
     /// A name is too long, or the channel is gone.
     pub async fn publish_mandatory(
         &self,
-        exchange: &str,
-        routing_key: &str,
+        exchange: impl Name,
+        routing_key: impl Name,
         message: impl Into<Message>,
     ) -> Result<Option<u64>, Error> {
         self.publish_as(exchange, routing_key, message.into(), true)
@@ -146,17 +118,17 @@ impl Channel {
 
     async fn publish_as(
         &self,
-        exchange: &str,
-        routing_key: &str,
+        exchange: impl Name,
+        routing_key: impl Name,
         message: Message,
         mandatory: bool,
     ) -> Result<Option<u64>, Error> {
-        let exchange = exchange.try_into()?;
+        let exchange = exchange.into_short_string()?;
         let routing_key = match message.routing_key() {
             Some(own) => own.clone(),
-            None => routing_key.try_into()?,
+            None => routing_key.into_short_string()?,
         };
-        let publish = |answer| RawOperation::Publish {
+        let publish = |answer| ChannelOperation::Publish {
             exchange,
             routing_key,
             mandatory,
@@ -170,15 +142,15 @@ impl Channel {
     ///
     /// # Errors
     /// The broker refused it, or the channel is gone.
-    pub async fn get(&self, queue: &str, no_ack: bool) -> Result<Option<Got>, Error> {
+    pub async fn get(&self, queue: impl Name, no_ack: bool) -> Result<Option<Got>, Error> {
         let get = basic::Get {
-            queue: queue.try_into()?,
+            queue: queue.into_short_string()?,
             no_ack,
             ..Default::default()
         };
         match self.exchange(get.into()).await? {
-            RawReply::Got(got) => Ok(Some(got)),
-            RawReply::Method(_) => Ok(None),
+            ChannelReply::Got(got) => Ok(Some(got)),
+            ChannelReply::Method(_) => Ok(None),
         }
     }
 
@@ -189,37 +161,26 @@ impl Channel {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn next_event(&mut self) -> Option<ChannelEvent> {
-        std::future::poll_fn(|cx| {
-            let mut state = lock(&self.inbox.state);
-            if let Some(event) = state.events.pop_front() {
-                return Poll::Ready(Some(event));
-            }
-            if state.closed.is_some() {
-                return Poll::Ready(None);
-            }
-            state.waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
+        self.inbox.next_event().await
     }
 
     /// Why the channel is closed, if it is.
     pub fn closed(&self) -> Option<Error> {
-        lock(&self.inbox.state).closed.clone()
+        self.inbox.closed()
     }
 
-    async fn exchange(&self, method: Method) -> Result<RawReply, Error> {
-        self.ask(|answer| RawOperation::Call { method, answer })
+    async fn exchange(&self, method: Method) -> Result<ChannelReply, Error> {
+        self.ask(|answer| ChannelOperation::Call { method, answer })
             .await
     }
 
     async fn ask<T>(
         &self,
-        operation: impl FnOnce(Answer<Result<T, Error>>) -> RawOperation,
+        operation: impl FnOnce(Answer<T>) -> ChannelOperation,
     ) -> Result<T, Error> {
         let (answer, answered) = async_channel::bounded(1);
         let operation = operation(answer);
-        self.handle.shared().command(Command::Raw {
+        self.handle.command(Command::Channel {
             inbox: Arc::clone(&self.inbox),
             operation,
         });
@@ -232,94 +193,10 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        let operation = RawOperation::Close;
-        self.handle.shared().command(Command::Raw {
+        let operation = ChannelOperation::Close;
+        self.handle.command(Command::Channel {
             inbox: Arc::clone(&self.inbox),
             operation,
         });
-    }
-}
-
-/// The answer to a call on a channel.
-#[derive(Debug)]
-pub(crate) enum RawReply {
-    Method(Method),
-    Got(Got),
-}
-
-/// What a channel shares with the driver.
-pub(crate) struct RawInbox {
-    state: Mutex<RawState>,
-    /// The driver's key for it.
-    place: OnceLock<usize>,
-}
-
-#[derive(Default)]
-struct RawState {
-    events: VecDeque<ChannelEvent>,
-    closed: Option<Error>,
-    waker: Option<Waker>,
-}
-
-impl fmt::Debug for RawInbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawInbox")
-            .field("place", &self.place)
-            .finish_non_exhaustive()
-    }
-}
-
-impl RawInbox {
-    pub(crate) fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            place: OnceLock::new(),
-        }
-    }
-
-    pub(crate) fn place(&self) -> Option<usize> {
-        self.place.get().copied()
-    }
-
-    /// The driver has taken it in; it does so once.
-    pub(crate) fn settle_in(&self, key: usize) {
-        _ = self.place.set(key);
-    }
-
-    pub(crate) fn push(&self, event: CodecEvent) {
-        let event = match event {
-            CodecEvent::Delivery { delivery, .. } => ChannelEvent::Delivery(delivery),
-            CodecEvent::Returned { returned, .. } => ChannelEvent::Returned(returned),
-            CodecEvent::Confirm {
-                delivery_tag,
-                multiple,
-                ack,
-                ..
-            } => ChannelEvent::Confirm {
-                delivery_tag,
-                multiple,
-                ack,
-            },
-            CodecEvent::ConsumerCancelled { consumer_tag, .. } => {
-                ChannelEvent::ConsumerCancelled { consumer_tag }
-            }
-            CodecEvent::Flow { active, .. } => ChannelEvent::Flow { active },
-            _ => return,
-        };
-        self.change(|state| state.events.push_back(event));
-    }
-
-    pub(crate) fn close(&self, error: Error) {
-        self.change(|state| _ = state.closed.get_or_insert(error));
-    }
-
-    fn change(&self, change: impl FnOnce(&mut RawState)) {
-        let mut state = lock(&self.state);
-        change(&mut state);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 }

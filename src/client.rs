@@ -1,24 +1,30 @@
 //! The client itself, and in `builder` how it is set up and started.
 
 mod builder;
+mod login;
+mod reconnect;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use snowshoe_codec::method::{exchange, queue};
-use snowshoe_codec::{Method, ShortString, TooLong};
+use snowshoe_codec::method::{Call, exchange, queue};
+use snowshoe_codec::{Method, ShortString};
 
 pub use self::builder::ClientBuilder;
-use crate::channel::{Channel, RawInbox};
+pub use self::reconnect::Reconnect;
+use crate::channel::Channel;
 use crate::consumer::ConsumerBuilder;
-use crate::error::Error;
+use crate::declare::{Binding, Declare};
+use crate::error::{Error, reply_to};
 use crate::events::Events;
-use crate::message::Message;
+use crate::name::Name;
+use crate::outcome::CloseReport;
 use crate::producer::ProducerBuilder;
-use crate::shared::{Command, Shared};
-use crate::topology::Declare;
+use crate::shared::channel::ChannelInbox;
+use crate::shared::command::{Answer, Command};
+use crate::shared::handle::{Handle, Shared};
 
 /// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
 /// to declare what they use.
@@ -41,36 +47,10 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What keeps a client going; the last one closes it.
-pub(crate) struct Handle {
-    shared: Arc<Shared>,
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").finish_non_exhaustive()
-    }
-}
-
-impl Handle {
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.command(Command::Close {
-            within: None,
-            answer: None,
-        });
-    }
-}
-
 impl Client {
     pub(crate) fn over(shared: Arc<Shared>) -> Self {
         Self {
-            handle: Arc::new(Handle { shared }),
+            handle: Arc::new(Handle::new(shared)),
         }
     }
 
@@ -108,18 +88,15 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.handle.shared.first.wait().await.clone()
+        self.handle.shared().first.wait().await.clone()
     }
 
     /// A producer to a queue, by way of the default exchange.
     ///
     /// # Errors
     /// Queue names have at most 255 bytes.
-    pub fn producer(
-        &self,
-        queue: impl TryInto<ShortString, Error: Into<TooLong>>,
-    ) -> Result<ProducerBuilder, Error> {
-        let queue = name(queue)?;
+    pub fn producer(&self, queue: impl Name) -> Result<ProducerBuilder, Error> {
+        let queue = queue.into_short_string()?;
         Ok(ProducerBuilder::new(
             Arc::clone(&self.handle),
             ShortString::EMPTY,
@@ -133,10 +110,11 @@ impl Client {
     /// Names have at most 255 bytes.
     pub fn exchange_producer(
         &self,
-        exchange: impl TryInto<ShortString, Error: Into<TooLong>>,
-        routing_key: impl TryInto<ShortString, Error: Into<TooLong>>,
+        exchange: impl Name,
+        routing_key: impl Name,
     ) -> Result<ProducerBuilder, Error> {
-        let (exchange, routing_key) = (name(exchange)?, name(routing_key)?);
+        let exchange = exchange.into_short_string()?;
+        let routing_key = routing_key.into_short_string()?;
         Ok(ProducerBuilder::new(
             Arc::clone(&self.handle),
             exchange,
@@ -148,11 +126,9 @@ impl Client {
     ///
     /// # Errors
     /// Queue names have at most 255 bytes.
-    pub fn consumer(
-        &self,
-        queue: impl TryInto<ShortString, Error: Into<TooLong>>,
-    ) -> Result<ConsumerBuilder, Error> {
-        Ok(ConsumerBuilder::new(Arc::clone(&self.handle), name(queue)?))
+    pub fn consumer(&self, queue: impl Name) -> Result<ConsumerBuilder, Error> {
+        let queue = queue.into_short_string()?;
+        Ok(ConsumerBuilder::new(Arc::clone(&self.handle), queue))
     }
 
     /// Declares a [queue](crate::Queue), an [exchange](crate::Exchange) or a
@@ -167,8 +143,10 @@ impl Client {
     /// Once polled, it is declared whether or not the future is dropped.
     pub async fn declare<D: Declare>(&self, entity: D) -> Result<D::Declared, Error> {
         let method = entity.into_method()?;
-        let reply = self.call(method).await?;
-        Ok(D::declared(reply))
+        let reply = self
+            .ask(|answer| Command::Call { method, answer })
+            .await??;
+        D::declared(reply)
     }
 
     /// Deletes a queue with all its messages, and forgets it; how many messages it held. A queue
@@ -176,55 +154,36 @@ impl Client {
     ///
     /// # Errors
     /// The broker refuses.
-    pub async fn delete_queue(
-        &self,
-        queue: impl TryInto<ShortString, Error: Into<TooLong>>,
-    ) -> Result<u32, Error> {
-        let reply = self
-            .call(queue::Delete {
-                queue: name(queue)?,
-                ..Default::default()
-            })
-            .await?;
-        Ok(match reply {
-            Method::QueueDeleteOk(ok) => ok.message_count,
-            _ => 0,
-        })
+    pub async fn delete_queue(&self, queue: impl Name) -> Result<u32, Error> {
+        let delete = queue::Delete {
+            queue: queue.into_short_string()?,
+            ..Default::default()
+        };
+        Ok(self.call(delete).await?.message_count)
     }
 
     /// Deletes all messages of a queue that are not delivered; how many there were.
     ///
     /// # Errors
     /// The broker refuses.
-    pub async fn purge_queue(
-        &self,
-        queue: impl TryInto<ShortString, Error: Into<TooLong>>,
-    ) -> Result<u32, Error> {
-        let reply = self
-            .call(queue::Purge {
-                queue: name(queue)?,
-                ..Default::default()
-            })
-            .await?;
-        Ok(match reply {
-            Method::QueuePurgeOk(ok) => ok.message_count,
-            _ => 0,
-        })
+    pub async fn purge_queue(&self, queue: impl Name) -> Result<u32, Error> {
+        let purge = queue::Purge {
+            queue: queue.into_short_string()?,
+            ..Default::default()
+        };
+        Ok(self.call(purge).await?.message_count)
     }
 
     /// Deletes an exchange, and forgets it with its bindings. One that is not there is no error.
     ///
     /// # Errors
     /// The broker refuses.
-    pub async fn delete_exchange(
-        &self,
-        exchange: impl TryInto<ShortString, Error: Into<TooLong>>,
-    ) -> Result<(), Error> {
-        self.call(exchange::Delete {
-            exchange: name(exchange)?,
+    pub async fn delete_exchange(&self, exchange: impl Name) -> Result<(), Error> {
+        let delete = exchange::Delete {
+            exchange: exchange.into_short_string()?,
             ..Default::default()
-        })
-        .await?;
+        };
+        self.call(delete).await?;
         Ok(())
     }
 
@@ -232,8 +191,10 @@ impl Client {
     ///
     /// # Errors
     /// The broker refuses.
-    pub async fn unbind(&self, binding: crate::Binding) -> Result<(), Error> {
-        self.call(binding.into_unbind()?).await?;
+    pub async fn unbind(&self, binding: Binding) -> Result<(), Error> {
+        let method = binding.into_unbind()?;
+        self.ask(|answer| Command::Call { method, answer })
+            .await??;
         Ok(())
     }
 
@@ -243,11 +204,11 @@ impl Client {
     /// # Errors
     /// No channel can be opened.
     pub async fn channel(&self) -> Result<Channel, Error> {
-        let inbox = Arc::new(RawInbox::new());
+        let inbox = Arc::new(ChannelInbox::new());
         let opened = Arc::clone(&inbox);
         // Built before it is open, so that dropping this future closes it.
         let channel = Channel::new(inbox, Arc::clone(&self.handle));
-        self.ask(|answer| Command::OpenRaw {
+        self.ask(|answer| Command::OpenChannel {
             inbox: opened,
             answer,
         })
@@ -257,14 +218,14 @@ impl Client {
 
     /// What happens to the client from now on.
     pub fn events(&self) -> Events {
-        self.handle.shared.hub.subscribe()
+        self.handle.shared().hub.subscribe()
     }
 
     /// Replaces the secret of the open connections before it expires, for brokers with OAuth;
     /// [`Event::SecretUpdated`](crate::Event::SecretUpdated) follows for each. Give the next
     /// connections the new one through [`ClientBuilder::credentials`].
     pub fn update_secret(&self, secret: impl Into<Bytes>, reason: ShortString) {
-        self.handle.shared.command(Command::UpdateSecret {
+        self.handle.command(Command::UpdateSecret {
             secret: secret.into(),
             reason,
         });
@@ -295,32 +256,18 @@ impl Client {
         .unwrap_or_default()
     }
 
-    async fn call(&self, method: impl Into<Method>) -> Result<Method, Error> {
-        let method = method.into();
-        self.ask(|answer| Command::Call { method, answer }).await?
+    async fn call<C: Call>(&self, call: C) -> Result<C::Reply, Error> {
+        let method: Method = call.into();
+        reply_to::<C>(
+            self.ask(|answer| Command::Call { method, answer })
+                .await??,
+        )
     }
 
     /// Asks the driver, and waits for its answer.
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(async_channel::Sender<T>) -> Command,
-    ) -> Result<T, Error> {
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Error> {
         let (answer, answered) = async_channel::bounded(1);
-        self.handle.shared.command(command(answer));
+        self.handle.command(command(answer));
         answered.recv().await.map_err(|_| Error::Closed)
     }
-}
-
-fn name(name: impl TryInto<ShortString, Error: Into<TooLong>>) -> Result<ShortString, Error> {
-    name.try_into()
-        .map_err(|error| Error::TooLong(error.into()))
-}
-
-/// What was left when a client was closed.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct CloseReport {
-    /// Messages that were accepted, but not settled by the deadline, oldest first for each
-    /// producer. The broker may have some of them.
-    pub undelivered: Vec<Message>,
 }

@@ -1,3 +1,5 @@
+mod handlers;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -9,14 +11,15 @@ use futures_lite::Stream;
 use snowshoe_codec as codec;
 use snowshoe_codec::{FieldTable, FieldValue, ShortString, TableError, TooLong};
 
-use crate::client::Handle;
 use crate::core::Epoch;
 use crate::core::ring::Limits;
 use crate::core::subscription::ConsumerSpec;
 use crate::delivery::{Batch, Delivery, Disposition};
-use crate::error::Error;
-use crate::inbox::Inbox;
-use crate::shared::Command;
+use crate::error::{ConsumerEnd, Error};
+use crate::name::Name;
+use crate::shared::command::Command;
+use crate::shared::handle::Handle;
+use crate::shared::inbox::Inbox;
 
 /// Receives a queue's messages, through outages.
 ///
@@ -47,7 +50,7 @@ pub struct Consumer {
     epoch: Epoch,
     /// How many were handed out without a pause.
     in_a_row: usize,
-    _client: Arc<Handle>,
+    client: Arc<Handle>,
 }
 
 /// How many deliveries are handed out before other tasks have their turn: the driver, where it is
@@ -112,7 +115,7 @@ impl Consumer {
         F: Future,
         F::Output: Into<Disposition>,
     {
-        crate::handlers::run(self, limit.max(1), handler).await;
+        handlers::run(self, limit.max(1), handler).await;
     }
 
     /// The queue; if the broker chose its name, the name it has now.
@@ -187,7 +190,9 @@ impl Consumer {
 
     fn stop(&mut self) {
         self.inbox.abandon(&mut self.batch, self.epoch);
-        self.inbox.cancel();
+        self.inbox.forget_waker();
+        let inbox = Arc::clone(&self.inbox);
+        self.client.command(Command::CancelConsumer(inbox));
     }
 }
 
@@ -203,21 +208,6 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// Why a consumer ended.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConsumerEnd {
-    /// It was cancelled.
-    #[error("the consumer was cancelled")]
-    Cancelled,
-    /// The client was closed, gave up on its connection, or its driver was dropped.
-    #[error("the client was closed")]
-    ClientClosed,
-    /// The broker would not let it start.
-    #[error("the consumer could not be started: {0}")]
-    Failed(Error),
 }
 
 /// Sets up a [`Consumer`].
@@ -237,7 +227,7 @@ impl ConsumerBuilder {
         let tag = format!("snowshoe-{:016x}-{}", shared.seed, shared.next_id());
         let spec = ConsumerSpec {
             queue,
-            tag: tag.try_into().unwrap_or_default(),
+            tag: (tag.try_into()).expect("two numbers are shorter than 255 bytes"),
             prefetch: 100,
             no_ack: false,
             exclusive: false,
@@ -303,8 +293,8 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// Consumer tags have at most 255 bytes.
-    pub fn tag(mut self, tag: impl TryInto<ShortString, Error = TooLong>) -> Result<Self, TooLong> {
-        self.spec.tag = tag.try_into()?;
+    pub fn tag(mut self, tag: impl Name) -> Result<Self, TooLong> {
+        self.spec.tag = tag.into_short_string()?;
         Ok(self)
     }
 
@@ -347,18 +337,18 @@ impl ConsumerBuilder {
         if spec.prefetch > 0 && !spec.no_ack {
             limits = Limits::NONE;
         }
-        let shared = Arc::clone(client.shared());
-        let inbox = Inbox::new(spec.queue.clone(), spec.no_ack, limits, shared);
+        let doorbell = Arc::clone(&client.shared().doorbell);
+        let inbox = Inbox::new(spec.queue.clone(), spec.no_ack, limits, doorbell);
         let inbox = Arc::new(inbox);
         let consumer = Consumer {
             inbox: Arc::clone(&inbox),
             batch: VecDeque::new(),
             epoch: Epoch::default(),
             in_a_row: 0,
-            _client: Arc::clone(&client),
+            client: Arc::clone(&client),
         };
         let (answer, started) = async_channel::bounded(1);
-        client.shared().command(Command::AddConsumer {
+        client.command(Command::AddConsumer {
             inbox,
             spec,
             dedicated,

@@ -8,7 +8,7 @@ use snowshoe_codec::{PropertiesError, PropertiesRef, ShortStr};
 use crate::core::Epoch;
 use crate::core::acks::Settle;
 use crate::error::SettleError;
-use crate::inbox::Inbox;
+use crate::shared::inbox::Inbox;
 
 /// A message from a queue, to be acknowledged or refused.
 ///

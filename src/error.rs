@@ -1,9 +1,11 @@
+use std::error;
 use std::io;
 use std::sync::Arc;
 
-use snowshoe_codec::method::MethodId;
+use snowshoe_codec::method::{Call, MethodId};
 use snowshoe_codec::{
-    CloseReason, Greeting, HandshakeError, PeerClose, ReplyCode, SendError, TableError, TooLong,
+    CloseReason, Greeting, HandshakeError, Method, PeerClose, ReplyCode, SendError, TableError,
+    TooLong,
 };
 
 use crate::message::Message;
@@ -33,6 +35,17 @@ pub enum Error {
     /// The broker did not answer in time.
     #[error("{0} was not answered in time")]
     Timeout(MethodId),
+    /// The answer was another than the call has a type for. That of basic.get can be a message, which
+    /// [`Channel::get`](crate::Channel::get) takes.
+    #[error(
+        "{call} was answered by {reply}, which it has no place for: a message is taken by Channel::get"
+    )]
+    UnexpectedReply {
+        /// What was called.
+        call: MethodId,
+        /// What came.
+        reply: MethodId,
+    },
     /// The connection was lost before the answer came: whether it was done is not known.
     #[error("the connection was lost before the broker's answer")]
     ConnectionLost,
@@ -54,6 +67,16 @@ pub enum Error {
     /// It does not fit into a frame, or cannot be sent this way.
     #[error(transparent)]
     Send(#[from] SendError),
+}
+
+/// The answer to a call, as what it has to be.
+pub(crate) fn reply_to<C: Call>(reply: Method) -> Result<C::Reply, Error> {
+    reply
+        .try_into()
+        .map_err(|other: Method| Error::UnexpectedReply {
+            call: C::ID,
+            reply: other.id(),
+        })
 }
 
 /// Why a connection could not be made, or ended.
@@ -81,9 +104,9 @@ pub enum ConnectionError {
     /// No progress in time.
     #[error("{0} took too long")]
     Timeout(Phase),
-    /// The credentials provider gave none.
+    /// The credentials provider gave none, for this reason.
     #[error("no credentials: {0}")]
-    Credentials(String),
+    Credentials(Arc<dyn error::Error + Send + Sync>),
     /// No byte could be written for too long, and no broker said that it was blocked.
     #[error("the peer takes no more bytes")]
     WriteStalled,
@@ -188,4 +211,19 @@ pub enum SettleError {
     /// Its consumer takes deliveries without acknowledgements.
     #[error("the consumer takes no acknowledgements")]
     NoAck,
+}
+
+/// Why a consumer ended.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumerEnd {
+    /// It was cancelled.
+    #[error("the consumer was cancelled")]
+    Cancelled,
+    /// The client was closed, gave up on its connection, or its driver was dropped.
+    #[error("the client was closed")]
+    ClientClosed,
+    /// The broker would not let it start.
+    #[error("the consumer could not be started: {0}")]
+    Failed(Error),
 }

@@ -1,12 +1,16 @@
+mod channel;
+mod entity;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use snowshoe_codec::{PeerClose, ShortString};
 
+pub use self::channel::ChannelEvent;
+pub use self::entity::{ConsumerId, Entity};
 use crate::error::ConnectionError;
 use crate::outcome::{DropReason, Return};
-use crate::shared::lock;
-use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::sync::{Mutex, lock};
 
 /// Which of a client's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,9 +63,9 @@ pub enum Event {
     Reconnecting {
         /// Which connection.
         role: ConnectionRole,
-        /// The how-manieth in a row, from 1.
+        /// Its number in a row, from 1.
         attempt: u32,
-        /// When, from now.
+        /// How long it waits before that.
         delay: Duration,
     },
     /// The client gave up on a connection: the first connect failed, or the limit of attempts was
@@ -100,7 +104,7 @@ pub enum Event {
     /// the connection, after which everything is told anew.
     Delayed {
         /// What.
-        entity: String,
+        entity: Entity,
         /// Why.
         reason: PeerClose,
     },
@@ -108,13 +112,13 @@ pub enum Event {
     /// [cancelled](Self::ConsumerCancelled).
     Restored {
         /// What.
-        entity: String,
+        entity: Entity,
     },
     /// Something that was declared before could not be declared again, or a consumer not be started
     /// again. It is left out until the next reconnect; a consumer ends.
     NotRecovered {
         /// What.
-        entity: String,
+        entity: Entity,
         /// Why.
         reason: PeerClose,
     },
@@ -187,6 +191,10 @@ pub struct Events {
 }
 
 impl Events {
+    pub(crate) fn new(receiver: async_channel::Receiver<Event>, lag: Arc<Mutex<u64>>) -> Self {
+        Self { receiver, lag }
+    }
+
     /// The next event; `None` once the client has ended and all were taken.
     ///
     /// # Cancel safety
@@ -207,131 +215,5 @@ impl Events {
         let mut missed = lock(&self.lag);
         let missed = std::mem::take(&mut *missed);
         (missed > 0).then_some(Event::Lagged { missed })
-    }
-}
-
-/// Where events go.
-#[derive(Debug, Default)]
-pub(crate) struct Hub {
-    subscribers: Mutex<Subscribers>,
-    /// Whether there are any, for the hot path to skip the lock.
-    listened_to: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Subscribers {
-    list: Vec<Subscriber>,
-    /// No more events will come, and whoever subscribes is to know.
-    closed: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Subscriber {
-    sender: async_channel::Sender<Event>,
-    lag: Arc<Mutex<u64>>,
-}
-
-impl Hub {
-    pub(crate) fn subscribe(&self) -> Events {
-        let (sender, receiver) = async_channel::bounded(1024);
-        let lag = Arc::new(Mutex::new(0));
-        let mut subscribers = self.lock();
-        if !subscribers.closed {
-            subscribers.list.push(Subscriber {
-                sender,
-                lag: Arc::clone(&lag),
-            });
-        }
-        drop(subscribers);
-        self.listened_to.store(true, Ordering::Relaxed);
-        Events { receiver, lag }
-    }
-
-    /// Tells whoever listens. The event is only made if anybody does.
-    pub(crate) fn emit_with(&self, event: impl FnOnce() -> Event) {
-        if self.listened_to.load(Ordering::Relaxed) {
-            self.emit(&event());
-        }
-    }
-
-    pub(crate) fn emit(&self, event: &Event) {
-        // Sending wakes, so it is done without the lock.
-        let mut subscribers = self.lock().list.clone();
-        if subscribers.is_empty() {
-            return;
-        }
-        subscribers.retain(
-            |Subscriber { sender, lag }| match sender.force_send(event.clone()) {
-                Ok(None) => false,
-                Ok(Some(_)) => {
-                    *lock(lag) += 1;
-                    false
-                }
-                Err(_) => true,
-            },
-        );
-        // Those that are left have gone away.
-        if !subscribers.is_empty() {
-            let mut subscribers = self.lock();
-            (subscribers.list).retain(|subscriber| !subscriber.sender.is_closed());
-            self.listened_to
-                .store(!subscribers.list.is_empty(), Ordering::Relaxed);
-        }
-    }
-
-    /// No more events will come.
-    pub(crate) fn close(&self) {
-        let mut subscribers = self.lock();
-        subscribers.closed = true;
-        let list = std::mem::take(&mut subscribers.list);
-        drop(subscribers);
-        // This wakes, so it is done without the lock.
-        drop(list);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Subscribers> {
-        lock(&self.subscribers)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn unblocked() -> Event {
-        Event::Unblocked {
-            role: ConnectionRole::Main,
-        }
-    }
-
-    #[test]
-    fn who_falls_behind_is_told_how_much_was_lost() {
-        let hub = Hub::default();
-        let mut events = hub.subscribe();
-        for _ in 0..1030 {
-            hub.emit(&unblocked());
-        }
-        assert!(matches!(
-            events.try_next(),
-            Some(Event::Lagged { missed: 6 })
-        ));
-        let rest = std::iter::from_fn(|| events.try_next()).count();
-        assert_eq!(rest, 1024);
-    }
-
-    #[test]
-    fn whoever_subscribes_behind_the_end_is_told_so() {
-        let hub = Hub::default();
-        hub.close();
-        let mut events = hub.subscribe();
-        assert!(futures_lite::future::block_on(events.next()).is_none());
-    }
-
-    #[test]
-    fn subscribers_that_went_away_are_forgotten() {
-        let hub = Hub::default();
-        drop(hub.subscribe());
-        hub.emit(&unblocked());
-        assert!(hub.lock().list.is_empty());
     }
 }

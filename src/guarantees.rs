@@ -26,7 +26,7 @@
 //! |---|---|---|
 //! | `Ok(())` | yes | no |
 //! | [`Nacked`](crate::Unconfirmed::Nacked), `resent: false` | no: it refused | later, perhaps: a queue was full, or the broker was in trouble |
-//! | [`Nacked`](crate::Unconfirmed::Nacked), `resent: true` | perhaps: it refused what was sent again behind a cut | the same, and only if a duplicate does no harm |
+//! | [`Nacked`](crate::Unconfirmed::Nacked), `resent: true` | perhaps: it refused what was sent again after a cut | the same, and only if a duplicate does no harm |
 //! | [`Returned`](crate::Unconfirmed::Returned) | no: no queue took it | once there is a queue; the message is attached |
 //! | [`Rejected`](crate::Unconfirmed::Rejected) | no: it closed the channel over it | not as it is |
 //! | [`Unsendable`](crate::Unconfirmed::Unsendable) | no: it was never written | not as it is |

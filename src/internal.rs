@@ -11,10 +11,11 @@ use crate::core::ring::Limits;
 pub use crate::core::{
     Epoch, acks, backoff, confirms, publisher, ring, session, subscription, supervisor, topology,
 };
-use crate::shared::Shared;
+use crate::delivery::Delivery;
+use crate::driver::Driver;
+use crate::shared::inbox;
 #[cfg(feature = "testing")]
 use crate::testing::Broker;
-use crate::{Delivery, Driver, inbox};
 
 /// How many bytes are encoded and not written, on the connection with the most of them.
 pub fn unwritten(driver: &mut Driver) -> usize {
@@ -40,8 +41,8 @@ pub struct Inbox(Arc<inbox::Inbox>);
 impl Inbox {
     /// An inbox whose deliveries are to be settled.
     pub fn new(queue: ShortString, limits: Limits) -> Self {
-        let shared = Arc::new(Shared::new(0));
-        Self(Arc::new(inbox::Inbox::new(queue, false, limits, shared)))
+        let doorbell = Arc::default();
+        Self(Arc::new(inbox::Inbox::new(queue, false, limits, doorbell)))
     }
 
     /// A channel is there, with this queue.

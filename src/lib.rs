@@ -56,16 +56,23 @@
 //!
 //! [`Client::connect`] needs no executor: its driver has a thread of its own. [`ClientBuilder::build`]
 //! gives the client and its [`Driver`], a future to spawn on smol, async-std, tokio or anything
-//! else. On tokio, `ClientBuilder::tokio` (feature `tokio`) has it use the sockets and timers of the
-//! runtime as well, which takes fewer system calls and no other thread. A [`Connector`] brings any
+//! else. Whose time, timers and sockets the driver uses says its [`Runtime`]; there are those of a
+//! thread of its own, of async-io, of tokio and of tests, each a feature. A [`Connector`] brings any
 //! other stream than TCP.
+//!
+//! | feature | what it brings | on by default |
+//! |---|---|---|
+//! | `thread` | the driver on a thread of its own, with a reactor (mio) | yes |
+//! | `async-io` | sockets and timers for a driver on any executor | yes |
+//! | `tokio` | sockets and timers of tokio | no |
+//! | `tls` | `amqps`, by rustls | no |
+//! | `testing` | a broker, a network and time for your tests | no |
 //!
 //! The protocol alone, without I/O, is the crate [`codec`].
 
 mod channel;
 mod client;
-mod clock;
-mod config;
+mod connector;
 mod consumer;
 // `pub` in a private module: what `internal` shows to this repository's own tools is seen by nobody
 // else, and is described for its readers here.
@@ -77,32 +84,24 @@ mod consumer;
     reason = "only `internal` makes it reachable"
 )]
 mod core;
+mod declare;
 mod delivery;
 mod driver;
 mod error;
 mod events;
 pub mod guarantees;
-mod handlers;
-mod inbox;
 #[cfg(feature = "_internal")]
 #[doc(hidden)]
 pub mod internal;
 mod message;
-#[cfg(feature = "tokio")]
-mod on_tokio;
-mod outbox;
+mod name;
 mod outcome;
-mod password;
 mod producer;
-mod reactor;
-mod sasl;
+pub mod runtime;
 mod shared;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(feature = "tls")]
-mod tls;
-mod topology;
 mod transport;
 mod uri;
 
@@ -112,28 +111,32 @@ pub use futures_rustls::rustls;
 #[doc(no_inline)]
 pub use snowshoe_codec as codec;
 pub use snowshoe_codec::{
-    FieldArray, FieldTable, FieldValue, PeerClose, Properties, PropertiesBuilder, PropertiesRef,
-    ReplyCode, ShortStr, ShortString,
+    Delivery as RawDelivery, FieldArray, FieldTable, FieldValue, PeerClose, Properties,
+    PropertiesBuilder, PropertiesRef, ReplyCode, Returned, ShortStr, ShortString,
 };
 
-pub use self::channel::{Channel, ChannelEvent, RawDelivery, Returned};
-pub use self::client::{Client, ClientBuilder, CloseReport};
-pub use self::config::Reconnect;
-pub use self::consumer::{Consumer, ConsumerBuilder, ConsumerEnd};
+pub use self::channel::Channel;
+pub use self::client::{Client, ClientBuilder, Reconnect};
+#[cfg(feature = "tls")]
+pub use self::connector::TlsConnector;
+pub use self::connector::{Connector, Target, TcpConnector};
+pub use self::consumer::{Consumer, ConsumerBuilder};
+pub use self::declare::{Binding, Declare, DeclaredQueue, Destination, Exchange, Queue};
 pub use self::delivery::{Batch, Delivery, Disposition};
 pub use self::driver::Driver;
 pub use self::error::{
-    ConnectionError, Error, Phase, PublishError, PublishErrorReason, SendMessageError, SettleError,
+    ConnectionError, ConsumerEnd, Error, Phase, PublishError, PublishErrorReason, SendMessageError,
+    SettleError,
 };
-pub use self::events::{ConnectionRole, Event, Events, ProducerId};
+pub use self::events::{
+    ChannelEvent, ConnectionRole, ConsumerId, Entity, Event, Events, ProducerId,
+};
 pub use self::message::Message;
-pub use self::outcome::{DropReason, Return, Unconfirmed};
-pub use self::password::Password;
+pub use self::name::Name;
+pub use self::outcome::{CloseReport, DropReason, Return, Unconfirmed};
 pub use self::producer::{
     BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
 };
-#[cfg(feature = "tls")]
-pub use self::tls::TlsConnector;
-pub use self::topology::{Binding, Declare, DeclaredQueue, Exchange, Queue};
-pub use self::transport::{Connecting, Connector, Target, TcpConnector, Transport};
-pub use self::uri::{AmqpUri, Endpoint, UriError, UriOptions};
+pub use self::runtime::Runtime;
+pub use self::transport::{Connecting, Transport};
+pub use self::uri::{AmqpUri, Endpoint, Password, UriError, UriOptions};

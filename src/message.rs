@@ -1,6 +1,8 @@
 use bytes::Bytes;
 use snowshoe_codec::{Properties, ShortString, TooLong};
 
+use crate::name::Name;
+
 /// A message to publish: a body, and what of the producer's settings it overrides.
 ///
 /// A body goes to the broker as it is, without a copy where it is large. Anything that is a body
@@ -51,12 +53,8 @@ impl Message {
     ///
     /// # Errors
     /// Routing keys have at most 255 bytes.
-    pub fn with_routing_key<K>(mut self, routing_key: K) -> Result<Self, TooLong>
-    where
-        K: TryInto<ShortString>,
-        TooLong: From<K::Error>,
-    {
-        self.routing_key = Some(routing_key.try_into()?);
+    pub fn with_routing_key(mut self, routing_key: impl Name) -> Result<Self, TooLong> {
+        self.routing_key = Some(routing_key.into_short_string()?);
         Ok(self)
     }
 

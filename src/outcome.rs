@@ -1,6 +1,8 @@
 use bytes::Bytes;
 use snowshoe_codec::{PeerClose, Properties, ReplyCode, Returned, SendError, ShortString};
 
+use crate::message::Message;
+
 /// Why a message that was accepted for publishing was not acknowledged by the broker.
 ///
 /// Every accepted message resolves exactly once: acknowledged, or with one of these.
@@ -103,4 +105,13 @@ impl std::fmt::Display for Return {
             code.0
         )
     }
+}
+
+/// What was left when a client was closed.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// Messages that were accepted, but not settled by the deadline, oldest first for each
+    /// producer. The broker may have some of them.
+    pub undelivered: Vec<Message>,
 }

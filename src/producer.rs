@@ -8,15 +8,15 @@ use std::task::{Context, Poll};
 use snowshoe_codec::{Properties, ShortString};
 
 use self::sealed::Accepted;
-use crate::client::Handle;
 use crate::core::publisher::{Address, Overflow, Publisher, Settlement};
 use crate::core::ring::Limits;
 use crate::error::{PublishError, PublishErrorReason, SendMessageError};
 use crate::events::ProducerId;
 use crate::message::Message;
-use crate::outbox::Outbox;
 use crate::outcome::Unconfirmed;
-use crate::shared::Command;
+use crate::shared::command::Command;
+use crate::shared::handle::Handle;
+use crate::shared::outbox::Outbox;
 
 /// Publishes messages to one queue or exchange, through outages.
 ///
@@ -305,7 +305,7 @@ impl ProducerBuilder<Confirm> {
         let properties = Properties::builder()
             .persistent()
             .build()
-            .unwrap_or_default();
+            .expect("a delivery mode is a number, and nothing else can be refused");
         Self {
             client,
             address: Address {
@@ -325,7 +325,7 @@ impl ProducerBuilder<Confirm> {
     }
 
     /// Publishes without confirms: fastest, and messages can be lost with a connection. While the
-    /// buffer is full, the oldest give way, unless a [`policy`](Self::policy) is set behind this.
+    /// buffer is full, the oldest give way, unless a [`policy`](Self::policy) is set after this.
     pub fn fire_and_forget(self) -> ProducerBuilder<FireAndForget> {
         let Self {
             client,
@@ -403,10 +403,12 @@ impl<M: Mode> ProducerBuilder<M> {
             BufferPolicy::DropOldest => Overflow::DropOldest,
             BufferPolicy::Block | BufferPolicy::Error => Overflow::Refuse,
         };
-        let shared = Arc::clone(client.shared());
+        let shared = client.shared();
+        let id = ProducerId(shared.next_id());
         let publisher = Publisher::new(address, settlement, overflow, limits);
-        let outbox = Arc::new(Outbox::new(publisher, M::CONFIRMS, Arc::clone(&shared)));
-        if !shared.command(Command::AddProducer(Arc::clone(&outbox))) {
+        let signals = (Arc::clone(&shared.doorbell), Arc::clone(&shared.hub));
+        let outbox = Arc::new(Outbox::new(id, publisher, M::CONFIRMS, signals));
+        if !client.command(Command::AddProducer(Arc::clone(&outbox))) {
             outbox.lock().publisher.close();
         }
         let blocks = policy == BufferPolicy::Block;

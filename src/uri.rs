@@ -1,6 +1,8 @@
 //! AMQP URIs, by the [specification](https://www.rabbitmq.com/docs/uri-spec) and the
 //! [query parameters](https://www.rabbitmq.com/docs/uri-query-parameters) of RabbitMQ.
 
+mod password;
+
 use std::fmt;
 use std::mem;
 use std::net::Ipv6Addr;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use thiserror::Error;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::Password;
+pub use self::password::Password;
 
 /// Where a broker is and how to log in, as an AMQP URI says it.
 ///

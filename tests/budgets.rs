@@ -16,8 +16,8 @@ use async_executor::LocalExecutor;
 use bytes::Bytes;
 use futures_lite::{AsyncRead, AsyncWrite};
 use snowshoe::{
-    BufferPolicy, Client, Confirmation, Connecting, Connector as _, Consumer, Producer, Target,
-    TcpConnector, Transport,
+    BufferPolicy, Client, Confirmation, Connecting, Connector as _, Consumer, Producer, Runtime,
+    Target, TcpConnector, Transport,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::client;
@@ -89,8 +89,8 @@ impl Counted {
     async fn connect(broker: SocketAddr, executor: &LocalExecutor<'_>) -> Self {
         let transfers = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&transfers);
-        let connector = move |target: &Target| -> Connecting {
-            let connecting = TcpConnector::default().connect(target);
+        let connector = move |target: &Target, runtime: &Arc<dyn Runtime>| -> Connecting {
+            let connecting = TcpConnector::default().connect(target, runtime);
             let transfers = Arc::clone(&count);
             Box::pin(async move {
                 let stream = connecting.await?;

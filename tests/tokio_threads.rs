@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
+use snowshoe::runtime::Tokio;
 use snowshoe::{Client, ClientBuilder};
 use support::distant_broker;
 
@@ -39,7 +40,7 @@ async fn a_client_on_tokio_starts_no_thread_of_another_executor() {
         distant_broker::start().port()
     );
     let builder = || Client::builder(&uri).unwrap();
-    let job = connect_and_use(builder().tokio());
+    let job = connect_and_use(builder().runtime(Tokio));
     tokio::time::timeout(Duration::from_secs(60), job)
         .await
         .unwrap();

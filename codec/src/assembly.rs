@@ -13,6 +13,7 @@ use crate::content::{CONTENT_HEADER_LEN, Content, Delivery, Got, Published, Retu
 use crate::event::Event;
 use crate::frame::{self, FRAME_OVERHEAD, Frame, FrameKind, Limits};
 use crate::method::{Arguments, basic};
+use crate::types::ChannelId;
 use crate::violation::Violation;
 
 /// What was announced, and where the parts of a message lie in a buffer.
@@ -80,7 +81,7 @@ impl Layout {
 
     /// What is to be told of the message that lies in `buffer` by this layout.
     #[inline]
-    pub(crate) fn event(&self, channel: u16, mut buffer: Bytes) -> Event {
+    pub(crate) fn event(&self, channel: ChannelId, mut buffer: Bytes) -> Event {
         buffer.advance(self.arguments_at as usize);
         let content = Content {
             buffer,
@@ -229,7 +230,7 @@ impl Assembly {
     }
 
     /// The message, if nothing of it is missing.
-    fn finish(&mut self, channel: u16) -> Option<Event> {
+    fn finish(&mut self, channel: ChannelId) -> Option<Event> {
         match std::mem::take(self) {
             Self::Body {
                 announcement,

@@ -12,7 +12,7 @@ use crate::outbound::Outbound;
 use crate::properties::Properties;
 use crate::reply::ReplyCode;
 use crate::side::Side;
-use crate::types::ShortString;
+use crate::types::{ChannelId, ShortString};
 use crate::write::{self, Publish, SendError, put_method_id};
 
 /// One channel of a [`Connection`](crate::Connection), borrowed to speak on it.
@@ -20,7 +20,7 @@ use crate::write::{self, Publish, SendError, put_method_id};
 /// Every method is either refused before a byte is written, or written whole.
 #[derive(Debug)]
 pub struct Channel<'a> {
-    pub(crate) id: u16,
+    pub(crate) id: ChannelId,
     pub(crate) state: &'a mut ChannelState,
     pub(crate) wire: Wire<'a>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Wire<'a> {
 
 impl Channel<'_> {
     /// The channel's number.
-    pub fn id(&self) -> u16 {
+    pub fn id(&self) -> ChannelId {
         self.id
     }
 

@@ -20,7 +20,7 @@ use crate::outbound::Outbound;
 use crate::reply::ReplyCode;
 use crate::side::Side;
 use crate::table::FieldTable;
-use crate::types::ShortString;
+use crate::types::{ChannelId, ShortString};
 use crate::violation::Violation;
 use crate::write::{self, SendError};
 
@@ -154,7 +154,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`OpenChannelError`].
-    pub fn open_channel(&mut self, now: Instant) -> Result<u16, OpenChannelError> {
+    pub fn open_channel(&mut self, now: Instant) -> Result<ChannelId, OpenChannelError> {
         if !self.is_open() {
             return Err(OpenChannelError::NotOpen);
         }
@@ -171,7 +171,7 @@ impl Connection {
     }
 
     /// The channel with this number, if it exists.
-    pub fn channel(&mut self, id: u16) -> Option<Channel<'_>> {
+    pub fn channel(&mut self, id: ChannelId) -> Option<Channel<'_>> {
         // While the connection is being closed, nothing may be sent on any channel.
         let state = match self.phase {
             Phase::Open => self.channels.get_mut(id)?,
@@ -251,7 +251,12 @@ impl Connection {
             reason,
         }
         .into();
-        write::method(&mut self.outbound, 0, &method, self.tuning.frame_max)?;
+        write::method(
+            &mut self.outbound,
+            ChannelId::CONNECTION,
+            &method,
+            self.tuning.frame_max,
+        )?;
         self.deadlines.secret = Some(now + self.limits.call_timeout);
         Ok(())
     }
@@ -275,7 +280,12 @@ impl Connection {
         if !self.is_open() {
             return Err(SendError::NotOpen);
         }
-        write::method(&mut self.outbound, 0, &method, self.tuning.frame_max)
+        write::method(
+            &mut self.outbound,
+            ChannelId::CONNECTION,
+            &method,
+            self.tuning.frame_max,
+        )
     }
 }
 
@@ -350,7 +360,7 @@ impl Connection {
             class_id: method.class,
             method_id: method.method,
         };
-        write::short_method(&mut self.outbound, 0, &close);
+        write::short_method(&mut self.outbound, ChannelId::CONNECTION, &close);
     }
 
     /// Ends the connection over what the peer did, and tells it, if it has spoken AMQP so far.

@@ -3,7 +3,7 @@ use crate::handshake::{HandshakeError, Stage};
 use crate::method::{Method, MethodId, channel, connection};
 use crate::options::Tuning;
 use crate::reply::ReplyCode;
-use crate::types::{Secret, ShortString};
+use crate::types::{ChannelId, Secret, ShortString};
 use crate::violation::Violation;
 
 /// What a [`Connection`](crate::Connection) has to say.
@@ -31,7 +31,7 @@ pub enum Event {
     /// A channel is open: ours was answered or, on a server, the client opened it.
     ChannelOpen {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
     },
     /// The answer to the oldest call on the channel that [it can answer](MethodId::is_reply_to).
     ///
@@ -39,60 +39,56 @@ pub enum Event {
     /// after the answers to what was called after it.
     Reply {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
         /// The answer.
         method: Box<Method>,
     },
     /// The answer to basic.get, with a message.
     Got {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
         /// The message.
         got: Got,
     },
     /// A message for a consumer.
     Delivery {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
         /// The message.
         delivery: Delivery,
     },
     /// A message that could not be routed. Its confirm, if any, follows.
     Returned {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
         /// The message.
         returned: Returned,
     },
     /// The broker took responsibility for published messages, or refused to.
     Confirm {
         /// The channel.
-        channel: u16,
-        /// The publish that is confirmed, counted from 1 since confirm.select.
-        delivery_tag: u64,
-        /// Whether it settles all before it as well.
-        multiple: bool,
-        /// Whether it is an ack; otherwise a nack.
-        ack: bool,
+        channel: ChannelId,
+        /// What it said.
+        confirm: PublisherConfirm,
     },
     /// The broker ended a consumer, as a rule because its queue is gone.
     ConsumerCancelled {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
         /// The consumer.
         consumer_tag: ShortString,
     },
     /// The peer asked to pause or resume messages on a channel; it was told that we shall.
     Flow {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
         /// Whether messages may be sent.
         active: bool,
     },
     /// A channel ended. Its number is not used again before this was polled.
     ChannelClosed {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
         /// Why.
         reason: ChannelCloseReason,
     },
@@ -118,17 +114,29 @@ pub enum Event {
     /// A server's turn: a client's method that is neither content nor about the channel itself.
     Request {
         /// The channel; 0 for connection.update-secret.
-        channel: u16,
+        channel: ChannelId,
         /// The method.
         method: Box<Method>,
     },
     /// A server's turn: a client published a message.
     Published {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
         /// The message.
         published: Published,
     },
+}
+
+/// The broker's word on publishes of a channel in confirm mode (basic.ack or basic.nack).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublisherConfirm {
+    /// The publish that it is about, counted from 1 since confirm.select. 0, with `multiple`, stands
+    /// for all of them.
+    pub delivery_tag: u64,
+    /// Whether it settles all before it as well.
+    pub multiple: bool,
+    /// Whether the broker took responsibility; otherwise it refused to.
+    pub ack: bool,
 }
 
 /// Why a connection ended.

@@ -115,7 +115,7 @@ impl FrameHeader {
         };
         let header = Self {
             kind: kind.try_into()?,
-            channel: u16::from_be_bytes([c0, c1]),
+            channel: ChannelId(u16::from_be_bytes([c0, c1])),
             size: u32::from_be_bytes([s0, s1, s2, s3]),
         };
         header.judge(limits)?;
@@ -124,7 +124,7 @@ impl FrameHeader {
 
     /// The header as it stands on the wire, for a payload that is kept and written by itself.
     pub fn to_bytes(self) -> [u8; HEADER_LEN] {
-        let [c0, c1] = self.channel.to_be_bytes();
+        let [c0, c1] = self.channel.0.to_be_bytes();
         let [s0, s1, s2, s3] = self.size.to_be_bytes();
         [self.kind as u8, c0, c1, s0, s1, s2, s3]
     }
@@ -137,7 +137,7 @@ impl FrameHeader {
             size,
         } = self;
         if kind == FrameKind::Heartbeat {
-            if channel != 0 {
+            if !channel.is_connection() {
                 return Err(FrameError::HeartbeatOnChannel { channel });
             }
             if size != 0 {
@@ -221,10 +221,10 @@ pub fn find<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<Frame<'a>>, F
 /// Appends a frame whose payload is what `put_payload` appends.
 ///
 /// ```
-/// use snowshoe_codec::{frame::{self, FrameKind}, method::channel};
+/// use snowshoe_codec::{ChannelId, frame::{self, FrameKind}, method::channel};
 ///
 /// let mut out = Vec::new();
-/// frame::encode(&mut out, FrameKind::Method, 7, |out| channel::CloseOk.encode(out));
+/// frame::encode(&mut out, FrameKind::Method, ChannelId(7), |out| channel::CloseOk.encode(out));
 /// assert_eq!(out, [1, 0, 7, 0, 0, 0, 4, 0, 20, 0, 41, 0xCE]);
 /// # use snowshoe_codec::method::Arguments;
 /// ```
@@ -239,7 +239,7 @@ pub fn encode(
     put_payload: impl FnOnce(&mut Vec<u8>),
 ) {
     out.put_u8(kind as u8);
-    out.put_u16(channel);
+    out.put_u16(channel.0);
     put_with_length(out, put_payload);
     out.put_u8(FRAME_END);
 }

@@ -6,7 +6,7 @@ use crate::options::{Offer, Tuning};
 use crate::sasl::{Mechanism, MechanismError};
 use crate::table::FieldTable;
 use crate::text::Escaped;
-use crate::types::ShortString;
+use crate::types::{ChannelId, ShortString};
 use crate::violation::Violation;
 
 /// The client's side: a step for each thing that the server may say next.
@@ -118,7 +118,7 @@ impl ClientHandshake {
             }
             (Self::Opening, Method::ConnectionOpenOk(_)) => Ok(ClientStep::Open),
             (_, method) => Err(Violation::UnexpectedMethod {
-                channel: 0,
+                channel: ChannelId::CONNECTION,
                 method: method.id(),
             }
             .into()),

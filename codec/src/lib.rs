@@ -75,8 +75,8 @@
 //!                 })?;
 //!                 assert_eq!(number, Some(1));
 //!             }
-//!             Event::Confirm { delivery_tag, ack, .. } => {
-//!                 assert_eq!((delivery_tag, ack), (1, true));
+//!             Event::Confirm { confirm, .. } => {
+//!                 assert_eq!((confirm.delivery_tag, confirm.ack), (1, true));
 //!                 client.close(now, ReplyCode::SUCCESS, "goodbye".try_into()?);
 //!             }
 //!             Event::Closed(reason) => assert_eq!(reason, CloseReason::Requested),
@@ -300,7 +300,7 @@ pub use self::{
     channel::Channel,
     connection::{Connection, OpenChannelError},
     content::{Content, Delivery, Got, Published, Returned},
-    event::{ChannelCloseReason, CloseReason, Event, PeerClose},
+    event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm},
     frame::{Frame, FrameError, FrameHeader, FrameKind},
     handshake::{Greeting, HandshakeError, Stage},
     method::{Method, MethodError, MethodId},

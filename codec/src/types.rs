@@ -12,7 +12,29 @@ use thiserror::Error;
 use crate::text::{Escaped, Quoted};
 
 /// The number of a channel; 0 is the connection itself.
-pub type ChannelId = u16;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub u16);
+
+impl ChannelId {
+    /// The number by which the connection speaks of itself.
+    pub const CONNECTION: Self = Self(0);
+
+    /// Whether it is no channel, but the connection itself.
+    pub const fn is_connection(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The number as an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The most bytes that a short string can hold.
 const MAX_LEN: usize = u8::MAX as usize;

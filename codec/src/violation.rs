@@ -1,7 +1,7 @@
 use crate::frame::{Frame, FrameError, FrameKind};
 use crate::method::{MethodError, MethodId};
 use crate::reply::ReplyCode;
-use crate::types::ShortString;
+use crate::types::{ChannelId, ShortString};
 
 /// How the peer broke the protocol. Each of them ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum Violation {
     #[error("{method} on channel {channel} was not expected")]
     UnexpectedMethod {
         /// The channel it came on.
-        channel: u16,
+        channel: ChannelId,
         /// What came.
         method: MethodId,
     },
@@ -28,7 +28,7 @@ pub enum Violation {
     #[error("a {kind} frame on channel {channel} was not expected")]
     UnexpectedFrame {
         /// The channel it came on.
-        channel: u16,
+        channel: ChannelId,
         /// What came.
         kind: FrameKind,
     },
@@ -36,19 +36,19 @@ pub enum Violation {
     #[error("a frame came on channel {channel}, which is not open")]
     UnknownChannel {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
     },
     /// channel.open on a channel that is open, or has not been closed by both sides yet.
     #[error("channel {channel} was opened, but is in use")]
     ChannelInUse {
         /// The channel.
-        channel: u16,
+        channel: ChannelId,
     },
     /// A confirm of a message that was never published.
     #[error("message {delivery_tag} was confirmed on channel {channel}, but never published")]
     UnknownConfirm {
         /// The channel it came on.
-        channel: u16,
+        channel: ChannelId,
         /// The number of the message.
         delivery_tag: u64,
     },
@@ -56,13 +56,13 @@ pub enum Violation {
     #[error("malformed content header on channel {channel}")]
     MalformedContentHeader {
         /// The channel it came on.
-        channel: u16,
+        channel: ChannelId,
     },
     /// A content header of another class than the method before it.
     #[error("content header of class {class} on channel {channel}, where basic (60) was due")]
     ContentClass {
         /// The channel it came on.
-        channel: u16,
+        channel: ChannelId,
         /// The class it names.
         class: u16,
     },
@@ -70,7 +70,7 @@ pub enum Violation {
     #[error("more body than announced on channel {channel}")]
     BodyTooLong {
         /// The channel it came on.
-        channel: u16,
+        channel: ChannelId,
     },
     /// A message over the limit that this side set for itself.
     #[error("a message of {size} bytes was announced, over the limit of {limit}")]

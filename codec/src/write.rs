@@ -9,7 +9,7 @@ use crate::frame::{self, FRAME_END, FRAME_OVERHEAD, FrameHeader, FrameKind};
 use crate::method::{Arguments, Method, MethodId, basic};
 use crate::outbound::{KEEP_FROM, Outbound};
 use crate::properties::Properties;
-use crate::types::ShortStr;
+use crate::types::{ChannelId, ShortStr};
 
 /// A message to publish.
 #[derive(Clone, Copy)]
@@ -69,7 +69,7 @@ pub enum SendError {
 /// Writes a method, or nothing if its frame would be longer than `frame_max`.
 pub(crate) fn method(
     outbound: &mut Outbound,
-    channel: u16,
+    channel: ChannelId,
     method: &Method,
     frame_max: u32,
 ) -> Result<(), SendError> {
@@ -77,7 +77,7 @@ pub(crate) fn method(
 }
 
 /// Writes a method whose arguments are short strings and numbers, and so fit into any frame.
-pub(crate) fn short_method(outbound: &mut Outbound, channel: u16, method: &impl Arguments) {
+pub(crate) fn short_method(outbound: &mut Outbound, channel: ChannelId, method: &impl Arguments) {
     frame::encode(outbound.copied(), FrameKind::Method, channel, |out| {
         method.encode(out);
     });
@@ -89,7 +89,7 @@ pub(crate) fn short_method(outbound: &mut Outbound, channel: u16, method: &impl 
 /// about as much as what it appends, and every message passes here.
 pub(crate) fn publish(
     outbound: &mut Outbound,
-    channel: u16,
+    channel: ChannelId,
     frame_max: u32,
     message: &Publish<'_>,
 ) -> Result<(), SendError> {
@@ -129,7 +129,7 @@ const CONTENT_HEADER: [u8; 4] = {
 /// what cannot be split would be longer than `frame_max`.
 pub(crate) fn content(
     outbound: &mut Outbound,
-    channel: u16,
+    channel: ChannelId,
     frame_max: u32,
     put_method: impl FnOnce(&mut Vec<u8>),
     properties: &Properties,
@@ -151,7 +151,7 @@ fn header_len(properties: &Properties, frame_max: u32) -> Result<usize, SendErro
 
 /// Writes a content header.
 #[inline]
-fn header(out: &mut Vec<u8>, channel: u16, properties: &Properties, body_len: usize) {
+fn header(out: &mut Vec<u8>, channel: ChannelId, properties: &Properties, body_len: usize) {
     let properties = properties.as_bytes();
     let len = CONTENT_HEADER_LEN + properties.len();
     out.put_slice(&frame_header(FrameKind::Header, channel, len));
@@ -162,7 +162,7 @@ fn header(out: &mut Vec<u8>, channel: u16, properties: &Properties, body_len: us
 }
 
 /// Writes a body in as many frames as it takes.
-fn body(outbound: &mut Outbound, channel: u16, frame_max: u32, body: &Bytes) {
+fn body(outbound: &mut Outbound, channel: ChannelId, frame_max: u32, body: &Bytes) {
     let per_frame = frame_max as usize - FRAME_OVERHEAD;
     let mut at = 0;
     while at < body.len() {
@@ -176,7 +176,7 @@ fn body(outbound: &mut Outbound, channel: u16, frame_max: u32, body: &Bytes) {
 }
 
 /// What stands before a payload of this length, which was found to fit into a frame.
-fn frame_header(kind: FrameKind, channel: u16, len: usize) -> [u8; FRAME_OVERHEAD - 1] {
+fn frame_header(kind: FrameKind, channel: ChannelId, len: usize) -> [u8; FRAME_OVERHEAD - 1] {
     let size = len as u32;
     FrameHeader {
         kind,
@@ -195,7 +195,7 @@ pub(crate) fn put_method_id(out: &mut Vec<u8>, id: MethodId) {
 /// Writes a method frame, and takes it back if it turns out to be too long.
 fn fitting(
     outbound: &mut Outbound,
-    channel: u16,
+    channel: ChannelId,
     frame_max: u32,
     put_method: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), SendError> {

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use snowshoe_codec::frame::{HEARTBEAT, PROTOCOL_HEADER};
 use snowshoe_codec::method::{basic, channel, confirm, connection, queue};
-use snowshoe_codec::{Connection, ConnectionLimits, Event, ReplyCode};
+use snowshoe_codec::{ChannelId, Connection, ConnectionLimits, Event, ReplyCode};
 
 /// Ends at several places of their lives.
 fn ends() -> [fn() -> Connection; 6] {
@@ -36,11 +36,11 @@ fn ends() -> [fn() -> Connection; 6] {
 fn busy_client() -> Connection {
     let mut client = client(3);
     let now = Instant::now();
-    let mut first = client.channel(1).unwrap();
+    let mut first = client.channel(ChannelId(1)).unwrap();
     first.send(now, confirm::Select::default()).unwrap();
     first.send(now, basic::Get::default()).unwrap();
     first.send(now, queue::Declare::default()).unwrap();
-    let mut second = client.channel(2).unwrap();
+    let mut second = client.channel(ChannelId(2)).unwrap();
     let text = "goodbye".try_into().unwrap();
     second.close(now, ReplyCode::SUCCESS, text).unwrap();
     client.open_channel(now).unwrap();
@@ -55,43 +55,43 @@ fn frames() -> Vec<Vec<u8>> {
         pair::wire::start("PLAIN"),
         tune(2047, 131_072, 60),
         connection_close(ReplyCode::NOT_ALLOWED, "no"),
-        method(0, connection::StartOk::default()),
-        method(0, connection::TuneOk::default()),
-        method(0, connection::Open::default()),
-        method(0, connection::OpenOk::default()),
-        method(0, connection::CloseOk),
-        method(0, connection::Blocked::default()),
-        method(0, connection::Unblocked),
-        method(0, connection::UpdateSecretOk),
+        method(ChannelId(0), connection::StartOk::default()),
+        method(ChannelId(0), connection::TuneOk::default()),
+        method(ChannelId(0), connection::Open::default()),
+        method(ChannelId(0), connection::OpenOk::default()),
+        method(ChannelId(0), connection::CloseOk),
+        method(ChannelId(0), connection::Blocked::default()),
+        method(ChannelId(0), connection::Unblocked),
+        method(ChannelId(0), connection::UpdateSecretOk),
     ];
     for id in 1..=4 {
         frames.extend([
-            method(id, channel::Open::default()),
-            method(id, channel::OpenOk::default()),
-            channel_close(id, ReplyCode::NOT_FOUND, "no"),
-            method(id, channel::CloseOk),
-            method(id, channel::Flow { active: false }),
-            method(id, confirm::SelectOk),
-            method(id, queue::DeclareOk::default()),
-            method(id, basic::GetEmpty::default()),
-            method(id, basic::GetOk::default()),
-            method(id, basic::Cancel::default()),
-            method(id, basic::Publish::default()),
+            method(ChannelId(id), channel::Open::default()),
+            method(ChannelId(id), channel::OpenOk::default()),
+            channel_close(ChannelId(id), ReplyCode::NOT_FOUND, "no"),
+            method(ChannelId(id), channel::CloseOk),
+            method(ChannelId(id), channel::Flow { active: false }),
+            method(ChannelId(id), confirm::SelectOk),
+            method(ChannelId(id), queue::DeclareOk::default()),
+            method(ChannelId(id), basic::GetEmpty::default()),
+            method(ChannelId(id), basic::GetOk::default()),
+            method(ChannelId(id), basic::Cancel::default()),
+            method(ChannelId(id), basic::Publish::default()),
             method(
-                id,
+                ChannelId(id),
                 basic::Ack {
                     delivery_tag: 0,
                     multiple: true,
                 },
             ),
-            method(id, deliver(1)),
-            header(id, 0),
-            header(id, 3),
-            body(id, b""),
-            body(id, b"a"),
-            body(id, b"bc"),
-            delivery(id, 1, b"whole"),
-            delivery(id, 1, b""),
+            method(ChannelId(id), deliver(1)),
+            header(ChannelId(id), 0),
+            header(ChannelId(id), 3),
+            body(ChannelId(id), b""),
+            body(ChannelId(id), b"a"),
+            body(ChannelId(id), b"bc"),
+            delivery(ChannelId(id), 1, b"whole"),
+            delivery(ChannelId(id), 1, b""),
         ]);
     }
     frames

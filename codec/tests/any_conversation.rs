@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use snowshoe_codec::method::{basic, channel, confirm, queue};
 use snowshoe_codec::{
-    Channel, ChannelCloseReason, CloseReason, ConnectionLimits, Event, Method, Properties, Publish,
+    Channel, ChannelCloseReason, ChannelId, CloseReason, ConnectionLimits, Event, Method,
+    Properties, Publish,
 };
 
 #[derive(Clone, Debug)]
@@ -84,12 +85,12 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     pair: Pair,
     /// Channels that were opened, at either end, and have not ended there.
-    client: HashMap<u16, bool>,
-    server: HashMap<u16, bool>,
+    client: HashMap<ChannelId, bool>,
+    server: HashMap<ChannelId, bool>,
     /// What the server was asked and has not answered.
-    asked: VecDeque<(u16, Method)>,
+    asked: VecDeque<(ChannelId, Method)>,
     /// Messages that came to the server, by channel, in confirm mode.
-    to_confirm: HashMap<u16, u64>,
+    to_confirm: HashMap<ChannelId, u64>,
     closed: [Option<CloseReason>; 2],
 }
 
@@ -145,7 +146,7 @@ impl World {
 
     fn client_step(&mut self, at: Index, step: ClientStep) {
         let now = self.pair.now;
-        let id = 1 + at.index(4) as u16;
+        let id = ChannelId(1 + at.index(4) as u16);
         let Some(mut channel) = self.pair.client.connection.channel(id) else {
             return;
         };
@@ -166,7 +167,7 @@ impl World {
 
     fn server_step(&mut self, at: Index, step: ServerStep) {
         let now = self.pair.now;
-        let id = 1 + at.index(4) as u16;
+        let id = ChannelId(1 + at.index(4) as u16);
         let Some(mut channel) = self.pair.server.connection.channel(id) else {
             return;
         };

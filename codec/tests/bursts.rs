@@ -8,12 +8,18 @@ use bytes::BytesMut;
 use pair::read::client;
 use pair::wire::{body, deliver, header, method};
 use snowshoe_codec::method::basic;
-use snowshoe_codec::{Connection, Event, ShortString};
+use snowshoe_codec::{ChannelId, Connection, Event, ShortString};
 
 /// So many messages, numbered from 1.
 fn burst(count: u64) -> BytesMut {
     (1..=count)
-        .flat_map(|tag| [method(1, deliver(tag)), header(1, 1), body(1, b"x")])
+        .flat_map(|tag| {
+            [
+                method(ChannelId(1), deliver(tag)),
+                header(ChannelId(1), 1),
+                body(ChannelId(1), b"x"),
+            ]
+        })
         .flatten()
         .collect()
 }
@@ -70,7 +76,7 @@ fn messages_go_straight_to_whoever_takes_them_until_an_event_comes_before_them()
     let mut client = client(1);
     let mut input = burst(5);
     input.extend(method(
-        1,
+        ChannelId(1),
         basic::Cancel {
             consumer_tag: ShortString::from_static("c"),
             nowait: true,
@@ -79,7 +85,7 @@ fn messages_go_straight_to_whoever_takes_them_until_an_event_comes_before_them()
     input.extend(burst(2));
     let mut taken = Vec::new();
     let is_behind = client.receive_into(Instant::now(), &mut input, &mut |channel, delivery| {
-        assert_eq!(channel, 1);
+        assert_eq!(channel, ChannelId(1));
         taken.push(delivery.delivery_tag);
         Ok(())
     });

@@ -9,14 +9,14 @@ use pair::wire::{delivery_in, header, method, written};
 use pair::{Pair, goodbye};
 use snowshoe_codec::method::{Arguments, basic, channel, confirm, connection, queue, tx};
 use snowshoe_codec::{
-    ChannelCloseReason, CloseReason, Connection, ConnectionLimits, Event, Method, ReplyCode,
-    SendError, Violation,
+    ChannelCloseReason, ChannelId, CloseReason, Connection, ConnectionLimits, Event, Method,
+    ReplyCode, SendError, Violation,
 };
 
 /// A client that has called these on channel 1.
 fn calling(methods: &[Method]) -> Connection {
     let mut client = client(1);
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     for method in methods {
         channel.send(Instant::now(), method.clone()).unwrap();
     }
@@ -27,7 +27,10 @@ fn calling(methods: &[Method]) -> Connection {
 
 fn replies(events: &[Event]) -> Vec<&'static str> {
     let reply = |event: &Event| match event {
-        Event::Reply { channel: 1, method } => method.name(),
+        Event::Reply {
+            channel: ChannelId(1),
+            method,
+        } => method.name(),
         other => panic!("{other:?}"),
     };
     events.iter().map(reply).collect()
@@ -74,10 +77,10 @@ fn consume_ok_may_come_after_the_replies_to_later_calls() {
         basic::Qos::default().into(),
     ];
     let answers = [
-        method(1, basic::QosOk),
-        method(1, queue::DeclareOk::default()),
-        method(1, basic::QosOk),
-        method(1, basic::ConsumeOk::default()),
+        method(ChannelId(1), basic::QosOk),
+        method(ChannelId(1), queue::DeclareOk::default()),
+        method(ChannelId(1), basic::QosOk),
+        method(ChannelId(1), basic::ConsumeOk::default()),
     ]
     .concat();
     let mut outcome = read(|| calling(&calls), &answers);
@@ -88,19 +91,29 @@ fn consume_ok_may_come_after_the_replies_to_later_calls() {
         "basic.consume-ok",
     ];
     assert_eq!(replies(&outcome.events), expected);
-    assert_eq!(outcome.connection.channel(1).unwrap().pending_calls(), 0);
+    assert_eq!(
+        outcome
+            .connection
+            .channel(ChannelId(1))
+            .unwrap()
+            .pending_calls(),
+        0
+    );
 }
 
 #[test]
 fn a_reply_to_nothing_ends_the_connection() {
     let call = [Method::from(basic::Qos::default())];
-    let twice = method(1, basic::QosOk).repeat(2);
-    let wrong = method(1, queue::DeclareOk::default());
+    let twice = method(ChannelId(1), basic::QosOk).repeat(2);
+    let wrong = method(ChannelId(1), queue::DeclareOk::default());
     for bytes in [twice, wrong] {
         let outcome = read(|| calling(&call), &bytes);
         assert!(matches!(
             outcome.violation(),
-            Violation::UnexpectedMethod { channel: 1, .. }
+            Violation::UnexpectedMethod {
+                channel: ChannelId(1),
+                ..
+            }
         ));
     }
 }
@@ -116,14 +129,20 @@ fn basic_get_is_answered_by_a_message_or_by_none() {
         message_count: 42,
     };
     let bytes = [
-        method(1, basic::GetEmpty::default()),
-        method(1, got),
-        header(1, 0),
+        method(ChannelId(1), basic::GetEmpty::default()),
+        method(ChannelId(1), got),
+        header(ChannelId(1), 0),
     ]
     .concat();
     let mut outcome = read(get, &bytes);
     match &outcome.events[..] {
-        [Event::Reply { method, .. }, Event::Got { channel: 1, got }] => {
+        [
+            Event::Reply { method, .. },
+            Event::Got {
+                channel: ChannelId(1),
+                got,
+            },
+        ] => {
             assert!(matches!(**method, Method::BasicGetEmpty(_)));
             assert_eq!((got.delivery_tag, got.message_count), (5, 42));
             assert!(got.redelivered);
@@ -133,7 +152,14 @@ fn basic_get_is_answered_by_a_message_or_by_none() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(outcome.connection.channel(1).unwrap().pending_calls(), 0);
+    assert_eq!(
+        outcome
+            .connection
+            .channel(ChannelId(1))
+            .unwrap()
+            .pending_calls(),
+        0
+    );
 }
 
 #[test]
@@ -141,7 +167,7 @@ fn nowait_awaits_nothing() {
     let mut client = client(1);
     let now = Instant::now();
     let idle = client.poll_timeout();
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     let declare = queue::Declare {
         nowait: true,
         ..Default::default()
@@ -165,14 +191,14 @@ fn limits() -> ConnectionLimits {
     }
 }
 
-fn quiet_pair() -> (Pair, u16) {
+fn quiet_pair() -> (Pair, ChannelId) {
     let mut pair = Pair::open_with(limits(), limits());
     let id = pair.open_channel();
     (pair, id)
 }
 
 #[track_caller]
-fn timed_out(events: &[Event]) -> Vec<(u16, &'static str)> {
+fn timed_out(events: &[Event]) -> Vec<(ChannelId, &'static str)> {
     let timed_out = |event: &Event| match event {
         Event::ChannelClosed {
             channel,
@@ -351,7 +377,7 @@ fn no_answer_is_overdue_while_reading_is_paused() {
     pair.client.connection.handle_timeout(pair.now);
     let answers = [
         method(id, tx::SelectOk),
-        method(0, connection::UpdateSecretOk),
+        method(ChannelId(0), connection::UpdateSecretOk),
     ]
     .concat();
     let mut answers = (&answers[..]).into();
@@ -381,8 +407,8 @@ fn a_call_is_overdue_once_reading_goes_on_and_nothing_comes() {
 #[test]
 fn deliveries_between_a_call_and_its_reply_are_no_reply() {
     let bytes = [
-        delivery_in(1, 1, b"in between", 3),
-        method(1, queue::DeclareOk::default()),
+        delivery_in(ChannelId(1), 1, b"in between", 3),
+        method(ChannelId(1), queue::DeclareOk::default()),
     ]
     .concat();
     let outcome = read(|| calling(&[queue::Declare::default().into()]), &bytes);
@@ -405,7 +431,12 @@ fn a_secret_is_replaced_once_at_a_time() {
     assert_eq!(update(&mut pair.client.connection, now), not_sendable);
     pair.run();
     match &pair.server.events[..] {
-        [Event::Request { channel: 0, method }] => match &**method {
+        [
+            Event::Request {
+                channel: ChannelId(0),
+                method,
+            },
+        ] => match &**method {
             Method::ConnectionUpdateSecret(update) => {
                 assert_eq!(update.new_secret.as_bytes(), b"token");
             }
@@ -443,9 +474,12 @@ fn a_secret_that_is_never_confirmed_ends_the_connection() {
 
 #[test]
 fn a_secret_that_was_not_sent_is_not_confirmed() {
-    let outcome = read(|| client(0), &method(0, connection::UpdateSecretOk));
+    let outcome = read(
+        || client(0),
+        &method(ChannelId(0), connection::UpdateSecretOk),
+    );
     let unexpected = Violation::UnexpectedMethod {
-        channel: 0,
+        channel: ChannelId(0),
         method: connection::UpdateSecretOk::ID,
     };
     assert_eq!(*outcome.violation(), unexpected);

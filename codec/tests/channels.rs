@@ -9,15 +9,15 @@ use pair::wire::{body, channel_close, deliver, delivery, header, method, written
 use pair::{Pair, goodbye};
 use snowshoe_codec::method::{Arguments, basic, channel, connection, queue, tx};
 use snowshoe_codec::{
-    ChannelCloseReason, CloseReason, Connection, ConnectionLimits, Event, FrameKind, Method,
-    OpenChannelError, ReplyCode, SendError, Violation,
+    ChannelCloseReason, ChannelId, CloseReason, Connection, ConnectionLimits, Event, FrameKind,
+    Method, OpenChannelError, ReplyCode, SendError, Violation,
 };
 
 /// A client whose channel 1 has just sent channel.close.
 fn closing() -> Connection {
     let mut client = client(1);
     let (code, text) = goodbye();
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     channel.close(Instant::now(), code, text).unwrap();
     assert!(!channel.is_open());
     assert_eq!(written(&mut client), close());
@@ -25,16 +25,16 @@ fn closing() -> Connection {
 }
 
 fn close() -> Vec<u8> {
-    channel_close(1, ReplyCode::SUCCESS, "goodbye")
+    channel_close(ChannelId(1), ReplyCode::SUCCESS, "goodbye")
 }
 
 /// A client whose channel 1 was closed by the server.
 fn closed() -> Connection {
     let mut client = client(1);
-    let mut input = (&channel_close(1, ReplyCode::NOT_FOUND, "no queue")[..]).into();
+    let mut input = (&channel_close(ChannelId(1), ReplyCode::NOT_FOUND, "no queue")[..]).into();
     _ = client.receive(Instant::now(), &mut input);
-    assert_eq!(written(&mut client), method(1, channel::CloseOk));
-    assert!(client.channel(1).is_none());
+    assert_eq!(written(&mut client), method(ChannelId(1), channel::CloseOk));
+    assert!(client.channel(ChannelId(1)).is_none());
     while client.poll_event().is_some() {}
     client
 }
@@ -66,7 +66,7 @@ fn there_are_no_more_channels_than_were_negotiated() {
     };
     let mut pair = Pair::open_with(limits, ConnectionLimits::default());
     let opened: Vec<_> = (0..3).map(|_| pair.open_channel()).collect();
-    assert_eq!(opened, [1, 2, 3]);
+    assert_eq!(opened, [1, 2, 3].map(ChannelId));
     let one_more = pair.client.connection.open_channel(pair.now);
     assert_eq!(one_more, Err(OpenChannelError::NoneFree));
 }
@@ -79,10 +79,13 @@ fn all_of_65535_channels_can_be_open() {
     };
     let mut pair = Pair::open_with(limits.clone(), limits);
     for id in 1..=u16::MAX {
-        assert_eq!(pair.client.connection.open_channel(pair.now), Ok(id));
+        assert_eq!(
+            pair.client.connection.open_channel(pair.now),
+            Ok(ChannelId(id))
+        );
     }
     pair.run();
-    let mut last = pair.client.connection.channel(u16::MAX).unwrap();
+    let mut last = pair.client.connection.channel(ChannelId(u16::MAX)).unwrap();
     assert!(last.is_open());
     last.send(pair.now, tx::Select).unwrap();
     let one_more = pair.client.connection.open_channel(pair.now);
@@ -126,8 +129,8 @@ fn a_close_by_the_server_is_answered_and_told_with_its_reason() {
         class_id: 50,
         method_id: 10,
     };
-    let outcome = read(|| client(1), &method(1, close));
-    assert_eq!(outcome.answer, method(1, channel::CloseOk));
+    let outcome = read(|| client(1), &method(ChannelId(1), close));
+    assert_eq!(outcome.answer, method(ChannelId(1), channel::CloseOk));
     let (channel, reason) = outcome.channel_closed();
     assert_eq!(channel, 1);
     assert_eq!(
@@ -142,7 +145,7 @@ fn a_close_by_the_server_is_answered_and_told_with_its_reason() {
 fn a_close_is_classified_by_the_method_that_carried_it() {
     for code in [320, 402, 501, 505, 506, 530, 540, 541, 311, 404, 0, 999] {
         let code = ReplyCode(code);
-        let outcome = read(|| client(1), &channel_close(1, code, "LavinMQ"));
+        let outcome = read(|| client(1), &channel_close(ChannelId(1), code, "LavinMQ"));
         match outcome.channel_closed() {
             (1, ChannelCloseReason::Peer(close)) => assert_eq!(close.code, code),
             other => panic!("{other:?}"),
@@ -205,31 +208,35 @@ fn numbers_rest_before_they_are_used_again() {
 /// Fault 40.
 #[test]
 fn closes_that_cross_are_both_answered_and_the_peers_reason_is_told() {
-    let theirs = channel_close(1, ReplyCode::NOT_FOUND, "no exchange");
+    let theirs = channel_close(ChannelId(1), ReplyCode::NOT_FOUND, "no exchange");
     let outcome = read(closing, &theirs);
-    assert_eq!(outcome.answer, method(1, channel::CloseOk));
+    assert_eq!(outcome.answer, method(ChannelId(1), channel::CloseOk));
     match outcome.channel_closed() {
         (1, ChannelCloseReason::Peer(close)) => assert_eq!(close.code, ReplyCode::NOT_FOUND),
         other => panic!("{other:?}"),
     }
     // Ours still awaits its answer, and until then the number is taken.
     let mut connection = outcome.connection;
-    assert!(!connection.channel(1).unwrap().is_open());
+    assert!(!connection.channel(ChannelId(1)).unwrap().is_open());
 
-    let with_answer = [theirs, method(1, channel::CloseOk)].concat();
+    let with_answer = [theirs, method(ChannelId(1), channel::CloseOk)].concat();
     let mut outcome = read(closing, &with_answer);
-    assert_eq!(outcome.answer, method(1, channel::CloseOk));
+    assert_eq!(outcome.answer, method(ChannelId(1), channel::CloseOk));
     assert_eq!(outcome.events.len(), 1);
-    assert!(outcome.connection.channel(1).is_none());
+    assert!(outcome.connection.channel(ChannelId(1)).is_none());
 }
 
 /// RabbitMQ ends the connection with a 504 over a close-ok that finds no channel.
 #[test]
 fn a_close_that_is_repeated_gets_one_close_ok() {
-    let theirs = channel_close(1, ReplyCode::PRECONDITION_FAILED, "consumer timeout");
+    let theirs = channel_close(
+        ChannelId(1),
+        ReplyCode::PRECONDITION_FAILED,
+        "consumer timeout",
+    );
     for make in [|| client(1), closing] {
         let outcome = read(make, &theirs.repeat(3));
-        assert_eq!(outcome.answer, method(1, channel::CloseOk));
+        assert_eq!(outcome.answer, method(ChannelId(1), channel::CloseOk));
         assert_eq!(outcome.channel_closed().0, 1);
     }
     let outcome = read(closed, &theirs);
@@ -249,18 +256,20 @@ fn a_repeated_close_does_not_hit_the_next_channel_at_its_number() {
         let mut input = (&close()[..]).into();
         _ = client.receive(pair.now, &mut input);
         while client.poll_event().is_some() {}
-        assert_eq!(client.open_channel(pair.now), Ok(1));
+        assert_eq!(client.open_channel(pair.now), Ok(ChannelId(1)));
         written(&mut client);
         client
     };
-    let late = [close(), method(1, channel::OpenOk::default())].concat();
+    let late = [close(), method(ChannelId(1), channel::OpenOk::default())].concat();
     let mut outcome = read(make, &late);
     assert!(matches!(
         outcome.only_event(),
-        Event::ChannelOpen { channel: 1 }
+        Event::ChannelOpen {
+            channel: ChannelId(1)
+        }
     ));
     assert!(outcome.answer.is_empty());
-    assert!(outcome.connection.channel(1).unwrap().is_open());
+    assert!(outcome.connection.channel(ChannelId(1)).unwrap().is_open());
 }
 
 #[test]
@@ -276,7 +285,7 @@ fn a_number_is_not_used_again_before_the_end_of_its_channel_was_polled() {
     let none_free = Err(OpenChannelError::NoneFree);
     assert_eq!(client.open_channel(pair.now), none_free);
     while client.poll_event().is_some() {}
-    assert_eq!(client.open_channel(pair.now), Ok(1));
+    assert_eq!(client.open_channel(pair.now), Ok(ChannelId(1)));
 }
 
 #[test]
@@ -287,10 +296,10 @@ fn a_refusal_to_open_is_the_end_of_the_channel() {
         written(&mut client);
         client
     };
-    let refusal = channel_close(1, ReplyCode::RESOURCE_ERROR, "too many");
+    let refusal = channel_close(ChannelId(1), ReplyCode::RESOURCE_ERROR, "too many");
     let outcome = read(make, &refusal);
     assert_eq!(outcome.channel_closed().0, 1);
-    assert_eq!(outcome.answer, method(1, channel::CloseOk));
+    assert_eq!(outcome.answer, method(ChannelId(1), channel::CloseOk));
 }
 
 #[test]
@@ -311,22 +320,22 @@ fn a_channel_can_be_closed_before_it_is_open() {
 #[test]
 fn on_a_channel_that_closes_or_was_just_closed_all_is_discarded() {
     let late = [
-        delivery(1, 1, b"late"),
-        method(1, deliver(2)),
-        header(1, 10),
-        body(1, b"half"),
-        method(1, queue::DeclareOk::default()),
-        method(1, channel::Flow { active: false }),
-        method(1, basic::Cancel::default()),
+        delivery(ChannelId(1), 1, b"late"),
+        method(ChannelId(1), deliver(2)),
+        header(ChannelId(1), 10),
+        body(ChannelId(1), b"half"),
+        method(ChannelId(1), queue::DeclareOk::default()),
+        method(ChannelId(1), channel::Flow { active: false }),
+        method(ChannelId(1), basic::Cancel::default()),
         method(
-            1,
+            ChannelId(1),
             basic::Ack {
                 delivery_tag: 7,
                 multiple: false,
             },
         ),
-        method(1, channel::OpenOk::default()),
-        body(1, b""),
+        method(ChannelId(1), channel::OpenOk::default()),
+        body(ChannelId(1), b""),
     ]
     .concat();
     for make in [closing, closed] {
@@ -334,7 +343,7 @@ fn on_a_channel_that_closes_or_was_just_closed_all_is_discarded() {
         assert!(outcome.events.is_empty(), "{:?}", outcome.events);
         assert!(outcome.answer.is_empty());
     }
-    let with_answer = [late, method(1, channel::CloseOk)].concat();
+    let with_answer = [late, method(ChannelId(1), channel::CloseOk)].concat();
     let outcome = read(closing, &with_answer);
     let (channel, reason) = outcome.channel_closed();
     assert_eq!((channel, reason), (1, &ChannelCloseReason::Requested));
@@ -343,11 +352,11 @@ fn on_a_channel_that_closes_or_was_just_closed_all_is_discarded() {
 #[test]
 fn a_message_cut_off_by_a_close_leaves_nothing_behind() {
     let bytes = [
-        method(1, deliver(1)),
-        header(1, 10),
-        body(1, b"half "),
-        channel_close(1, ReplyCode::NOT_FOUND, ""),
-        body(1, b"rest "),
+        method(ChannelId(1), deliver(1)),
+        header(ChannelId(1), 10),
+        body(ChannelId(1), b"half "),
+        channel_close(ChannelId(1), ReplyCode::NOT_FOUND, ""),
+        body(ChannelId(1), b"rest "),
     ]
     .concat();
     let outcome = read(|| client(1), &bytes);
@@ -358,17 +367,19 @@ fn a_message_cut_off_by_a_close_leaves_nothing_behind() {
 #[test]
 fn a_frame_on_a_channel_that_was_never_opened_ends_the_connection() {
     let frames = [
-        delivery(2, 1, b""),
-        method(2, channel::CloseOk),
-        method(2, basic::QosOk),
-        header(2, 1),
-        body(2, b"x"),
-        channel_close(2, ReplyCode::SUCCESS, ""),
-        method(2, channel::Open::default()),
+        delivery(ChannelId(2), 1, b""),
+        method(ChannelId(2), channel::CloseOk),
+        method(ChannelId(2), basic::QosOk),
+        header(ChannelId(2), 1),
+        body(ChannelId(2), b"x"),
+        channel_close(ChannelId(2), ReplyCode::SUCCESS, ""),
+        method(ChannelId(2), channel::Open::default()),
     ];
     for frame in frames {
         let outcome = read(|| client(1), &frame);
-        let unknown = Violation::UnknownChannel { channel: 2 };
+        let unknown = Violation::UnknownChannel {
+            channel: ChannelId(2),
+        };
         assert_eq!(*outcome.violation(), unknown);
         assert_eq!(outcome.violation().reply_code(), ReplyCode::CHANNEL_ERROR);
     }
@@ -383,25 +394,31 @@ fn while_a_channel_opens_only_open_ok_may_come() {
         client
     };
     let early = [
-        method(2, basic::Cancel::default()),
-        method(2, channel::Flow { active: true }),
-        method(2, queue::DeclareOk::default()),
-        method(2, channel::CloseOk),
-        delivery(2, 1, b""),
+        method(ChannelId(2), basic::Cancel::default()),
+        method(ChannelId(2), channel::Flow { active: true }),
+        method(ChannelId(2), queue::DeclareOk::default()),
+        method(ChannelId(2), channel::CloseOk),
+        delivery(ChannelId(2), 1, b""),
     ];
     for frame in early {
         let outcome = read(make, &frame);
         assert!(matches!(
             outcome.violation(),
-            Violation::UnexpectedMethod { channel: 2, .. }
+            Violation::UnexpectedMethod {
+                channel: ChannelId(2),
+                ..
+            }
         ));
     }
     for (frame, kind) in [
-        (header(2, 0), FrameKind::Header),
-        (body(2, b""), FrameKind::Body),
+        (header(ChannelId(2), 0), FrameKind::Header),
+        (body(ChannelId(2), b""), FrameKind::Body),
     ] {
         let outcome = read(make, &frame);
-        let unexpected = Violation::UnexpectedFrame { channel: 2, kind };
+        let unexpected = Violation::UnexpectedFrame {
+            channel: ChannelId(2),
+            kind,
+        };
         assert_eq!(*outcome.violation(), unexpected);
     }
 }
@@ -409,32 +426,38 @@ fn while_a_channel_opens_only_open_ok_may_come() {
 #[test]
 fn a_method_that_was_not_due_on_a_channel_ends_the_connection() {
     let to_client = [
-        method(1, channel::OpenOk::default()),
-        method(1, channel::CloseOk),
-        method(1, basic::Publish::default()),
-        method(1, basic::GetOk::default()),
-        method(1, queue::Declare::default()),
-        method(1, basic::QosOk),
-        method(1, connection::CloseOk),
+        method(ChannelId(1), channel::OpenOk::default()),
+        method(ChannelId(1), channel::CloseOk),
+        method(ChannelId(1), basic::Publish::default()),
+        method(ChannelId(1), basic::GetOk::default()),
+        method(ChannelId(1), queue::Declare::default()),
+        method(ChannelId(1), basic::QosOk),
+        method(ChannelId(1), connection::CloseOk),
     ];
     for frame in to_client {
         let outcome = read(|| client(1), &frame);
         assert!(matches!(
             outcome.violation(),
-            Violation::UnexpectedMethod { channel: 1, .. }
+            Violation::UnexpectedMethod {
+                channel: ChannelId(1),
+                ..
+            }
         ));
     }
     let to_server = [
-        method(1, queue::DeclareOk::default()),
-        method(1, deliver(1)),
-        method(1, channel::CloseOk),
-        method(1, connection::UpdateSecret::default()),
+        method(ChannelId(1), queue::DeclareOk::default()),
+        method(ChannelId(1), deliver(1)),
+        method(ChannelId(1), channel::CloseOk),
+        method(ChannelId(1), connection::UpdateSecret::default()),
     ];
     for frame in to_server {
         let outcome = read(|| server(1), &frame);
         assert!(matches!(
             outcome.violation(),
-            Violation::UnexpectedMethod { channel: 1, .. }
+            Violation::UnexpectedMethod {
+                channel: ChannelId(1),
+                ..
+            }
         ));
     }
 }
@@ -442,32 +465,38 @@ fn a_method_that_was_not_due_on_a_channel_ends_the_connection() {
 /// As RabbitMQ does: a client that gets this wrong should see it.
 #[test]
 fn a_server_refuses_a_channel_that_is_in_use() {
-    let open = method(1, channel::Open::default());
+    let open = method(ChannelId(1), channel::Open::default());
     let outcome = read(|| server(1), &open);
-    let in_use = Violation::ChannelInUse { channel: 1 };
+    let in_use = Violation::ChannelInUse {
+        channel: ChannelId(1),
+    };
     assert_eq!(*outcome.violation(), in_use);
     assert_eq!(outcome.violation().reply_code(), ReplyCode::CHANNEL_ERROR);
 
     let closing = || {
         let mut server = server(1);
         let (code, text) = goodbye();
-        let mut channel = server.channel(1).unwrap();
+        let mut channel = server.channel(ChannelId(1)).unwrap();
         channel.close(Instant::now(), code, text).unwrap();
         written(&mut server);
         server
     };
     assert_eq!(*read(closing, &open).violation(), in_use);
 
-    let close_ok = method(1, channel::CloseOk);
+    let close_ok = method(ChannelId(1), channel::CloseOk);
     let twice = [close_ok.clone(), close_ok].concat();
-    let unknown = Violation::UnknownChannel { channel: 1 };
+    let unknown = Violation::UnknownChannel {
+        channel: ChannelId(1),
+    };
     assert_eq!(*read(closing, &twice).violation(), unknown);
 }
 
 #[test]
 fn a_server_refuses_a_channel_above_the_limit() {
-    let open = method(2048, channel::Open::default());
-    let unknown = Violation::UnknownChannel { channel: 2048 };
+    let open = method(ChannelId(2048), channel::Open::default());
+    let unknown = Violation::UnknownChannel {
+        channel: ChannelId(2048),
+    };
     assert_eq!(*read(|| server(0), &open).violation(), unknown);
 }
 
@@ -492,35 +521,41 @@ fn a_server_may_close_a_channel() {
         panic!("{:?}", pair.client.events);
     };
     assert_eq!(close.code, ReplyCode::NOT_FOUND);
-    assert_eq!(pair.open_channel(), 2);
+    assert_eq!(pair.open_channel(), ChannelId(2));
 }
 
 #[test]
 fn a_pause_of_the_flow_is_agreed_to_and_told() {
     for active in [false, true] {
-        let mut outcome = read(|| client(1), &method(1, channel::Flow { active }));
-        assert_eq!(outcome.answer, method(1, channel::FlowOk { active }));
+        let mut outcome = read(
+            || client(1),
+            &method(ChannelId(1), channel::Flow { active }),
+        );
+        assert_eq!(
+            outcome.answer,
+            method(ChannelId(1), channel::FlowOk { active })
+        );
         assert!(matches!(
             outcome.only_event(),
-            Event::Flow { channel: 1, active: told } if *told == active
+            Event::Flow { channel: ChannelId(1), active: told } if *told == active
         ));
-        let channel = outcome.connection.channel(1).unwrap();
+        let channel = outcome.connection.channel(ChannelId(1)).unwrap();
         assert_eq!(channel.flow_active(), active);
     }
 }
 
 #[test]
 fn a_cancel_by_the_server_is_answered_only_if_it_asks_for_it() {
-    for (nowait, answer) in [(true, &[][..]), (false, &method(1, cancel_ok()))] {
+    for (nowait, answer) in [(true, &[][..]), (false, &method(ChannelId(1), cancel_ok()))] {
         let cancel = basic::Cancel {
             consumer_tag: "consumer".try_into().unwrap(),
             nowait,
         };
-        let outcome = read(|| client(1), &method(1, cancel));
+        let outcome = read(|| client(1), &method(ChannelId(1), cancel));
         assert_eq!(outcome.answer, answer);
         match outcome.only_event() {
             Event::ConsumerCancelled {
-                channel: 1,
+                channel: ChannelId(1),
                 consumer_tag,
             } => assert_eq!(*consumer_tag, "consumer"),
             other => panic!("{other:?}"),
@@ -585,12 +620,12 @@ fn what_has_a_function_of_its_own_or_is_the_other_sides_cannot_be_sent() {
     ];
     for method in methods {
         let id = method.id();
-        let mut channel = client.channel(1).unwrap();
+        let mut channel = client.channel(ChannelId(1)).unwrap();
         let result = channel.send(now, method);
         assert_eq!(result, Err(SendError::NotSendable(id)));
     }
     let mut server = server(1);
-    let mut channel = server.channel(1).unwrap();
+    let mut channel = server.channel(ChannelId(1)).unwrap();
     assert_eq!(
         channel.reject(1, true),
         Err(SendError::NotSendable(basic::Reject::ID))
@@ -614,7 +649,7 @@ fn a_method_that_does_not_fit_into_a_frame_is_refused_before_a_byte_is_written()
             .unwrap(),
         ..Default::default()
     };
-    let overhead = method(1, with_arguments(0)).len();
+    let overhead = method(ChannelId(1), with_arguments(0)).len();
     let mut channel = pair.client.connection.channel(id).unwrap();
     let too_long = channel.send(pair.now, with_arguments(4097 - overhead));
     let error = SendError::FrameTooLarge {
@@ -633,7 +668,7 @@ fn a_method_that_does_not_fit_into_a_frame_is_refused_before_a_byte_is_written()
 #[test]
 fn tag_0_cannot_be_settled() {
     let mut client = client(1);
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     for multiple in [false, true] {
         assert_eq!(channel.ack(0, multiple), Err(SendError::TagZero));
         assert_eq!(channel.nack(0, multiple, true), Err(SendError::TagZero));
@@ -645,7 +680,7 @@ fn tag_0_cannot_be_settled() {
 #[test]
 fn settles_are_written_as_the_protocol_has_them() {
     let mut client = client(1);
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     channel.ack(1, false).unwrap();
     channel.ack(u64::MAX, true).unwrap();
     channel.nack(2, true, false).unwrap();
@@ -654,7 +689,7 @@ fn settles_are_written_as_the_protocol_has_them() {
     channel.reject(5, false).unwrap();
     let ack = |delivery_tag, multiple| {
         method(
-            1,
+            ChannelId(1),
             basic::Ack {
                 delivery_tag,
                 multiple,
@@ -663,7 +698,7 @@ fn settles_are_written_as_the_protocol_has_them() {
     };
     let nack = |delivery_tag, multiple, requeue| {
         method(
-            1,
+            ChannelId(1),
             basic::Nack {
                 delivery_tag,
                 multiple,
@@ -673,7 +708,7 @@ fn settles_are_written_as_the_protocol_has_them() {
     };
     let reject = |delivery_tag, requeue| {
         method(
-            1,
+            ChannelId(1),
             basic::Reject {
                 delivery_tag,
                 requeue,

@@ -14,8 +14,8 @@ use pair::{Pair, goodbye};
 use snowshoe_codec::method::{Arguments, basic, channel, connection, queue};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
-    ClientOptions, CloseReason, Connection, ConnectionLimits, Event, FrameKind, OpenChannelError,
-    Properties, Publish, ReplyCode, SendError, ServerOptions, Violation,
+    ChannelId, ClientOptions, CloseReason, Connection, ConnectionLimits, Event, FrameKind,
+    OpenChannelError, Properties, Publish, ReplyCode, SendError, ServerOptions, Violation,
 };
 
 /// A client with an open channel that has just sent connection.close.
@@ -23,7 +23,7 @@ fn closing_client() -> Connection {
     let mut client = client(1);
     let (code, text) = goodbye();
     client.close(Instant::now(), code, text);
-    assert_eq!(written(&mut client), method(0, close()));
+    assert_eq!(written(&mut client), method(ChannelId(0), close()));
     client
 }
 
@@ -79,8 +79,8 @@ fn a_close_by_the_peer_is_answered_and_tells_what_it_was_over() {
         class_id: 60,
         method_id: 40,
     };
-    let outcome = read(|| client(1), &method(0, close));
-    assert_eq!(outcome.answer, method(0, connection::CloseOk));
+    let outcome = read(|| client(1), &method(ChannelId(0), close));
+    assert_eq!(outcome.answer, method(ChannelId(0), connection::CloseOk));
     assert_eq!(
         outcome.close_reason().to_string(),
         "the peer closed the connection: 540 NOT_IMPLEMENTED - immediate=true, \
@@ -98,7 +98,7 @@ fn a_text_that_was_cut_inside_a_character_is_no_harm() {
         reply_text: text[..252].try_into().unwrap(),
         ..Default::default()
     };
-    let outcome = read(|| client(1), &method(0, close));
+    let outcome = read(|| client(1), &method(ChannelId(0), close));
     let text = outcome.close_reason().to_string();
     assert!(!text.contains(char::is_control), "{text:?}");
 }
@@ -107,14 +107,14 @@ fn a_text_that_was_cut_inside_a_character_is_no_harm() {
 #[test]
 fn closes_that_cross_end_with_the_peers_reason() {
     let theirs = connection_close(ReplyCode::CONNECTION_FORCED, "shutdown");
-    let with_answer = [&theirs[..], &method(0, connection::CloseOk)].concat();
+    let with_answer = [&theirs[..], &method(ChannelId(0), connection::CloseOk)].concat();
     for bytes in [theirs, with_answer] {
         let outcome = read(closing_client, &bytes);
         match outcome.close_reason() {
             CloseReason::Peer(close) => assert_eq!(close.code, ReplyCode::CONNECTION_FORCED),
             other => panic!("{other}"),
         }
-        assert_eq!(outcome.answer, method(0, connection::CloseOk));
+        assert_eq!(outcome.answer, method(ChannelId(0), connection::CloseOk));
     }
 }
 
@@ -136,25 +136,25 @@ fn both_ends_may_close_at_once() {
 #[test]
 fn after_our_close_all_but_close_and_close_ok_is_discarded() {
     let discarded = [
-        method(0, connection::Blocked::default()),
-        method(0, connection::OpenOk::default()),
+        method(ChannelId(0), connection::Blocked::default()),
+        method(ChannelId(0), connection::OpenOk::default()),
         tune(1, 1, 1),
-        delivery(1, 1, b"late"),
-        delivery(9, 1, b"on a channel that never was"),
-        method(1, channel::CloseOk),
-        method(1, queue::DeclareOk::default()),
-        method(1, basic::Publish::default()),
-        frame(FrameKind::Body, 0, b"on channel 0"),
-        frame(FrameKind::Method, 0, b"?"),
-        frame(FrameKind::Method, 0, &[0, 99, 0, 99]),
-        frame(FrameKind::Method, 1, b""),
+        delivery(ChannelId(1), 1, b"late"),
+        delivery(ChannelId(9), 1, b"on a channel that never was"),
+        method(ChannelId(1), channel::CloseOk),
+        method(ChannelId(1), queue::DeclareOk::default()),
+        method(ChannelId(1), basic::Publish::default()),
+        frame(FrameKind::Body, ChannelId(0), b"on channel 0"),
+        frame(FrameKind::Method, ChannelId(0), b"?"),
+        frame(FrameKind::Method, ChannelId(0), &[0, 99, 0, 99]),
+        frame(FrameKind::Method, ChannelId(1), b""),
     ]
     .concat();
     let outcome = read(closing_client, &discarded);
     assert!(outcome.events.is_empty(), "{:?}", outcome.events);
     assert!(outcome.answer.is_empty());
 
-    let with_answer = [discarded, method(0, connection::CloseOk)].concat();
+    let with_answer = [discarded, method(ChannelId(0), connection::CloseOk)].concat();
     let outcome = read(closing_client, &with_answer);
     assert_eq!(outcome.events.len(), 1);
     assert_eq!(*outcome.close_reason(), CloseReason::Requested);
@@ -162,7 +162,7 @@ fn after_our_close_all_but_close_and_close_ok_is_discarded() {
 
 #[test]
 fn after_our_close_what_is_no_frame_still_ends_it() {
-    let outcome = read(closing_client, &raw_frame(7, 0, b""));
+    let outcome = read(closing_client, &raw_frame(7, ChannelId(0), b""));
     assert!(matches!(outcome.violation(), Violation::Frame(_)));
     assert!(outcome.answer.is_empty(), "it was told already");
 }
@@ -170,10 +170,13 @@ fn after_our_close_what_is_no_frame_still_ends_it() {
 #[test]
 fn close_ok_to_nothing_is_refused() {
     for make in [|| client(1), || server(1)] {
-        let outcome = read(make, &method(0, connection::CloseOk));
+        let outcome = read(make, &method(ChannelId(0), connection::CloseOk));
         assert!(matches!(
             outcome.violation(),
-            Violation::UnexpectedMethod { channel: 0, .. }
+            Violation::UnexpectedMethod {
+                channel: ChannelId(0),
+                ..
+            }
         ));
     }
 }
@@ -182,7 +185,7 @@ fn close_ok_to_nothing_is_refused() {
 fn nothing_can_be_sent_after_a_close() {
     let mut client = closing_client();
     let now = Instant::now();
-    assert!(client.channel(1).is_none());
+    assert!(client.channel(ChannelId(1)).is_none());
     assert_eq!(client.open_channel(now), Err(OpenChannelError::NotOpen));
     let secret = client.update_secret(now, "secret".into(), "reason".try_into().unwrap());
     assert_eq!(secret, Err(SendError::NotOpen));
@@ -233,12 +236,15 @@ fn a_close_takes_over_from_every_call_that_was_open() {
     pair.run();
     let (code, text) = goodbye();
     pair.client.connection.close(now, code, text);
-    assert_eq!(written(&mut pair.client.connection), method(0, close()));
+    assert_eq!(
+        written(&mut pair.client.connection),
+        method(ChannelId(0), close())
+    );
 
     pair.advance(Duration::from_secs(7));
     assert!(pair.client.events.is_empty(), "{:?}", pair.client.events);
     pair.black_hole = false;
-    let mut input = (&method(0, connection::CloseOk)[..]).into();
+    let mut input = (&method(ChannelId(0), connection::CloseOk)[..]).into();
     _ = pair.client.connection.receive(pair.now, &mut input);
     pair.run();
     let [Event::Closed(CloseReason::Requested)] = pair.client.events[..] else {
@@ -255,7 +261,7 @@ fn a_closed_connection_discards_input_and_has_no_more_to_say() {
         client.poll_event(),
         Some(Event::Closed(CloseReason::TransportEnded(_)))
     ));
-    let mut input = (&delivery(1, 1, b"late")[..]).into();
+    let mut input = (&delivery(ChannelId(1), 1, b"late")[..]).into();
     _ = client.receive(now, &mut input);
     assert!(input.is_empty());
     client.transport_ended();
@@ -266,14 +272,14 @@ fn a_closed_connection_discards_input_and_has_no_more_to_say() {
     assert!(client.poll_event().is_none());
     assert!(client.outbound().is_empty());
     assert_eq!(client.poll_timeout(), None);
-    assert!(client.channel(1).is_none());
+    assert!(client.channel(ChannelId(1)).is_none());
 }
 
 #[test]
 fn an_end_of_the_transport_drops_what_could_not_be_written() {
     let mut client = client(1);
     let now = Instant::now();
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     channel.send(now, queue::Declare::default()).unwrap();
     client.transport_ended();
     assert!(client.outbound().is_empty());
@@ -283,7 +289,7 @@ fn an_end_of_the_transport_drops_what_could_not_be_written() {
 fn the_last_word_is_left_to_be_written() {
     let outcome = read(
         || client_with(1, ConnectionLimits::default()),
-        &raw_frame(9, 0, b""),
+        &raw_frame(9, ChannelId(0), b""),
     );
     let violation = outcome.violation().clone();
     let close = connection::Close {
@@ -291,7 +297,7 @@ fn the_last_word_is_left_to_be_written() {
         reply_text: violation.to_string().try_into().unwrap(),
         ..Default::default()
     };
-    assert_eq!(outcome.answer, method(0, close));
+    assert_eq!(outcome.answer, method(ChannelId(0), close));
 }
 
 #[test]
@@ -309,9 +315,14 @@ fn debug_of_a_connection_shows_neither_passwords_nor_payloads() {
         _ = pair.client.connection.receive(pair.now, &mut input);
     }
 
-    let payload = [method(1, deliver(1)), header(1, 100), body(1, b"s3cret")].concat();
+    let payload = [
+        method(ChannelId(1), deliver(1)),
+        header(ChannelId(1), 100),
+        body(ChannelId(1), b"s3cret"),
+    ]
+    .concat();
     let mut outcome = read(|| client(1), &payload);
-    let channel = outcome.connection.channel(1).unwrap();
+    let channel = outcome.connection.channel(ChannelId(1)).unwrap();
     let text = format!("{channel:?}");
     assert!(
         !text.contains("s3cret") && !text.contains("115, 51"),

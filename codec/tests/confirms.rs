@@ -10,7 +10,7 @@ use pair::wire::{method, written};
 use pair::{Pair, goodbye};
 use snowshoe_codec::method::{basic, confirm};
 use snowshoe_codec::{
-    Channel, Connection, Event, Properties, Publish, SendError, ShortStr, Violation,
+    Channel, ChannelId, Connection, Event, Properties, Publish, SendError, ShortStr, Violation,
 };
 
 fn publish(channel: &mut Channel<'_>, body: &'static [u8]) -> Result<Option<u64>, SendError> {
@@ -26,7 +26,7 @@ fn publish(channel: &mut Channel<'_>, body: &'static [u8]) -> Result<Option<u64>
 /// A client that has published so many messages in confirm mode.
 fn published(count: u64) -> Connection {
     let mut client = client(1);
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     let select = confirm::Select { nowait: true };
     channel.send(Instant::now(), select).unwrap();
     for number in 1..=count {
@@ -41,7 +41,7 @@ fn ack(delivery_tag: u64, multiple: bool) -> Vec<u8> {
         delivery_tag,
         multiple,
     };
-    method(1, ack)
+    method(ChannelId(1), ack)
 }
 
 fn nack(delivery_tag: u64, multiple: bool) -> Vec<u8> {
@@ -50,14 +50,14 @@ fn nack(delivery_tag: u64, multiple: bool) -> Vec<u8> {
         multiple,
         requeue: false,
     };
-    method(1, nack)
+    method(ChannelId(1), nack)
 }
 
 #[test]
 fn publishes_count_from_confirm_select() {
     let mut client = client(2);
     let now = Instant::now();
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     assert_eq!(publish(&mut channel, b"before"), Ok(None));
     channel.send(now, confirm::Select::default()).unwrap();
     assert_eq!(publish(&mut channel, b"first"), Ok(Some(1)));
@@ -65,7 +65,7 @@ fn publishes_count_from_confirm_select() {
     channel.send(now, confirm::Select::default()).unwrap();
     assert_eq!(publish(&mut channel, b"second"), Ok(Some(2)));
 
-    let mut other = client.channel(2).unwrap();
+    let mut other = client.channel(ChannelId(2)).unwrap();
     assert_eq!(publish(&mut other, b"not confirmed"), Ok(None));
 }
 
@@ -76,7 +76,7 @@ fn a_publish_that_was_refused_has_no_number() {
         .header("x", &*"y".repeat(200_000))
         .build()
         .unwrap();
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     let refused = channel.publish(&Publish {
         exchange: ShortStr::default(),
         routing_key: ShortStr::default(),
@@ -113,11 +113,9 @@ fn confirms_are_told_as_they_come() {
         .iter()
         .map(|event| match *event {
             Event::Confirm {
-                channel: 1,
-                delivery_tag,
-                multiple,
-                ack,
-            } => (delivery_tag, multiple, ack),
+                channel: ChannelId(1),
+                confirm,
+            } => (confirm.delivery_tag, confirm.multiple, confirm.ack),
             ref other => panic!("{other:?}"),
         })
         .collect();
@@ -136,12 +134,15 @@ fn a_confirm_of_what_was_never_published_ends_the_connection() {
         let outcome = read(|| published(3), &bytes);
         assert!(matches!(
             outcome.violation(),
-            Violation::UnknownConfirm { channel: 1, .. }
+            Violation::UnknownConfirm {
+                channel: ChannelId(1),
+                ..
+            }
         ));
     }
     let outcome = read(|| client(1), &ack(1, false));
     let unknown = Violation::UnknownConfirm {
-        channel: 1,
+        channel: ChannelId(1),
         delivery_tag: 1,
     };
     assert_eq!(*outcome.violation(), unknown);
@@ -161,21 +162,17 @@ fn a_server_confirms_with_the_functions_that_a_client_settles_with() {
     channel.nack(1, false, false).unwrap();
     channel.ack(2, true).unwrap();
     pair.run();
-    assert!(matches!(
-        pair.client.events[..],
-        [
-            Event::Reply { .. },
-            Event::Confirm {
-                delivery_tag: 1,
-                ack: false,
-                ..
-            },
-            Event::Confirm {
-                delivery_tag: 2,
-                multiple: true,
-                ack: true,
-                ..
-            }
-        ]
-    ));
+    let [
+        Event::Reply { .. },
+        Event::Confirm { confirm: first, .. },
+        Event::Confirm {
+            confirm: second, ..
+        },
+    ] = pair.client.events[..]
+    else {
+        panic!("{:?}", pair.client.events);
+    };
+    assert_eq!((first.delivery_tag, first.ack), (1, false));
+    assert_eq!((second.delivery_tag, second.ack), (2, true));
+    assert!(second.multiple);
 }

@@ -9,13 +9,13 @@ use pair::{Pair, wire};
 use snowshoe_codec::frame::{self, FRAME_OVERHEAD, HEARTBEAT, Limits};
 use snowshoe_codec::method::{Arguments, basic, channel, connection};
 use snowshoe_codec::{
-    ConnectionLimits, Content, Event, FrameKind, Properties, Publish, ReplyCode, SendError,
-    Violation,
+    ChannelId, ConnectionLimits, Content, Event, FrameKind, Properties, Publish, ReplyCode,
+    SendError, Violation,
 };
 
 fn bodies(events: &[Event]) -> Vec<(u16, Bytes)> {
     let body = |event: &Event| match event {
-        Event::Delivery { channel, delivery } => (*channel, delivery.content.body_bytes()),
+        Event::Delivery { channel, delivery } => (channel.0, delivery.content.body_bytes()),
         other => panic!("{other:?}"),
     };
     events.iter().map(body).collect()
@@ -30,19 +30,19 @@ fn a_delivery_is_told_with_all_that_came() {
         .unwrap();
     let bytes = [
         method(
-            1,
+            ChannelId(1),
             basic::Deliver {
                 redelivered: true,
                 ..deliver(u64::MAX)
             },
         ),
-        header_of(1, 60, 0, 5, properties.as_bytes()),
-        body(1, b"hello"),
+        header_of(ChannelId(1), 60, 0, 5, properties.as_bytes()),
+        body(ChannelId(1), b"hello"),
     ]
     .concat();
     let outcome = read(|| client(1), &bytes);
     let Event::Delivery {
-        channel: 1,
+        channel: ChannelId(1),
         delivery,
     } = outcome.only_event()
     else {
@@ -70,10 +70,15 @@ fn a_return_is_told_with_its_reason_and_its_message() {
         exchange: "amq.direct".try_into().unwrap(),
         routing_key: "nowhere".try_into().unwrap(),
     };
-    let bytes = [method(1, returned), header(1, 4), body(1, b"back")].concat();
+    let bytes = [
+        method(ChannelId(1), returned),
+        header(ChannelId(1), 4),
+        body(ChannelId(1), b"back"),
+    ]
+    .concat();
     let outcome = read(|| client(1), &bytes);
     let Event::Returned {
-        channel: 1,
+        channel: ChannelId(1),
         returned,
     } = outcome.only_event()
     else {
@@ -88,7 +93,11 @@ fn a_return_is_told_with_its_reason_and_its_message() {
 
 #[test]
 fn a_body_of_no_bytes_is_complete_at_its_header() {
-    let bytes = [delivery(1, 1, b""), delivery(1, 2, b"next")].concat();
+    let bytes = [
+        delivery(ChannelId(1), 1, b""),
+        delivery(ChannelId(1), 2, b"next"),
+    ]
+    .concat();
     let outcome = read(|| client(1), &bytes);
     assert_eq!(
         bodies(&outcome.events),
@@ -100,7 +109,10 @@ fn a_body_of_no_bytes_is_complete_at_its_header() {
 fn a_body_in_many_frames_is_joined() {
     let whole: Vec<u8> = (0..100).collect();
     for per_frame in [1, 7, 99, 100] {
-        let outcome = read(|| client(1), &delivery_in(1, 1, &whole, per_frame));
+        let outcome = read(
+            || client(1),
+            &delivery_in(ChannelId(1), 1, &whole, per_frame),
+        );
         assert_eq!(bodies(&outcome.events), [(1, whole.clone().into())]);
     }
 }
@@ -108,13 +120,13 @@ fn a_body_in_many_frames_is_joined() {
 #[test]
 fn empty_body_frames_in_between_are_no_harm() {
     let bytes = [
-        method(1, deliver(1)),
-        header(1, 4),
-        body(1, b"").repeat(3),
-        body(1, b"ab"),
-        body(1, b"").repeat(1000),
-        body(1, b"cd"),
-        delivery(1, 2, b"next"),
+        method(ChannelId(1), deliver(1)),
+        header(ChannelId(1), 4),
+        body(ChannelId(1), b"").repeat(3),
+        body(ChannelId(1), b"ab"),
+        body(ChannelId(1), b"").repeat(1000),
+        body(ChannelId(1), b"cd"),
+        delivery(ChannelId(1), 2, b"next"),
     ]
     .concat();
     let outcome = read(|| client(1), &bytes);
@@ -124,13 +136,16 @@ fn empty_body_frames_in_between_are_no_harm() {
 
 #[test]
 fn a_body_frame_after_a_complete_message_ends_the_connection() {
-    for message in [delivery(1, 1, b""), delivery(1, 1, b"abc")] {
-        let outcome = read(|| client(1), &[message, body(1, b"")].concat());
+    for message in [
+        delivery(ChannelId(1), 1, b""),
+        delivery(ChannelId(1), 1, b"abc"),
+    ] {
+        let outcome = read(|| client(1), &[message, body(ChannelId(1), b"")].concat());
         let [Event::Delivery { .. }, Event::Closed(_)] = &outcome.events[..] else {
             panic!("{:?}", outcome.events);
         };
         let unexpected = Violation::UnexpectedFrame {
-            channel: 1,
+            channel: ChannelId(1),
             kind: FrameKind::Body,
         };
         assert_eq!(*outcome.violation(), unexpected);
@@ -139,7 +154,7 @@ fn a_body_frame_after_a_complete_message_ends_the_connection() {
 
 #[test]
 fn messages_on_different_channels_may_be_interleaved() {
-    let parts = |channel: u16| {
+    let parts = |channel: ChannelId| {
         let text = format!("message {channel}");
         let (head, tail) = text.as_bytes().split_at(4);
         [
@@ -149,7 +164,11 @@ fn messages_on_different_channels_may_be_interleaved() {
             body(channel, tail),
         ]
     };
-    let (one, two, three) = (parts(1), parts(2), parts(3));
+    let (one, two, three) = (
+        parts(ChannelId(1)),
+        parts(ChannelId(2)),
+        parts(ChannelId(3)),
+    );
     let mut bytes = Vec::new();
     for ((one, two), three) in one.iter().zip(&two).zip(&three) {
         bytes.extend([&one[..], two, &HEARTBEAT, three].concat());
@@ -165,16 +184,16 @@ fn messages_on_different_channels_may_be_interleaved() {
 
 #[test]
 fn channel_0_and_the_end_of_the_channel_may_come_within_a_message() {
-    let blocked = method(0, connection::Blocked::default());
+    let blocked = method(ChannelId(0), connection::Blocked::default());
     let first = [
-        method(1, deliver(1)),
+        method(ChannelId(1), deliver(1)),
         blocked.clone(),
-        header(1, 4),
+        header(ChannelId(1), 4),
         blocked.clone(),
-        body(1, b"ab"),
+        body(ChannelId(1), b"ab"),
         HEARTBEAT.to_vec(),
         blocked,
-        body(1, b"cd"),
+        body(ChannelId(1), b"cd"),
     ]
     .concat();
     let outcome = read(|| client(1), &first);
@@ -189,10 +208,15 @@ fn channel_0_and_the_end_of_the_channel_may_come_within_a_message() {
     };
     assert_eq!(delivery.content.body(), b"abcd");
 
-    let close = channel_close(1, ReplyCode::NOT_FOUND, "");
+    let close = channel_close(ChannelId(1), ReplyCode::NOT_FOUND, "");
     for cut in [
-        [method(1, deliver(1)), close.clone()].concat(),
-        [method(1, deliver(1)), header(1, 1), close].concat(),
+        [method(ChannelId(1), deliver(1)), close.clone()].concat(),
+        [
+            method(ChannelId(1), deliver(1)),
+            header(ChannelId(1), 1),
+            close,
+        ]
+        .concat(),
     ] {
         let outcome = read(|| client(1), &cut);
         assert_eq!(outcome.channel_closed().0, 1);
@@ -203,20 +227,20 @@ fn channel_0_and_the_end_of_the_channel_may_come_within_a_message() {
 #[test]
 fn any_other_method_within_a_message_ends_the_connection() {
     let methods = [
-        method(1, deliver(2)),
-        method(1, basic::Cancel::default()),
-        method(1, basic::QosOk),
-        method(1, channel::Flow { active: true }),
-        method(1, channel::CloseOk),
+        method(ChannelId(1), deliver(2)),
+        method(ChannelId(1), basic::Cancel::default()),
+        method(ChannelId(1), basic::QosOk),
+        method(ChannelId(1), channel::Flow { active: true }),
+        method(ChannelId(1), channel::CloseOk),
     ];
     for inside in methods {
         for before in [
-            method(1, deliver(1)),
-            [method(1, deliver(1)), header(1, 1)].concat(),
+            method(ChannelId(1), deliver(1)),
+            [method(ChannelId(1), deliver(1)), header(ChannelId(1), 1)].concat(),
         ] {
             let outcome = read(|| client(1), &[before, inside.clone()].concat());
             let unexpected = Violation::UnexpectedFrame {
-                channel: 1,
+                channel: ChannelId(1),
                 kind: FrameKind::Method,
             };
             assert_eq!(*outcome.violation(), unexpected);
@@ -229,20 +253,28 @@ fn any_other_method_within_a_message_ends_the_connection() {
 #[test]
 fn frames_of_a_message_in_the_wrong_order_end_the_connection() {
     let cases = [
-        (header(1, 0), FrameKind::Header),
-        (body(1, b"x"), FrameKind::Body),
+        (header(ChannelId(1), 0), FrameKind::Header),
+        (body(ChannelId(1), b"x"), FrameKind::Body),
         (
-            [method(1, deliver(1)), body(1, b"x")].concat(),
+            [method(ChannelId(1), deliver(1)), body(ChannelId(1), b"x")].concat(),
             FrameKind::Body,
         ),
         (
-            [method(1, deliver(1)), header(1, 1), header(1, 1)].concat(),
+            [
+                method(ChannelId(1), deliver(1)),
+                header(ChannelId(1), 1),
+                header(ChannelId(1), 1),
+            ]
+            .concat(),
             FrameKind::Header,
         ),
     ];
     for (bytes, kind) in cases {
         let outcome = read(|| client(1), &bytes);
-        let unexpected = Violation::UnexpectedFrame { channel: 1, kind };
+        let unexpected = Violation::UnexpectedFrame {
+            channel: ChannelId(1),
+            kind,
+        };
         assert_eq!(*outcome.violation(), unexpected);
     }
 }
@@ -250,12 +282,22 @@ fn frames_of_a_message_in_the_wrong_order_end_the_connection() {
 #[test]
 fn a_body_longer_than_announced_ends_the_connection_at_once() {
     let cases = [
-        [header(1, 3), body(1, b"abcd")].concat(),
-        [header(1, 3), body(1, b"ab"), body(1, b"cd")].concat(),
+        [header(ChannelId(1), 3), body(ChannelId(1), b"abcd")].concat(),
+        [
+            header(ChannelId(1), 3),
+            body(ChannelId(1), b"ab"),
+            body(ChannelId(1), b"cd"),
+        ]
+        .concat(),
     ];
     for rest in cases {
-        let outcome = read(|| client(1), &[method(1, deliver(1)), rest].concat());
-        let too_long = Violation::BodyTooLong { channel: 1 };
+        let outcome = read(
+            || client(1),
+            &[method(ChannelId(1), deliver(1)), rest].concat(),
+        );
+        let too_long = Violation::BodyTooLong {
+            channel: ChannelId(1),
+        };
         assert_eq!(*outcome.violation(), too_long);
     }
 }
@@ -267,16 +309,16 @@ fn a_message_over_our_limit_is_refused_at_its_header() {
         ..ConnectionLimits::default()
     };
     let make = || client_with(1, limits.clone());
-    let outcome = read(make, &delivery(1, 1, &[0; 10]));
+    let outcome = read(make, &delivery(ChannelId(1), 1, &[0; 10]));
     assert_eq!(bodies(&outcome.events)[0].1.len(), 10);
 
     for size in [11, u64::from(u32::MAX) + 1, u64::MAX] {
-        let bytes = [method(1, deliver(1)), header(1, size)].concat();
+        let bytes = [method(ChannelId(1), deliver(1)), header(ChannelId(1), size)].concat();
         let outcome = read(make, &bytes);
         let too_large = Violation::MessageTooLarge { size, limit: 10 };
         assert_eq!(*outcome.violation(), too_large);
     }
-    let outcome = read(make, &delivery(1, 1, &[0; 11]));
+    let outcome = read(make, &delivery(ChannelId(1), 1, &[0; 11]));
     let too_large = Violation::MessageTooLarge {
         size: 11,
         limit: 10,
@@ -287,12 +329,19 @@ fn a_message_over_our_limit_is_refused_at_its_header() {
 #[test]
 fn a_content_header_of_another_class_ends_the_connection() {
     for rest in [
-        header_of(1, 50, 0, 0, &[0, 0]),
-        [header_of(1, 50, 0, 1, &[0, 0]), body(1, b"x")].concat(),
+        header_of(ChannelId(1), 50, 0, 0, &[0, 0]),
+        [
+            header_of(ChannelId(1), 50, 0, 1, &[0, 0]),
+            body(ChannelId(1), b"x"),
+        ]
+        .concat(),
     ] {
-        let outcome = read(|| client(1), &[method(1, deliver(1)), rest].concat());
+        let outcome = read(
+            || client(1),
+            &[method(ChannelId(1), deliver(1)), rest].concat(),
+        );
         let other = Violation::ContentClass {
-            channel: 1,
+            channel: ChannelId(1),
             class: 50,
         };
         assert_eq!(*outcome.violation(), other);
@@ -304,25 +353,30 @@ fn a_content_header_too_short_for_its_fields_ends_the_connection() {
     for len in [0, 1, 11] {
         let short = frame(
             FrameKind::Header,
-            1,
+            ChannelId(1),
             &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0][..len],
         );
-        let outcome = read(|| client(1), &[method(1, deliver(1)), short].concat());
-        let malformed = Violation::MalformedContentHeader { channel: 1 };
+        let outcome = read(
+            || client(1),
+            &[method(ChannelId(1), deliver(1)), short].concat(),
+        );
+        let malformed = Violation::MalformedContentHeader {
+            channel: ChannelId(1),
+        };
         assert_eq!(*outcome.violation(), malformed);
     }
 }
 
-fn frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
+fn frame(kind: FrameKind, channel: ChannelId, payload: &[u8]) -> Vec<u8> {
     wire::frame(kind, channel, payload)
 }
 
 #[test]
 fn the_weight_in_a_content_header_is_ignored() {
     let bytes = [
-        method(1, deliver(1)),
-        header_of(1, 60, 0xffff, 2, &[0, 0]),
-        body(1, b"ok"),
+        method(ChannelId(1), deliver(1)),
+        header_of(ChannelId(1), 60, 0xffff, 2, &[0, 0]),
+        body(ChannelId(1), b"ok"),
     ]
     .concat();
     let outcome = read(|| client(1), &bytes);
@@ -362,12 +416,12 @@ fn malformed_properties_are_an_error_of_that_message_alone() {
     ];
     for (properties, readable) in properties {
         let malformed = [
-            method(1, deliver(1)),
-            header_of(1, 60, 0, 4, properties),
-            body(1, b"body"),
+            method(ChannelId(1), deliver(1)),
+            header_of(ChannelId(1), 60, 0, 4, properties),
+            body(ChannelId(1), b"body"),
         ]
         .concat();
-        let bytes = [&malformed[..], &delivery(1, 2, b"next")].concat();
+        let bytes = [&malformed[..], &delivery(ChannelId(1), 2, b"next")].concat();
         let outcome = read(|| client(1), &bytes);
         let [malformed, next] = &outcome.events[..] else {
             panic!("{:?}", outcome.events);
@@ -391,7 +445,7 @@ fn names_that_are_no_text_are_told_as_they_are() {
         routing_key: [0x80; 255][..].try_into().unwrap(),
         ..deliver(1)
     };
-    let bytes = [method(1, deliver), header(1, 0)].concat();
+    let bytes = [method(ChannelId(1), deliver), header(ChannelId(1), 0)].concat();
     let outcome = read(|| client(1), &bytes);
     let Event::Delivery { delivery, .. } = outcome.only_event() else {
         panic!("{outcome:?}");
@@ -408,7 +462,7 @@ fn malformed_arguments_of_a_delivery_end_the_connection_before_its_body() {
     let cut = &arguments[..arguments.len() - 1];
     let spare = [&arguments[..], b"!"].concat();
     for arguments in [cut, &spare, &arguments[..4]] {
-        let bytes = frame(FrameKind::Method, 1, arguments);
+        let bytes = frame(FrameKind::Method, ChannelId(1), arguments);
         let outcome = read(|| client(1), &bytes);
         let malformed = Violation::MalformedArguments(basic::Deliver::ID);
         assert_eq!(*outcome.violation(), malformed);
@@ -417,7 +471,7 @@ fn malformed_arguments_of_a_delivery_end_the_connection_before_its_body() {
 
 #[test]
 fn debug_of_a_message_shows_sizes_only() {
-    let outcome = read(|| client(1), &delivery(1, 1, b"s3cret"));
+    let outcome = read(|| client(1), &delivery(ChannelId(1), 1, b"s3cret"));
     let debug = format!("{:?}", outcome.events);
     assert!(!debug.contains("s3cret"), "{debug}");
     assert!(debug.contains("body_len: 6"), "{debug}");
@@ -425,8 +479,8 @@ fn debug_of_a_message_shows_sizes_only() {
 
 #[test]
 fn a_detached_message_is_the_same_in_memory_of_its_own() {
-    let whole = delivery(1, 1, b"keep me");
-    for bytes in [&whole, &delivery_in(1, 1, b"keep me", 2)] {
+    let whole = delivery(ChannelId(1), 1, b"keep me");
+    for bytes in [&whole, &delivery_in(ChannelId(1), 1, b"keep me", 2)] {
         let outcome = read(|| client(1), bytes);
         let content = content_of(outcome.only_event()).unwrap();
         let detached: Content = content.detached();
@@ -441,7 +495,7 @@ fn a_detached_message_is_the_same_in_memory_of_its_own() {
 #[test]
 fn a_message_in_one_read_is_not_copied() {
     let mut client = client(1);
-    let mut input = BytesMut::from(&delivery(1, 1, &[7; 10_000])[..]);
+    let mut input = BytesMut::from(&delivery(ChannelId(1), 1, &[7; 10_000])[..]);
     let block = input.as_ptr_range();
     _ = client.receive(std::time::Instant::now(), &mut input);
     let event = client.poll_event().unwrap();
@@ -515,7 +569,7 @@ fn a_publish_comes_to_the_server_as_it_was_sent() {
     let sent = wire::written(&mut pair.client.connection);
     let outcome = read(|| server(1), &sent);
     let Event::Published {
-        channel: 1,
+        channel: ChannelId(1),
         published,
     } = outcome.only_event()
     else {
@@ -535,7 +589,7 @@ fn properties_that_do_not_fit_into_a_frame_are_refused_before_a_byte_is_written(
         ..ConnectionLimits::default()
     };
     let mut client = client_with(1, limits);
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     let mut publish = |len: usize| {
         let value = "y".repeat(len);
         let properties = Properties::builder().header("x", &*value).build().unwrap();
@@ -610,9 +664,14 @@ fn a_content_header_may_be_larger_than_what_was_negotiated() {
         let overhead = FRAME_OVERHEAD + 12 + 2 + 4 + 1 + 1 + 1 + 4;
         let value = "y".repeat(len - overhead);
         let properties = Properties::builder().header("x", &*value).build().unwrap();
-        let header = header_of(1, 60, 0, 4, properties.as_bytes());
+        let header = header_of(ChannelId(1), 60, 0, 4, properties.as_bytes());
         assert_eq!(header.len(), len);
-        [method(1, deliver(1)), header, body(1, b"body")].concat()
+        [
+            method(ChannelId(1), deliver(1)),
+            header,
+            body(ChannelId(1), b"body"),
+        ]
+        .concat()
     };
     // As LavinMQ was seen to do.
     let outcome = read(make, &with_header_of(8033));
@@ -622,7 +681,7 @@ fn a_content_header_may_be_larger_than_what_was_negotiated() {
     let outcome = read(make, &with_header_of(131_072 + FRAME_OVERHEAD + 1));
     assert!(matches!(outcome.violation(), Violation::Frame(_)));
 
-    let large_body = delivery(1, 1, &[0; 4097]);
+    let large_body = delivery(ChannelId(1), 1, &[0; 4097]);
     let outcome = read(make, &large_body);
     assert!(matches!(outcome.violation(), Violation::Frame(_)));
 }

@@ -1,7 +1,7 @@
 //! Frames are found however the stream is cut: whole, byte by byte, and with bytes to spare.
 
 use snowshoe_codec::{
-    FrameError, FrameHeader, FrameKind,
+    ChannelId, FrameError, FrameHeader, FrameKind,
     frame::{self, FRAME_OVERHEAD, HEARTBEAT, Limits},
 };
 
@@ -21,7 +21,7 @@ fn receive<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Read>, Result
         loop {
             match frame::find(&buffer, &LIMITS) {
                 Ok(Some(frame)) => {
-                    frames.push((frame.kind, frame.channel, frame.payload.to_vec()));
+                    frames.push((frame.kind, frame.channel.0, frame.payload.to_vec()));
                     buffer.drain(..frame.encoded_len());
                 }
                 Ok(None) => break,
@@ -56,7 +56,7 @@ fn read(input: &[u8]) -> (Vec<Read>, Result<(), FrameError>) {
     whole
 }
 
-fn encoded(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
+fn encoded(kind: FrameKind, channel: ChannelId, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frame::encode(&mut out, kind, channel, |out| {
         out.extend_from_slice(payload);
@@ -67,7 +67,7 @@ fn encoded(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn each_kind_of_frame_is_found() {
     for kind in [FrameKind::Method, FrameKind::Header, FrameKind::Body] {
-        let (frames, end) = read(&encoded(kind, 0x1234, b"payload"));
+        let (frames, end) = read(&encoded(kind, ChannelId(0x1234), b"payload"));
         assert_eq!(frames, [(kind, 0x1234, b"payload".to_vec())]);
         assert_eq!(end, Ok(()));
     }
@@ -80,11 +80,11 @@ fn each_kind_of_frame_is_found() {
 #[test]
 fn frames_that_follow_each_other_are_found_in_order() {
     let input = [
-        encoded(FrameKind::Method, 1, &[0, 60, 0, 40]),
+        encoded(FrameKind::Method, ChannelId(1), &[0, 60, 0, 40]),
         HEARTBEAT.to_vec(),
-        encoded(FrameKind::Header, 1, &[frame::FRAME_END; 9]),
-        encoded(FrameKind::Body, 1, b""),
-        encoded(FrameKind::Body, 1, b"body"),
+        encoded(FrameKind::Header, ChannelId(1), &[frame::FRAME_END; 9]),
+        encoded(FrameKind::Body, ChannelId(1), b""),
+        encoded(FrameKind::Body, ChannelId(1), b"body"),
     ];
     let (frames, end) = read(&input.concat());
     let sizes: Vec<_> = frames
@@ -102,11 +102,11 @@ fn nothing_is_found_in_nothing() {
 
 #[test]
 fn a_wrong_end_is_refused() {
-    let mut input = encoded(FrameKind::Body, 3, b"body");
+    let mut input = encoded(FrameKind::Body, ChannelId(3), b"body");
     *input.last_mut().unwrap() = 0xCD;
     let error = FrameError::WrongEnd {
         kind: FrameKind::Body,
-        channel: 3,
+        channel: ChannelId(3),
         found: 0xCD,
     };
     assert_eq!(read(&input), (vec![], Err(error)));
@@ -134,12 +134,12 @@ fn the_largest_frame_is_found_and_a_larger_one_refused_by_its_header() {
         (FrameKind::Header, 128),
     ] {
         let largest = vec![7; max - FRAME_OVERHEAD];
-        assert_eq!(read(&encoded(kind, 1, &largest)).0.len(), 1);
+        assert_eq!(read(&encoded(kind, ChannelId(1), &largest)).0.len(), 1);
 
-        let larger = encoded(kind, 1, &vec![7; max - FRAME_OVERHEAD + 1]);
+        let larger = encoded(kind, ChannelId(1), &vec![7; max - FRAME_OVERHEAD + 1]);
         let error = FrameError::TooLarge {
             kind,
-            channel: 1,
+            channel: ChannelId(1),
             size: max as u64 + 1,
             max: max as u32,
         };
@@ -168,7 +168,9 @@ fn a_heartbeat_on_a_channel_or_with_a_payload_is_refused_by_its_header() {
     let on_channel = [8, 0, 5, 0, 0, 0, 0];
     assert_eq!(
         read(&on_channel).1,
-        Err(FrameError::HeartbeatOnChannel { channel: 5 })
+        Err(FrameError::HeartbeatOnChannel {
+            channel: ChannelId(5)
+        })
     );
     let with_payload = [8, 0, 0, 0, 0, 0, 2];
     assert_eq!(
@@ -181,7 +183,7 @@ fn a_heartbeat_on_a_channel_or_with_a_payload_is_refused_by_its_header() {
 fn a_header_is_written_as_it_is_read() {
     let header = FrameHeader {
         kind: FrameKind::Body,
-        channel: 0xABCD,
+        channel: ChannelId(0xABCD),
         size: 50,
     };
     let bytes = header.to_bytes();

@@ -12,8 +12,8 @@ use pair::wire::{body, deliver, delivery, frame, header, method, raw_frame, writ
 use snowshoe_codec::frame::{self, HEARTBEAT, Limits};
 use snowshoe_codec::method::{Arguments, MethodId, basic, queue};
 use snowshoe_codec::{
-    Connection, ConnectionLimits, Event, FrameError, FrameKind, MethodError, Properties, Publish,
-    ReplyCode, Violation,
+    ChannelId, Connection, ConnectionLimits, Event, FrameError, FrameKind, MethodError, Properties,
+    Publish, ReplyCode, Violation,
 };
 
 /// A client of frames of 4096 bytes, with a channel.
@@ -36,11 +36,11 @@ fn frame_error(make: impl Fn() -> Connection, input: &[u8]) -> FrameError {
 #[test]
 fn a_wrong_frame_end_is_fatal() {
     for found in [0, 0xCD, 0xFF] {
-        let mut bytes = body(1, b"payload");
+        let mut bytes = body(ChannelId(1), b"payload");
         *bytes.last_mut().unwrap() = found;
         let error = FrameError::WrongEnd {
             kind: FrameKind::Body,
-            channel: 1,
+            channel: ChannelId(1),
             found,
         };
         assert_eq!(frame_error(|| client(1), &bytes), error);
@@ -52,7 +52,7 @@ fn a_wrong_frame_end_is_fatal() {
 fn an_unknown_frame_type_is_fatal_at_the_first() {
     for kind in [0, 4, 5, 6, 7, 9, 206, 255] {
         let error = FrameError::UnknownKind { kind };
-        let bytes = raw_frame(kind, 0, b"");
+        let bytes = raw_frame(kind, ChannelId(0), b"");
         assert_eq!(frame_error(|| client(1), &bytes), error);
         // Before the rest of it is there.
         let bytes = [kind, 0, 0, 0, 1, 0, 0];
@@ -67,7 +67,7 @@ fn a_frame_larger_than_negotiated_is_refused_by_its_header() {
         bytes.extend(size.to_be_bytes());
         let error = FrameError::TooLarge {
             kind: FrameKind::Body,
-            channel: 1,
+            channel: ChannelId(1),
             size: u64::from(size) + 8,
             max: 4096 + 8,
         };
@@ -78,7 +78,7 @@ fn a_frame_larger_than_negotiated_is_refused_by_its_header() {
 /// Both brokers do the same.
 #[test]
 fn a_frame_larger_by_its_overhead_is_taken() {
-    let bytes = delivery(1, 1, &[7; 4096]);
+    let bytes = delivery(ChannelId(1), 1, &[7; 4096]);
     let outcome = read(small_client, &bytes);
     let content = content_of(outcome.only_event()).unwrap();
     assert_eq!(content.body(), [7; 4096]);
@@ -87,7 +87,7 @@ fn a_frame_larger_by_its_overhead_is_taken() {
 #[test]
 fn no_frame_that_is_sent_is_larger_than_negotiated() {
     let mut client = small_client();
-    let mut channel = client.channel(1).unwrap();
+    let mut channel = client.channel(ChannelId(1)).unwrap();
     for len in 4000..4200 {
         channel
             .publish(&Publish {
@@ -113,11 +113,13 @@ fn no_frame_that_is_sent_is_larger_than_negotiated() {
 
 #[test]
 fn a_heartbeat_on_a_channel_or_with_a_payload_is_fatal() {
-    let on_channel = raw_frame(8, 1, b"");
-    let error = FrameError::HeartbeatOnChannel { channel: 1 };
+    let on_channel = raw_frame(8, ChannelId(1), b"");
+    let error = FrameError::HeartbeatOnChannel {
+        channel: ChannelId(1),
+    };
     assert_eq!(frame_error(|| client(1), &on_channel), error);
 
-    let with_payload = raw_frame(8, 0, b"x");
+    let with_payload = raw_frame(8, ChannelId(0), b"x");
     let error = FrameError::HeartbeatWithPayload { size: 1 };
     assert_eq!(frame_error(|| client(1), &with_payload), error);
 }
@@ -133,7 +135,11 @@ fn heartbeats_may_come_at_any_time() {
 #[test]
 fn a_method_that_nobody_knows_is_named_by_its_ids() {
     for channel in [0, 1] {
-        let unknown = frame(FrameKind::Method, channel, &[0, 99, 0, 7, 1, 2, 3]);
+        let unknown = frame(
+            FrameKind::Method,
+            ChannelId(channel),
+            &[0, 99, 0, 7, 1, 2, 3],
+        );
         for make in [|| client(1), || server(1)] {
             let outcome = read(make, &unknown);
             let id = MethodId {
@@ -154,18 +160,26 @@ fn a_method_cut_off_or_with_bytes_to_spare_is_fatal() {
     queue::DeclareOk::default().encode(&mut payload);
     let client = || {
         let mut client = client(1);
-        let mut channel = client.channel(1).unwrap();
+        let mut channel = client.channel(ChannelId(1)).unwrap();
         let declare = queue::Declare::default();
         channel.send(Instant::now(), declare).unwrap();
         written(&mut client);
         client
     };
     let id = queue::DeclareOk::ID;
-    let cut_off = frame(FrameKind::Method, 1, &payload[..payload.len() - 1]);
+    let cut_off = frame(
+        FrameKind::Method,
+        ChannelId(1),
+        &payload[..payload.len() - 1],
+    );
     let truncated = Violation::Method(MethodError::Truncated(id));
     assert_eq!(*read(client, &cut_off).violation(), truncated);
 
-    let spare = frame(FrameKind::Method, 1, &[&payload[..], b"??"].concat());
+    let spare = frame(
+        FrameKind::Method,
+        ChannelId(1),
+        &[&payload[..], b"??"].concat(),
+    );
     let trailing = MethodError::TrailingBytes {
         method: id,
         count: 2,
@@ -174,7 +188,7 @@ fn a_method_cut_off_or_with_bytes_to_spare_is_fatal() {
     assert_eq!(*read(client, &spare).violation(), trailing);
 
     for payload in [&b""[..], b"\0", b"\0\x32\0"] {
-        let outcome = read(client, &frame(FrameKind::Method, 1, payload));
+        let outcome = read(client, &frame(FrameKind::Method, ChannelId(1), payload));
         let missing = Violation::Method(MethodError::MissingId);
         assert_eq!(*outcome.violation(), missing);
     }
@@ -183,16 +197,19 @@ fn a_method_cut_off_or_with_bytes_to_spare_is_fatal() {
 #[test]
 fn content_on_channel_0_is_fatal() {
     for (bytes, kind) in [
-        (header(0, 0), FrameKind::Header),
-        (body(0, b"x"), FrameKind::Body),
+        (header(ChannelId(0), 0), FrameKind::Header),
+        (body(ChannelId(0), b"x"), FrameKind::Body),
     ] {
         let outcome = read(|| client(1), &bytes);
-        let unexpected = Violation::UnexpectedFrame { channel: 0, kind };
+        let unexpected = Violation::UnexpectedFrame {
+            channel: ChannelId(0),
+            kind,
+        };
         assert_eq!(*outcome.violation(), unexpected);
     }
-    let outcome = read(|| client(1), &method(0, deliver(1)));
+    let outcome = read(|| client(1), &method(ChannelId(0), deliver(1)));
     let unexpected = Violation::UnexpectedMethod {
-        channel: 0,
+        channel: ChannelId(0),
         method: basic::Deliver::ID,
     };
     assert_eq!(*outcome.violation(), unexpected);
@@ -204,7 +221,7 @@ fn an_unknown_consumer_tag_is_left_to_the_application() {
         consumer_tag: "cancelled just now".try_into().unwrap(),
         ..deliver(1)
     };
-    let bytes = [method(1, unknown), header(1, 0)].concat();
+    let bytes = [method(ChannelId(1), unknown), header(ChannelId(1), 0)].concat();
     let outcome = read(|| client(1), &bytes);
     assert!(matches!(outcome.only_event(), Event::Delivery { .. }));
 }
@@ -212,9 +229,9 @@ fn an_unknown_consumer_tag_is_left_to_the_application() {
 #[test]
 fn frames_before_a_violation_count_and_those_after_it_do_not() {
     let bytes = [
-        delivery(1, 1, b"before"),
-        raw_frame(0, 0, b""),
-        delivery(1, 2, b"after"),
+        delivery(ChannelId(1), 1, b"before"),
+        raw_frame(0, ChannelId(0), b""),
+        delivery(ChannelId(1), 2, b"after"),
     ]
     .concat();
     let outcome = read(|| client(1), &bytes);
@@ -227,7 +244,7 @@ fn frames_before_a_violation_count_and_those_after_it_do_not() {
 #[test]
 fn the_rest_of_a_frame_stays_in_the_input() {
     let mut client = client(1);
-    let whole = delivery(1, 1, b"body");
+    let whole = delivery(ChannelId(1), 1, b"body");
     let mut input = BytesMut::from(&[&whole[..], &whole[..9]].concat()[..]);
     _ = client.receive(Instant::now(), &mut input);
     assert_eq!(input, whole[..9]);
@@ -240,7 +257,7 @@ fn the_rest_of_a_frame_stays_in_the_input() {
 #[test]
 fn a_violation_is_told_to_the_peer_with_its_code() {
     let mut pair = Pair::open();
-    let mut input = (&raw_frame(0, 0, b"")[..]).into();
+    let mut input = (&raw_frame(0, ChannelId(0), b"")[..]).into();
     _ = pair.client.connection.receive(pair.now, &mut input);
     assert!(pair.client.connection.outbound().has_remaining());
     pair.run();

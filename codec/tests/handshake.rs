@@ -12,8 +12,9 @@ use snowshoe_codec::frame::{self, FRAME_MIN_SIZE, Limits, PROTOCOL_HEADER};
 use snowshoe_codec::method::{Arguments, MethodId, channel, connection};
 use snowshoe_codec::sasl::{AmqPlain, Mechanism, MechanismError, Plain};
 use snowshoe_codec::{
-    ClientOptions, CloseReason, Connection, ConnectionLimits, Event, FieldTable, FrameError,
-    FrameKind, Greeting, HandshakeError, Method, ReplyCode, ServerOptions, Stage, Violation,
+    ChannelId, ClientOptions, CloseReason, Connection, ConnectionLimits, Event, FieldTable,
+    FrameError, FrameKind, Greeting, HandshakeError, Method, ReplyCode, ServerOptions, Stage,
+    Violation,
 };
 
 /// A client that has sent its header.
@@ -347,7 +348,7 @@ fn a_challenge_to_a_mechanism_of_one_step_ends_the_login() {
     let secure = connection::Secure {
         challenge: Bytes::from_static(b"?"),
     };
-    let outcome = read(make, &method(0, secure));
+    let outcome = read(make, &method(ChannelId(0), secure));
     let error = HandshakeError::Mechanism(MechanismError::UnexpectedChallenge);
     assert_eq!(*outcome.close_reason(), CloseReason::Handshake(error));
 }
@@ -419,7 +420,7 @@ fn a_large_frame_before_tuning_is_refused_by_its_header() {
         let outcome = read(make, &header);
         let too_large = FrameError::TooLarge {
             kind: FrameKind::Method,
-            channel: 0,
+            channel: ChannelId(0),
             size: 8193,
             max: 8192,
         };
@@ -440,7 +441,7 @@ fn start_ok(mechanism: &'static str) -> Vec<u8> {
         mechanism: mechanism.try_into().unwrap(),
         ..Default::default()
     };
-    method(0, start_ok)
+    method(ChannelId(0), start_ok)
 }
 
 #[test]
@@ -476,7 +477,7 @@ fn tune_ok_above_the_offer_is_refused() {
         (tune_ok(2047, 131_073), "frame-max"),
     ];
     for (tune_ok, expected) in exceeding {
-        let outcome = read(server, &method(0, tune_ok));
+        let outcome = read(server, &method(ChannelId(0), tune_ok));
         match outcome.violation() {
             Violation::TuneExceeded { what, .. } => assert_eq!(*what, expected),
             other => panic!("{other}"),
@@ -486,10 +487,10 @@ fn tune_ok_above_the_offer_is_refused() {
         };
         assert_eq!(close.reply_code, ReplyCode::NOT_ALLOWED);
     }
-    let outcome = read(server, &method(0, tune_ok(2047, 4095)));
+    let outcome = read(server, &method(ChannelId(0), tune_ok(2047, 4095)));
     assert_eq!(*outcome.violation(), Violation::FrameMax(4095));
 
-    let outcome = read(server, &method(0, tune_ok(0, 0)));
+    let outcome = read(server, &method(ChannelId(0), tune_ok(0, 0)));
     let tuning = outcome.connection.tuning();
     assert_eq!((tuning.channel_max, tuning.frame_max), (2047, 131_072));
 }
@@ -606,7 +607,7 @@ fn another_version_in_start_is_refused() {
         mechanisms: Bytes::from_static(b"PLAIN"),
         ..Default::default()
     };
-    let outcome = read(greeting_client, &method(0, start));
+    let outcome = read(greeting_client, &method(ChannelId(0), start));
     let version = Violation::Version { major: 8, minor: 0 };
     assert_eq!(*outcome.violation(), version);
 }
@@ -617,11 +618,11 @@ fn a_method_out_of_turn_ends_the_handshake_and_the_peer_is_told() {
     let to_a_client = [
         (start("PLAIN"), connection::Start::ID),
         (
-            method(0, connection::OpenOk::default()),
+            method(ChannelId(0), connection::OpenOk::default()),
             connection::OpenOk::ID,
         ),
         (
-            method(0, connection::Blocked::default()),
+            method(ChannelId(0), connection::Blocked::default()),
             connection::Blocked::ID,
         ),
     ];
@@ -629,15 +630,18 @@ fn a_method_out_of_turn_ends_the_handshake_and_the_peer_is_told() {
         refuses(&read(at_tuning, &bytes), method);
     }
     refuses(&read(greeting_client, &tune(0, 0, 0)), connection::Tune::ID);
-    let open = method(0, connection::Open::default());
+    let open = method(ChannelId(0), connection::Open::default());
     refuses(&read(server_at_start_ok, &open), connection::Open::ID);
-    let channel_open = method(0, channel::Open::default());
+    let channel_open = method(ChannelId(0), channel::Open::default());
     refuses(&read(server_at_start_ok, &channel_open), channel::Open::ID);
 }
 
 #[track_caller]
 fn refuses(outcome: &Outcome, method: MethodId) {
-    let expected = Violation::UnexpectedMethod { channel: 0, method };
+    let expected = Violation::UnexpectedMethod {
+        channel: ChannelId(0),
+        method,
+    };
     assert_eq!(*outcome.violation(), expected);
     assert_eq!(names(&outcome.answer), ["connection.close"]);
 }
@@ -645,9 +649,9 @@ fn refuses(outcome: &Outcome, method: MethodId) {
 #[test]
 fn a_channel_has_no_place_in_the_handshake() {
     let at_tuning = || client_at_tuning(ConnectionLimits::default());
-    let outcome = read(at_tuning, &delivery(1, 1, b"early"));
+    let outcome = read(at_tuning, &delivery(ChannelId(1), 1, b"early"));
     let unexpected = Violation::UnexpectedFrame {
-        channel: 1,
+        channel: ChannelId(1),
         kind: FrameKind::Method,
     };
     assert_eq!(*outcome.violation(), unexpected);

@@ -8,7 +8,7 @@ use bytes::Buf;
 use pair::wire::{delivery, written};
 use pair::{Pair, goodbye};
 use snowshoe_codec::frame::HEARTBEAT;
-use snowshoe_codec::{CloseReason, ConnectionLimits, Event};
+use snowshoe_codec::{ChannelId, CloseReason, ConnectionLimits, Event};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -71,7 +71,7 @@ fn a_drip_of_bytes_is_a_sign_of_life() {
     pair.open_channel();
     pair.black_hole = true;
     let mut input = bytes::BytesMut::new();
-    for byte in delivery(1, 1, &[7; 100]) {
+    for byte in delivery(ChannelId(1), 1, &[7; 100]) {
         pair.advance(INTERVAL * 19 / 10);
         input.extend_from_slice(&[byte]);
         _ = pair.client.connection.receive(pair.now, &mut input);
@@ -85,7 +85,7 @@ fn bytes_that_are_looked_at_again_are_no_sign_of_life() {
     let mut pair = pair();
     pair.open_channel();
     pair.black_hole = true;
-    let half = &delivery(1, 1, b"body")[..20];
+    let half = &delivery(ChannelId(1), 1, b"body")[..20];
     let mut input = half.into();
     for _ in 0..4 {
         _ = pair.client.connection.receive(pair.now, &mut input);

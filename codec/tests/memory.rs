@@ -12,7 +12,7 @@ use pair::wire::{body, deliver, frame, header, header_of, method};
 use peak_alloc::PeakAlloc;
 use snowshoe_codec::frame::HEARTBEAT;
 use snowshoe_codec::method::{basic, channel, connection, queue, tx};
-use snowshoe_codec::{Connection, FieldTable, FrameKind, ShortString};
+use snowshoe_codec::{ChannelId, Connection, FieldTable, FrameKind, ShortString};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -24,10 +24,10 @@ const ALLOWED: usize = 1024 * 1024;
 fn no_64_kib_of_input_hold_more_than_a_mib() {
     let half_told = |id| [method(id, deliver(1)), header(id, 1 << 20), body(id, b"x")].concat();
     let split = [
-        method(1, deliver(1)),
-        header(1, 2),
-        body(1, b"x"),
-        body(1, b"y"),
+        method(ChannelId(1), deliver(1)),
+        header(ChannelId(1), 2),
+        body(ChannelId(1), b"x"),
+        body(ChannelId(1), b"y"),
     ];
     let cancel = |consumer_tag, nowait| basic::Cancel {
         consumer_tag: ShortString::from_static(consumer_tag),
@@ -40,36 +40,39 @@ fn no_64_kib_of_input_hold_more_than_a_mib() {
         ("empty frames of a body", message_of(1, b"")),
         (
             "messages half told on all channels",
-            (1..=1000).flat_map(half_told).collect(),
+            (1..=1000).map(ChannelId).flat_map(half_told).collect(),
         ),
         (
             "empty messages",
-            repeated(&[method(1, deliver(1)), header(1, 0)].concat()),
+            repeated(&[method(ChannelId(1), deliver(1)), header(ChannelId(1), 0)].concat()),
         ),
         ("messages in many frames", repeated(&split.concat())),
         (
             "header tables said to be of 4 GiB",
             repeated(
                 &[
-                    method(1, deliver(1)),
-                    header_of(1, 60, 0, 0, b"\x20\0\xff\xff\xff\xff"),
+                    method(ChannelId(1), deliver(1)),
+                    header_of(ChannelId(1), 60, 0, 0, b"\x20\0\xff\xff\xff\xff"),
                 ]
                 .concat(),
             ),
         ),
-        ("unblocked", repeated(&method(0, connection::Unblocked))),
-        ("cancels", repeated(&method(1, cancel("", true)))),
+        (
+            "unblocked",
+            repeated(&method(ChannelId(0), connection::Unblocked)),
+        ),
+        ("cancels", repeated(&method(ChannelId(1), cancel("", true)))),
         (
             "cancels to be answered",
-            repeated(&method(1, cancel("c", false))),
+            repeated(&method(ChannelId(1), cancel("c", false))),
         ),
         (
             "pauses of the flow",
-            repeated(&method(1, channel::Flow { active: true })),
+            repeated(&method(ChannelId(1), channel::Flow { active: true })),
         ),
         (
             "half of a large frame",
-            frame(FrameKind::Body, 1, &[0; 100_000])[..INPUT].to_vec(),
+            frame(FrameKind::Body, ChannelId(1), &[0; 100_000])[..INPUT].to_vec(),
         ),
     ];
     for (what, input) in to_a_client {
@@ -81,16 +84,25 @@ fn no_64_kib_of_input_hold_more_than_a_mib() {
         arguments: FieldTable::new().with("k", true).unwrap(),
         ..Default::default()
     };
-    let publish = method(1, basic::Publish::default());
+    let publish = method(ChannelId(1), basic::Publish::default());
     let open = |id| method(id, channel::Open::default());
     let open_and_close = |id| [open(id), method(id, channel::Close::default())].concat();
     let to_a_server = [
-        ("requests", repeated(&method(1, tx::Select))),
-        ("requests with names", repeated(&method(1, declare))),
-        ("messages", repeated(&[publish, header(1, 0)].concat())),
-        ("all channels", (2..=2047).flat_map(open).collect()),
-        ("the last channel", open(2047)),
-        ("short channels", repeated(&open_and_close(2))),
+        ("requests", repeated(&method(ChannelId(1), tx::Select))),
+        (
+            "requests with names",
+            repeated(&method(ChannelId(1), declare)),
+        ),
+        (
+            "messages",
+            repeated(&[publish, header(ChannelId(1), 0)].concat()),
+        ),
+        (
+            "all channels",
+            (2..=2047).map(ChannelId).flat_map(open).collect(),
+        ),
+        ("the last channel", open(ChannelId(2047))),
+        ("short channels", repeated(&open_and_close(ChannelId(2)))),
     ];
     for (what, input) in to_a_server {
         holds_little(what, server(1), &input);
@@ -104,8 +116,8 @@ fn repeated(frames: &[u8]) -> Vec<u8> {
 
 /// The announcement of a message of `size` bytes, and as many frames with `part` of it as fit.
 fn message_of(size: u64, part: &[u8]) -> Vec<u8> {
-    let mut input = [method(1, deliver(1)), header(1, size)].concat();
-    let frame = body(1, part);
+    let mut input = [method(ChannelId(1), deliver(1)), header(ChannelId(1), size)].concat();
+    let frame = body(ChannelId(1), part);
     while input.len() + frame.len() <= INPUT && !(size > 1 && part.is_empty()) {
         input.extend(&frame);
     }

@@ -1,29 +1,26 @@
+use std::error;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snowshoe_codec::sasl::{AmqPlain, External, Mechanism};
+use snowshoe_codec::sasl::Mechanism;
 use snowshoe_codec::{ConnectionLimits, FieldValue, ShortString, TableError, client_properties};
 
-use super::Client;
-use crate::clock::Clock;
-use crate::config::{Config, Reconnect};
-use crate::driver::Driver;
+use super::login::{AuthMechanism, log_in_by};
+use super::{Client, Reconnect};
+use crate::connector::{Connector, DefaultConnector};
+use crate::driver::{Config, Driver};
 use crate::error::{ConnectionError, Error};
-#[cfg(feature = "tokio")]
-use crate::on_tokio;
-use crate::password::Password;
-use crate::reactor::Reactor;
-use crate::sasl::Plain;
-use crate::shared::Shared;
-use crate::transport::{Connector, DefaultConnector, Sockets};
+use crate::runtime::{self, Runtime};
+use crate::shared::handle::Shared;
 use crate::uri::AmqpUri;
 
 /// Configures a [`Client`].
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
     config: Config,
+    /// Where the driver runs, if that was chosen.
+    runtime: Option<Arc<dyn Runtime>>,
     connection_name: Option<String>,
 }
 
@@ -54,6 +51,7 @@ impl ClientBuilder {
             ..defaults
         };
         let (user, password) = (uri.user, uri.password);
+        let reconnect = Reconnect::default();
         let config = Config {
             tls: uri.tls,
             virtual_host: ShortString::try_from(uri.vhost)?,
@@ -63,22 +61,23 @@ impl ClientBuilder {
             properties: client_properties(),
             limits,
             connector: Arc::new(DefaultConnector::default()),
-            sockets: Sockets::default(),
             write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(10),
-            reconnect: Reconnect::default(),
+            backoff: reconnect.backoff(),
+            fail_fast: reconnect.fail_fast,
             seed: fastrand::u64(..),
-            clock: Clock::default(),
         };
         Ok(Self {
             config,
+            runtime: None,
             connection_name: None,
         })
     }
 
     /// How to come back after a cut.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
-        self.config.reconnect = reconnect;
+        self.config.backoff = reconnect.backoff();
+        self.config.fail_fast = reconnect.fail_fast;
         self
     }
 
@@ -108,7 +107,10 @@ impl ClientBuilder {
     /// It is called on the driver, and is to be quick.
     pub fn credentials<F>(mut self, provider: F) -> Self
     where
-        F: Fn() -> Result<Vec<Box<dyn Mechanism>>, String> + Send + Sync + 'static,
+        F: Fn() -> Result<Vec<Box<dyn Mechanism>>, Box<dyn error::Error + Send + Sync>>
+            + Send
+            + Sync
+            + 'static,
     {
         self.config.credentials = Arc::new(provider);
         self
@@ -120,35 +122,19 @@ impl ClientBuilder {
         self
     }
 
-    /// Has the driver use tokio's sockets and timers, those of the runtime in which it is polled
-    /// (feature `tokio`).
-    ///
-    /// Without this it works on tokio, too, but with the sockets and timers of `async-io`, which has
-    /// a thread of its own: a message that is waited for then costs more system calls. Every
-    /// connector that comes with this crate does as it is told here.
-    ///
-    /// [`connect`](Self::connect) spawns the driver; with [`build`](Self::build) that is yours to do,
-    /// and can be done anywhere:
+    /// Where the driver runs: whose time, timers and sockets it uses. What it is unless this says so,
+    /// tells the [module](crate::runtime).
     ///
     /// ```no_run
     /// # use snowshoe::Client;
     /// # async fn run() -> Result<(), snowshoe::Error> {
-    /// let client = Client::builder("amqp://localhost")?.tokio().connect().await?;
+    /// use snowshoe::runtime::Tokio;
     ///
-    /// let (client, driver) = Client::builder("amqp://localhost")?.tokio().build();
-    /// tokio::spawn(driver);
+    /// let client = Client::builder("amqp://localhost")?.runtime(Tokio).connect().await?;
     /// # Ok(()) }
     /// ```
-    ///
-    /// Where it is polled outside of a runtime, every attempt to connect fails.
-    ///
-    /// # Panics
-    /// The driver does, where the runtime has I/O or time not enabled, or has ended and the driver
-    /// is polled elsewhere.
-    #[cfg(feature = "tokio")]
-    pub fn tokio(mut self) -> Self {
-        self.config.sockets = Sockets::Tokio;
-        self.go_by(Clock::Tokio);
+    pub fn runtime(mut self, runtime: impl Runtime) -> Self {
+        self.runtime = Some(Arc::new(runtime));
         self
     }
 
@@ -202,67 +188,38 @@ impl ClientBuilder {
         self
     }
 
-    /// Goes by this clock instead of the system's, for tests.
-    #[cfg(feature = "testing")]
-    pub fn clock(mut self, clock: crate::testing::Clock) -> Self {
-        self.config.clock = Clock::Virtual(clock);
-        self
-    }
-
     /// The client, and its driver to spawn on an executor of your choice.
     pub fn build(mut self) -> (Client, Driver) {
-        let seed = self.config.seed;
-        let shared = Arc::new(Shared::new(seed));
-        self.describe();
-        self.warn_of_clear_text();
-        let driver = Driver::new(self.config, Arc::clone(&shared));
-        (Client::over(shared), driver)
+        let runtime = self.runtime.take();
+        self.build_on(runtime.unwrap_or_else(runtime::of_an_executor))
     }
 
-    /// The client, once it has connected. Its driver has a thread of its own; that of a client for
-    /// tokio is spawned on the runtime in which this is called.
+    /// The client, once it has connected. Its driver is started by its
+    /// [runtime](Self::runtime): on a thread of its own unless that is another.
     ///
     /// # Errors
-    /// Why it did not connect.
-    pub async fn connect(self) -> Result<Client, Error> {
-        let started = match self.config.sockets {
-            #[cfg(feature = "tokio")]
-            Sockets::Tokio => self.start_on_tokio(),
-            Sockets::Anywhere => self.start_on_thread(),
+    /// The driver could not be started, or why it did not connect.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the client.
+    pub async fn connect(mut self) -> Result<Client, Error> {
+        let not_started = |error| ConnectionError::Dial(Arc::new(error));
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => runtime::of_ones_own().map_err(not_started)?,
         };
-        let client = started.map_err(|error| ConnectionError::Dial(Arc::new(error)))?;
+        let (client, driver) = self.build_on(Arc::clone(&runtime));
+        runtime.spawn(Box::pin(driver)).map_err(not_started)?;
         client.ready().await?;
         Ok(client)
     }
 
-    #[cfg(feature = "tokio")]
-    fn start_on_tokio(self) -> io::Result<Client> {
-        let runtime = on_tokio::runtime()?;
-        let (client, driver) = self.build();
-        runtime.spawn(driver);
-        Ok(client)
-    }
-
-    fn start_on_thread(mut self) -> io::Result<Client> {
-        let reactor = Reactor::new()?;
-        self.go_by(Clock::Reactor(reactor.handle()));
-        let (client, driver) = self.build();
-        let run = move || {
-            if let Err(error) = reactor.block_on(driver) {
-                log::error!("the driver's thread ends: {error}");
-            }
-        };
-        std::thread::Builder::new()
-            .name("snowshoe".to_owned())
-            .spawn(run)?;
-        Ok(client)
-    }
-
-    /// Takes the time from there, unless a test rules it.
-    fn go_by(&mut self, clock: Clock) {
-        if let Clock::System = self.config.clock {
-            self.config.clock = clock;
-        }
+    fn build_on(mut self, runtime: Arc<dyn Runtime>) -> (Client, Driver) {
+        self.describe();
+        self.warn_of_clear_text();
+        let shared = Arc::new(Shared::new(self.config.seed));
+        let driver = Driver::new(self.config, runtime, Arc::clone(&shared));
+        (Client::over(shared), driver)
     }
 
     /// A password over a network in clear text is worth a word, once.
@@ -291,13 +248,10 @@ impl ClientBuilder {
             .connection_name
             .as_deref()
             .map(|name| ("connection_name", name));
+        let properties = &mut self.config.properties;
         for (key, value) in described.into_iter().chain(name) {
-            if self
-                .config
-                .properties
-                .get(key)
-                .is_ok_and(|known| known.is_none())
-                && let Err(error) = self.config.properties.insert(key, value)
+            if properties.get(key).is_ok_and(|known| known.is_none())
+                && let Err(error) = properties.insert(key, value)
             {
                 log::warn!("the client property {key} is left out: {error}");
             }
@@ -306,41 +260,3 @@ impl ClientBuilder {
 }
 
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A way to log in that a URI can ask for.
-#[derive(Clone, Copy, Debug)]
-enum AuthMechanism {
-    Plain,
-    AmqPlain,
-    External,
-}
-
-impl AuthMechanism {
-    fn named(name: &str) -> Result<Self, Error> {
-        match name {
-            "PLAIN" => Ok(Self::Plain),
-            "AMQPLAIN" => Ok(Self::AmqPlain),
-            "EXTERNAL" => Ok(Self::External),
-            _ => Err(Error::UnknownMechanism(name.to_owned())),
-        }
-    }
-}
-
-/// The ways to log in that a URI allows, best first; PLAIN where it names none.
-fn log_in_by(
-    mechanisms: &[AuthMechanism],
-    user: &str,
-    password: &Password,
-) -> Vec<Box<dyn Mechanism>> {
-    let make = |mechanism: &AuthMechanism| -> Box<dyn Mechanism> {
-        match mechanism {
-            AuthMechanism::Plain => Box::new(Plain::new(user, password)),
-            AuthMechanism::AmqPlain => Box::new(AmqPlain::new(user, password.expose())),
-            AuthMechanism::External => Box::new(External::new()),
-        }
-    };
-    match mechanisms {
-        [] => vec![make(&AuthMechanism::Plain)],
-        named => named.iter().map(make).collect(),
-    }
-}

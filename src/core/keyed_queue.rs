@@ -2,7 +2,7 @@
 //!
 //! Ring positions, publish tags and delivery tags are one and the same problem: numbers given out
 //! in order and settled mostly in order, but not always. One message at the front may stay
-//! unsettled for hours while millions pass behind it, so the memory has to follow what is in the
+//! unsettled for hours while millions pass after it, so the memory has to follow what is in the
 //! queue, not the span of its keys.
 
 use std::collections::VecDeque;

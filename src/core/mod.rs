@@ -10,8 +10,8 @@
 
 pub mod acks;
 pub mod backoff;
+pub mod call_queue;
 pub mod confirms;
-pub mod courier;
 pub mod keyed_queue;
 pub mod publisher;
 pub mod ring;
@@ -21,7 +21,7 @@ pub mod supervisor;
 #[cfg(test)]
 pub mod testing;
 pub mod topology;
-pub mod turnstile;
+pub mod wait_queue;
 
 /// How many connections may be lost over the same thing before it is given up. One may be bad luck: a
 /// broker that is in trouble itself says 541 over whatever it is asked.

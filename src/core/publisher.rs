@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use snowshoe_codec::{Channel, PeerClose, Properties, Publish, Returned, SendError, ShortString};
+use snowshoe_codec::{
+    Channel, PeerClose, Properties, Publish, PublisherConfirm, Returned, SendError, ShortString,
+};
 
 use super::confirms::{Confirms, NeverPublished};
 use super::keyed_queue::KeyedQueue;
@@ -447,11 +449,16 @@ impl<W> Publisher<W> {
     }
 
     /// The broker confirmed or refused publishes of this epoch.
-    pub fn confirm(&mut self, tag: u64, multiple: bool, ack: bool) -> Result<(), NeverPublished> {
+    pub fn confirm(&mut self, confirm: PublisherConfirm) -> Result<(), NeverPublished> {
         let InFlight::Confirms(confirms) = &mut self.in_flight else {
             return Ok(());
         };
-        confirms.resolve(tag, multiple, |position| {
+        let PublisherConfirm {
+            delivery_tag,
+            multiple,
+            ack,
+        } = confirm;
+        confirms.resolve(delivery_tag, multiple, |position| {
             if ack {
                 self.ledger.settle(position, Ok(()));
             } else {
@@ -464,7 +471,7 @@ impl<W> Publisher<W> {
     /// The broker returned a publish of this epoch.
     ///
     /// It does not say which, but returns come in the order of the publishes, each before its
-    /// confirm: it is the first that looks like it behind the last one returned. A broker may have
+    /// confirm: it is the first that looks like it after the last one returned. A broker may have
     /// encoded the properties anew, so they only choose among those that are alike otherwise.
     pub fn returned(&mut self, returned: &Returned) {
         let content = &returned.content;

@@ -227,7 +227,7 @@ impl<T> Ring<T> {
             .map(|(position, entry)| (position, &entry.item))
     }
 
-    /// Everything unsettled at or behind `position`, oldest first.
+    /// Everything unsettled at or after `position`, oldest first.
     pub fn iter_from(&self, position: u64) -> impl Iterator<Item = (u64, &T)> {
         let entries = self.entries.iter_from(position);
         entries.map(|(position, entry)| (position, &entry.item))

@@ -2,35 +2,39 @@
 //! after a reconnect.
 //!
 //! It composes the [supervisor](super::supervisor), the codec's connection of the current epoch,
-//! the [subscriptions](super::subscription) and the [couriers](super::courier) for calls. What it
+//! the [subscriptions](super::subscription) and the [queues of calls](super::call_queue). What it
 //! wants done comes out of [`Session::poll_output`]; producers' buffers and consumers' inboxes are
 //! not in here, since users share them, but everything that happens to them is told there.
 //!
 //! A recovery is a list of stages, each begun when the one before it is through:
 //! topology, consumers, producers.
 
-mod blame;
+mod attribution;
 mod channels;
+mod keys;
 mod output;
 mod recovery;
+mod stage;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use slab::Slab;
 use snowshoe_codec as codec;
 use snowshoe_codec::{
     ClientOptions, CloseReason, Connection, Delivery, Method, ReplyCode, ShortString,
 };
 
-use self::blame::Offence;
-use self::channels::{Line, Owner, RawLine};
+use self::attribution::CostlyStep;
+use self::channels::{Line, Owner, UserChannel};
+use self::keys::Keyed;
+pub use self::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
 pub use self::output::Output;
-use self::recovery::{Postponed, Stage};
+use self::recovery::Postponed;
+use self::stage::Stage;
 use super::Epoch;
 use super::backoff::Backoff;
-use super::courier::Courier;
+use super::call_queue::CallQueue;
 use super::subscription::{ConsumerSpec, Subscription};
 use super::supervisor::{Action, Step, Supervisor};
 use super::topology::{self, Topology};
@@ -55,13 +59,13 @@ pub struct Session {
     stage: Stage,
     /// Whose the channels of the current epoch are, by number.
     owners: Vec<Option<Owner>>,
-    producers: Slab<Line>,
-    consumers: Slab<Subscription>,
-    raws: Slab<RawLine>,
-    recovery: Courier<topology::Step>,
-    calls: Courier<(u64, Method)>,
+    producers: Keyed<ProducerKey, Line>,
+    consumers: Keyed<ConsumerKey, Subscription>,
+    user_channels: Keyed<ChannelKey, UserChannel>,
+    recovery: CallQueue<topology::Step>,
+    calls: CallQueue<(CallToken, Method)>,
     postponed: Vec<Postponed>,
-    offences: Vec<Offence>,
+    costly: Vec<CostlyStep>,
     /// When there may be channels to open, for the first time or again, or calls to make.
     wakeups: Vec<Instant>,
     outputs: VecDeque<Output>,
@@ -78,13 +82,13 @@ impl Session {
             connection: None,
             stage: Stage::Offline,
             owners: Vec::new(),
-            producers: Slab::new(),
-            consumers: Slab::new(),
-            raws: Slab::new(),
-            recovery: Courier::new(),
-            calls: Courier::new(),
+            producers: Keyed::new(),
+            consumers: Keyed::new(),
+            user_channels: Keyed::new(),
+            recovery: CallQueue::new(),
+            calls: CallQueue::new(),
             postponed: Vec::new(),
-            offences: Vec::new(),
+            costly: Vec::new(),
             wakeups: Vec::new(),
             outputs: VecDeque::new(),
             channel_epoch: Epoch::default(),
@@ -124,7 +128,7 @@ impl Session {
         &mut self,
         now: Instant,
         input: &mut BytesMut,
-        mut deliver: impl FnMut(usize, Delivery),
+        mut deliver: impl FnMut(ConsumerKey, Delivery),
     ) -> bool {
         let Some(connection) = &mut self.connection else {
             input.clear();
@@ -134,7 +138,7 @@ impl Session {
         let (owners, consumers) = (&self.owners, &self.consumers);
         connection.receive_into(now, input, &mut |channel, delivery| {
             if is_next
-                && let Some(Some(Owner::Consumer(consumer))) = owners.get(usize::from(channel))
+                && let Some(Some(Owner::Consumer(consumer))) = owners.get(channel.index())
                 && consumers.get(*consumer).is_some_and(Subscription::receives)
             {
                 deliver(*consumer, delivery);
@@ -289,21 +293,8 @@ impl Session {
                         return Some(Output::Delivery { consumer, delivery });
                     }
                 }
-                (
-                    codec::Event::Confirm {
-                        delivery_tag: tag,
-                        multiple,
-                        ack,
-                        ..
-                    },
-                    Some(Owner::Producer(producer)),
-                ) => {
-                    return Some(Output::Confirm {
-                        producer,
-                        tag,
-                        multiple,
-                        ack,
-                    });
+                (codec::Event::Confirm { confirm, .. }, Some(Owner::Producer(producer))) => {
+                    return Some(Output::Confirm { producer, confirm });
                 }
                 (event, _) => self.event(now, event, topology),
             }
@@ -334,16 +325,16 @@ impl Session {
                     self.outputs
                         .push_back(Output::Returned { producer, returned });
                 }
-                _ => self.raw_event(channel, Event::Returned { channel, returned }),
+                _ => self.user_channel_event(channel, Event::Returned { channel, returned }),
             },
             Event::Delivery { channel, .. }
             | Event::Got { channel, .. }
-            | Event::Confirm { channel, .. } => self.raw_event(channel, event),
+            | Event::Confirm { channel, .. } => self.user_channel_event(channel, event),
             Event::Flow { channel, .. } => match self.owner(channel) {
                 Some(Owner::Producer(producer)) => {
                     self.outputs.push_back(Output::ProducerMayGoOn(producer));
                 }
-                _ => self.raw_event(channel, event),
+                _ => self.user_channel_event(channel, event),
             },
             // Only servers see the others.
             _ => {}
@@ -368,7 +359,7 @@ impl Session {
             return;
         };
         if let CloseReason::Peer(close) = &reason {
-            self.blame(now, close, topology);
+            self.attribute(now, close, topology);
         }
         let orderly = matches!(
             reason,
@@ -387,7 +378,7 @@ impl Session {
 
     fn lost(&mut self, now: Instant, cause: ConnectionError) {
         if self.stage == Stage::Ready {
-            self.pardon();
+            self.let_costly_try_again();
         }
         self.connection = None;
         self.forget_channels();
@@ -398,7 +389,7 @@ impl Session {
 
     // What users ask for.
 
-    pub fn add_producer(&mut self, now: Instant, confirms: bool) -> usize {
+    pub fn add_producer(&mut self, now: Instant, confirms: bool) -> ProducerKey {
         let seed = self.random.u64(..);
         let line = Line::new(confirms, self.settings.backoff, seed);
         let producer = self.producers.insert(line);
@@ -406,7 +397,7 @@ impl Session {
         producer
     }
 
-    pub fn add_consumer(&mut self, now: Instant, spec: ConsumerSpec) -> usize {
+    pub fn add_consumer(&mut self, now: Instant, spec: ConsumerSpec) -> ConsumerKey {
         let seed = self.random.u64(..);
         let subscription = Subscription::new(spec, self.settings.backoff, seed);
         let consumer = self.consumers.insert(subscription);
@@ -414,33 +405,34 @@ impl Session {
         consumer
     }
 
-    pub fn add_raw(&mut self, now: Instant) -> usize {
-        let raw = self.raws.insert(RawLine::Waiting);
+    /// A channel for a user to drive, as soon as the connection is ready.
+    pub fn add_channel(&mut self, now: Instant) -> ChannelKey {
+        let channel = self.user_channels.insert(UserChannel::Waiting);
         self.wakeups.push(now);
-        raw
+        channel
     }
 
     /// Makes a call, now or as soon as the connection is ready; [`Output::Called`] follows.
-    pub fn call(&mut self, now: Instant, token: u64, method: Method) {
+    pub fn call(&mut self, now: Instant, token: CallToken, method: Method) {
         self.calls.push((token, method));
         self.wakeups.push(now);
     }
 
     /// The channel of a producer that is online.
-    pub fn producer_channel(&mut self, producer: usize) -> Option<codec::Channel<'_>> {
+    pub fn producer_channel(&mut self, producer: ProducerKey) -> Option<codec::Channel<'_>> {
         let channel = self.producers.get(producer)?.online()?;
         self.connection.as_mut()?.channel(channel)
     }
 
     /// The channel of a consumer.
-    pub fn consumer_channel(&mut self, consumer: usize) -> Option<codec::Channel<'_>> {
+    pub fn consumer_channel(&mut self, consumer: ConsumerKey) -> Option<codec::Channel<'_>> {
         let channel = self.consumers.get(consumer)?.channel()?;
         self.connection.as_mut()?.channel(channel)
     }
 
     /// The channel that a user drives.
-    pub fn raw_channel(&mut self, raw: usize) -> Option<codec::Channel<'_>> {
-        let RawLine::Open(channel) = *self.raws.get(raw)? else {
+    pub fn user_channel(&mut self, channel: ChannelKey) -> Option<codec::Channel<'_>> {
+        let UserChannel::Open(channel) = *self.user_channels.get(channel)? else {
             return None;
         };
         self.connection.as_mut()?.channel(channel)
@@ -448,7 +440,12 @@ impl Session {
 
     /// Stops a consumer: [`Output::ConsumerDraining`] follows, at once if there is nothing to ask
     /// the broker.
-    pub fn cancel_consumer(&mut self, now: Instant, consumer: usize, topology: &mut Topology) {
+    pub fn cancel_consumer(
+        &mut self,
+        now: Instant,
+        consumer: ConsumerKey,
+        topology: &mut Topology,
+    ) {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
             return;
         };
@@ -469,8 +466,8 @@ impl Session {
     }
 
     /// Forgets a consumer whose deliveries are settled, or will never be.
-    pub fn remove_consumer(&mut self, now: Instant, consumer: usize) {
-        if let Some(subscription) = self.consumers.try_remove(consumer)
+    pub fn remove_consumer(&mut self, now: Instant, consumer: ConsumerKey) {
+        if let Some(subscription) = self.consumers.remove(consumer)
             && let Some(channel) = subscription.channel()
         {
             self.close_channel(now, channel);
@@ -478,8 +475,8 @@ impl Session {
     }
 
     /// Forgets a producer whose messages are settled.
-    pub fn remove_producer(&mut self, now: Instant, producer: usize) {
-        if let Some(line) = self.producers.try_remove(producer)
+    pub fn remove_producer(&mut self, now: Instant, producer: ProducerKey) {
+        if let Some(line) = self.producers.remove(producer)
             && let Some(channel) = line.channel()
         {
             self.close_channel(now, channel);
@@ -487,8 +484,9 @@ impl Session {
     }
 
     /// Closes and forgets a channel that a user drove.
-    pub fn remove_raw(&mut self, now: Instant, raw: usize) {
-        if let Some(RawLine::Opening(channel) | RawLine::Open(channel)) = self.raws.try_remove(raw)
+    pub fn remove_channel(&mut self, now: Instant, channel: ChannelKey) {
+        if let Some(UserChannel::Opening(channel) | UserChannel::Open(channel)) =
+            self.user_channels.remove(channel)
         {
             self.close_channel(now, channel);
         }

@@ -1,13 +1,13 @@
 //! One consumer's way onto a channel, and back onto the next.
 
-use std::fmt;
 use std::time::Instant;
 
 use snowshoe_codec::method::{Arguments, MethodId, basic};
-use snowshoe_codec::{ChannelCloseReason, FieldTable, Method, ShortString};
+use snowshoe_codec::{ChannelCloseReason, ChannelId, FieldTable, Method, ShortString};
 
 use super::STRIKES;
 use super::backoff::{Backoff, Delays};
+use crate::events::{ConsumerId, Entity};
 
 /// What a consumer asks of the broker.
 #[derive(Clone, Debug)]
@@ -56,15 +56,15 @@ pub struct Subscription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Waiting,
-    Opening(u16),
-    Limiting(u16),
-    Subscribing(u16),
-    Active(u16),
+    Opening(ChannelId),
+    Limiting(ChannelId),
+    Subscribing(ChannelId),
+    Active(ChannelId),
     BackingOff(Instant),
     /// Cancelled by the user; the broker's answer is awaited.
-    Cancelling(u16),
+    Cancelling(ChannelId),
     /// Cancelled by the user; the channel lives on for what is to be settled.
-    Draining(u16),
+    Draining(ChannelId),
     Ended,
 }
 
@@ -132,6 +132,12 @@ impl Subscription {
         self.state
     }
 
+    /// What events call it.
+    pub fn entity(&self) -> Entity {
+        let ConsumerSpec { queue, tag, .. } = &self.spec;
+        Entity::Consumer(ConsumerId::new(queue.clone(), tag.clone()))
+    }
+
     /// Whether it has started, and the user has not cancelled it.
     pub fn is_wanted(&self) -> bool {
         let unwanted = matches!(
@@ -183,7 +189,7 @@ impl Subscription {
     }
 
     /// The channel that it has, in whatever state.
-    pub fn channel(&self) -> Option<u16> {
+    pub fn channel(&self) -> Option<ChannelId> {
         match self.state {
             State::Opening(channel)
             | State::Limiting(channel)
@@ -202,7 +208,7 @@ impl Subscription {
         }
     }
 
-    pub fn opening(&mut self, channel: u16) {
+    pub fn opening(&mut self, channel: ChannelId) {
         self.state = State::Opening(channel);
     }
 
@@ -332,7 +338,7 @@ impl Subscription {
         verdict
     }
 
-    fn subscribe(&mut self, channel: u16) -> Method {
+    fn subscribe(&mut self, channel: ChannelId) -> Method {
         self.state = State::Subscribing(channel);
         let ConsumerSpec {
             queue,
@@ -353,13 +359,6 @@ impl Subscription {
             ..Default::default()
         }
         .into()
-    }
-}
-
-/// As events name it.
-impl fmt::Display for Subscription {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "consumer of queue {:?}", self.spec.queue)
     }
 }
 

@@ -15,8 +15,8 @@ use snowshoe_codec::frame::FRAME_END;
 use snowshoe_codec::method::{basic, confirm, exchange, queue};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
-    ClientOptions, Connection, ConnectionLimits, Delivery, Event, FrameKind, Method, MethodId,
-    Outbound, Properties, ReplyCode, ServerOptions, ShortString,
+    ChannelId, ClientOptions, Connection, ConnectionLimits, Delivery, Event, FrameKind, Method,
+    MethodId, Outbound, Properties, ReplyCode, ServerOptions, ShortString,
 };
 
 pub use self::world::{Network, World, settings};
@@ -41,7 +41,7 @@ pub enum Answer {
 /// A message that the broker took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    pub channel: u16,
+    pub channel: ChannelId,
     /// Its number on the channel, from 1.
     pub tag: u64,
     pub body: String,
@@ -56,13 +56,13 @@ pub struct Broker {
     /// Whether it lets clients in; otherwise it keeps them waiting in the handshake.
     pub lets_in: bool,
     /// The methods it was sent since it was last asked, oldest first.
-    pub requests: Vec<(u16, Method)>,
+    pub requests: Vec<(ChannelId, Method)>,
     /// The messages it took. One whose body begins with "poison" is refused instead, with a 404.
     pub arrivals: Vec<Arrival>,
     /// How many messages came on each channel.
-    tags: HashMap<u16, u64>,
+    tags: HashMap<ChannelId, u64>,
     /// Consumer tags by channel.
-    consumers: HashMap<u16, ShortString>,
+    consumers: HashMap<ChannelId, ShortString>,
     queues_named: usize,
     /// How many methods it lives to see; any number by default.
     pub dies_after: Option<usize>,
@@ -112,7 +112,7 @@ impl Broker {
             _ if self.is_dead => {}
             // What the client sent before it heard that the channel is closed is not looked at.
             Event::Request { channel, .. } | Event::Published { channel, .. }
-                if channel != 0 && !self.is_open(channel) => {}
+                if channel != ChannelId(0) && !self.is_open(channel) => {}
             Event::Login { .. } if self.lets_in => self.connection().accept_login(),
             Event::OpenRequested { .. } => self.connection().accept_open(),
             Event::ChannelOpen { channel } => _ = self.tags.insert(channel, 0),
@@ -150,7 +150,7 @@ impl Broker {
     }
 
     /// Does as it is told.
-    fn comply(&mut self, now: Instant, channel: u16, method: Method) {
+    fn comply(&mut self, now: Instant, channel: ChannelId, method: Method) {
         let reply: Method = match method {
             Method::ExchangeDeclare(_) => exchange::DeclareOk {}.into(),
             Method::ExchangeDelete(_) => exchange::DeleteOk {}.into(),
@@ -187,12 +187,12 @@ impl Broker {
     }
 
     /// Sends any method of a server's.
-    pub fn send(&mut self, now: Instant, channel: u16, method: impl Into<Method>) {
+    pub fn send(&mut self, now: Instant, channel: ChannelId, method: impl Into<Method>) {
         let mut channel = self.connection().channel(channel).expect("it is open");
         channel.send(now, method).expect("a server may send it");
     }
 
-    pub fn ack(&mut self, now: Instant, channel: u16, delivery_tag: u64, multiple: bool) {
+    pub fn ack(&mut self, now: Instant, channel: ChannelId, delivery_tag: u64, multiple: bool) {
         let ack = basic::Ack {
             delivery_tag,
             multiple,
@@ -200,7 +200,7 @@ impl Broker {
         self.send(now, channel, ack);
     }
 
-    pub fn nack(&mut self, now: Instant, channel: u16, delivery_tag: u64, multiple: bool) {
+    pub fn nack(&mut self, now: Instant, channel: ChannelId, delivery_tag: u64, multiple: bool) {
         let nack = basic::Nack {
             delivery_tag,
             multiple,
@@ -210,13 +210,13 @@ impl Broker {
     }
 
     /// Gives a message back that no queue took.
-    pub fn return_message(&mut self, channel: u16, routing_key: &str, body: &str) {
+    pub fn return_message(&mut self, channel: ChannelId, routing_key: &str, body: &str) {
         self.return_with(channel, routing_key, &Properties::default(), body);
     }
 
     pub fn return_with(
         &mut self,
-        channel: u16,
+        channel: ChannelId,
         routing_key: &str,
         properties: &Properties,
         body: &str,
@@ -235,7 +235,7 @@ impl Broker {
     }
 
     /// Delivers a message to the consumer on a channel.
-    pub fn deliver(&mut self, channel: u16, delivery_tag: u64, body: &'static str) {
+    pub fn deliver(&mut self, channel: ChannelId, delivery_tag: u64, body: &'static str) {
         let method = basic::Deliver {
             consumer_tag: self.consumers[&channel].clone(),
             delivery_tag,
@@ -248,7 +248,7 @@ impl Broker {
     }
 
     /// Cancels the consumer on a channel, as when its queue is deleted.
-    pub fn cancel_consumer(&mut self, now: Instant, channel: u16) {
+    pub fn cancel_consumer(&mut self, now: Instant, channel: ChannelId) {
         let cancel = basic::Cancel {
             consumer_tag: self.consumers[&channel].clone(),
             nowait: true,
@@ -260,7 +260,7 @@ impl Broker {
     pub fn close_channel(
         &mut self,
         now: Instant,
-        channel: u16,
+        channel: ChannelId,
         code: ReplyCode,
         text: &str,
         method: MethodId,
@@ -283,7 +283,7 @@ impl Broker {
     }
 
     /// Whether a channel is open, as far as the broker knows.
-    pub fn is_open(&mut self, channel: u16) -> bool {
+    pub fn is_open(&mut self, channel: ChannelId) -> bool {
         let channel = self.connection().channel(channel);
         channel.is_some_and(|channel| channel.is_open())
     }
@@ -333,11 +333,11 @@ pub fn deliveries(bodies: &[&'static str]) -> Vec<Delivery> {
 }
 
 /// A method's frame as it is on the wire, for what the codec's server does not say.
-pub fn frame(channel: u16, method: impl Into<Method>) -> BytesMut {
+pub fn frame(channel: ChannelId, method: impl Into<Method>) -> BytesMut {
     let mut payload = Vec::new();
     method.into().encode(&mut payload);
     let mut frame = BytesMut::from(&[FrameKind::Method as u8][..]);
-    frame.put_u16(channel);
+    frame.put_u16(channel.0);
     frame.put_u32(payload.len() as u32);
     frame.put_slice(&payload);
     frame.put_u8(FRAME_END);
@@ -375,7 +375,7 @@ impl Line {
     }
 
     /// Opens a channel.
-    pub fn open_channel(&mut self) -> u16 {
+    pub fn open_channel(&mut self) -> ChannelId {
         let channel = self.client.open_channel(self.now).expect("one is free");
         self.run();
         channel

@@ -5,10 +5,12 @@
 //! never invented, and what was deleted does not rise again.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use snowshoe_codec::method::{exchange, queue};
 use snowshoe_codec::{FieldTable, Method, ShortString, TableError};
+
+use crate::declare;
+use crate::events::Entity;
 
 /// A queue, whatever its name is at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,26 +24,26 @@ pub enum QueueId {
 
 /// Where a binding leads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Destination {
+enum BindingEnd {
     Queue(QueueId),
     Exchange(ShortString),
 }
 
 /// What tells one binding from another: all of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Binding {
+pub struct BindingKey {
     source: ShortString,
-    destination: Destination,
+    destination: BindingEnd,
     routing_key: ShortString,
     /// Encoded in the order of their names: RabbitMQ does not tell other orders apart, and a user
     /// who fills them from a hash map has a new order every time.
     arguments: Vec<u8>,
 }
 
-impl Binding {
+impl BindingKey {
     fn new(
         source: &ShortString,
-        destination: Destination,
+        destination: BindingEnd,
         routing_key: &ShortString,
         arguments: &FieldTable,
     ) -> Self {
@@ -56,40 +58,11 @@ impl Binding {
     }
 
     fn leads_to_queue(&self, queue: &QueueId) -> bool {
-        matches!(&self.destination, Destination::Queue(id) if id == queue)
+        matches!(&self.destination, BindingEnd::Queue(id) if id == queue)
     }
 
     fn leads_to_exchange(&self, exchange: &ShortString) -> bool {
-        matches!(&self.destination, Destination::Exchange(name) if name == exchange)
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exchange(name) => write!(f, "exchange {name:?}"),
-            Self::Queue(QueueId::Named(name)) => write!(f, "queue {name:?}"),
-            Self::Queue(QueueId::ServerNamed(_)) => f.write_str("server-named queue"),
-            Self::Binding(Binding {
-                source,
-                destination,
-                routing_key,
-                ..
-            }) => {
-                write!(f, "binding of ")?;
-                match destination {
-                    Destination::Queue(QueueId::Named(name)) => write!(f, "queue {name:?}")?,
-                    Destination::Queue(QueueId::ServerNamed(_)) => {
-                        write!(f, "a server-named queue")?;
-                    }
-                    Destination::Exchange(name) => write!(f, "exchange {name:?}")?,
-                }
-                write!(
-                    f,
-                    " to exchange {source:?} with routing key {routing_key:?}"
-                )
-            }
-        }
+        matches!(&self.destination, BindingEnd::Exchange(name) if name == exchange)
     }
 }
 
@@ -98,7 +71,7 @@ impl fmt::Display for Step {
 pub enum Step {
     Exchange(ShortString),
     Queue(QueueId),
-    Binding(Binding),
+    Binding(BindingKey),
 }
 
 impl Step {
@@ -115,13 +88,13 @@ impl Step {
 }
 
 #[derive(Debug)]
-struct Queue {
+struct QueueRecord {
     /// Its name on the server.
     name: ShortString,
     declare: queue::Declare,
 }
 
-impl Queue {
+impl QueueRecord {
     fn is_exclusive(&self) -> bool {
         self.declare.exclusive || self.declare.queue.is_empty()
     }
@@ -135,9 +108,9 @@ impl Queue {
 #[derive(Debug, Default)]
 pub struct Topology {
     exchanges: BTreeMap<ShortString, exchange::Declare>,
-    queues: BTreeMap<QueueId, Queue>,
+    queues: BTreeMap<QueueId, QueueRecord>,
     /// With their arguments in the order the user gave them.
-    bindings: BTreeMap<Binding, FieldTable>,
+    bindings: BTreeMap<BindingKey, FieldTable>,
     server_named: u64,
     /// How many consumers of ours a queue has.
     consumers: BTreeMap<QueueId, usize>,
@@ -181,20 +154,20 @@ impl Topology {
     pub fn is_exclusive(&self, step: &Step) -> bool {
         let queue = match step {
             Step::Queue(id) => Some(id),
-            Step::Binding(Binding {
-                destination: Destination::Queue(id),
+            Step::Binding(BindingKey {
+                destination: BindingEnd::Queue(id),
                 ..
             }) => Some(id),
             Step::Exchange(_) | Step::Binding(_) => None,
         };
         queue
             .and_then(|id| self.queues.get(id))
-            .is_some_and(Queue::is_exclusive)
+            .is_some_and(QueueRecord::is_exclusive)
     }
 
     /// Whether there is any queue that belongs to one connection alone.
     pub fn has_exclusive_queues(&self) -> bool {
-        self.queues.values().any(Queue::is_exclusive)
+        self.queues.values().any(QueueRecord::is_exclusive)
     }
 
     pub fn record_exchange(&mut self, declare: &exchange::Declare) {
@@ -225,7 +198,7 @@ impl Topology {
                 named @ QueueId::Named(_) => named,
             }
         };
-        let queue = Queue {
+        let queue = QueueRecord {
             name: name.clone(),
             declare: queue::Declare {
                 nowait: false,
@@ -237,9 +210,9 @@ impl Topology {
     }
 
     pub fn record_queue_binding(&mut self, bind: &queue::Bind) {
-        let binding = Binding::new(
+        let binding = BindingKey::new(
             &bind.exchange,
-            Destination::Queue(self.queue_id(&bind.queue)),
+            BindingEnd::Queue(self.queue_id(&bind.queue)),
             &bind.routing_key,
             &bind.arguments,
         );
@@ -247,9 +220,9 @@ impl Topology {
     }
 
     pub fn record_exchange_binding(&mut self, bind: &exchange::Bind) {
-        let binding = Binding::new(
+        let binding = BindingKey::new(
             &bind.source,
-            Destination::Exchange(bind.destination.clone()),
+            BindingEnd::Exchange(bind.destination.clone()),
             &bind.routing_key,
             &bind.arguments,
         );
@@ -257,9 +230,9 @@ impl Topology {
     }
 
     pub fn forget_queue_binding(&mut self, unbind: &queue::Unbind) {
-        let binding = Binding::new(
+        let binding = BindingKey::new(
             &unbind.exchange,
-            Destination::Queue(self.queue_id(&unbind.queue)),
+            BindingEnd::Queue(self.queue_id(&unbind.queue)),
             &unbind.routing_key,
             &unbind.arguments,
         );
@@ -267,9 +240,9 @@ impl Topology {
     }
 
     pub fn forget_exchange_binding(&mut self, unbind: &exchange::Unbind) {
-        let binding = Binding::new(
+        let binding = BindingKey::new(
             &unbind.source,
-            Destination::Exchange(unbind.destination.clone()),
+            BindingEnd::Exchange(unbind.destination.clone()),
             &unbind.routing_key,
             &unbind.arguments,
         );
@@ -343,16 +316,42 @@ impl Topology {
         })
     }
 
-    fn bind(&self, binding: &Binding, arguments: &FieldTable) -> Option<Method> {
+    /// What events call the entity of a step.
+    pub fn entity(&self, step: &Step) -> Entity {
+        match step {
+            Step::Exchange(name) => Entity::Exchange(name.clone()),
+            Step::Queue(id) => Entity::Queue(self.name_or_none(id)),
+            Step::Binding(binding) => {
+                let destination = match &binding.destination {
+                    BindingEnd::Queue(id) => declare::Destination::Queue(self.name_or_none(id)),
+                    BindingEnd::Exchange(name) => declare::Destination::Exchange(name.clone()),
+                };
+                let arguments = self.bindings.get(binding).cloned();
+                Entity::Binding(declare::Binding::declared(
+                    binding.source.clone(),
+                    destination,
+                    binding.routing_key.clone(),
+                    arguments.unwrap_or_default(),
+                ))
+            }
+        }
+    }
+
+    /// The name of a queue; of one that was server-named and is forgotten, none is left.
+    fn name_or_none(&self, queue: &QueueId) -> ShortString {
+        self.queue_name(queue).cloned().unwrap_or_default()
+    }
+
+    fn bind(&self, binding: &BindingKey, arguments: &FieldTable) -> Option<Method> {
         Some(match &binding.destination {
-            Destination::Queue(id) => Method::from(queue::Bind {
+            BindingEnd::Queue(id) => Method::from(queue::Bind {
                 queue: self.queue_name(id)?.clone(),
                 exchange: binding.source.clone(),
                 routing_key: binding.routing_key.clone(),
                 arguments: arguments.clone(),
                 ..queue::Bind::default()
             }),
-            Destination::Exchange(name) => Method::from(exchange::Bind {
+            BindingEnd::Exchange(name) => Method::from(exchange::Bind {
                 destination: name.clone(),
                 source: binding.source.clone(),
                 routing_key: binding.routing_key.clone(),
@@ -364,7 +363,7 @@ impl Topology {
 
     /// Forgets bindings, and the auto-delete exchanges that the broker deletes with the last
     /// binding from them, and the bindings to those, and so on.
-    fn forget_bindings(&mut self, doomed: impl Fn(&Binding) -> bool) {
+    fn forget_bindings(&mut self, doomed: impl Fn(&BindingKey) -> bool) {
         let mut sources = self.remove_bindings(doomed);
         while let Some(name) = sources.pop() {
             let auto_delete = self.exchanges.get(&name).is_some_and(|it| it.auto_delete);
@@ -376,7 +375,7 @@ impl Topology {
     }
 
     /// Removes bindings, and tells what they were bindings from.
-    fn remove_bindings(&mut self, doomed: impl Fn(&Binding) -> bool) -> Vec<ShortString> {
+    fn remove_bindings(&mut self, doomed: impl Fn(&BindingKey) -> bool) -> Vec<ShortString> {
         let mut sources = Vec::new();
         self.bindings.retain(|binding, _| {
             let doomed = doomed(binding);

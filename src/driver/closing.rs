@@ -3,9 +3,9 @@
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use crate::client::CloseReport;
-use crate::clock::Timer;
-use crate::shared::Answer;
+use crate::outcome::CloseReport;
+use crate::runtime::Timer;
+use crate::shared::command::Answer;
 
 /// What is known of a close that is under way: first messages are settled, then the connections
 /// are closed, and all of it by a deadline.
@@ -15,7 +15,7 @@ pub(super) struct Closing {
     /// Until when the connections may say goodbye.
     deadline: Instant,
     /// Goes off at the next of the two.
-    timer: Timer,
+    timer: Box<dyn Timer>,
     /// Whether the connections are being closed.
     pub(super) connections: bool,
     pub(super) answers: Vec<Answer<CloseReport>>,
@@ -26,7 +26,7 @@ pub(super) struct Closing {
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
 impl Closing {
-    pub(super) fn new(mut timer: Timer, now: Instant, within: Duration) -> Self {
+    pub(super) fn new(mut timer: Box<dyn Timer>, now: Instant, within: Duration) -> Self {
         let (settle_by, deadline) = deadlines(now, within);
         timer.set_at(settle_by);
         Self {

@@ -1,9 +1,9 @@
 //! One connection: its transport, its session, and the handles of those who use it.
 
+mod channels;
+mod consumers;
 mod outputs;
-mod raws;
-mod receivers;
-mod senders;
+mod producers;
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -14,43 +14,44 @@ use std::time::Instant;
 use bytes::Bytes;
 use snowshoe_codec::{ClientOptions, Method, ShortString};
 
-use self::raws::Raws;
-use self::receivers::Receivers;
-use self::senders::Senders;
+use self::channels::Channels;
+use self::consumers::Consumers;
+use self::producers::Producers;
+use super::config::Config;
 use super::stream::{Finishing, Stream};
-use crate::channel::RawInbox;
-use crate::client::CloseReport;
-use crate::clock::Timer;
-use crate::config::Config;
-use crate::consumer::ConsumerEnd;
 use crate::core::Epoch;
-use crate::core::session::Session;
+use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
-use crate::error::{ConnectionError, Error};
+use crate::error::{ConnectionError, ConsumerEnd, Error};
 use crate::events::ConnectionRole;
-use crate::inbox::Inbox;
-use crate::outbox::Outbox;
-use crate::outcome::DropReason;
-use crate::shared::{Answer, RawOperation, Shared, role};
+use crate::outcome::{CloseReport, DropReason};
+use crate::runtime::{Runtime, Timer};
+use crate::shared::channel::{ChannelInbox, ChannelOperation};
+use crate::shared::command::Answer;
+use crate::shared::handle::Shared;
+use crate::shared::inbox::Inbox;
+use crate::shared::outbox::Outbox;
+use crate::shared::place::LinkId;
 use crate::transport::Connecting;
 
 pub(super) struct Link {
-    index: usize,
+    id: LinkId,
     role: ConnectionRole,
     config: Arc<Config>,
+    runtime: Arc<dyn Runtime>,
     shared: Arc<Shared>,
     session: Session,
     io: Io,
     /// Whether the session stopped in the middle of what was read.
     is_behind: bool,
-    timer: Timer,
+    timer: Box<dyn Timer>,
     /// What the timer is set to; it may be earlier than needed, never later.
     armed: Option<Instant>,
-    senders: Senders,
-    receivers: Receivers,
-    raws: Raws,
-    calls: BTreeMap<u64, Answer<Result<Method, Error>>>,
+    producers: Producers,
+    consumers: Consumers,
+    channels: Channels,
+    calls: BTreeMap<CallToken, Answer<Result<Method, Error>>>,
     blocked: bool,
     was_ready: bool,
     given_up: Option<ConnectionError>,
@@ -66,25 +67,27 @@ enum Io {
 
 impl Link {
     pub(super) fn new(
-        index: usize,
+        id: LinkId,
         session: Session,
         config: Arc<Config>,
+        runtime: Arc<dyn Runtime>,
         shared: Arc<Shared>,
     ) -> Self {
-        let timer = config.clock.timer();
+        let timer = runtime.timer();
         Self {
-            index,
-            role: role(index),
+            id,
+            role: id.role(),
             config,
+            runtime,
             shared,
             session,
             io: Io::Idle,
             is_behind: false,
             timer,
             armed: None,
-            senders: Senders::default(),
-            receivers: Receivers::default(),
-            raws: Raws::default(),
+            producers: Producers::default(),
+            consumers: Consumers::default(),
+            channels: Channels::default(),
             calls: BTreeMap::new(),
             blocked: false,
             was_ready: false,
@@ -100,7 +103,7 @@ impl Link {
     // What users ask for.
 
     pub(super) fn add_producer(&mut self, now: Instant, outbox: Arc<Outbox>) {
-        self.senders.add(now, self.index, &mut self.session, outbox);
+        self.producers.add(now, self.id, &mut self.session, outbox);
     }
 
     pub(super) fn add_consumer(
@@ -109,19 +112,19 @@ impl Link {
         consumer: (Arc<Inbox>, ConsumerSpec),
         started: Answer<Result<(), Error>>,
     ) {
-        self.receivers
-            .add(now, self.index, &mut self.session, consumer, started);
+        self.consumers
+            .add(now, self.id, &mut self.session, consumer, started);
     }
 
     pub(super) fn cancel_consumer(
         &mut self,
         now: Instant,
-        key: usize,
+        key: ConsumerKey,
         inbox: &Arc<Inbox>,
         topology: &mut Topology,
     ) {
         let session = &mut self.session;
-        self.receivers.cancel(now, session, key, inbox, topology);
+        self.consumers.cancel(now, session, key, inbox, topology);
     }
 
     pub(super) fn call(
@@ -130,22 +133,22 @@ impl Link {
         method: Method,
         answer: Answer<Result<Method, Error>>,
     ) {
-        let token = self.shared.next_id();
+        let token = CallToken(self.shared.next_id());
         self.calls.insert(token, answer);
         self.session.call(now, token, method);
     }
 
-    pub(super) fn open_raw(
+    pub(super) fn open_channel(
         &mut self,
         now: Instant,
-        inbox: Arc<RawInbox>,
+        inbox: Arc<ChannelInbox>,
         answer: Answer<Result<(), Error>>,
     ) {
-        self.raws.open(now, &mut self.session, inbox, answer);
+        self.channels.open(now, &mut self.session, inbox, answer);
     }
 
-    pub(super) fn operate(&mut self, inbox: Arc<RawInbox>, operation: RawOperation) {
-        self.raws.ask(inbox, operation);
+    pub(super) fn operate(&mut self, inbox: Arc<ChannelInbox>, operation: ChannelOperation) {
+        self.channels.ask(inbox, operation);
     }
 
     pub(super) fn update_secret(&mut self, now: Instant, secret: &Bytes, reason: &ShortString) {
@@ -163,23 +166,23 @@ impl Link {
         }
     }
 
-    pub(super) fn producer_is_ready(&mut self, key: usize) {
-        self.senders.is_ready(key);
+    pub(super) fn producer_is_ready(&mut self, key: ProducerKey) {
+        self.producers.is_ready(key);
     }
 
-    pub(super) fn consumer_is_ready(&mut self, key: usize) {
-        self.receivers.is_ready(key);
+    pub(super) fn consumer_is_ready(&mut self, key: ConsumerKey) {
+        self.consumers.is_ready(key);
     }
 
     // The end.
 
     pub(super) fn stop_accepting(&mut self) {
-        self.senders.stop_accepting();
+        self.producers.stop_accepting();
     }
 
     /// Whether every message has its outcome, and every settle was written.
     pub(super) fn is_drained(&self) -> bool {
-        self.senders.are_drained() && self.receivers.have_settled()
+        self.producers.are_drained() && self.consumers.have_settled()
     }
 
     /// Ends all handles: what is not settled is given up.
@@ -189,9 +192,9 @@ impl Link {
         end: &ConsumerEnd,
         report: &mut CloseReport,
     ) {
-        self.senders.give_up(reason, report);
-        self.receivers.give_up(&mut self.session, end);
-        self.raws.give_up();
+        self.producers.give_up(reason, report);
+        self.consumers.give_up(&mut self.session, end);
+        self.channels.give_up();
         // Dropping the answers tells.
         self.calls.clear();
     }
@@ -228,7 +231,7 @@ impl Link {
     }
 
     pub(super) fn has_consumers(&self) -> bool {
-        !self.receivers.is_empty()
+        !self.consumers.is_empty()
     }
 
     pub(super) fn given_up(&self) -> Option<&ConnectionError> {
@@ -238,7 +241,7 @@ impl Link {
     /// How many bytes are encoded and not written.
     #[cfg(feature = "_internal")]
     pub(super) fn unwritten(&mut self) -> usize {
-        senders::unwritten(&mut self.session)
+        producers::unwritten(&mut self.session)
     }
 
     // The loop.
@@ -255,10 +258,10 @@ impl Link {
         moved |= self.read(cx, now);
         moved |= self.let_time_pass(now, topology);
         moved |= self.carry_out(now, topology);
-        self.receivers.settle(now, &mut self.session);
-        moved |= self.raws.operate(now, &mut self.session);
+        self.consumers.settle(now, &mut self.session);
+        moved |= self.channels.operate(now, &mut self.session);
         if may_publish && !self.blocked {
-            moved |= self.senders.publish(now, &mut self.session);
+            moved |= self.producers.publish(now, &mut self.session);
         }
         moved |= self.write(cx, now);
         moved |= self.arm(cx, now);
@@ -267,7 +270,7 @@ impl Link {
 
     /// There is nothing to do for now.
     pub(super) fn rest(&mut self) {
-        self.senders.rest();
+        self.producers.rest();
     }
 
     fn dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -294,7 +297,8 @@ impl Link {
 
     fn client_options(&self) -> Result<ClientOptions, ConnectionError> {
         // User code: asked at every attempt (fault 28), and without any lock.
-        let mechanisms = (self.config.credentials)().map_err(ConnectionError::Credentials)?;
+        let mechanisms = (self.config.credentials)()
+            .map_err(|error| ConnectionError::Credentials(error.into()))?;
         Ok(ClientOptions {
             mechanisms,
             virtual_host: self.config.virtual_host.clone(),
@@ -304,7 +308,7 @@ impl Link {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if !self.receivers.have_room() {
+        if !self.consumers.have_room() {
             self.session.reading_is_paused(now);
             return false;
         }
@@ -330,9 +334,9 @@ impl Link {
     /// Gives the session what was read.
     fn take_in(&mut self, now: Instant) {
         if let Io::Open(stream) = &mut self.io {
-            let (receivers, input) = (&mut self.receivers, stream.input());
+            let (consumers, input) = (&mut self.consumers, stream.input());
             self.is_behind = (self.session).receive(now, input, |consumer, delivery| {
-                receivers.deliver(consumer, delivery);
+                consumers.deliver(consumer, delivery);
             });
         }
     }
@@ -383,7 +387,7 @@ impl Link {
                 let result = stream.write(cx, now, outbound);
                 let written = outbound.written();
                 if written != before {
-                    self.senders.flushed(now, &mut self.session, written);
+                    self.producers.flushed(now, &mut self.session, written);
                 }
                 match result {
                     Err(error) => ConnectionError::Transport(Arc::new(error)),

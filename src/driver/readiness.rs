@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
-use crate::shared::lock;
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
 /// Knows whether a transport has woken the driver since it last had nothing to give or to take.
 ///
@@ -46,7 +45,7 @@ impl Readiness {
             // A waker may run code of its executor's when it is dropped.
             drop(old);
         }
-        // Asked behind that: whoever was woken by the old waker has left this.
+        // Asked after that: whoever was woken by the old waker has left this.
         self.notice.woken.swap(false, Ordering::AcqRel)
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Stream {
     block_size: usize,
     /// Blocks that were filled, oldest first, to be read into again once nobody has a part of them.
     spent: VecDeque<BytesMut>,
-    /// What was read and not yet consumed; the block goes on behind it.
+    /// What was read and not yet consumed; the block goes on after it.
     input: BytesMut,
     /// Since when there were bytes to write of which the transport took none.
     stalled_since: Option<Instant>,
@@ -184,7 +184,7 @@ impl Stream {
         self.transport.prepare_abort();
     }
 
-    /// Ends the transport in order, behind some last words.
+    /// Ends the transport in order, after some last words.
     pub(super) fn finish(self, last_words: Bytes, now: Instant) -> Finishing {
         Finishing {
             transport: self.transport,

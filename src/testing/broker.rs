@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use snowshoe_codec::method::MethodId;
-use snowshoe_codec::{Connection, Outbound, ReplyCode, ShortString};
+use snowshoe_codec::{ChannelId, Connection, Outbound, ReplyCode, ShortString};
 
 use self::client::Client;
 pub use self::faults::Fault;
@@ -132,7 +132,7 @@ impl Broker {
     }
 
     /// Takes what a client's transport brought: whole frames are consumed, the rest stays in `input`
-    /// for the next call, behind which more is to be appended.
+    /// for the next call, after which more is to be appended.
     ///
     /// While the connection [is not read](Self::is_reading), everything stays.
     pub fn receive(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
@@ -149,7 +149,7 @@ impl Broker {
                 break;
             };
             _ = client.connection.receive(now, &mut frame);
-            // The method alone is enough: RabbitMQ does not read the message behind it.
+            // The method alone is enough: RabbitMQ does not read the message after it.
             if let Some(reason) = self.blocked.as_ref().filter(|_| publishes)
                 && self.options.manner == Manner::RabbitMq
                 && client.connection.is_open()
@@ -319,7 +319,7 @@ impl Broker {
     /// Closes a client's connection for this reason. The name of the code comes in front of the text.
     pub fn close(&mut self, now: Instant, id: ConnectionId, code: ReplyCode, text: &str) {
         self.time_is(now);
-        self.refuse(now, id, 0, &Refusal::new(code, text), NO_METHOD);
+        self.refuse(now, id, ChannelId(0), &Refusal::new(code, text), NO_METHOD);
         self.settle_down(now);
         self.flush_confirms();
     }

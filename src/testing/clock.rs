@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::shared::lock;
-use crate::sync::{Mutex, MutexGuard};
+use futures_lite::future;
+
+use crate::runtime::{self, Runtime, Task, TcpOptions};
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::transport::Connecting;
 
 /// A clock of which a test turns the hands: hours pass at once, and deadlines are met to the
 /// nanosecond.
 ///
-/// Clones are the same clock. A client goes by it if its [builder is told to](
-/// crate::ClientBuilder::clock).
+/// Clones are the same clock. It is a [`Runtime`]: a client goes by it if its
+/// [builder is told to](crate::ClientBuilder::runtime), and connects without sockets, by a
+/// [`Network`](super::Network) or the [connector of a server](super::Server::connector).
 ///
 /// ```
 /// use std::time::Duration;
@@ -115,6 +121,43 @@ impl Clock {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+}
+
+impl Runtime for Clock {
+    fn now(&self) -> Instant {
+        self.now()
+    }
+
+    fn timer(&self) -> Box<dyn runtime::Timer> {
+        Box::new(self.timer())
+    }
+
+    fn connect(&self, _: SocketAddr, _: TcpOptions) -> Connecting {
+        let error = "there are no sockets in virtual time: connect by a testing::Network, or take a \
+                     client of a testing::Server";
+        Box::pin(ready(Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            error,
+        ))))
+    }
+
+    /// On a thread of its own, where it waits for the clock as it does anywhere.
+    fn spawn(&self, driver: Task) -> io::Result<()> {
+        std::thread::Builder::new()
+            .name("snowshoe".to_owned())
+            .spawn(|| future::block_on(driver))?;
+        Ok(())
+    }
+}
+
+impl runtime::Timer for Timer {
+    fn set_at(&mut self, at: Instant) {
+        self.set_at(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(cx).map(|_| ())
     }
 }
 

@@ -11,8 +11,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use super::Clock;
-use crate::shared::lock;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock};
 
 /// Runs tasks on the thread that asks for it, in virtual time.
 ///

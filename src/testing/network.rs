@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 pub use self::socket::Socket;
 use super::Clock;
 use super::pipe::{End, Hole, Pipe};
-use crate::shared::lock;
-use crate::sync::{Mutex, MutexGuard};
-use crate::transport::{Connecting, Connector, Target, Transport};
+use crate::connector::{Connector, Target};
+use crate::runtime::Runtime;
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::transport::{Connecting, Transport};
 
 /// A network between clients and one listener.
 ///
@@ -26,7 +27,6 @@ use crate::transport::{Connecting, Connector, Target, Transport};
 /// ```
 /// use futures_lite::{AsyncReadExt, AsyncWriteExt};
 /// use snowshoe::testing::{Clock, Executor, Network};
-/// use snowshoe::{Connector, Target};
 ///
 /// let clock = Clock::new();
 /// let network = Network::new(clock.clone(), 1);
@@ -39,7 +39,7 @@ use crate::transport::{Connecting, Connector, Target, Transport};
 ///     socket.close().await.unwrap();
 /// });
 /// let heard = executor.run(async move {
-///     let mut socket = network.connect(&Target::new("broker", 5672)).await?;
+///     let mut socket = network.dial().await?;
 ///     let mut heard = String::new();
 ///     socket.read_to_string(&mut heard).await?;
 ///     Ok::<_, std::io::Error>(heard)
@@ -233,7 +233,7 @@ impl Network {
         });
     }
 
-    /// Ends a connection in order at both ends, behind what was written.
+    /// Ends a connection in order at both ends, after what was written.
     pub fn close(&self, link: LinkId) {
         let now = self.clock.now();
         self.with_link(link, |core, link| {
@@ -287,7 +287,11 @@ impl Network {
         Socket::new(self.clone(), id, Direction::Up)
     }
 
-    async fn dial(self) -> io::Result<Socket> {
+    /// Connects, as a client does.
+    ///
+    /// # Errors
+    /// It is refused, where the [conditions](Conditions::dials) say so.
+    pub async fn dial(&self) -> io::Result<Socket> {
         let (latency, dials) = {
             let mut core = self.lock();
             (core.latency(), core.conditions.dials)
@@ -306,10 +310,10 @@ impl Network {
 }
 
 impl Connector for Network {
-    fn connect(&self, _: &Target) -> Connecting {
-        let dialed = self.clone().dial();
-        Box::pin(async {
-            let transport: Box<dyn Transport> = Box::new(dialed.await?);
+    fn connect(&self, _: &Target, _: &Arc<dyn Runtime>) -> Connecting {
+        let network = self.clone();
+        Box::pin(async move {
+            let transport: Box<dyn Transport> = Box::new(network.dial().await?);
             Ok(transport)
         })
     }

@@ -11,7 +11,7 @@ pub(super) struct Pipe {
     segments: VecDeque<Segment>,
     /// How many bytes were written and not read.
     len: usize,
-    /// What comes behind the segments.
+    /// What comes after the segments.
     end: Option<(Instant, End)>,
     /// Until when nothing arrives.
     hole: Option<Hole>,
@@ -26,7 +26,7 @@ struct Segment {
 /// How one direction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// In order, behind all bytes.
+    /// In order, after all bytes.
     Orderly,
     /// At once: what was not read by then is lost.
     Reset,
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_orderly_end_comes_behind_the_bytes_and_a_reset_does_not() {
+    fn an_orderly_end_comes_after_the_bytes_and_a_reset_does_not() {
         let now = Instant::now();
         for (end, found) in [
             (End::Orderly, Read::Bytes(4)),

@@ -14,13 +14,17 @@ use std::time::{Duration, Instant};
 
 use self::core::{Core, Found, State};
 use self::listener::Listener;
+use self::stream::Stream;
 use super::{
     Broker, BrokerOptions, Clock, ConnectionId, ConnectionView, Dials, ExchangeView, Fault,
     QueueView,
 };
-use crate::clock::{self, Timer};
-use crate::transport::{Connecting, Connector, Target, Transport};
-use crate::{Client, ClientBuilder, ReplyCode, ShortString};
+use crate::client::{Client, ClientBuilder};
+use crate::connector::{Connector, Target};
+use crate::runtime::{AsyncIo, Runtime, Timer};
+use crate::transport::{Connecting, Transport};
+
+use snowshoe_codec::{ReplyCode, ShortString};
 
 /// A broker of a test's own, which real clients connect to: over TCP, or without sockets.
 ///
@@ -54,6 +58,8 @@ use crate::{Client, ClientBuilder, ReplyCode, ShortString};
 pub struct Server {
     core: Arc<Core>,
     listener: Option<Listener>,
+    /// Where time is virtual.
+    clock: Option<Clock>,
     /// The user, the password and the virtual host of its clients.
     login: (String, String),
     virtual_host: String,
@@ -83,7 +89,7 @@ impl Server {
     /// A server without sockets and without a thread: its [`client`](Self::client)s, on whatever
     /// executor, carry their bytes to it themselves.
     pub fn in_memory(options: BrokerOptions) -> Self {
-        Self::new(options, clock::Clock::System)
+        Self::new(options, None)
     }
 
     /// A server without sockets, for which time passes only as the clock says; so it does for its
@@ -94,15 +100,20 @@ impl Server {
     /// heartbeat: who finds that more than two heartbeats have passed at once takes the other for
     /// dead.
     pub fn in_virtual_time(options: BrokerOptions, clock: Clock) -> Self {
-        Self::new(options, clock::Clock::Virtual(clock))
+        Self::new(options, Some(clock))
     }
 
-    fn new(options: BrokerOptions, clock: clock::Clock) -> Self {
+    fn new(options: BrokerOptions, clock: Option<Clock>) -> Self {
+        let runtime: Arc<dyn Runtime> = match &clock {
+            Some(clock) => Arc::new(clock.clone()),
+            None => Arc::new(AsyncIo),
+        };
         let virtual_host = options.virtual_hosts.first().map(ToString::to_string);
         Self {
             login: options.users.first().cloned().unwrap_or_default(),
             virtual_host: virtual_host.unwrap_or_default(),
-            core: Core::new(options, clock),
+            core: Core::new(options, runtime),
+            clock,
             listener: None,
         }
     }
@@ -126,9 +137,9 @@ impl Server {
     /// clock.
     pub fn client(&self) -> ClientBuilder {
         let builder = Client::builder(&self.uri()).expect("what is encoded can be decoded");
-        let builder = match &self.core.clock {
-            clock::Clock::Virtual(clock) => builder.clock(clock.clone()),
-            _ => builder,
+        let builder = match &self.clock {
+            Some(clock) => builder.runtime(clock.clone()),
+            None => builder,
         };
         match self.listener {
             Some(_) => builder,
@@ -137,7 +148,7 @@ impl Server {
     }
 
     /// Connects clients to this server without a socket, whatever host their URI names. Their
-    /// [clock](ClientBuilder::clock) is to be that of the server.
+    /// [runtime](ClientBuilder::runtime) is to be the clock of the server, if that has one.
     pub fn connector(&self) -> impl Connector + Clone + use<> {
         InMemory(Arc::clone(&self.core))
     }
@@ -346,7 +357,7 @@ impl Drop for Server {
 struct Watch<'a> {
     core: &'a Core,
     id: u64,
-    timer: Timer,
+    timer: Box<dyn Timer>,
 }
 
 impl<'a> Watch<'a> {
@@ -354,7 +365,7 @@ impl<'a> Watch<'a> {
         Self {
             core,
             id: core.with(|state, _| state.add_watcher()),
-            timer: core.clock.timer(),
+            timer: core.runtime.timer(),
         }
     }
 
@@ -364,7 +375,7 @@ impl<'a> Watch<'a> {
         match self.core.with(|state, _| watch(state)) {
             Found::Ready(()) => false,
             Found::Wait(at) => {
-                wake_at(&mut self.timer, cx, at);
+                wake_at(&mut *self.timer, cx, at);
                 true
             }
         }
@@ -381,10 +392,10 @@ impl Drop for Watch<'_> {
 struct InMemory(Arc<Core>);
 
 impl Connector for InMemory {
-    fn connect(&self, _: &Target) -> Connecting {
+    fn connect(&self, _: &Target, _: &Arc<dyn Runtime>) -> Connecting {
         let core = Arc::clone(&self.0);
         Box::pin(async move {
-            match core.dial() {
+            match Stream::connect(&core) {
                 Ok(stream) => Ok(Box::new(stream) as Box<dyn Transport>),
                 Err(Dials::Hang) => std::future::pending().await,
                 Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
@@ -394,7 +405,7 @@ impl Connector for InMemory {
 }
 
 /// Wakes the task at this time.
-fn wake_at(timer: &mut Timer, cx: &mut Context<'_>, at: Option<Instant>) {
+fn wake_at(timer: &mut dyn Timer, cx: &mut Context<'_>, at: Option<Instant>) {
     if let Some(at) = at {
         timer.set_at(at);
         if timer.poll(cx).is_ready() {

@@ -2,7 +2,7 @@
 
 use futures_lite::future::{poll_once, try_zip};
 use snowshoe::codec::method::{basic, confirm, queue, tx};
-use snowshoe::codec::{Got, SendError};
+use snowshoe::codec::{Got, PublisherConfirm, SendError};
 use snowshoe::{Channel, ChannelEvent, Client, Error, Message, Properties, ReplyCode, ShortString};
 use support::broker::url;
 use support::client::{self, connect};
@@ -110,11 +110,11 @@ fn publishes_are_numbered_and_confirmed_by_their_numbers() {
         }
         let mut confirmed = 0;
         while confirmed < 3 {
-            let ChannelEvent::Confirm {
+            let ChannelEvent::Confirm(PublisherConfirm {
                 delivery_tag,
                 multiple,
                 ack,
-            } = event(&mut channel).await
+            }) = event(&mut channel).await
             else {
                 panic!("nothing but confirms is to come");
             };

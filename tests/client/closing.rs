@@ -1,6 +1,7 @@
 //! The end of a client: closed in order, closed while the network fails, dropped, or left without
 //! its driver.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt as _;
@@ -8,7 +9,7 @@ use futures_lite::future::{pending, poll_once, zip};
 use snowshoe::codec::method::tx;
 use snowshoe::{
     Client, Confirmation, Connecting, ConsumerEnd, DropReason, Error, Message, PublishErrorReason,
-    Reconnect, SettleError, ShortString, Target, Unconfirmed,
+    Reconnect, Runtime, SettleError, ShortString, Target, Unconfirmed,
 };
 use support::broker::url;
 use support::cable::Cable;
@@ -55,11 +56,11 @@ fn closed(sent: bool) -> Result<(), Unconfirmed> {
 
 /// A client that has no connection, and goes on trying for ever.
 fn disconnected() -> Client {
-    dialing(|_| Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) }))
+    dialing(|_, _| Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) }))
 }
 
 /// A client that dials by this, for ever.
-fn dialing(dial: fn(&Target) -> Connecting) -> Client {
+fn dialing(dial: fn(&Target, &Arc<dyn Runtime>) -> Connecting) -> Client {
     let patient = Reconnect {
         fail_fast: false,
         ..Reconnect::default()
@@ -431,7 +432,7 @@ fn a_half_open_connection_does_not_hold_up_a_close() {
 #[test]
 fn a_dial_that_hangs_does_not_hold_up_a_close() {
     run(async {
-        let client = dialing(|_| Box::pin(pending()));
+        let client = dialing(|_, _| Box::pin(pending()));
         let producer = client.producer("any").unwrap().build();
         let confirmation = producer.try_publish("hello").unwrap();
         assert_eq!(close_soon(&client).await, ["hello"]);

@@ -11,7 +11,7 @@ use snowshoe::codec::sasl::{Mechanism, Plain};
 use snowshoe::codec::{CloseReason, FrameError, Greeting, HandshakeError, Violation};
 use snowshoe::{
     AmqpUri, Client, ClientBuilder, Connecting, ConnectionError, Connector, Endpoint, Error, Event,
-    Phase, Reconnect, ReplyCode, Target, TcpConnector,
+    Phase, Reconnect, ReplyCode, Runtime, Target, TcpConnector,
 };
 use support::broker::{admin, url};
 use support::client::{builder, connect};
@@ -179,7 +179,7 @@ fn a_silent_server_is_given_up() {
 
 #[test]
 fn a_transport_that_never_connects_is_given_up() {
-    let never = |_: &Target| Box::pin(std::future::pending()) as Connecting;
+    let never = |_: &Target, _: &Arc<dyn Runtime>| Box::pin(std::future::pending()) as Connecting;
     let builder = builder("amqp://localhost").connector(never);
     let error = run(failure(
         builder.connection_timeout(Duration::from_millis(50)),
@@ -234,7 +234,7 @@ fn attempts_can_be_limited() {
         };
         let attempts = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&attempts);
-        let refuse = move |_: &Target| {
+        let refuse = move |_: &Target, _: &Arc<dyn Runtime>| {
             count.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) }) as Connecting
         };
@@ -266,7 +266,7 @@ fn credentials_are_asked_for_at_every_attempt() {
         let asked = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&asked);
         let rotated = move || match count.fetch_add(1, Ordering::Relaxed) {
-            0 => Err("the vault is sealed".to_owned()),
+            0 => Err("the vault is sealed".into()),
             1 => Ok(vec![
                 Box::new(Plain::new("guest", "expired")) as Box<dyn Mechanism>
             ]),
@@ -317,14 +317,14 @@ fn a_mechanism_that_the_broker_does_not_offer_is_not_used() {
 fn a_connector_decides_where_to_connect_to() {
     run(async {
         let real = endpoint();
-        let lead_there = move |target: &Target| {
+        let lead_there = move |target: &Target, runtime: &Arc<dyn Runtime>| {
             assert_eq!(
                 (&*target.host, target.port, target.tls),
                 ("broker.invalid", 7, false)
             );
             let mut target = target.clone();
             (target.host, target.port) = (real.host.clone(), real.port);
-            TcpConnector::default().connect(&target)
+            TcpConnector::default().connect(&target, runtime)
         };
         let builder = builder("amqp://guest:guest@broker.invalid:7/%2f").connector(lead_there);
         let client = executor::connect(builder).await.unwrap();

@@ -3,16 +3,19 @@
 //! What a client does wherever it runs is in the other modules, for which `SNOWSHOE_TEST_EXECUTOR`
 //! can name tokio.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use futures_lite::future::block_on;
 use snowshoe::codec::CloseReason;
+use snowshoe::runtime::Tokio;
 use snowshoe::testing::{BrokerOptions, Server};
 use snowshoe::{
-    Client, ClientBuilder, ConnectionError, Event, Events, Queue, Reconnect, TcpConnector,
+    Client, ClientBuilder, ConnectionError, Connector, Event, Events, Queue, Reconnect, Runtime,
+    Target, TcpConnector,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::Runtime as TokioRuntime;
 use tokio::time::{Instant, timeout};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,7 +31,7 @@ fn builder(server: &Server) -> ClientBuilder {
         fail_fast: false,
         ..Reconnect::default()
     };
-    server.client().reconnect(patient).tokio()
+    server.client().reconnect(patient).runtime(Tokio)
 }
 
 async fn attempt(events: &mut Events) -> u32 {
@@ -81,7 +84,7 @@ fn a_driver_outside_of_a_runtime_goes_on_trying_and_connects_once_it_is_in_one()
     block_on(tried.or(&mut driver));
     assert!(server.connections().is_empty());
 
-    Runtime::new().unwrap().block_on(async {
+    TokioRuntime::new().unwrap().block_on(async {
         tokio::spawn(driver);
         timeout(PATIENCE, client.ready()).await.unwrap().unwrap();
         use_it(&client).await;
@@ -102,12 +105,12 @@ async fn a_client_comes_back_from_a_reset() {
 }
 
 #[tokio::test]
-async fn a_connector_of_the_users_goes_through_tokio_if_it_passes_on_its_target() {
+async fn a_connector_of_the_users_goes_through_tokio_if_it_passes_on_its_runtime() {
     let server = listening();
-    let elsewhere = |target: &snowshoe::Target| {
+    let elsewhere = |target: &Target, runtime: &Arc<dyn Runtime>| {
         let mut target = target.clone();
         target.host = "127.0.0.1".to_owned();
-        snowshoe::Connector::connect(&TcpConnector::default(), &target)
+        TcpConnector::default().connect(&target, runtime)
     };
     let client = builder(&server).connector(elsewhere).connect().await;
     use_it(&client.unwrap()).await;
@@ -153,10 +156,12 @@ async fn closing_takes_no_longer_than_it_may_by_the_time_of_the_runtime() {
 
 /// As long as this lasts by the clock of the test, it takes no time by that of the runtime.
 #[tokio::test]
-async fn a_clock_that_a_test_rules_stays_in_force() {
+async fn on_tokio_too_a_test_can_rule_the_clock() {
     let clock = snowshoe::testing::Clock::new();
     let server = Server::in_virtual_time(BrokerOptions::default(), clock.clone());
-    let client = builder(&server).connect().await.unwrap();
+    let (client, driver) = server.client().build();
+    tokio::spawn(driver);
+    client.ready().await.unwrap();
     let producer = client.producer("orders").unwrap().build();
     server.stop_reading();
     let late = producer.try_publish("late").unwrap();

@@ -8,6 +8,7 @@ use async_io::Async;
 use futures_lite::future::{self, block_on};
 use futures_lite::io::{copy, split};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use snowshoe::runtime::Tokio;
 use snowshoe::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use snowshoe::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use snowshoe::{AmqpUri, Client, ClientBuilder, ConnectionError, Error, Queue, TlsConnector};
@@ -113,7 +114,7 @@ fn amqps_works_where_the_certificate_is_trusted() {
 #[tokio::test]
 async fn amqps_works_on_the_sockets_of_tokio() {
     let terminator = Terminator::start("localhost");
-    let client = trusting(&terminator).tokio().connect().await;
+    let client = trusting(&terminator).runtime(Tokio).connect().await;
     use_it(client.expect("it connects")).await;
 }
 

@@ -124,7 +124,7 @@ async fn while_cut(cable: &mut Cable, work: impl AsyncFnOnce(Client)) -> Vec<Str
     let mut not_recovered = Vec::new();
     loop {
         match next_event(&mut cable.events, "the recovery", |_| true).await {
-            Event::NotRecovered { entity, .. } => not_recovered.push(entity),
+            Event::NotRecovered { entity, .. } => not_recovered.push(entity.to_string()),
             Event::Recovered { .. } => return not_recovered,
             _ => {}
         }
@@ -423,7 +423,7 @@ fn after_the_death_of_a_node_renamed_queues_work_deleted_ones_stay_gone_and_a_ba
         loop {
             match next_event(&mut events, "the recovery", |_| true).await {
                 Event::QueueRenamed { old, new } => renamed.push((old, new)),
-                Event::NotRecovered { entity, .. } => not_recovered.push(entity),
+                Event::NotRecovered { entity, .. } => not_recovered.push(entity.to_string()),
                 Event::Recovered { .. } => break,
                 _ => {}
             }

@@ -8,7 +8,8 @@ use snowshoe::codec::frame::{self, Limits};
 use snowshoe::codec::method::{Arguments as _, confirm};
 use snowshoe::codec::sasl::Plain;
 use snowshoe::codec::{
-    ClientOptions, Connection, Delivery, Event, FieldTableRef, Method, Publish, ServerOptions,
+    ChannelId, ClientOptions, Connection, Delivery, Event, FieldTableRef, Method, Publish,
+    ServerOptions,
 };
 use snowshoe::{FieldTable, ShortStr};
 
@@ -16,7 +17,7 @@ use crate::wire::{self, CHANNEL, FRAME_MAX, QUEUE};
 use crate::{GRAIN, Runner};
 
 /// A client's connection with a channel in confirm mode. Its server is gone.
-pub(crate) fn open() -> (Connection, u16) {
+pub(crate) fn open() -> (Connection, ChannelId) {
     let now = Instant::now();
     let mut client = Connection::client(ClientOptions::new(Plain::new("guest", "guest")), now);
     let mut server = Connection::server(ServerOptions::default(), now);

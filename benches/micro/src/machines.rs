@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
-use snowshoe::codec::{self, Connection};
+use snowshoe::codec::{self, ChannelId, Connection, PublisherConfirm};
 use snowshoe::internal::acks::{AckTracker, Settle};
 use snowshoe::internal::backoff::{Backoff, Delays};
 use snowshoe::internal::confirms::Confirms;
@@ -77,7 +77,11 @@ pub(crate) fn acks(in_order: bool) -> impl FnMut(u64) {
 
 /// All of a producer but for its lock: pushed, encoded onto a channel in confirm mode, confirmed
 /// together.
-pub(crate) fn publisher(mut connection: Connection, channel: u16, body: Bytes) -> impl FnMut(u64) {
+pub(crate) fn publisher(
+    mut connection: Connection,
+    channel: ChannelId,
+    body: Bytes,
+) -> impl FnMut(u64) {
     let address = Address {
         exchange: ShortString::default(),
         routing_key: ShortString::from_static("orders"),
@@ -97,7 +101,11 @@ pub(crate) fn publisher(mut connection: Connection, channel: u16, body: Bytes) -
         let outbound = connection.outbound();
         outbound.advance(black_box(outbound.remaining()));
         tag += window;
-        let confirmed = publisher.confirm(tag, true, true);
+        let confirmed = publisher.confirm(PublisherConfirm {
+            delivery_tag: tag,
+            multiple: true,
+            ack: true,
+        });
         confirmed.expect("it was published");
         black_box((publisher.take_woken(), publisher.take_news()));
     })

@@ -29,11 +29,11 @@ pub(crate) fn publish(size: usize) -> Runner {
     };
     let frames = [
         AMQPFrame::Method(
-            CHANNEL,
+            CHANNEL.0,
             AMQPClass::Basic(basic::AMQPMethod::Publish(method)),
         ),
-        AMQPFrame::Header(CHANNEL, header),
-        AMQPFrame::Body(CHANNEL, wire::body(size).into()),
+        AMQPFrame::Header(CHANNEL.0, header),
+        AMQPFrame::Body(CHANNEL.0, wire::body(size).into()),
     ];
     let mut out = Vec::new();
     for frame in &frames {
@@ -85,7 +85,7 @@ pub(crate) fn encode_ack(_: usize) -> Runner {
                 multiple: false,
             };
             let ack = AMQPClass::Basic(basic::AMQPMethod::Ack(ack));
-            let frame = AMQPFrame::Method(CHANNEL, ack);
+            let frame = AMQPFrame::Method(CHANNEL.0, ack);
             out = append(std::mem::take(&mut out), gen_frame(&frame));
             if delivery_tag % GRAIN == 0 {
                 black_box(&out);

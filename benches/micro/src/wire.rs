@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use snowshoe::codec::frame::{self, FrameKind};
 use snowshoe::codec::method::basic;
-use snowshoe::codec::{FieldTable, Method, Properties};
+use snowshoe::codec::{ChannelId, FieldTable, Method, Properties};
 use snowshoe::{FieldValue, ShortString};
 
 /// The channel of everything.
-pub(crate) const CHANNEL: u16 = 1;
+pub(crate) const CHANNEL: ChannelId = ChannelId(1);
 
 pub(crate) const QUEUE: &str = "orders";
 

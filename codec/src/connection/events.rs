@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
 use crate::event::Event;
+use crate::types::ChannelId;
 
 /// What is to be polled.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl Events {
     }
 
     /// Whether the end of this channel is yet to be polled.
-    pub(super) fn tell_end_of(&self, id: u16) -> bool {
+    pub(super) fn tell_end_of(&self, id: ChannelId) -> bool {
         self.queue
             .iter()
             .any(|event| matches!(event, Event::ChannelClosed { channel, .. } if *channel == id))

@@ -10,6 +10,7 @@ use crate::handshake::{
 };
 use crate::method::{Method, connection};
 use crate::options::Tuning;
+use crate::types::ChannelId;
 use crate::violation::Violation;
 use crate::write::{self, SendError};
 
@@ -175,7 +176,7 @@ impl Connection {
             }
             (_, method) => {
                 return Err(Violation::UnexpectedMethod {
-                    channel: 0,
+                    channel: ChannelId::CONNECTION,
                     method: method.id(),
                 });
             }
@@ -204,7 +205,12 @@ impl Connection {
         let method = method.into();
         // All of them must fit into what a peer takes before tuning; connection.open, which comes
         // after it, is short.
-        let written = write::method(&mut self.outbound, 0, &method, FRAME_MIN_SIZE);
+        let written = write::method(
+            &mut self.outbound,
+            ChannelId::CONNECTION,
+            &method,
+            FRAME_MIN_SIZE,
+        );
         if let Err(SendError::FrameTooLarge { size, .. }) = written {
             let method = method.id();
             self.end(HandshakeError::FrameTooLarge { method, size }.into());

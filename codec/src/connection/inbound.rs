@@ -6,11 +6,12 @@ use super::{Connection, Phase};
 use crate::assembly::{Announcement, ContentMethod, Layout};
 use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
 use crate::content::Delivery;
-use crate::event::{ChannelCloseReason, CloseReason, Event, PeerClose};
+use crate::event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm};
 use crate::frame::{self, Frame, FrameKind};
 use crate::handshake::Stage;
 use crate::method::{Arguments, Method, MethodError, MethodId, basic, channel, connection};
 use crate::side::Side;
+use crate::types::ChannelId;
 use crate::violation::Violation;
 use crate::write;
 
@@ -37,7 +38,7 @@ impl Connection {
         &mut self,
         now: Instant,
         input: &mut BytesMut,
-        deliver: &mut dyn FnMut(u16, Delivery) -> Result<(), Delivery>,
+        deliver: &mut dyn FnMut(ChannelId, Delivery) -> Result<(), Delivery>,
     ) -> bool {
         // What was left over the last time is no new sign of life.
         if input.len() > self.left_over {
@@ -62,7 +63,7 @@ impl Connection {
         &mut self,
         now: Instant,
         input: &mut BytesMut,
-        deliver: &mut dyn FnMut(u16, Delivery) -> Result<(), Delivery>,
+        deliver: &mut dyn FnMut(ChannelId, Delivery) -> Result<(), Delivery>,
     ) -> Result<bool, Violation> {
         if self.stage() == Stage::Greeting {
             let Some(len) = self.greet(input) else {
@@ -81,10 +82,12 @@ impl Connection {
         let len = frame.encoded_len();
         match (&self.phase, kind, channel) {
             (_, FrameKind::Heartbeat, _) => {}
-            (Phase::Closing, FrameKind::Method, 0) => self.method_while_closing(&frame)?,
+            (Phase::Closing, FrameKind::Method, ChannelId::CONNECTION) => {
+                self.method_while_closing(&frame)?;
+            }
             (Phase::Closing, ..) => {}
-            (_, FrameKind::Method, 0) => self.connection_method(now, &frame)?,
-            (Phase::Open, FrameKind::Method, 1..) => {
+            (_, FrameKind::Method, ChannelId::CONNECTION) => self.connection_method(now, &frame)?,
+            (Phase::Open, FrameKind::Method, ChannelId(1..)) => {
                 if let Some(announcement) = self.channel_method(&frame)? {
                     let max_message = self.limits.max_message_size;
                     match Layout::of_whole(announcement, input, &frame, &limits, max_message) {
@@ -97,7 +100,7 @@ impl Connection {
                     }
                 }
             }
-            (Phase::Open, _, 1..) => self.content_frame(&frame)?,
+            (Phase::Open, _, ChannelId(1..)) => self.content_frame(&frame)?,
             _ => return Err(Violation::unexpected(&frame)),
         }
         input.advance(len);
@@ -130,7 +133,11 @@ impl Connection {
     /// The peer's connection.close. If it crosses our own, RabbitMQ sends no answer to that.
     fn closed_by_peer(&mut self, frame: &Frame<'_>) -> Result<(), MethodError> {
         let close = decode::<connection::Close>(frame)?;
-        write::short_method(&mut self.outbound, 0, &connection::CloseOk);
+        write::short_method(
+            &mut self.outbound,
+            ChannelId::CONNECTION,
+            &connection::CloseOk,
+        );
         self.end(CloseReason::Peer(PeerClose::of_connection(close)));
         Ok(())
     }
@@ -155,12 +162,12 @@ impl Connection {
                 Event::SecretUpdated
             }
             (method @ Method::ConnectionUpdateSecret(_), Side::Server) => Event::Request {
-                channel: 0,
+                channel: ChannelId::CONNECTION,
                 method: Box::new(method),
             },
             (method, _) => {
                 return Err(Violation::UnexpectedMethod {
-                    channel: 0,
+                    channel: ChannelId::CONNECTION,
                     method: method.id(),
                 });
             }
@@ -200,7 +207,7 @@ impl Connection {
     fn message(
         &mut self,
         event: Event,
-        deliver: &mut dyn FnMut(u16, Delivery) -> Result<(), Delivery>,
+        deliver: &mut dyn FnMut(ChannelId, Delivery) -> Result<(), Delivery>,
     ) {
         let event = match event {
             Event::Delivery { channel, delivery } if self.events.is_empty() => {
@@ -246,7 +253,7 @@ impl Connection {
             Side::Server => {
                 let opens = frame.kind == FrameKind::Method
                     && MethodId::peek(frame.payload)? == channel::Open::ID;
-                if !opens || channel > self.tuning.channel_max {
+                if !opens || channel.0 > self.tuning.channel_max {
                     return unknown;
                 }
                 self.channels.insert(channel, ChannelPhase::Open);
@@ -288,12 +295,29 @@ impl Connection {
             (ChannelPhase::Open, _) => {
                 let event = match (self.side, method) {
                     (Side::Client, basic::Ack::ID) => {
-                        let ack = decode::<basic::Ack>(frame)?;
-                        confirm(state, channel, ack.delivery_tag, ack.multiple, true)
+                        let basic::Ack {
+                            delivery_tag,
+                            multiple,
+                        } = decode(frame)?;
+                        let word = PublisherConfirm {
+                            delivery_tag,
+                            multiple,
+                            ack: true,
+                        };
+                        confirm(state, channel, word)
                     }
                     (Side::Client, basic::Nack::ID) => {
-                        let nack = decode::<basic::Nack>(frame)?;
-                        confirm(state, channel, nack.delivery_tag, nack.multiple, false)
+                        let basic::Nack {
+                            delivery_tag,
+                            multiple,
+                            ..
+                        } = decode(frame)?;
+                        let word = PublisherConfirm {
+                            delivery_tag,
+                            multiple,
+                            ack: false,
+                        };
+                        confirm(state, channel, word)
                     }
                     (Side::Client, _) => self.answer(channel, Method::decode(frame.payload)?),
                     (Side::Server, _) => self.request(channel, Method::decode(frame.payload)?),
@@ -347,7 +371,7 @@ impl Connection {
     }
 
     /// A server's turn: what a client wants on an open channel.
-    fn request(&self, channel: u16, method: Method) -> Result<Event, Violation> {
+    fn request(&self, channel: ChannelId, method: Method) -> Result<Event, Violation> {
         let id = method.id();
         if id == channel::Open::ID {
             Err(Violation::ChannelInUse { channel })
@@ -363,7 +387,7 @@ impl Connection {
     }
 
     /// A client's turn: what a server says on an open channel.
-    fn answer(&mut self, channel: u16, method: Method) -> Result<Event, Violation> {
+    fn answer(&mut self, channel: ChannelId, method: Method) -> Result<Event, Violation> {
         let id = method.id();
         let Some(state) = self.channels.get_mut(channel) else {
             return Err(Violation::UnknownChannel { channel });
@@ -398,14 +422,14 @@ impl Connection {
         }
     }
 
-    fn release_channel(&mut self, channel: u16) {
+    fn release_channel(&mut self, channel: ChannelId) {
         match self.side {
             Side::Client => self.channels.release(channel),
             Side::Server => _ = self.channels.close(channel),
         }
     }
 
-    fn channel_closed(&mut self, channel: u16, reason: ChannelCloseReason) {
+    fn channel_closed(&mut self, channel: ChannelId, reason: ChannelCloseReason) {
         self.events.push(Event::ChannelClosed { channel, reason });
     }
 }
@@ -419,21 +443,15 @@ fn decode<A: Arguments>(frame: &Frame<'_>) -> Result<A, MethodError> {
 /// A publisher confirm.
 fn confirm(
     state: &ChannelState,
-    channel: u16,
-    delivery_tag: u64,
-    multiple: bool,
-    ack: bool,
+    channel: ChannelId,
+    confirm: PublisherConfirm,
 ) -> Result<Event, Violation> {
+    let delivery_tag = confirm.delivery_tag;
     if !state.may_confirm(delivery_tag) {
         return Err(Violation::UnknownConfirm {
             channel,
             delivery_tag,
         });
     }
-    Ok(Event::Confirm {
-        channel,
-        delivery_tag,
-        multiple,
-        ack,
-    })
+    Ok(Event::Confirm { channel, confirm })
 }

@@ -25,7 +25,7 @@ fn methods_decode_to_the_arguments_that_rabbitmq_encoded() {
 
         assert_eq!(frame.encoded_len(), bytes.len());
         assert_eq!(frame.kind, FrameKind::Method);
-        assert_eq!(json!(frame.channel), vector["channel"]);
+        assert_eq!(json!(frame.channel.0), vector["channel"]);
         assert_eq!(method.name(), vector["name"]);
         assert_eq!(
             json!([method.id().class, method.id().method]),

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
-    ClientOptions, Connection, ConnectionLimits, Event, ReplyCode, ServerOptions, ShortString,
+    ChannelId, ClientOptions, Connection, ConnectionLimits, Event, ReplyCode, ServerOptions,
+    ShortString,
 };
 
 /// One end: a connection, what came over the wire to it, and what it had to say.
@@ -88,14 +89,14 @@ impl Pair {
     }
 
     /// Two ends with an open channel, and its number.
-    pub(crate) fn with_channel() -> (Self, u16) {
+    pub(crate) fn with_channel() -> (Self, ChannelId) {
         let mut pair = Self::open();
         let channel = pair.open_channel();
         (pair, channel)
     }
 
     /// Opens one more channel.
-    pub(crate) fn open_channel(&mut self) -> u16 {
+    pub(crate) fn open_channel(&mut self) -> ChannelId {
         let now = self.now;
         let id = self
             .client

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use snowshoe_codec::{
-    ChannelCloseReason, CloseReason, Connection, ConnectionLimits, Content, Event, Violation,
+    ChannelCloseReason, ChannelId, CloseReason, Connection, ConnectionLimits, Content, Event,
+    Violation,
 };
 
 use super::Pair;
@@ -51,7 +52,7 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn channel_closed(&self) -> (u16, &ChannelCloseReason) {
         match self.only_event() {
-            Event::ChannelClosed { channel, reason } => (*channel, reason),
+            Event::ChannelClosed { channel, reason } => (channel.0, reason),
             other => panic!("no closed channel: {other:?}"),
         }
     }
@@ -148,7 +149,7 @@ pub(crate) fn client(channels: u16) -> Connection {
 pub(crate) fn client_with(channels: u16, limits: ConnectionLimits) -> Connection {
     let mut pair = Pair::open_with(limits, ConnectionLimits::default());
     for id in 1..=channels {
-        assert_eq!(pair.open_channel(), id);
+        assert_eq!(pair.open_channel(), ChannelId(id));
     }
     pair.client.connection
 }

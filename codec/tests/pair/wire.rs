@@ -3,15 +3,15 @@
 use bytes::{Buf, Bytes};
 use snowshoe_codec::frame::{self, HEARTBEAT};
 use snowshoe_codec::method::{Arguments, basic, connection};
-use snowshoe_codec::{Connection, FrameKind, ReplyCode, ShortString};
+use snowshoe_codec::{ChannelId, Connection, FrameKind, ReplyCode, ShortString};
 
-pub(crate) fn raw_frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn raw_frame(kind: u8, channel: ChannelId, payload: &[u8]) -> Vec<u8> {
     let mut out = frame(FrameKind::Method, channel, payload);
     out[0] = kind;
     out
 }
 
-pub(crate) fn frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: FrameKind, channel: ChannelId, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frame::encode(&mut out, kind, channel, |out| {
         out.extend_from_slice(payload);
@@ -19,7 +19,7 @@ pub(crate) fn frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-pub(crate) fn method(channel: u16, method: impl Arguments) -> Vec<u8> {
+pub(crate) fn method(channel: ChannelId, method: impl Arguments) -> Vec<u8> {
     let mut payload = Vec::new();
     method.encode(&mut payload);
     frame(FrameKind::Method, channel, &payload)
@@ -27,7 +27,7 @@ pub(crate) fn method(channel: u16, method: impl Arguments) -> Vec<u8> {
 
 /// A content header with any class, size and encoded properties.
 pub(crate) fn header_of(
-    channel: u16,
+    channel: ChannelId,
     class: u16,
     weight: u16,
     size: u64,
@@ -42,11 +42,11 @@ pub(crate) fn header_of(
 }
 
 /// The content header of a message of `size` bytes without properties.
-pub(crate) fn header(channel: u16, size: u64) -> Vec<u8> {
+pub(crate) fn header(channel: ChannelId, size: u64) -> Vec<u8> {
     header_of(channel, 60, 0, size, &[0, 0])
 }
 
-pub(crate) fn body(channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn body(channel: ChannelId, payload: &[u8]) -> Vec<u8> {
     frame(FrameKind::Body, channel, payload)
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn deliver(delivery_tag: u64) -> basic::Deliver {
 
 /// A whole delivery, its body in frames of at most `per_frame` bytes.
 pub(crate) fn delivery_in(
-    channel: u16,
+    channel: ChannelId,
     delivery_tag: u64,
     payload: &[u8],
     per_frame: usize,
@@ -76,7 +76,7 @@ pub(crate) fn delivery_in(
 }
 
 /// A whole delivery with its body in one frame.
-pub(crate) fn delivery(channel: u16, delivery_tag: u64, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn delivery(channel: ChannelId, delivery_tag: u64, payload: &[u8]) -> Vec<u8> {
     delivery_in(channel, delivery_tag, payload, payload.len().max(1))
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn start(mechanisms: &str) -> Vec<u8> {
         locales: "en_US".into(),
         ..Default::default()
     };
-    method(0, start)
+    method(ChannelId(0), start)
 }
 
 pub(crate) fn tune(channel_max: u16, frame_max: u32, heartbeat: u16) -> Vec<u8> {
@@ -98,7 +98,7 @@ pub(crate) fn tune(channel_max: u16, frame_max: u32, heartbeat: u16) -> Vec<u8> 
         frame_max,
         heartbeat,
     };
-    method(0, tune)
+    method(ChannelId(0), tune)
 }
 
 pub(crate) fn connection_close(code: ReplyCode, text: &'static str) -> Vec<u8> {
@@ -107,10 +107,10 @@ pub(crate) fn connection_close(code: ReplyCode, text: &'static str) -> Vec<u8> {
         reply_text: ShortString::from_static(text),
         ..Default::default()
     };
-    method(0, close)
+    method(ChannelId(0), close)
 }
 
-pub(crate) fn channel_close(channel: u16, code: ReplyCode, text: &'static str) -> Vec<u8> {
+pub(crate) fn channel_close(channel: ChannelId, code: ReplyCode, text: &'static str) -> Vec<u8> {
     let close = snowshoe_codec::method::channel::Close {
         reply_code: code,
         reply_text: ShortString::from_static(text),

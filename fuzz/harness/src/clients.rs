@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use snowshoe::codec::method::{basic, channel};
-use snowshoe::codec::{Connection, ConnectionLimits, ShortString};
+use snowshoe::codec::{ChannelId, Connection, ConnectionLimits, ShortString};
 use snowshoe::internal;
 use snowshoe::testing::{Broker, BrokerOptions, ConnectionId, Fault, Manner};
 
@@ -60,7 +60,12 @@ impl<'a> Crowd<'a> {
             ..default
         });
         let clients = [(); 3].map(|()| Client::new(&mut broker, now, true));
-        assert!(broker.connections().iter().all(|it| it.channels == [1]));
+        assert!(
+            broker
+                .connections()
+                .iter()
+                .all(|it| it.channels == [ChannelId(1)])
+        );
         Self {
             script,
             now,
@@ -73,7 +78,10 @@ impl<'a> Crowd<'a> {
     fn step(&mut self) {
         let what = self.script.below(32);
         let place = self.script.byte();
-        let (client, channel) = (usize::from(place) % 3, 1 + u16::from(place) / 3 % 3);
+        let (client, channel) = (
+            usize::from(place) % 3,
+            ChannelId(1 + u16::from(place) / 3 % 3),
+        );
         match what {
             0..12 => {
                 let method = request(&mut self.script);
@@ -93,7 +101,7 @@ impl<'a> Crowd<'a> {
             }
             21 => {
                 let method = housekeeping(&mut self.script);
-                self.say(client, &method_frame(channel & 1, method));
+                self.say(client, &method_frame(ChannelId(channel.0 & 1), method));
             }
             22 => {
                 let mut frame = method_frame(channel, request(&mut self.script));
@@ -117,7 +125,7 @@ impl<'a> Crowd<'a> {
         self.listen(client);
     }
 
-    fn publish(&mut self, client: usize, channel: u16) {
+    fn publish(&mut self, client: usize, channel: ChannelId) {
         let [mandatory, immediate, is_direct, _] = self.script.flags();
         let publish = basic::Publish {
             exchange: if is_direct {

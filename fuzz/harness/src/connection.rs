@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use snowshoe::codec::method::{basic, confirm, queue};
-use snowshoe::codec::{Connection, ConnectionLimits, Content, Event, ReplyCode, ShortString};
+use snowshoe::codec::{
+    ChannelId, Connection, ConnectionLimits, Content, Event, ReplyCode, ShortString,
+};
 
 use crate::pair::{Pair, pieces, take};
 
@@ -91,11 +93,11 @@ fn busy_client() -> Connection {
     let Pair {
         now, mut client, ..
     } = Pair::open(3);
-    let mut first = client.channel(1).expect("it is open");
+    let mut first = client.channel(ChannelId(1)).expect("it is open");
     first.send(now, confirm::Select::default()).expect("sent");
     first.send(now, basic::Get::default()).expect("sent");
     first.send(now, queue::Declare::default()).expect("sent");
-    let mut second = client.channel(2).expect("it is open");
+    let mut second = client.channel(ChannelId(2)).expect("it is open");
     let text = ShortString::from_static("goodbye");
     (second.close(now, ReplyCode::SUCCESS, text)).expect("it is open");
     client.open_channel(now).expect("one is free");

@@ -6,7 +6,8 @@ use bytes::BytesMut;
 use snowshoe::codec::frame::{self, FRAME_MIN_SIZE, FrameKind, Limits};
 use snowshoe::codec::method::basic;
 use snowshoe::codec::{
-    Event, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, FrameError, Method, PropertiesRef,
+    ChannelId, Event, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, FrameError, Method,
+    PropertiesRef,
 };
 
 use crate::pair::{Pair, content_header, method_frame, payload_frame, pieces};
@@ -29,7 +30,7 @@ pub fn frames(data: &[u8]) {
     assert!(stream.starts_with(&written));
 }
 
-type Frames = (Vec<(FrameKind, u16, Vec<u8>)>, Result<(), FrameError>);
+type Frames = (Vec<(FrameKind, ChannelId, Vec<u8>)>, Result<(), FrameError>);
 
 /// Receives pieces one after the other and takes every frame as soon as it is whole.
 fn read_frames<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Frames {
@@ -84,10 +85,10 @@ pub fn content_headers(data: &[u8]) {
     }
 
     let mut client = Pair::open(1).client;
-    let mut input = BytesMut::from(&method_frame(1, basic::Deliver::default())[..]);
+    let mut input = BytesMut::from(&method_frame(ChannelId(1), basic::Deliver::default())[..]);
     input.extend_from_slice(&payload_frame(
         FrameKind::Header,
-        1,
+        ChannelId(1),
         &content_header(0, data),
     ));
     _ = client.receive(Instant::now(), &mut input);

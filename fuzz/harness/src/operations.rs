@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use snowshoe::codec::method::basic;
 use snowshoe::codec::{
-    Channel, Connection, ConnectionLimits, Event, Method, OpenChannelError, Properties, Publish,
-    ReplyCode, SendError, ShortString,
+    Channel, ChannelId, Connection, ConnectionLimits, Event, Method, OpenChannelError, Properties,
+    Publish, ReplyCode, SendError, ShortString,
 };
 
 use self::peer::Peer;
@@ -46,7 +46,7 @@ struct World<'a> {
     back: BytesMut,
     /// Whether the client was told what its peer did not say. From then on the two need not agree.
     is_forged: bool,
-    channels: BTreeMap<u16, Line>,
+    channels: BTreeMap<ChannelId, Line>,
     ended: bool,
     traffic: usize,
 }
@@ -104,7 +104,7 @@ impl<'a> World<'a> {
 
     fn step(&mut self) {
         let what = self.script.below(48);
-        let channel = 1 + u16::from(what) % CHANNELS;
+        let channel = ChannelId(1 + u16::from(what) % CHANNELS);
         match what / 4 {
             0 => self.open_channel(),
             1 | 2 => self.on_channel(channel, |channel, line, now, script| {
@@ -133,7 +133,7 @@ impl<'a> World<'a> {
             Ok(id) => {
                 let before = self.channels.insert(id, Line::default());
                 assert!(before.is_none(), "{id} is in use");
-                assert!((1..=CHANNELS).contains(&id), "{id}");
+                assert!((1..=CHANNELS).contains(&id.0), "{id}");
             }
             // The peer may still have to agree to the end of some.
             Err(OpenChannelError::NoneFree) => {}
@@ -144,7 +144,7 @@ impl<'a> World<'a> {
     /// Does something on a channel. What is refused writes nothing.
     fn on_channel(
         &mut self,
-        id: u16,
+        id: ChannelId,
         act: impl FnOnce(&mut Channel<'_>, &mut Line, Instant, &mut Script<'_>) -> Result<(), SendError>,
     ) {
         let (Some(mut channel), Some(line)) = (self.client.channel(id), self.channels.get_mut(&id))
@@ -159,7 +159,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn seldom(&mut self, channel: u16) {
+    fn seldom(&mut self, channel: ChannelId) {
         match self.script.below(12) {
             0 => {
                 let text = ShortString::from_static("goodbye");
@@ -188,7 +188,7 @@ impl<'a> World<'a> {
     }
 
     /// The client is told what its peer did not say.
-    fn forge(&mut self, channel: u16) {
+    fn forge(&mut self, channel: ChannelId) {
         self.is_forged = true;
         self.back.unsplit(self.peer.speak(usize::MAX));
         let said = match self.script.below(4) {
@@ -197,14 +197,14 @@ impl<'a> World<'a> {
                 self.script.bytes(len).to_vec()
             }
             1 => method_frame(channel, housekeeping(&mut self.script)),
-            2 => method_frame(0, housekeeping(&mut self.script)),
+            2 => method_frame(ChannelId(0), housekeeping(&mut self.script)),
             _ => method_frame(channel, request(&mut self.script)),
         };
         self.traffic += said.len();
         self.back.extend_from_slice(&said);
     }
 
-    fn peer_speaks(&mut self, channel: u16) {
+    fn peer_speaks(&mut self, channel: ChannelId) {
         if let Peer::Server(server) = &mut self.peer {
             server.speak_up(self.now, channel, &mut self.script);
         }
@@ -380,9 +380,9 @@ impl World<'_> {
             | Event::Flow { channel, .. } => {
                 let line = &self.channels[&channel];
                 assert_eq!(line.state, State::Open, "{event:?}");
-                if let Event::Confirm { delivery_tag, .. } = event {
+                if let Event::Confirm { confirm, .. } = event {
                     let published = line.published.expect("confirms were asked for");
-                    assert!(delivery_tag <= published);
+                    assert!(confirm.delivery_tag <= published);
                 }
             }
             other => panic!("no client hears {other:?}"),
@@ -400,7 +400,7 @@ impl World<'_> {
         self.peer.recover(self.now);
         self.run();
         for id in 1..=CHANNELS {
-            self.on_channel(id, |channel, line, now, _| {
+            self.on_channel(ChannelId(id), |channel, line, now, _| {
                 channel.close(now, ReplyCode::SUCCESS, ShortString::EMPTY)?;
                 line.state = State::Closing;
                 Ok(())

@@ -7,7 +7,7 @@ use snowshoe::codec::frame::{self, FrameKind};
 use snowshoe::codec::method::connection;
 use snowshoe::codec::sasl::Plain;
 use snowshoe::codec::{
-    ClientOptions, Connection, ConnectionLimits, Event, Method, Outbound, ServerOptions,
+    ChannelId, ClientOptions, Connection, ConnectionLimits, Event, Method, Outbound, ServerOptions,
 };
 
 use crate::vocabulary::usual_reply;
@@ -97,7 +97,7 @@ pub(crate) fn client_options(limits: ConnectionLimits) -> ClientOptions {
     }
 }
 
-pub(crate) fn method_frame(channel: u16, method: impl Into<Method>) -> Vec<u8> {
+pub(crate) fn method_frame(channel: ChannelId, method: impl Into<Method>) -> Vec<u8> {
     let mut payload = Vec::new();
     method.into().encode(&mut payload);
     payload_frame(FrameKind::Method, channel, &payload)
@@ -105,7 +105,7 @@ pub(crate) fn method_frame(channel: u16, method: impl Into<Method>) -> Vec<u8> {
 
 /// A method with the message after it.
 pub(crate) fn message_frames(
-    channel: u16,
+    channel: ChannelId,
     method: impl Into<Method>,
     properties: &[u8],
     body: &[u8],
@@ -134,7 +134,7 @@ pub(crate) fn content_header(body_len: usize, properties: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-pub(crate) fn payload_frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn payload_frame(kind: FrameKind, channel: ChannelId, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frame::encode(&mut out, kind, channel, |out| {
         out.extend_from_slice(payload);
@@ -155,8 +155,8 @@ pub(crate) fn pieces(stream: &[u8], seed: u8) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Answers a call as it should be.
-pub(crate) fn answer(connection: &mut Connection, now: Instant, channel: u16, call: &Method) {
-    if channel == 0 {
+pub(crate) fn answer(connection: &mut Connection, now: Instant, channel: ChannelId, call: &Method) {
+    if channel == ChannelId(0) {
         // Too late is no harm.
         _ = connection.send_notice(connection::UpdateSecretOk);
     } else if let (Some(mut channel), Some(reply)) =

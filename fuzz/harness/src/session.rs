@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use snowshoe::Message;
-use snowshoe::codec::{ConnectionLimits, Properties, Publish, ReplyCode, ShortString};
+use snowshoe::codec::{ChannelId, ConnectionLimits, Properties, Publish, ReplyCode, ShortString};
 use snowshoe::internal::Epoch;
 use snowshoe::internal::acks::Settle;
 use snowshoe::internal::backoff::Backoff;
 use snowshoe::internal::publisher::Publisher;
-use snowshoe::internal::session::{Session, Settings};
+use snowshoe::internal::session::{
+    CallToken, ChannelKey, ConsumerKey, ProducerKey, Session, Settings,
+};
 use snowshoe::internal::subscription::ConsumerSpec;
 use snowshoe::internal::supervisor::{self, Timeouts};
 use snowshoe::internal::topology::Topology;
@@ -65,13 +67,13 @@ struct World<'a> {
     record: Record,
     traffic: usize,
 
-    producers: BTreeMap<usize, Producer>,
+    producers: BTreeMap<ProducerKey, Producer>,
     /// Whether one of them has cost the connection, and it is not known which.
     isolating: bool,
     messages: MessageId,
-    consumers: BTreeMap<usize, Consumer>,
+    consumers: BTreeMap<ConsumerKey, Consumer>,
     started: usize,
-    raws: BTreeSet<usize>,
+    user_channels: BTreeSet<ChannelKey>,
     calls: BTreeSet<u64>,
     called: u64,
 }
@@ -149,7 +151,7 @@ impl<'a> World<'a> {
             messages: 0,
             consumers: BTreeMap::new(),
             started: 0,
-            raws: BTreeSet::new(),
+            user_channels: BTreeSet::new(),
             calls: BTreeSet::new(),
             called: 0,
         };
@@ -163,7 +165,7 @@ impl<'a> World<'a> {
             4 => self.add_producer(),
             5 => self.add_consumer(),
             6 | 7 => self.call(),
-            8 => self.on_raw(),
+            8 => self.on_channel(),
             9 => self.cancel_consumer(),
             10..13 => self.settle(),
             13 => self.seldom(),
@@ -238,21 +240,21 @@ impl<'a> World<'a> {
         }
         self.called += 1;
         self.calls.insert(self.called);
-        self.session.call(self.now, self.called, method);
+        self.session.call(self.now, CallToken(self.called), method);
     }
 
-    fn on_raw(&mut self) {
+    fn on_channel(&mut self) {
         let nth = usize::from(self.script.below(2));
-        let Some(raw) = self.raws.iter().nth(nth).copied() else {
-            let raw = self.session.add_raw(self.now);
-            self.raws.insert(raw);
+        let Some(key) = self.user_channels.iter().nth(nth).copied() else {
+            let key = self.session.add_channel(self.now);
+            self.user_channels.insert(key);
             return;
         };
         let what = self.script.below(8);
         if what == 0 {
-            self.raws.remove(&raw);
-            self.session.remove_raw(self.now, raw);
-        } else if let Some(mut channel) = self.session.raw_channel(raw) {
+            self.user_channels.remove(&key);
+            self.session.remove_channel(self.now, key);
+        } else if let Some(mut channel) = self.session.user_channel(key) {
             // What cannot be sent is refused.
             _ = match what {
                 1..4 => channel.send(self.now, request(&mut self.script)),
@@ -264,7 +266,7 @@ impl<'a> World<'a> {
                         routing_key: Default::default(),
                         mandatory: false,
                         properties: &Properties::EMPTY,
-                        body: &Bytes::from_static(b"raw"),
+                        body: &Bytes::from_static(b"by hand"),
                     };
                     channel.publish(&publish).map(|_| ())
                 }
@@ -325,7 +327,7 @@ impl<'a> World<'a> {
 
     fn peer_acts(&mut self) {
         let what = self.script.below(16);
-        let channel = 1 + u16::from(self.script.below(6));
+        let channel = ChannelId(1 + u16::from(self.script.below(6)));
         let Some(Transport { peer, .. }) = &mut self.transport else {
             return;
         };
@@ -356,7 +358,7 @@ impl<'a> World<'a> {
     /// Something happens to what is on its way.
     fn disturb(&mut self) {
         let what = self.script.below(8);
-        let channel = 1 + u16::from(self.script.below(4));
+        let channel = ChannelId(1 + u16::from(self.script.below(4)));
         let Some(transport) = &mut self.transport else {
             return;
         };
@@ -379,7 +381,7 @@ impl<'a> World<'a> {
                 transport.back.under_way.unsplit(before);
                 let said = match what {
                     5 => self.script.bytes(20).to_vec(),
-                    6 => method_frame(channel & 1, housekeeping(&mut self.script)),
+                    6 => method_frame(ChannelId(channel.0 & 1), housekeeping(&mut self.script)),
                     _ => method_frame(channel, reply(&mut self.script)),
                 };
                 transport.back.under_way.extend_from_slice(&said);
@@ -402,7 +404,7 @@ impl<'a> World<'a> {
 }
 
 /// One of those that there are.
-fn nth<T>(all: &BTreeMap<usize, T>, nth: u8) -> Option<usize> {
+fn nth<K: Copy, T>(all: &BTreeMap<K, T>, nth: u8) -> Option<K> {
     let nth = usize::from(nth) % all.len().max(1);
     all.keys().nth(nth).copied()
 }

@@ -7,7 +7,7 @@ mod unconfirmed;
 
 use bytes::Buf;
 use snowshoe_codec::method::{channel, confirm};
-use snowshoe_codec::{ChannelCloseReason, ConnectionLimits, Event};
+use snowshoe_codec::{ChannelCloseReason, ChannelId, ConnectionLimits, Event};
 
 use super::*;
 use crate::core::testing::{Line, frame, name};
@@ -24,7 +24,7 @@ type Waiter = &'static str;
 /// A publisher and its broker.
 struct World {
     line: Line,
-    channel: u16,
+    channel: ChannelId,
     confirms: bool,
     publisher: Publisher<Waiter>,
 }
@@ -52,7 +52,7 @@ impl World {
         };
         let mut world = Self {
             line: Line::open(ConnectionLimits::default()),
-            channel: 0,
+            channel: ChannelId(0),
             confirms: settlement == Settlement::Confirm,
             publisher: Publisher::new(address, settlement, overflow, limits),
         };
@@ -114,14 +114,9 @@ impl World {
     fn run(&mut self) {
         for event in self.line.run() {
             match event {
-                Event::Confirm {
-                    delivery_tag,
-                    multiple,
-                    ack,
-                    ..
-                } => self
+                Event::Confirm { confirm, .. } => self
                     .publisher
-                    .confirm(delivery_tag, multiple, ack)
+                    .confirm(confirm)
                     .expect("the codec lets no other through"),
                 Event::Returned { returned, .. } => self.publisher.returned(&returned),
                 Event::ChannelClosed {

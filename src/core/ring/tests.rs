@@ -175,7 +175,7 @@ fn dropping_takes_the_oldest_unwritten_and_leaves_what_is_in_flight() {
 
 // fault 21
 #[test]
-fn dropping_behind_messages_in_flight_for_hours_does_not_grow_the_ring() {
+fn dropping_after_messages_in_flight_for_hours_does_not_grow_the_ring() {
     let mut ring = ring(100, 10);
     let pushed = scaled(100_000) as u64;
     for item in 100..pushed {

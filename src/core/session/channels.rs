@@ -5,13 +5,16 @@ use std::time::Instant;
 use snowshoe_codec as codec;
 use snowshoe_codec::method::{Arguments, basic, confirm};
 use snowshoe_codec::{
-    ChannelCloseReason, Connection, Event, Method, OpenChannelError, PeerClose, ReplyCode,
-    ShortString,
+    ChannelCloseReason, ChannelId, Connection, Event, Method, OpenChannelError, PeerClose,
+    ReplyCode, ShortString,
 };
 
-use super::{Output, Session, Stage};
+use super::Session;
+use super::keys::{ChannelKey, ConsumerKey, ProducerKey};
+use super::output::Output;
+use super::stage::Stage;
 use crate::core::backoff::{Backoff, Delays};
-use crate::core::courier::Courier;
+use crate::core::call_queue::CallQueue;
 use crate::core::subscription::{Step, Subscription, Verdict};
 use crate::core::topology::Topology;
 use crate::error::Error;
@@ -21,12 +24,12 @@ use crate::error::Error;
 pub(super) enum Owner {
     /// What was declared is declared again.
     Recovery,
-    /// What users ask for, one call behind the other.
+    /// What users ask for, one call after the other.
     Calls,
-    Producer(usize),
-    Consumer(usize),
+    Producer(ProducerKey),
+    Consumer(ConsumerKey),
     /// A channel that a user drives.
-    Raw(usize),
+    User(ChannelKey),
 }
 
 /// A producer's way onto a channel.
@@ -40,10 +43,10 @@ pub(super) struct Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LineState {
     Waiting,
-    Opening(u16),
+    Opening(ChannelId),
     /// confirm.select is on its way.
-    Selecting(u16),
-    Online(u16),
+    Selecting(ChannelId),
+    Online(ChannelId),
     BackingOff(Instant),
 }
 
@@ -56,14 +59,14 @@ impl Line {
         }
     }
 
-    pub(super) fn online(&self) -> Option<u16> {
+    pub(super) fn online(&self) -> Option<ChannelId> {
         match self.state {
             LineState::Online(channel) => Some(channel),
             _ => None,
         }
     }
 
-    pub(super) fn channel(&self) -> Option<u16> {
+    pub(super) fn channel(&self) -> Option<ChannelId> {
         match self.state {
             LineState::Opening(channel)
             | LineState::Selecting(channel)
@@ -99,16 +102,16 @@ impl Line {
 
 /// A channel that a user drives. It does not come back: what its state was, only the user knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RawLine {
+pub(super) enum UserChannel {
     Waiting,
-    Opening(u16),
-    Open(u16),
+    Opening(ChannelId),
+    Open(ChannelId),
     Closed,
 }
 
 impl Session {
-    pub(super) fn owner(&self, channel: u16) -> Option<Owner> {
-        self.owners.get(usize::from(channel)).copied().flatten()
+    pub(super) fn owner(&self, channel: ChannelId) -> Option<Owner> {
+        self.owners.get(channel.index()).copied().flatten()
     }
 
     /// Opens a channel for `owner`.
@@ -116,10 +119,10 @@ impl Session {
         &mut self,
         now: Instant,
         owner: Owner,
-    ) -> Result<u16, OpenChannelError> {
+    ) -> Result<ChannelId, OpenChannelError> {
         let connection = self.connection.as_mut().ok_or(OpenChannelError::NotOpen)?;
         let channel = connection.open_channel(now)?;
-        let index = usize::from(channel);
+        let index = channel.index();
         if self.owners.len() <= index {
             self.owners.resize(index + 1, None);
         }
@@ -127,8 +130,8 @@ impl Session {
         Ok(channel)
     }
 
-    pub(super) fn close_channel(&mut self, now: Instant, channel: u16) {
-        if let Some(owner) = self.owners.get_mut(usize::from(channel)) {
+    pub(super) fn close_channel(&mut self, now: Instant, channel: ChannelId) {
+        if let Some(owner) = self.owners.get_mut(channel.index()) {
             *owner = None;
         }
         if let Some(mut channel) = self
@@ -142,7 +145,7 @@ impl Session {
     }
 
     /// Sends one of our own methods, which always fit into a frame.
-    pub(super) fn send(&mut self, now: Instant, channel: u16, method: Method) {
+    pub(super) fn send(&mut self, now: Instant, channel: ChannelId, method: Method) {
         if let Some(mut channel) = self
             .connection
             .as_mut()
@@ -152,7 +155,7 @@ impl Session {
         }
     }
 
-    pub(super) fn channel_opened(&mut self, now: Instant, channel: u16) {
+    pub(super) fn channel_opened(&mut self, now: Instant, channel: ChannelId) {
         match self.owner(channel) {
             Some(Owner::Recovery) => self.recovery.opened(),
             Some(Owner::Calls) => self.calls.opened(),
@@ -173,10 +176,10 @@ impl Session {
                     self.send(now, channel, method);
                 }
             }
-            Some(Owner::Raw(raw)) => {
-                if let Some(line) = self.raws.get_mut(raw) {
-                    *line = RawLine::Open(channel);
-                    self.outputs.push_back(Output::RawOpened(raw));
+            Some(Owner::User(key)) => {
+                if let Some(state) = self.user_channels.get_mut(key) {
+                    *state = UserChannel::Open(channel);
+                    self.outputs.push_back(Output::ChannelOpened(key));
                 }
             }
             // Its owner is gone since.
@@ -188,7 +191,7 @@ impl Session {
     pub(super) fn replied(
         &mut self,
         now: Instant,
-        channel: u16,
+        channel: ChannelId,
         method: Box<Method>,
         topology: &mut Topology,
     ) {
@@ -207,13 +210,15 @@ impl Session {
             Some(Owner::Consumer(consumer)) => {
                 self.consumer_replied(now, consumer, channel, topology);
             }
-            Some(Owner::Raw(_)) => self.raw_event(channel, Event::Reply { channel, method }),
+            Some(Owner::User(_)) => {
+                self.user_channel_event(channel, Event::Reply { channel, method });
+            }
             None => {}
         }
         self.progressed(now);
     }
 
-    fn producer_online(&mut self, now: Instant, producer: usize, channel: u16) {
+    fn producer_online(&mut self, now: Instant, producer: ProducerKey, channel: ChannelId) {
         if let Some(line) = self.producers.get_mut(producer) {
             line.state = LineState::Online(channel);
             line.delays.succeeded(now);
@@ -224,8 +229,8 @@ impl Session {
     fn consumer_replied(
         &mut self,
         now: Instant,
-        consumer: usize,
-        channel: u16,
+        consumer: ConsumerKey,
+        channel: ChannelId,
         topology: &mut Topology,
     ) {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
@@ -237,7 +242,7 @@ impl Session {
                 if first {
                     topology.consumer_started(&subscription.spec().queue);
                 }
-                let restored = missed.then(|| subscription.to_string());
+                let restored = missed.then(|| subscription.entity());
                 self.channel_epoch = self.channel_epoch.next();
                 self.outputs.push_back(Output::ConsumerOnline {
                     consumer,
@@ -261,7 +266,7 @@ impl Session {
     pub(super) fn consumer_cancelled(
         &mut self,
         now: Instant,
-        channel: u16,
+        channel: ChannelId,
         tag: ShortString,
         topology: &Topology,
     ) {
@@ -270,7 +275,7 @@ impl Session {
                 channel,
                 consumer_tag: tag,
             };
-            return self.raw_event(channel, event);
+            return self.user_channel_event(channel, event);
         };
         let Some(subscription) = self.consumers.get_mut(consumer) else {
             return;
@@ -296,7 +301,7 @@ impl Session {
     fn consumer_closed(
         &mut self,
         now: Instant,
-        consumer: usize,
+        consumer: ConsumerKey,
         reason: ChannelCloseReason,
         topology: &Topology,
     ) {
@@ -309,7 +314,7 @@ impl Session {
             && matches!(verdict, Verdict::Retry(_))
         {
             if subscription.miss() {
-                delayed = Some((subscription.to_string(), close.clone()));
+                delayed = Some((subscription.entity(), close.clone()));
             }
             if close.code == ReplyCode::NOT_FOUND {
                 let queue = subscription.spec().queue.clone();
@@ -323,7 +328,7 @@ impl Session {
         }
     }
 
-    fn consumer_ended(&mut self, consumer: usize, verdict: Verdict, error: Option<Error>) {
+    fn consumer_ended(&mut self, consumer: ConsumerKey, verdict: Verdict, error: Option<Error>) {
         self.outputs.push_back(Output::ConsumerOffline(consumer));
         match verdict {
             Verdict::Retry(at) => self.wakeups.push(at),
@@ -339,16 +344,13 @@ impl Session {
     pub(super) fn channel_closed(
         &mut self,
         now: Instant,
-        channel: u16,
+        channel: ChannelId,
         reason: ChannelCloseReason,
         topology: &Topology,
     ) {
-        let owner = self
-            .owners
-            .get_mut(usize::from(channel))
-            .and_then(Option::take);
+        let owner = self.owners.get_mut(channel.index()).and_then(Option::take);
         match owner {
-            Some(Owner::Recovery) => self.entity_refused(now, reason),
+            Some(Owner::Recovery) => self.entity_refused(now, reason, topology),
             Some(Owner::Calls) => {
                 if let Some((token, _)) = self.calls.channel_closed() {
                     let result = Err(refusal(reason));
@@ -359,11 +361,11 @@ impl Session {
             Some(Owner::Consumer(consumer)) => {
                 self.consumer_closed(now, consumer, reason, topology);
             }
-            Some(Owner::Raw(raw)) => {
-                if let Some(line) = self.raws.get_mut(raw) {
-                    *line = RawLine::Closed;
+            Some(Owner::User(key)) => {
+                if let Some(state) = self.user_channels.get_mut(key) {
+                    *state = UserChannel::Closed;
                     self.outputs
-                        .push_back(Output::RawClosed(raw, refusal(reason)));
+                        .push_back(Output::ChannelClosed(key, refusal(reason)));
                 }
             }
             None => {}
@@ -373,7 +375,7 @@ impl Session {
         self.progressed(now);
     }
 
-    fn producer_closed(&mut self, now: Instant, producer: usize, reason: ChannelCloseReason) {
+    fn producer_closed(&mut self, now: Instant, producer: ProducerKey, reason: ChannelCloseReason) {
         let Some(line) = self.producers.get_mut(producer) else {
             return;
         };
@@ -400,9 +402,9 @@ impl Session {
         self.wakeups.extend(line.retry_at());
     }
 
-    pub(super) fn raw_event(&mut self, channel: u16, event: Event) {
-        if let Some(Owner::Raw(raw)) = self.owner(channel) {
-            self.outputs.push_back(Output::Raw(raw, event));
+    pub(super) fn user_channel_event(&mut self, channel: ChannelId, event: Event) {
+        if let Some(Owner::User(key)) = self.owner(channel) {
+            self.outputs.push_back(Output::ChannelEvent(key, event));
         }
     }
 
@@ -413,14 +415,14 @@ impl Session {
         self.wakeups.clear();
         self.postponed.clear();
         self.calls.channel_lost();
-        self.recovery = Courier::new();
-        for (producer, line) in &mut self.producers {
+        self.recovery = CallQueue::new();
+        for (producer, line) in self.producers.iter_mut() {
             if line.online().is_some() {
                 self.outputs.push_back(Output::ProducerOffline(producer));
             }
             line.state = LineState::Waiting;
         }
-        for (consumer, subscription) in &mut self.consumers {
+        for (consumer, subscription) in self.consumers.iter_mut() {
             let had_deliveries = subscription.state().receives();
             let was_ended = subscription.is_ended();
             subscription.connection_lost();
@@ -432,27 +434,23 @@ impl Session {
                 self.outputs.push_back(Output::ConsumerDraining(consumer));
             }
         }
-        self.close_raws(&Error::ConnectionLost);
+        self.close_user_channels(&Error::ConnectionLost);
     }
 
-    pub(super) fn close_raws(&mut self, error: &Error) {
-        for (raw, line) in &mut self.raws {
-            if matches!(line, RawLine::Opening(_) | RawLine::Open(_)) {
-                *line = RawLine::Closed;
+    /// Channels that users drive do not come back: they hear why.
+    pub(super) fn close_user_channels(&mut self, error: &Error) {
+        for (key, state) in self.user_channels.iter_mut() {
+            if matches!(state, UserChannel::Opening(_) | UserChannel::Open(_)) {
+                *state = UserChannel::Closed;
                 self.outputs
-                    .push_back(Output::RawClosed(raw, error.clone()));
+                    .push_back(Output::ChannelClosed(key, error.clone()));
             }
         }
     }
 
     /// Opens channels for consumers that have none.
     pub(super) fn open_consumers(&mut self, now: Instant) {
-        let wanting: Vec<usize> = self
-            .consumers
-            .iter()
-            .filter(|(_, it)| it.wants_channel(now) && !it.is_suspected())
-            .map(|(key, _)| key)
-            .collect();
+        let wanting = (self.consumers).keys_of(|it| it.wants_channel(now) && !it.is_suspected());
         for consumer in wanting {
             self.open_consumer(now, consumer);
         }
@@ -471,7 +469,7 @@ impl Session {
     }
 
     /// Opens a channel for a consumer. Whether there was one.
-    fn open_consumer(&mut self, now: Instant, consumer: usize) -> bool {
+    fn open_consumer(&mut self, now: Instant, consumer: ConsumerKey) -> bool {
         let opened = self.open_channel(now, Owner::Consumer(consumer));
         match &opened {
             Ok(channel) => self.consumers[consumer].opening(*channel),
@@ -492,13 +490,7 @@ impl Session {
 
     /// Opens channels for producers that have none.
     pub(super) fn open_producers(&mut self, now: Instant) {
-        let wanting: Vec<usize> = self
-            .producers
-            .iter()
-            .filter(|(_, line)| line.wants_channel(now))
-            .map(|(key, _)| key)
-            .collect();
-        for producer in wanting {
+        for producer in self.producers.keys_of(|line| line.wants_channel(now)) {
             if let Ok(channel) = self.open_channel(now, Owner::Producer(producer)) {
                 self.producers[producer].state = LineState::Opening(channel);
             }
@@ -506,22 +498,17 @@ impl Session {
     }
 
     /// Opens the channels that users asked for to drive them.
-    pub(super) fn open_raws(&mut self, now: Instant) {
-        let wanting: Vec<usize> = self
-            .raws
-            .iter()
-            .filter(|(_, line)| **line == RawLine::Waiting)
-            .map(|(key, _)| key)
-            .collect();
-        for raw in wanting {
-            match self.open_channel(now, Owner::Raw(raw)) {
-                Ok(channel) => self.raws[raw] = RawLine::Opening(channel),
+    pub(super) fn open_user_channels(&mut self, now: Instant) {
+        let wanting = (self.user_channels).keys_of(|state| *state == UserChannel::Waiting);
+        for key in wanting {
+            match self.open_channel(now, Owner::User(key)) {
+                Ok(channel) => self.user_channels[key] = UserChannel::Opening(channel),
                 // The connection is about to end, and there will be another.
                 Err(OpenChannelError::NotOpen) => {}
                 Err(_) => {
-                    self.raws[raw] = RawLine::Closed;
+                    self.user_channels[key] = UserChannel::Closed;
                     self.outputs
-                        .push_back(Output::RawClosed(raw, Error::NoFreeChannel));
+                        .push_back(Output::ChannelClosed(key, Error::NoFreeChannel));
                 }
             }
         }
@@ -541,7 +528,7 @@ impl Session {
                 })),
             }
         }
-        let Some(mut channel) = courier_channel(&mut self.connection, &self.calls) else {
+        let Some(mut channel) = channel_of(&mut self.connection, &self.calls) else {
             return;
         };
         while let Some((_, method)) = self.calls.next_to_send() {
@@ -558,13 +545,13 @@ impl Session {
     }
 }
 
-/// The channel on which a courier can make its calls now. One that ended a moment ago takes none,
-/// and its end is about to be told.
-pub(super) fn courier_channel<'a, T>(
+/// The channel on which queued calls can be made now. One that ended a moment ago takes none, and its
+/// end is about to be told.
+pub(super) fn channel_of<'a, T>(
     connection: &'a mut Option<Connection>,
-    courier: &Courier<T>,
+    calls: &CallQueue<T>,
 ) -> Option<codec::Channel<'a>> {
-    let channel = connection.as_mut()?.channel(courier.channel()?)?;
+    let channel = connection.as_mut()?.channel(calls.channel()?)?;
     channel.is_open().then_some(channel)
 }
 

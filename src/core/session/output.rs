@@ -1,10 +1,12 @@
 use bytes::Bytes;
 use snowshoe_codec as codec;
-use snowshoe_codec::{Delivery, Method, PeerClose, Returned, ShortString};
+use snowshoe_codec::{Delivery, Method, PeerClose, PublisherConfirm, Returned, ShortString};
 
+use super::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
 use crate::core::Epoch;
 use crate::core::supervisor::Next;
 use crate::error::{ConnectionError, Error};
+use crate::events::Entity;
 
 /// What a session wants done, or has to tell.
 #[derive(Debug)]
@@ -33,47 +35,45 @@ pub enum Output {
     SecretUpdated,
 
     /// The producer's channel is ready to be written to.
-    ProducerOnline(usize),
-    ProducerOffline(usize),
+    ProducerOnline(ProducerKey),
+    ProducerOffline(ProducerKey),
     /// The broker asked to pause, and now lets it go on.
-    ProducerMayGoOn(usize),
+    ProducerMayGoOn(ProducerKey),
     /// The broker closed the producer's channel over a publish.
-    ProducerRejected(usize, PeerClose),
+    ProducerRejected(ProducerKey, PeerClose),
     /// The broker closed the connection over a publish.
     PublishingRefused(PeerClose),
     Confirm {
-        producer: usize,
-        tag: u64,
-        multiple: bool,
-        ack: bool,
+        producer: ProducerKey,
+        confirm: PublisherConfirm,
     },
     Returned {
-        producer: usize,
+        producer: ProducerKey,
         returned: Returned,
     },
 
     /// The consumer receives from now on, from this queue; its deliveries belong to this epoch.
     ConsumerOnline {
-        consumer: usize,
+        consumer: ConsumerKey,
         epoch: Epoch,
         queue: ShortString,
     },
     /// What the consumer was delivered so far cannot be settled any more.
-    ConsumerOffline(usize),
+    ConsumerOffline(ConsumerKey),
     /// The broker cancelled the consumer. It is tried again.
-    ConsumerCancelled(usize),
+    ConsumerCancelled(ConsumerKey),
     /// The consumer could not even be started.
-    ConsumerFailed(usize, Error),
+    ConsumerFailed(ConsumerKey, Error),
     /// No more deliveries will come, as the user wanted; what there is can still be settled.
-    ConsumerDraining(usize),
+    ConsumerDraining(ConsumerKey),
     Delivery {
-        consumer: usize,
+        consumer: ConsumerKey,
         delivery: Delivery,
     },
 
     /// A call was answered.
     Called {
-        token: u64,
+        token: CallToken,
         result: Result<Box<Method>, Error>,
     },
     /// A queue that the broker names has another name now.
@@ -83,22 +83,22 @@ pub enum Output {
     },
     /// Something is not back yet, and tried again.
     Delayed {
-        entity: String,
+        entity: Entity,
         reason: PeerClose,
     },
     /// Something that was not back is.
     Restored {
-        entity: String,
+        entity: Entity,
     },
     /// Something could not be brought back.
     NotRecovered {
-        entity: String,
+        entity: Entity,
         reason: PeerClose,
     },
 
-    RawOpened(usize),
+    ChannelOpened(ChannelKey),
     /// Something happened on a channel that the user drives.
-    Raw(usize, codec::Event),
+    ChannelEvent(ChannelKey, codec::Event),
     /// The channel is gone.
-    RawClosed(usize, Error),
+    ChannelClosed(ChannelKey, Error),
 }

@@ -4,23 +4,12 @@ use std::time::{Duration, Instant};
 
 use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortString};
 
-use super::channels::{Owner, courier_channel, is_passing};
-use super::{Output, Session};
+use super::Session;
+use super::channels::{Owner, channel_of, is_passing};
+use super::output::Output;
+use super::stage::Stage;
 use crate::core::topology::{QueueId, Step, Topology};
 use crate::error::{ConnectionError, Phase};
-
-/// How far a recovery has come. Each stage begins when the one before it is through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
-    Offline,
-    /// Exchanges and queues; behind it, the names that the broker chose are known.
-    Entities,
-    /// Bindings, once everything is there that they bind.
-    Bindings,
-    Consumers,
-    Producers,
-    Ready,
-}
 
 /// What the broker refuses for a time: an exclusive queue that another connection still holds, as a
 /// rule our own last one, of which the broker does not know yet that it is dead (fault 44), or
@@ -42,7 +31,7 @@ impl Session {
         self.stage = Stage::Entities;
         for step in topology.plan() {
             if !matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) {
-                self.push_step(step);
+                self.push_step(step, topology);
             }
         }
     }
@@ -94,7 +83,7 @@ impl Session {
                 {
                     self.outputs.push_back(Output::Ready);
                 }
-                self.open_raws(now);
+                self.open_user_channels(now);
             }
         }
     }
@@ -112,7 +101,7 @@ impl Session {
                 self.open_producers(now);
             }
             if self.stage == Stage::Ready {
-                self.open_raws(now);
+                self.open_user_channels(now);
             }
         }
         for postponed in &mut self.postponed {
@@ -140,11 +129,11 @@ impl Session {
     }
 
     /// Declares it again, unless that has cost too many connections.
-    fn push_step(&mut self, step: Step) {
+    fn push_step(&mut self, step: Step, topology: &Topology) {
         match self.left_out(&step).cloned() {
             None => self.recovery.push(step),
             Some(reason) => self.outputs.push_back(Output::NotRecovered {
-                entity: step.to_string(),
+                entity: topology.entity(&step),
                 reason,
             }),
         }
@@ -156,7 +145,7 @@ impl Session {
         {
             self.recovery.opening(channel);
         }
-        let Some(mut channel) = courier_channel(&mut self.connection, &self.recovery) else {
+        let Some(mut channel) = channel_of(&mut self.connection, &self.recovery) else {
             return;
         };
         while let Some(step) = self.recovery.next_to_send() {
@@ -172,10 +161,10 @@ impl Session {
         let Some(step) = self.recovery.answered() else {
             return;
         };
-        self.acquit(&step);
+        self.clear_costly(&step);
         let postponed = self.postponed.extract_if(.., |it| it.step == step);
         if postponed.count() > 0 {
-            let entity = step.to_string();
+            let entity = topology.entity(&step);
             self.outputs.push_back(Output::Restored { entity });
         }
         if let (Step::Queue(id), Method::QueueDeclareOk(ok)) = (&step, reply) {
@@ -193,7 +182,7 @@ impl Session {
             let is_binding = matches!(step, Step::Binding(_));
             let has_to_wait = (self.postponed.iter()).any(|it| step.binds(&it.step));
             if is_binding && which(&step) && !has_to_wait && self.is_ours(&step, topology) {
-                self.push_step(step);
+                self.push_step(step, topology);
             }
         }
     }
@@ -202,7 +191,7 @@ impl Session {
         let Some(old) = topology.rename_queue(id, new) else {
             return;
         };
-        for (_, consumer) in &mut self.consumers {
+        for (_, consumer) in self.consumers.iter_mut() {
             consumer.queue_renamed(&old, new);
         }
         let new = new.clone();
@@ -210,11 +199,16 @@ impl Session {
     }
 
     /// The broker refused to declare something again, or gave no answer.
-    pub(super) fn entity_refused(&mut self, now: Instant, reason: ChannelCloseReason) {
+    pub(super) fn entity_refused(
+        &mut self,
+        now: Instant,
+        reason: ChannelCloseReason,
+        topology: &Topology,
+    ) {
         match reason {
             ChannelCloseReason::Peer(close) => {
                 if let Some(step) = self.recovery.channel_closed() {
-                    self.postpone_or_skip(now, step, close);
+                    self.postpone_or_skip(now, step, close, topology);
                 }
             }
             // The broker may be anywhere. The whole is begun again (fault 51).
@@ -226,7 +220,13 @@ impl Session {
         }
     }
 
-    fn postpone_or_skip(&mut self, now: Instant, step: Step, close: PeerClose) {
+    fn postpone_or_skip(
+        &mut self,
+        now: Instant,
+        step: Step,
+        close: PeerClose,
+        topology: &Topology,
+    ) {
         let postponed = self.postponed.extract_if(.., |it| it.step == step).next();
         let (since, tried_at) = postponed
             .as_ref()
@@ -236,7 +236,7 @@ impl Session {
         let is_patient = tried_at < since + self.lock_patience();
         if is_passing(&close) || is_locked && is_patient {
             if postponed.is_none() {
-                let (entity, reason) = (step.to_string(), close);
+                let (entity, reason) = (topology.entity(&step), close);
                 self.outputs.push_back(Output::Delayed { entity, reason });
             }
             self.postponed.push(Postponed {
@@ -248,7 +248,7 @@ impl Session {
         } else {
             // Its neighbours are not to suffer for it (fault 50).
             self.outputs.push_back(Output::NotRecovered {
-                entity: step.to_string(),
+                entity: topology.entity(&step),
                 reason: close,
             });
         }

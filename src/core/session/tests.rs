@@ -1,4 +1,4 @@
-mod blame;
+mod attribution;
 mod calls;
 mod consumers;
 mod life;
@@ -77,13 +77,13 @@ fn gist(method: &Method) -> String {
 }
 
 impl World {
-    fn add_consumer(&mut self, queue: &str) -> usize {
+    fn add_consumer(&mut self, queue: &str) -> ConsumerKey {
         let consumer = self.session.add_consumer(self.now, spec(queue));
         self.run();
         consumer
     }
 
-    fn add_producer(&mut self) -> usize {
+    fn add_producer(&mut self) -> ProducerKey {
         let producer = self.session.add_producer(self.now, true);
         self.run();
         producer
@@ -110,18 +110,18 @@ impl World {
         let outputs = self.outputs().into_iter();
         outputs
             .filter_map(|output| match output {
-                Output::NotRecovered { entity, .. } => Some(entity),
+                Output::NotRecovered { entity, .. } => Some(entity.to_string()),
                 _ => None,
             })
             .collect()
     }
 
-    fn is_consuming(&self, consumer: usize) -> bool {
+    fn is_consuming(&self, consumer: ConsumerKey) -> bool {
         matches!(self.session.consumers[consumer].state(), State::Active(_))
     }
 
     /// The broker closes a consumer's channel, over no method.
-    fn close_consumer_channel(&mut self, consumer: usize, code: ReplyCode) {
+    fn close_consumer_channel(&mut self, consumer: ConsumerKey, code: ReplyCode) {
         let channel = self.consumer_channel(consumer);
         let now = self.now;
         self.broker

@@ -35,11 +35,11 @@ impl World {
     /// One that receives, on channel 1.
     fn active() -> Self {
         let mut world = Self::new();
-        world.activate(1);
+        world.activate(ChannelId(1));
         world
     }
 
-    fn activate(&mut self, channel: u16) -> Step {
+    fn activate(&mut self, channel: ChannelId) -> Step {
         assert!(self.subscription.wants_channel(self.now));
         self.subscription.opening(channel);
         self.subscription.opened();
@@ -75,7 +75,7 @@ fn method_name(step: Option<Step>) -> Option<&'static str> {
 #[test]
 fn the_prefetch_is_set_before_anything_can_be_delivered() {
     let mut world = World::new();
-    world.subscription.opening(1);
+    world.subscription.opening(ChannelId(1));
     let first = world.subscription.opened().unwrap();
     assert_eq!(first.name(), "basic.qos");
     assert_eq!(method_name(world.replied()), Some("basic.consume"));
@@ -86,14 +86,14 @@ fn the_prefetch_is_set_before_anything_can_be_delivered() {
             missed: false
         })
     );
-    assert_eq!(world.state(), State::Active(1));
+    assert_eq!(world.state(), State::Active(ChannelId(1)));
 }
 
 #[test]
 fn without_a_limit_or_without_acks_no_prefetch_is_set() {
     for (prefetch, no_ack) in [(0, false), (10, true)] {
         let mut world = World::with(prefetch, no_ack);
-        world.subscription.opening(1);
+        world.subscription.opening(ChannelId(1));
         let first = world.subscription.opened().unwrap();
         assert_eq!(first.name(), "basic.consume");
     }
@@ -103,7 +103,7 @@ fn without_a_limit_or_without_acks_no_prefetch_is_set() {
 #[test]
 fn one_that_never_worked_fails_and_one_that_did_is_tried_again() {
     let mut world = World::new();
-    world.subscription.opening(1);
+    world.subscription.opening(ChannelId(1));
     assert_eq!(world.refused(), Verdict::Fail);
     assert_eq!(world.state(), State::Ended);
 
@@ -115,7 +115,7 @@ fn one_that_never_worked_fails_and_one_that_did_is_tried_again() {
 #[test]
 fn one_that_the_broker_was_slow_to_start_is_tried_again() {
     let mut world = World::new();
-    world.subscription.opening(1);
+    world.subscription.opening(ChannelId(1));
     let reason = ChannelCloseReason::CallTimeout(basic::Consume::ID);
     let verdict = world.subscription.channel_closed(world.now, &reason);
     assert!(matches!(verdict, Verdict::Retry(_)));
@@ -134,7 +134,7 @@ fn tries_go_on_with_growing_delays() {
         delays.push(until - world.now);
         world.now = until;
         assert!(world.subscription.wants_channel(until));
-        world.subscription.opening(channel);
+        world.subscription.opening(ChannelId(channel));
     }
     assert!(delays[0] <= Duration::from_millis(100));
     assert!(delays[17] >= Duration::from_secs(15) && delays[17] <= Duration::from_secs(30));
@@ -151,7 +151,7 @@ fn success_that_does_not_last_does_not_shorten_the_delays() {
         };
         last = until - world.now;
         world.now = until;
-        world.activate(channel);
+        world.activate(ChannelId(channel));
     }
     assert!(last >= Duration::from_secs(1));
     world.now += Duration::from_secs(60);
@@ -168,7 +168,7 @@ fn a_lost_connection_is_no_reason_to_wait() {
     world.subscription.connection_lost();
     assert!(world.subscription.wants_channel(world.now));
     assert_eq!(
-        world.activate(1),
+        world.activate(ChannelId(1)),
         Step::Active {
             first: false,
             missed: false
@@ -192,14 +192,14 @@ fn a_cancelled_one_keeps_its_channel_for_what_is_to_be_settled() {
     assert_eq!(cancel.name(), "basic.cancel");
     assert_eq!(world.subscription.cancel(), None, "once is enough");
     assert_eq!(world.replied(), Some(Step::Cancelled));
-    assert_eq!(world.subscription.channel(), Some(1));
+    assert_eq!(world.subscription.channel(), Some(ChannelId(1)));
     assert_eq!(world.refused(), Verdict::Ended);
 }
 
 #[test]
 fn one_that_is_cancelled_before_it_started_ends_without_a_word() {
     let mut world = World::new();
-    world.subscription.opening(1);
+    world.subscription.opening(ChannelId(1));
     world.subscription.opened();
     assert_eq!(world.subscription.cancel(), None);
     assert!(world.subscription.is_ended());

@@ -3,12 +3,12 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use snowshoe_codec::{ConnectionLimits, Method, Properties};
+use snowshoe_codec::{ChannelId, ConnectionLimits, Method, Properties};
 
 use super::{Broker, client_options, name, take};
 use crate::core::Epoch;
 use crate::core::backoff::Backoff;
-use crate::core::session::{Output, Session, Settings};
+use crate::core::session::{CallToken, ConsumerKey, Output, ProducerKey, Session, Settings};
 use crate::core::supervisor::{self, Timeouts};
 use crate::core::topology::Topology;
 use crate::error::ConnectionError;
@@ -154,12 +154,12 @@ impl World {
 
     /// Makes a call.
     pub fn call(&mut self, token: u64, method: impl Into<Method>) {
-        self.session.call(self.now, token, method.into());
+        self.session.call(self.now, CallToken(token), method.into());
         self.run();
     }
 
     /// Publishes on a producer's channel, which is to be online.
-    pub fn publish(&mut self, producer: usize, body: &'static str) {
+    pub fn publish(&mut self, producer: ProducerKey, body: &'static str) {
         let mut channel = self.session.producer_channel(producer).expect("online");
         channel
             .publish(&snowshoe_codec::Publish {
@@ -174,7 +174,7 @@ impl World {
     }
 
     /// The channel of a consumer, as the broker sees it.
-    pub fn consumer_channel(&mut self, consumer: usize) -> u16 {
+    pub fn consumer_channel(&mut self, consumer: ConsumerKey) -> ChannelId {
         let channel = self.session.consumer_channel(consumer);
         channel.expect("it has a channel").id()
     }

@@ -3,8 +3,8 @@
 use std::mem;
 use std::time::Instant;
 
-use super::senders::Confirm;
 use super::{Io, Link};
+use crate::connector::Target;
 use crate::core::Epoch;
 use crate::core::publisher::Publisher;
 use crate::core::session::Output;
@@ -12,7 +12,6 @@ use crate::core::supervisor::Next;
 use crate::core::topology::Topology;
 use crate::error::ConnectionError;
 use crate::events::Event;
-use crate::transport::Target;
 
 impl Link {
     /// Does what the session wants done. Whether there was anything.
@@ -38,13 +37,14 @@ impl Link {
 
     /// Lets users have the deliveries and confirms that came.
     fn hand_over(&mut self, now: Instant) {
-        self.receivers.hand_over();
-        self.senders.hand_over(now, &mut self.session);
+        self.consumers.hand_over();
+        self.producers.hand_over(now, &mut self.session);
     }
 
     fn carry_out_one(&mut self, now: Instant, output: Output) {
         let (hub, role, session) = (&self.shared.hub, self.role, &mut self.session);
-        let (senders, receivers, raws) = (&mut self.senders, &mut self.receivers, &mut self.raws);
+        let (producers, consumers) = (&mut self.producers, &mut self.consumers);
+        let channels = &mut self.channels;
         match output {
             Output::Dial {
                 epoch,
@@ -83,44 +83,38 @@ impl Link {
             }
             Output::SecretUpdated => hub.emit_with(|| Event::SecretUpdated { role }),
 
-            Output::ProducerOnline(key) => senders.with(now, session, key, Publisher::online),
-            Output::ProducerOffline(key) => senders.with(now, session, key, Publisher::offline),
+            Output::ProducerOnline(key) => producers.with(now, session, key, Publisher::online),
+            Output::ProducerOffline(key) => producers.with(now, session, key, Publisher::offline),
             Output::ProducerRejected(key, close) => {
-                senders.with(now, session, key, |it| it.rejected(&close));
+                producers.with(now, session, key, |it| it.rejected(&close));
             }
-            Output::PublishingRefused(close) => senders.refused(now, session, &close),
-            Output::ProducerMayGoOn(key) => senders.is_ready(key),
-            Output::Confirm {
-                producer,
-                tag,
-                multiple,
-                ack,
-            } => {
-                let confirm = Confirm { tag, multiple, ack };
-                senders.confirm(now, session, producer, confirm);
+            Output::PublishingRefused(close) => producers.refused(now, session, &close),
+            Output::ProducerMayGoOn(key) => producers.is_ready(key),
+            Output::Confirm { producer, confirm } => {
+                producers.confirm(now, session, producer, confirm);
             }
             Output::Returned { producer, returned } => {
-                senders.with(now, session, producer, |it| it.returned(&returned));
+                producers.with(now, session, producer, |it| it.returned(&returned));
             }
 
-            Output::Delivery { consumer, delivery } => receivers.deliver(consumer, delivery),
+            Output::Delivery { consumer, delivery } => consumers.deliver(consumer, delivery),
             Output::ConsumerOnline {
                 consumer,
                 epoch,
                 queue,
-            } => receivers.online(consumer, epoch, queue),
-            Output::ConsumerOffline(key) => receivers.offline(key),
+            } => consumers.online(consumer, epoch, queue),
+            Output::ConsumerOffline(key) => consumers.offline(key),
             Output::ConsumerCancelled(key) => {
-                if let Some(queue) = receivers.queue(key) {
+                if let Some(queue) = consumers.queue(key) {
                     log::warn!("the broker cancelled the consumer of {queue:?}");
                     hub.emit_with(|| Event::ConsumerCancelled { queue });
                 }
             }
             Output::ConsumerFailed(key, error) => {
                 session.remove_consumer(now, key);
-                receivers.failed(key, error);
+                consumers.failed(key, error);
             }
-            Output::ConsumerDraining(key) => receivers.draining(key),
+            Output::ConsumerDraining(key) => consumers.draining(key),
 
             Output::Called { token, result } => {
                 if let Some(answer) = self.calls.remove(&token) {
@@ -129,7 +123,7 @@ impl Link {
             }
             Output::QueueRenamed { old, new } => {
                 log::info!("the queue {old:?} is called {new:?} now");
-                receivers.queue_renamed(&old, &new);
+                consumers.queue_renamed(&old, &new);
                 hub.emit_with(|| Event::QueueRenamed { old, new });
             }
             Output::Delayed { entity, reason } => {
@@ -145,9 +139,9 @@ impl Link {
                 hub.emit_with(|| Event::NotRecovered { entity, reason });
             }
 
-            Output::RawOpened(key) => raws.opened(key),
-            Output::Raw(key, event) => raws.event(key, event),
-            Output::RawClosed(key, error) => raws.closed(now, session, key, &error),
+            Output::ChannelOpened(key) => channels.opened(key),
+            Output::ChannelEvent(key, event) => channels.event(key, event),
+            Output::ChannelClosed(key, error) => channels.closed(now, session, key, &error),
         }
     }
 
@@ -160,7 +154,6 @@ impl Link {
             tls: self.config.tls,
             attempt,
             seed: self.config.seed,
-            sockets: self.config.sockets,
         };
         log::debug!(
             "{} connection: attempt {attempt}, {}:{}",
@@ -168,13 +161,16 @@ impl Link {
             target.host,
             target.port
         );
-        self.io = Io::Dialing(epoch, self.config.connector.connect(&target));
+        self.io = Io::Dialing(
+            epoch,
+            (self.config.connector).connect(&target, &self.runtime),
+        );
     }
 
     fn lost(&mut self, cause: ConnectionError, next: Next) {
         let (hub, role) = (&self.shared.hub, self.role);
         self.blocked = false;
-        self.receivers.lost();
+        self.consumers.lost();
         if matches!(self.io, Io::Dialing(..)) {
             self.io = Io::Idle;
         }

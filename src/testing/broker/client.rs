@@ -4,7 +4,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use snowshoe_codec::frame::{self, FrameKind, Limits, PROTOCOL_HEADER};
 use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
-use snowshoe_codec::{Connection, FieldValue, Method, Properties, ShortString, Stage};
+use snowshoe_codec::{ChannelId, Connection, FieldValue, Method, Properties, ShortString, Stage};
 
 use super::channel::{Channel, Confirms, Mode};
 use super::options::Manner;
@@ -15,7 +15,7 @@ pub(super) struct Client {
     pub(super) connection: Connection,
     pub(super) user: String,
     pub(super) virtual_host: ShortString,
-    pub(super) channels: BTreeMap<u16, Channel>,
+    pub(super) channels: BTreeMap<ChannelId, Channel>,
     /// Whether it published while the broker was short of memory, and is no longer read.
     pub(super) is_blocked: bool,
     /// Whether what it left behind has been cleared away.
@@ -64,7 +64,7 @@ impl Client {
     }
 
     /// Sends a method, unless the channel is no longer open.
-    pub(super) fn send(&mut self, now: Instant, channel: u16, method: impl Into<Method>) {
+    pub(super) fn send(&mut self, now: Instant, channel: ChannelId, method: impl Into<Method>) {
         if let Some(mut channel) = self.connection.channel(channel) {
             // It can only fail where the client can no longer hear it, or has tuned frames that
             // are too short for it, and then there is nothing that could be said instead.
@@ -75,7 +75,7 @@ impl Client {
     /// Sends a message; whether the channel took it.
     pub(super) fn send_content(
         &mut self,
-        channel: u16,
+        channel: ChannelId,
         method: impl Into<Method>,
         properties: &Properties,
         body: &Bytes,

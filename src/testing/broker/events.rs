@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
-use snowshoe_codec::{Event, FieldTableRef, Method, ReplyCode, Secret, ShortString};
+use snowshoe_codec::{ChannelId, Event, FieldTableRef, Method, ReplyCode, Secret, ShortString};
 
 use super::channel::{Channel, Settle};
 use super::refusal::Refusal;
@@ -39,7 +39,10 @@ impl Broker {
             }
             Event::ChannelClosed { channel, .. } => self.bury_channel(now, id, channel),
             Event::Closed(_) => self.bury_client(now, id),
-            Event::Request { channel: 0, .. } => {
+            Event::Request {
+                channel: ChannelId(0),
+                ..
+            } => {
                 if let Some(client) = self.clients.get_mut(&id) {
                     let _ = client.connection.send_notice(connection::UpdateSecretOk);
                 }
@@ -93,7 +96,7 @@ impl Broker {
                     "Login was refused using authentication mechanism {mechanism}. For details see \
                      the broker logfile."
                 ));
-                self.refuse(now, id, 0, &refusal, NO_METHOD);
+                self.refuse(now, id, ChannelId(0), &refusal, NO_METHOD);
             }
         }
     }
@@ -107,7 +110,7 @@ impl Broker {
         } else {
             let text = format_args!("vhost {virtual_host} not found");
             let refusal = Refusal::new(ReplyCode::NOT_ALLOWED, text);
-            self.refuse(now, id, 0, &refusal, connection::Open::ID);
+            self.refuse(now, id, ChannelId(0), &refusal, connection::Open::ID);
         }
     }
 
@@ -115,7 +118,7 @@ impl Broker {
         &mut self,
         now: Instant,
         id: ConnectionId,
-        channel: u16,
+        channel: ChannelId,
         method: Method,
     ) -> Result<(), Refusal> {
         let declares = matches!(method, Method::QueueDeclare(_) | Method::ExchangeDeclare(_));
@@ -139,7 +142,7 @@ impl Broker {
         &mut self,
         now: Instant,
         id: ConnectionId,
-        channel: u16,
+        channel: ChannelId,
         act: impl FnOnce(Request<'_>) -> T,
     ) -> Option<T> {
         let client = self.clients.get_mut(&id)?;
@@ -161,14 +164,14 @@ impl Broker {
         &mut self,
         now: Instant,
         id: ConnectionId,
-        channel: u16,
+        channel: ChannelId,
         refusal: &Refusal,
         method: MethodId,
     ) {
         if self.options.manner == Manner::RabbitMq {
             self.flush_confirms();
         }
-        if refusal.is_soft() && channel != 0 {
+        if refusal.is_soft() && channel != ChannelId(0) {
             if let Some(mut channel) = self
                 .clients
                 .get_mut(&id)
@@ -188,7 +191,7 @@ impl Broker {
 
     /// Clears away what a channel leaves behind: its consumers end, and what it did not acknowledge
     /// goes back.
-    fn bury_channel(&mut self, now: Instant, id: ConnectionId, number: u16) {
+    fn bury_channel(&mut self, now: Instant, id: ConnectionId, number: ChannelId) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };

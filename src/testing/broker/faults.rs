@@ -29,7 +29,7 @@ pub struct Fault {
     /// The reply code: one that RabbitMQ uses for channels closes the channel, any other the
     /// connection.
     pub code: ReplyCode,
-    /// What the client is told, behind the name of the code.
+    /// What the client is told, after the name of the code.
     pub text: String,
     /// How often it happens.
     pub times: usize,

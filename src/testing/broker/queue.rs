@@ -3,7 +3,7 @@ mod arguments;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use snowshoe_codec::{FieldTable, ShortString};
+use snowshoe_codec::{ChannelId, FieldTable, ShortString};
 
 pub(super) use self::arguments::{COMPARED, Kind, Overflow, Settings, not_an_integer, type_name};
 use super::ConnectionId;
@@ -38,7 +38,7 @@ pub(super) struct Queue {
 #[derive(Clone, Debug)]
 pub(super) struct Subscriber {
     pub(super) connection: ConnectionId,
-    pub(super) channel: u16,
+    pub(super) channel: ChannelId,
     pub(super) tag: ShortString,
     pub(super) no_ack: bool,
     pub(super) exclusive: bool,
@@ -89,7 +89,7 @@ impl Queue {
         !self.ready.is_empty()
     }
 
-    /// Puts a new message behind all of its priority.
+    /// Puts a new message after all of its priority.
     pub(super) fn push(&mut self, now: Instant, message: Message) -> Push {
         let overflow = self.settings.overflow;
         if overflow != Overflow::DropHead && !self.has_room_for(&message) {
@@ -127,12 +127,12 @@ impl Queue {
 
     /// Takes back a message that was delivered: where it stood, in a classic queue. In a quorum queue
     /// it goes ahead of all that was not yet delivered or, where the client gave it back and there is
-    /// no delivery limit, behind all others (RabbitMQ 3.10).
+    /// no delivery limit, after all others (RabbitMQ 3.10).
     pub(super) fn take_back(&mut self, mut queued: Queued, given_back: bool) {
         if self.settings.kind == Kind::Quorum {
-            let behind = given_back && self.settings.delivery_limit.is_none();
+            let last = given_back && self.settings.delivery_limit.is_none();
             queued.place = Place {
-                rank: if behind { u8::MAX } else { 0 },
+                rank: if last { u8::MAX } else { 0 },
                 number: self.next_number,
             };
             self.next_number += 1;
@@ -205,14 +205,14 @@ impl Queue {
         self.unused_until = expires.and_then(|expires| now.checked_add(expires));
     }
 
-    /// Takes a consumer behind those of its priority.
+    /// Takes a consumer after those of its priority.
     pub(super) fn subscribe(&mut self, subscriber: Subscriber) {
         // One that is the only active one stays so, whatever the priority of the next.
         let place = if self.settings.single_active_consumer {
             self.subscribers.len()
         } else {
-            let behind = |other: &Subscriber| other.priority >= subscriber.priority;
-            self.subscribers.partition_point(behind)
+            let before = |other: &Subscriber| other.priority >= subscriber.priority;
+            self.subscribers.partition_point(before)
         };
         self.subscribers.insert(place, subscriber);
         self.unused_until = None;

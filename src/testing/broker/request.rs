@@ -9,7 +9,7 @@ mod settling;
 use std::time::Instant;
 
 use snowshoe_codec::method::{access, basic, channel, confirm, tx};
-use snowshoe_codec::{Method, ReplyCode, ShortString};
+use snowshoe_codec::{ChannelId, Method, ReplyCode, ShortString};
 
 use super::ConnectionId;
 use super::channel::{Channel, Mode, Transaction};
@@ -21,7 +21,7 @@ use super::vhost::VirtualHost;
 pub(super) struct Request<'a> {
     pub(super) now: Instant,
     pub(super) from: ConnectionId,
-    pub(super) channel: u16,
+    pub(super) channel: ChannelId,
     pub(super) client: &'a mut Client,
     pub(super) host: &'a mut VirtualHost,
     /// What names are made up of.

@@ -8,8 +8,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use snowshoe_codec::method::{Arguments, basic, confirm, exchange, queue};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
-    ChannelCloseReason, ClientOptions, CloseReason, Connection, Event, FieldTable, Method,
-    Properties, Publish, ReplyCode, ShortString,
+    ChannelCloseReason, ChannelId, ClientOptions, CloseReason, Connection, Event, FieldTable,
+    Method, Properties, Publish, ReplyCode, ShortString,
 };
 
 use super::{Broker, BrokerOptions, ConnectionId, Fault, Manner};
@@ -62,7 +62,7 @@ impl World {
         client
     }
 
-    fn open_channel(&mut self, client: usize) -> u16 {
+    fn open_channel(&mut self, client: usize) -> ChannelId {
         let channel = self.clients[client].connection.open_channel(self.now);
         self.run();
         channel.expect("one is free")
@@ -128,7 +128,7 @@ impl World {
 
     fn send(&mut self, client: usize, method: impl Into<Method>) {
         let connection = &mut self.clients[client].connection;
-        let mut channel = connection.channel(1).expect("it is open");
+        let mut channel = connection.channel(ChannelId(1)).expect("it is open");
         channel.send(self.now, method).expect("a client may");
         self.run();
     }
@@ -141,7 +141,7 @@ impl World {
     /// Publishes to the default exchange, without letting it arrive yet.
     fn write(&mut self, client: usize, key: &str, properties: &Properties, body: &'static str) {
         let connection = &mut self.clients[client].connection;
-        let mut channel = connection.channel(1).expect("it is open");
+        let mut channel = connection.channel(ChannelId(1)).expect("it is open");
         channel
             .publish(&Publish {
                 exchange: "".try_into().unwrap(),
@@ -202,12 +202,9 @@ fn deliveries(events: &[Event]) -> Vec<(u64, String, bool)> {
 
 fn confirms(events: &[Event]) -> Vec<(u64, bool, bool)> {
     let confirm = |event: &Event| match event {
-        Event::Confirm {
-            delivery_tag,
-            multiple,
-            ack,
-            ..
-        } => Some((*delivery_tag, *multiple, *ack)),
+        Event::Confirm { confirm, .. } => {
+            Some((confirm.delivery_tag, confirm.multiple, confirm.ack))
+        }
         _ => None,
     };
     events.iter().filter_map(confirm).collect()
@@ -260,8 +257,8 @@ fn what_no_queue_gets_is_returned_before_it_is_confirmed() {
     match &world.events(client)[..] {
         [
             Event::Returned { returned, .. },
-            Event::Confirm { ack: true, .. },
-        ] => {
+            Event::Confirm { confirm, .. },
+        ] if confirm.ack => {
             assert_eq!(returned.code, ReplyCode::NO_ROUTE);
             assert_eq!(returned.text(), *"NO_ROUTE");
             assert_eq!(returned.content.body(), b"lost");
@@ -370,7 +367,7 @@ fn an_unknown_tag_costs_the_channel() {
         },
     );
     let (code, text) = channel_end(&world.events(client));
-    assert_eq!(code, 406);
+    assert_eq!(code, ChannelId(406).0);
     assert_eq!(text, "PRECONDITION_FAILED - unknown delivery tag 7");
     assert!(world.clients[client].connection.is_open());
 }
@@ -484,7 +481,7 @@ fn in_lavinmqs_manner_low_disk_costs_a_publisher_its_channel() {
     world.broker.block(name("disk"));
     world.publish(client, "q", "refused");
     let (code, text) = channel_end(&world.events(client));
-    assert_eq!(code, 406);
+    assert_eq!(code, ChannelId(406).0);
     assert_eq!(text, "PRECONDITION_FAILED - Server low on disk space");
     assert!(world.ready("q").is_empty());
 }
@@ -558,7 +555,7 @@ fn an_injected_fault_comes_as_often_as_was_said() {
     world.events(client);
     world.send(client, queue("q"));
     let (code, text) = channel_end(&world.events(client));
-    assert_eq!(code, 406);
+    assert_eq!(code, ChannelId(406).0);
     assert_eq!(text, "PRECONDITION_FAILED - Server low on disk space");
     assert!(world.broker.queue("/", "q").is_none());
     let again = world.open_channel(client);
@@ -579,7 +576,7 @@ fn a_delivery_that_nobody_acknowledges_costs_the_channel_in_time() {
     world.events(client);
     world.pass(Duration::from_secs(30 * 60 + 1));
     let (code, text) = channel_end(&world.events(client));
-    assert_eq!(code, 406);
+    assert_eq!(code, ChannelId(406).0);
     assert!(text.contains("timed out"), "{text}");
     assert_eq!(world.ready("q"), ["m"]);
 }

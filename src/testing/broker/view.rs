@@ -1,7 +1,7 @@
 //! What a test can see of a broker.
 
 use bytes::Bytes;
-use snowshoe_codec::{FieldTable, Properties, ShortString};
+use snowshoe_codec::{ChannelId, FieldTable, Properties, ShortString};
 
 use super::exchange::Destination;
 use super::message::Queued;
@@ -82,7 +82,7 @@ pub struct ConnectionView {
     /// What the client said of itself.
     pub properties: FieldTable,
     /// The numbers of its channels.
-    pub channels: Vec<u16>,
+    pub channels: Vec<ChannelId>,
     /// Whether it is not read because it publishes while the broker is short of something.
     pub is_blocked: bool,
 }

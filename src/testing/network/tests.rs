@@ -20,10 +20,10 @@ impl World {
     }
 
     /// Both ends of a new connection: the client's and the listener's.
-    fn connect(&mut self) -> (Box<dyn Transport>, Socket) {
+    fn connect(&mut self) -> (Socket, Socket) {
         let network = self.network.clone();
         self.run(async move {
-            let client = network.connect(&Target::new("broker", 5672)).await.unwrap();
+            let client = network.dial().await.unwrap();
             (client, network.accept().await)
         })
         .expect("nothing is in the way")
@@ -109,7 +109,7 @@ fn a_reset_ends_a_read_and_a_write_that_waits() {
 }
 
 #[test]
-fn an_orderly_end_from_the_middle_comes_behind_what_was_written() {
+fn an_orderly_end_from_the_middle_comes_after_what_was_written() {
     let mut world = World::new(Conditions::default());
     let (mut client, mut server) = world.connect();
     let (network, link) = (world.network.clone(), server.id());
@@ -162,8 +162,7 @@ fn dials_are_refused_or_hang_as_they_are_told_to() {
             ..Conditions::default()
         });
         let network = world.network.clone();
-        let dialed =
-            world.run(async move { network.connect(&Target::new("broker", 5672)).await.err() });
+        let dialed = world.run(async move { network.dial().await.err() });
         let kind = dialed.flatten().map(|error| error.kind());
         assert_eq!(kind, refused.then_some(io::ErrorKind::ConnectionRefused));
     }

@@ -2,7 +2,7 @@
 //!
 //! Nobody drives it. Whoever comes, a client's transport or the test, lets everything happen that is
 //! due by now, does what it came for, and lets happen what follows from that. Those who wait are woken
-//! behind the lock, and whoever waits has a timer for the broker's next deadline.
+//! after the lock is gone, and whoever waits has a timer for the broker's next deadline.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,16 +13,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 
-use super::stream::Stream;
-use crate::clock::Clock;
-use crate::shared::lock;
-use crate::sync::Mutex;
+use crate::runtime::Runtime;
+use crate::sync::{Mutex, lock};
 use crate::testing::pipe::{End, Hole, Pipe, Read};
 use crate::testing::{Broker, BrokerOptions, ConnectionId, Dials};
 
 #[derive(Debug)]
 pub(super) struct Core {
-    pub(super) clock: Clock,
+    pub(super) runtime: Arc<dyn Runtime>,
     state: Mutex<State>,
 }
 
@@ -79,8 +77,8 @@ pub(super) enum Found<T> {
 }
 
 impl Core {
-    pub(super) fn new(options: BrokerOptions, clock: Clock) -> Arc<Self> {
-        let now = clock.now();
+    pub(super) fn new(options: BrokerOptions, runtime: Arc<dyn Runtime>) -> Arc<Self> {
+        let now = runtime.now();
         let state = State {
             broker: Broker::new(options),
             dials: Dials::Succeed,
@@ -97,7 +95,7 @@ impl Core {
             replaced: Vec::new(),
         };
         Arc::new(Self {
-            clock,
+            runtime,
             state: Mutex::new(state),
         })
     }
@@ -105,7 +103,7 @@ impl Core {
     /// Does something, at its time.
     pub(super) fn with<R>(&self, work: impl FnOnce(&mut State, Instant) -> R) -> R {
         let mut state = lock(&self.state);
-        let now = self.clock.now();
+        let now = self.runtime.now();
         state.go_on(now);
         let result = work(&mut state, now);
         state.go_on(now);
@@ -120,9 +118,8 @@ impl Core {
     }
 
     /// A new connection, or what becomes of the attempt instead.
-    pub(super) fn dial(self: &Arc<Self>) -> Result<Stream, Dials> {
-        let id = self.with(State::connect)?;
-        Ok(Stream::new(Arc::clone(self), id))
+    pub(super) fn connect(&self) -> Result<ConnectionId, Dials> {
+        self.with(State::connect)
     }
 }
 

@@ -16,8 +16,8 @@ use futures_lite::{FutureExt as _, future};
 
 use super::core::Core;
 use super::stream::Stream;
+use crate::runtime::reset_when_closed;
 use crate::testing::Dials;
-use crate::transport::Transport as _;
 
 /// A thread that accepts connections and carries their bytes to and fro. It stops, and is joined, when
 /// this is dropped.
@@ -76,16 +76,16 @@ async fn accept<'a>(
     }
 }
 
-async fn serve(core: &Arc<Core>, mut tcp: Async<TcpStream>) {
-    match core.dial() {
+async fn serve(core: &Arc<Core>, tcp: Async<TcpStream>) {
+    match Stream::connect(core) {
         Ok(stream) => carry(core, stream, tcp).await,
         Err(Dials::Hang) => _ = copy(&tcp, sink()).await,
-        Err(_) => tcp.prepare_abort(),
+        Err(_) => reset_when_closed(&tcp),
     }
 }
 
 /// Carries bytes to and fro until either side has had enough.
-async fn carry(core: &Core, stream: Stream, mut tcp: Async<TcpStream>) {
+async fn carry(core: &Core, stream: Stream, tcp: Async<TcpStream>) {
     // Where that fails, small answers come a little late.
     _ = tcp.get_ref().set_nodelay(true);
     let id = stream.id();
@@ -109,7 +109,7 @@ async fn carry(core: &Core, stream: Stream, mut tcp: Async<TcpStream>) {
         End::InOrder => say_goodbye(&tcp).await,
         End::Reset => {
             core.with(|state, now| state.reset(now, id));
-            tcp.prepare_abort();
+            reset_when_closed(&tcp);
         }
     }
 }

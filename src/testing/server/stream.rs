@@ -10,15 +10,15 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::core::{Core, Found};
 use super::wake_at;
-use crate::clock::Timer;
-use crate::testing::ConnectionId;
+use crate::runtime::Timer;
+use crate::testing::{ConnectionId, Dials};
 use crate::transport::Transport;
 
 pub(super) struct Stream {
     core: Arc<Core>,
     id: ConnectionId,
     /// Goes off when something arrives, or the broker has something to do.
-    timer: Timer,
+    timer: Box<dyn Timer>,
     aborted: bool,
 }
 
@@ -31,13 +31,14 @@ impl fmt::Debug for Stream {
 }
 
 impl Stream {
-    pub(super) fn new(core: Arc<Core>, id: ConnectionId) -> Self {
-        Self {
-            timer: core.clock.timer(),
-            core,
-            id,
+    /// A new connection, or what becomes of the attempt instead.
+    pub(super) fn connect(core: &Arc<Core>) -> Result<Self, Dials> {
+        Ok(Self {
+            id: core.connect()?,
+            timer: core.runtime.timer(),
+            core: Arc::clone(core),
             aborted: false,
-        }
+        })
     }
 
     pub(super) fn id(&self) -> ConnectionId {
@@ -57,7 +58,7 @@ impl AsyncRead for Stream {
         match found {
             Found::Ready(read) => Poll::Ready(read),
             Found::Wait(at) => {
-                wake_at(&mut self.timer, cx, at);
+                wake_at(&mut *self.timer, cx, at);
                 Poll::Pending
             }
         }

@@ -101,7 +101,7 @@ const CLIENT: Plan = Plan {
         },
         Layer {
             name: "where a driver runs",
-            modules: &["runtime"],
+            modules: &["transport", "runtime"],
         },
         Layer {
             name: "from an endpoint to a stream",

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use fastrand::Rng;
+use snowshoe::codec::ChannelId;
 use snowshoe::codec::frame::{self, FrameKind, Limits};
 
 /// Frames that wait. Those of a channel keep their order, and wait for no other channel: so a
 /// confirm can be late on a connection that is quick, which no network does.
 #[derive(Debug, Default)]
 pub(crate) struct Late {
-    channels: BTreeMap<u16, VecDeque<(Instant, Bytes)>>,
+    channels: BTreeMap<ChannelId, VecDeque<(Instant, Bytes)>>,
 }
 
 const LIMITS: Limits = Limits {
@@ -23,7 +24,7 @@ const LIMITS: Limits = Limits {
 impl Late {
     /// Whether the connection itself has something to say.
     pub(crate) fn concerns_connection(&self) -> bool {
-        self.channels.contains_key(&0)
+        self.channels.contains_key(&ChannelId::CONNECTION)
     }
 
     /// Puts in what the broker says: some of the frames wait for up to `most` after the one before

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use snowshoe::codec::frame::{self, Frame, FrameKind, Limits, PROTOCOL_HEADER};
 use snowshoe::codec::method::{Arguments, basic, channel};
-use snowshoe::codec::{FieldValue, Method, MethodId, PeerClose, ReplyCode};
+use snowshoe::codec::{ChannelId, FieldValue, Method, MethodId, PeerClose, ReplyCode};
 use snowshoe::testing::LinkId;
 
 use crate::log::Log;
@@ -92,7 +92,7 @@ struct Wire {
     up: Stream,
     down: Stream,
     /// Which channel a number stands for at present.
-    channels: BTreeMap<u16, usize>,
+    channels: BTreeMap<ChannelId, usize>,
 }
 
 /// One direction: what is not a whole frame yet, and contents that are not whole.
@@ -100,7 +100,7 @@ struct Wire {
 struct Stream {
     bytes: Vec<u8>,
     greeted: bool,
-    contents: BTreeMap<u16, Content>,
+    contents: BTreeMap<ChannelId, Content>,
 }
 
 /// A message on its way, of which only the front counts.
@@ -171,7 +171,7 @@ impl Witness {
     }
 }
 
-fn log(log: &Log, link: LinkId, way: char, channel: u16, method: &Method, body: &[u8]) {
+fn log(log: &Log, link: LinkId, way: char, channel: ChannelId, method: &Method, body: &[u8]) {
     match MessageId::read(body) {
         Some(message) => {
             log.note(format_args!(
@@ -246,7 +246,7 @@ impl Stream {
         }
     }
 
-    fn complete(&mut self, channel: u16) -> Option<(Method, Vec<u8>)> {
+    fn complete(&mut self, channel: ChannelId) -> Option<(Method, Vec<u8>)> {
         if self.contents.get(&channel)?.missing? > 0 {
             return None;
         }
@@ -260,10 +260,10 @@ impl Record {
         &mut self,
         now: Instant,
         link: LinkId,
-        number: u16,
+        number: ChannelId,
         method: Method,
         body: &[u8],
-        channels: &mut BTreeMap<u16, usize>,
+        channels: &mut BTreeMap<ChannelId, usize>,
     ) {
         match method {
             Method::ConnectionOpen(_) => _ = self.unclosed.insert(link),
@@ -383,10 +383,10 @@ impl Record {
     fn broker_says(
         &mut self,
         link: LinkId,
-        number: u16,
+        number: ChannelId,
         method: &Method,
         body: &[u8],
-        channels: &BTreeMap<u16, usize>,
+        channels: &BTreeMap<ChannelId, usize>,
     ) {
         if let Method::ConnectionClose(close) = method {
             let close = PeerClose {

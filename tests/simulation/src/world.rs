@@ -502,7 +502,7 @@ fn connect(
     let builder = Client::builder("amqp://localhost").map_err(|error| error.to_string())?;
     Ok(builder
         .seed(if index == 0 { plan.seed } else { !plan.seed })
-        .clock(clock.clone())
+        .runtime(clock.clone())
         .connector(network.clone())
         .heartbeat(plan.settings.heartbeat)
         .reconnect(Reconnect {

@@ -146,7 +146,7 @@ impl Session {
     }
 
     fn take_frame(&mut self, frame: &Frame<'_>) {
-        let channel = &mut self.channels[usize::from(frame.channel)];
+        let channel = &mut self.channels[frame.channel.index()];
         match frame.kind {
             FrameKind::Header => {
                 let size = frame.payload[4..12].try_into().expect("these are eight");
@@ -183,7 +183,7 @@ impl Session {
     }
 
     fn answer(&mut self, number: ChannelId, method: Method) {
-        let channel = &mut self.channels[usize::from(number)];
+        let channel = &mut self.channels[number.index()];
         let reply: Method = match method {
             Method::ConnectionStartOk(_) => connection::Tune {
                 channel_max: CHANNEL_MAX,
@@ -241,7 +241,7 @@ impl Session {
             mechanisms: "PLAIN".into(),
             locales: "en_US".into(),
         };
-        self.say(0, &start.into());
+        self.say(ChannelId(0), &start.into());
     }
 
     fn say(&mut self, channel: ChannelId, method: &Method) {
@@ -259,9 +259,14 @@ impl Session {
                     delivery_tag: channel.confirmed,
                     multiple: true,
                 };
-                frame::encode(&mut self.output, FrameKind::Method, number, |out| {
-                    ack.encode(out);
-                });
+                frame::encode(
+                    &mut self.output,
+                    FrameKind::Method,
+                    ChannelId(number),
+                    |out| {
+                        ack.encode(out);
+                    },
+                );
             }
         }
     }

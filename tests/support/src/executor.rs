@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::LazyLock;
 use std::thread;
 
+use snowshoe::runtime::Tokio;
 use snowshoe::{Client, ClientBuilder, Driver, Error};
 use tokio::runtime::{Builder, Runtime};
 
@@ -73,7 +74,7 @@ impl Executor {
     /// [`build`], for this executor.
     pub fn build(self, builder: ClientBuilder) -> (Client, Driver) {
         match self {
-            Self::TokioCurrentThreadNative | Self::TokioMultiThreadNative => builder.tokio(),
+            Self::TokioCurrentThreadNative | Self::TokioMultiThreadNative => builder.runtime(Tokio),
             _ => builder,
         }
         .build()

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use snowshoe::codec::method::{basic, confirm, exchange, queue};
-use snowshoe::codec::{Connection, Event, Method, MethodId, ServerOptions};
+use snowshoe::codec::{ChannelId, Connection, Event, Method, MethodId, ServerOptions};
 use snowshoe::{ReplyCode, ShortString};
 
 /// What the broker hears that a script may refuse.
@@ -85,7 +85,7 @@ struct Session {
     connection: Connection,
     script: Script,
     /// How many messages were published on each channel.
-    published: HashMap<u16, u64>,
+    published: HashMap<ChannelId, u64>,
 }
 
 fn serve(mut stream: TcpStream, script: &Script) -> io::Result<()> {
@@ -131,7 +131,7 @@ impl Session {
         match event {
             // What the client said before it heard that the channel is closed is not looked at.
             Event::Request { channel, .. } | Event::Published { channel, .. }
-                if channel != 0 && !self.is_open(channel) => {}
+                if channel != ChannelId(0) && !self.is_open(channel) => {}
             Event::Login { .. } => self.connection.accept_login(),
             Event::OpenRequested { .. } => self.connection.accept_open(),
             Event::ChannelOpen { channel } => _ = self.published.insert(channel, 0),
@@ -160,7 +160,7 @@ impl Session {
         script(heard)
     }
 
-    fn comply(&mut self, channel: u16, method: Method) {
+    fn comply(&mut self, channel: ChannelId, method: Method) {
         let reply: Method = match method {
             Method::ExchangeDeclare(_) => exchange::DeclareOk {}.into(),
             Method::QueueDeclare(queue::Declare { queue, .. }) => queue::DeclareOk {
@@ -176,7 +176,7 @@ impl Session {
         self.send(channel, reply);
     }
 
-    fn confirm(&mut self, channel: u16) {
+    fn confirm(&mut self, channel: ChannelId) {
         let count = self.published.entry(channel).or_default();
         *count += 1;
         let delivery_tag = *count;
@@ -191,13 +191,13 @@ impl Session {
         );
     }
 
-    fn send(&mut self, channel: u16, method: impl Into<Method>) {
+    fn send(&mut self, channel: ChannelId, method: impl Into<Method>) {
         let mut channel = self.connection.channel(channel).expect("it is open");
         let sent = channel.send(Instant::now(), method);
         sent.expect("a server may send it");
     }
 
-    fn refuse(&mut self, channel: u16, refusal: Answer, method: MethodId) {
+    fn refuse(&mut self, channel: ChannelId, refusal: Answer, method: MethodId) {
         let Answer::Refuse(code, text) = refusal else {
             unreachable!("it refuses")
         };
@@ -207,7 +207,7 @@ impl Session {
         closed.expect("it is open");
     }
 
-    fn is_open(&mut self, channel: u16) -> bool {
+    fn is_open(&mut self, channel: ChannelId) -> bool {
         let channel = self.connection.channel(channel);
         channel.is_some_and(|channel| channel.is_open())
     }

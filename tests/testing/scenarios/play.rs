@@ -1,11 +1,14 @@
 //! Plays a scenario on a broker.
 
+use snowshoe::codec::ChannelId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use snowshoe::codec::method::channel;
 use snowshoe::codec::sasl::Plain;
-use snowshoe::codec::{ClientOptions, Connection, ConnectionLimits, Event, Method, Publish};
+use snowshoe::codec::{
+    ClientOptions, Connection, ConnectionLimits, Event, Method, Publish, PublisherConfirm,
+};
 use snowshoe::{ReplyCode, ShortString};
 
 use super::step::{Act, Scenario, Step, name};
@@ -54,9 +57,9 @@ struct Link<W> {
     connection: Connection,
     wire: W,
     /// The channels of the scenario, by those of the connection.
-    channels: BTreeMap<u16, usize>,
+    channels: BTreeMap<ChannelId, usize>,
     /// The publishes that were confirmed, by the channel.
-    confirmed: BTreeMap<u16, Vec<u64>>,
+    confirmed: BTreeMap<ChannelId, Vec<u64>>,
     /// How many answers to channel.flow, which no scenario contains, are still to come.
     pings: usize,
 }
@@ -155,7 +158,7 @@ impl<'a, S: Stage> Play<'a, S> {
     }
 
     /// The channel that a step is on; it and its connection are opened if they are not open.
-    fn channel(&mut self, step: &Step) -> Option<u16> {
+    fn channel(&mut self, step: &Step) -> Option<ChannelId> {
         let gone = self
             .links
             .get(&step.connection)
@@ -313,7 +316,7 @@ impl<'a, S: Stage> Play<'a, S> {
 }
 
 impl<W> Link<W> {
-    fn lines(&mut self, event: &Event) -> Vec<(u16, String, String)> {
+    fn lines(&mut self, event: &Event) -> Vec<(ChannelId, String, String)> {
         match event {
             Event::Reply { method, .. }
                 if self.pings > 0 && matches!(**method, Method::ChannelFlowOk(_)) =>
@@ -321,20 +324,20 @@ impl<W> Link<W> {
                 self.pings -= 1;
                 Vec::new()
             }
-            Event::Confirm {
-                channel,
-                delivery_tag,
-                multiple,
-                ack,
-            } => {
+            Event::Confirm { channel, confirm } => {
+                let PublisherConfirm {
+                    delivery_tag,
+                    multiple,
+                    ack,
+                } = *confirm;
                 let confirmed = self.confirmed.entry(*channel).or_default();
                 let tags = match multiple {
-                    true => 1..=*delivery_tag,
-                    false => *delivery_tag..=*delivery_tag,
+                    true => 1..=delivery_tag,
+                    false => delivery_tag..=delivery_tag,
                 };
                 let tags: Vec<_> = tags.filter(|tag| !confirmed.contains(tag)).collect();
                 confirmed.extend(&tags);
-                let word = if *ack { "ack" } else { "nack" };
+                let word = if ack { "ack" } else { "nack" };
                 let line = |tag| {
                     (
                         *channel,

@@ -1,5 +1,6 @@
 //! A real broker, over TCP.
 
+use snowshoe::codec::ChannelId;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ pub(crate) struct Real {
 struct Admin {
     wire: Wire,
     connection: Connection,
-    channel: Option<u16>,
+    channel: Option<ChannelId>,
 }
 
 pub(crate) struct Wire {
@@ -73,7 +74,9 @@ impl Real {
             if method.is_some() {
                 let id = match channel {
                     Some(id) => *id,
-                    None => *channel.insert(connection.open_channel(now).expect("one is free")),
+                    None => *channel.insert(ChannelId(
+                        (connection.open_channel(now).expect("one is free")).0,
+                    )),
                 };
                 let mut channel = connection.channel(id).expect("it is not closed");
                 if channel.is_open()

@@ -1,5 +1,6 @@
 //! What a client does in a scenario.
 
+use snowshoe::codec::ChannelId;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
@@ -445,7 +446,7 @@ pub(crate) fn pass(millis: u64) -> Step {
 }
 
 /// A method on a channel as bytes, past the checks of the codec's client.
-pub(crate) fn raw(channel: u16, method: impl Into<Method>) -> Step {
+pub(crate) fn raw(channel: ChannelId, method: impl Into<Method>) -> Step {
     Step::new(Act::Raw(method_frame(channel, &method.into())))
 }
 
@@ -456,23 +457,23 @@ pub(crate) fn raw_publish(publish: basic::Publish, properties: &[u8], body: &[u8
     header.put_u16(0);
     header.put_u64(body.len() as u64);
     header.put_slice(properties);
-    let mut bytes = method_frame(1, &publish.into());
-    bytes.extend(frame(FrameKind::Header, 1, &header));
+    let mut bytes = method_frame(ChannelId(1), &publish.into());
+    bytes.extend(frame(FrameKind::Header, ChannelId(1), &header));
     if !body.is_empty() {
-        bytes.extend(frame(FrameKind::Body, 1, body));
+        bytes.extend(frame(FrameKind::Body, ChannelId(1), body));
     }
     Step::new(Act::Raw(bytes))
 }
 
-fn method_frame(channel: u16, method: &Method) -> Vec<u8> {
+fn method_frame(channel: ChannelId, method: &Method) -> Vec<u8> {
     let mut payload = Vec::new();
     method.encode(&mut payload);
     frame(FrameKind::Method, channel, &payload)
 }
 
-pub(crate) fn frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: FrameKind, channel: ChannelId, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![kind as u8];
-    frame.put_u16(channel);
+    frame.put_u16(channel.0);
     frame.put_u32(payload.len() as u32);
     frame.put_slice(payload);
     frame.put_u8(FRAME_END);

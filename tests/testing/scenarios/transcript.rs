@@ -4,6 +4,7 @@
 //! day in `x-death`, how confirms are grouped (they are listed one by one), and how what comes to
 //! different consumers, or as answers, returns or confirms, is interleaved: each has its own lane.
 
+use snowshoe::codec::ChannelId;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -72,7 +73,7 @@ impl fmt::Display for Transcript {
 
 /// The channel that an event is about, its lane, and its text; confirms are told by the caller, who
 /// knows what was confirmed before.
-pub(crate) fn line(event: &Event) -> Option<(u16, String, String)> {
+pub(crate) fn line(event: &Event) -> Option<(ChannelId, String, String)> {
     let (channel, role, text) = match event {
         Event::Reply { channel, method } => (*channel, "answer".to_owned(), answer(method)),
         Event::Got { channel, got } => {
@@ -104,8 +105,16 @@ pub(crate) fn line(event: &Event) -> Option<(u16, String, String)> {
             );
             (*channel, "return".to_owned(), text)
         }
-        Event::Blocked { reason } => (0, "blocked".to_owned(), reason.to_string()),
-        Event::Unblocked => (0, "blocked".to_owned(), "no longer".to_owned()),
+        Event::Blocked { reason } => (
+            ChannelId::CONNECTION,
+            "blocked".to_owned(),
+            reason.to_string(),
+        ),
+        Event::Unblocked => (
+            ChannelId::CONNECTION,
+            "blocked".to_owned(),
+            "no longer".to_owned(),
+        ),
         Event::ConsumerCancelled {
             channel,
             consumer_tag,
@@ -122,7 +131,11 @@ pub(crate) fn line(event: &Event) -> Option<(u16, String, String)> {
                 CloseReason::Peer(close) => peer_close(close),
                 other => other.to_string(),
             };
-            (0, "answer".to_owned(), format!("closed: {text}"))
+            (
+                ChannelId::CONNECTION,
+                "answer".to_owned(),
+                format!("closed: {text}"),
+            )
         }
         _ => return None,
     };

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use snowshoe::runtime::Tokio;
 use snowshoe::{BufferPolicy, Confirmation, FireAndForget, Producer};
 
 use super::{Client, Confirmed, Consumer, Publisher, Result};
@@ -23,7 +24,7 @@ impl<const SHARES_THREAD: bool> Client for Snowshoe<SHARES_THREAD> {
     async fn connect(url: &str) -> Result<Self> {
         let builder = snowshoe::Client::builder(url)?;
         let builder = if SHARES_THREAD {
-            builder.tokio()
+            builder.runtime(Tokio)
         } else {
             builder
         };

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 use snowshoe::codec::method::{Arguments, basic, connection, exchange};
 use snowshoe::codec::{
-    CloseReason, Connection, Event, Method, ReplyCode, ServerOptions, ShortString,
+    ChannelId, CloseReason, Connection, Event, Method, ReplyCode, ServerOptions, ShortString,
 };
 use snowshoe::testing::{Broker, BrokerOptions, ConnectionId};
 
@@ -24,9 +24,9 @@ pub(super) enum Peer {
 pub(super) struct Server {
     connection: Connection,
     /// What it was asked and has not answered.
-    asked: VecDeque<(u16, Method)>,
+    asked: VecDeque<(ChannelId, Method)>,
     /// The messages that came on each channel.
-    published: BTreeMap<u16, u64>,
+    published: BTreeMap<ChannelId, u64>,
 }
 
 impl Peer {
@@ -89,7 +89,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn disturb(&mut self, now: Instant, channel: u16, script: &mut Script<'_>) {
+    pub(super) fn disturb(&mut self, now: Instant, channel: ChannelId, script: &mut Script<'_>) {
         match self {
             Self::Server(server) => server.close_channel(now, channel, script),
             Self::Broker(broker, _) => match script.below(3) {
@@ -160,7 +160,7 @@ impl Server {
     }
 
     /// Says something of its own accord, whether the client expects it or not.
-    pub(super) fn speak_up(&mut self, now: Instant, id: u16, script: &mut Script<'_>) {
+    pub(super) fn speak_up(&mut self, now: Instant, id: ChannelId, script: &mut Script<'_>) {
         let published = self.published.get(&id).copied().unwrap_or(0);
         let what = script.below(8);
         if what == 0 {
@@ -192,7 +192,7 @@ impl Server {
         };
     }
 
-    pub(super) fn close_channel(&mut self, now: Instant, id: u16, script: &mut Script<'_>) {
+    pub(super) fn close_channel(&mut self, now: Instant, id: ChannelId, script: &mut Script<'_>) {
         if let Some(mut channel) = self.connection.channel(id) {
             let method = request(script).id();
             _ = channel.close_over(now, reply_code(script), ShortString::EMPTY, method);

@@ -9,7 +9,7 @@ use snowshoe::ConnectionError;
 use snowshoe::codec::PeerClose;
 use snowshoe::internal::Epoch;
 use snowshoe::internal::publisher::Publisher;
-use snowshoe::internal::session::{Output, Session};
+use snowshoe::internal::session::{ConsumerKey, Output, ProducerKey, Session};
 
 use super::peer::{Habits, Peer};
 use super::record::Record;
@@ -199,14 +199,9 @@ impl World<'_> {
                 self.with_producer(key, |publisher| publisher.rejected(&close));
             }
             Output::PublishingRefused(close) => self.publishing_refused(&close),
-            Output::Confirm {
-                producer,
-                tag,
-                multiple,
-                ack,
-            } => self.with_producer(producer, |publisher| {
+            Output::Confirm { producer, confirm } => self.with_producer(producer, |publisher| {
                 // The codec refuses confirms of what was never published, but for the 0.
-                _ = publisher.confirm(tag, multiple, ack);
+                _ = publisher.confirm(confirm);
             }),
             Output::Returned { producer, returned } => {
                 self.with_producer(producer, |publisher| publisher.returned(&returned));
@@ -231,12 +226,14 @@ impl World<'_> {
                 }
             }
 
-            Output::Called { token, .. } => assert!(self.calls.remove(&token), "answered twice"),
-            Output::RawClosed(key, _) => {
-                self.session.remove_raw(self.now, key);
-                self.raws.remove(&key);
+            Output::Called { token, .. } => assert!(self.calls.remove(&token.0), "answered twice"),
+            Output::ChannelClosed(key, _) => {
+                self.session.remove_channel(self.now, key);
+                self.user_channels.remove(&key);
             }
-            Output::RawOpened(key) | Output::Raw(key, _) => assert!(self.raws.contains(&key)),
+            Output::ChannelOpened(key) | Output::ChannelEvent(key, _) => {
+                assert!(self.user_channels.contains(&key));
+            }
 
             Output::Connected
             | Output::Ready
@@ -258,14 +255,18 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn with_producer(&mut self, key: usize, work: impl FnOnce(&mut Publisher<u64>)) {
+    pub(super) fn with_producer(
+        &mut self,
+        key: ProducerKey,
+        work: impl FnOnce(&mut Publisher<u64>),
+    ) {
         if let Some(producer) = self.producers.get_mut(&key) {
             work(&mut producer.publisher);
             self.remove_if_finished(key);
         }
     }
 
-    fn remove_if_finished(&mut self, key: usize) {
+    fn remove_if_finished(&mut self, key: ProducerKey) {
         let Some(producer) = self.producers.get_mut(&key) else {
             return;
         };
@@ -296,7 +297,7 @@ impl World<'_> {
             return false;
         }
         let mut moved = false;
-        let is_suspect = |key: &usize| self.producers[key].publisher.is_isolating();
+        let is_suspect = |key: &ProducerKey| self.producers[key].publisher.is_isolating();
         let suspect = self.producers.keys().copied().find(is_suspect);
         let suspect = suspect.filter(|_| self.isolating);
         self.isolating = suspect.is_some();
@@ -316,7 +317,7 @@ impl World<'_> {
         moved
     }
 
-    fn turn_epoch(&mut self, key: usize, epoch: Epoch) {
+    fn turn_epoch(&mut self, key: ConsumerKey, epoch: Epoch) {
         if let Some(consumer) = self.consumers.get_mut(&key) {
             consumer.begin_epoch(epoch);
         }
@@ -358,7 +359,7 @@ impl Transport {
         now: Instant,
         len: usize,
         session: &mut Session,
-        consumers: &mut BTreeMap<usize, Consumer>,
+        consumers: &mut BTreeMap<ConsumerKey, Consumer>,
         record: &mut Record,
     ) -> bool {
         let before = self.back.arrived.len();

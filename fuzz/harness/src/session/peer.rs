@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use snowshoe::codec::method::{Arguments, basic, channel, connection};
 use snowshoe::codec::{
-    CloseReason, Connection, Event, Method, MethodId, Properties, ReplyCode, ServerOptions,
-    ShortString,
+    ChannelId, CloseReason, Connection, Event, Method, MethodId, Properties, ReplyCode,
+    ServerOptions, ShortString,
 };
 
 use super::record::WATCHED;
@@ -28,8 +28,8 @@ pub(super) struct Habits {
 pub(super) struct Peer {
     connection: Connection,
     /// What it was asked and has not answered.
-    asked: VecDeque<(u16, Method)>,
-    channels: BTreeMap<u16, Channel>,
+    asked: VecDeque<(ChannelId, Method)>,
+    channels: BTreeMap<ChannelId, Channel>,
     /// Whether the client was told something else than what this one said.
     pub(super) is_forged: bool,
     pub(super) is_closed: bool,
@@ -152,13 +152,13 @@ impl Peer {
         }
     }
 
-    fn take_asked(&mut self, nth: usize) -> Option<(u16, Method)> {
+    fn take_asked(&mut self, nth: usize) -> Option<(ChannelId, Method)> {
         let nth = nth.min(self.asked.len().checked_sub(1)?);
         self.asked.remove(nth)
     }
 
     /// Closes the channel, or the connection, over a call or over a publish.
-    pub(super) fn refuse(&mut self, now: Instant, id: u16, script: &mut Script<'_>) {
+    pub(super) fn refuse(&mut self, now: Instant, id: ChannelId, script: &mut Script<'_>) {
         let code = reply_code(script);
         let text = script.choose(&["", "low on disk space"]);
         let text = ShortString::from_static(text);
@@ -168,7 +168,7 @@ impl Peer {
             || (id, script.choose(&[basic::Publish::ID, NO_METHOD])),
             |(channel, method)| (channel, method.id()),
         );
-        if ends_connection || id == 0 {
+        if ends_connection || id == ChannelId(0) {
             self.connection.close_over(now, code, text, method);
         } else if let Some(mut channel) = self.connection.channel(id) {
             _ = channel.close_over(now, code, text, method);
@@ -176,7 +176,7 @@ impl Peer {
     }
 
     /// Confirms or refuses messages that it was given or, seldom, that it was not.
-    pub(super) fn confirm(&mut self, id: u16, script: &mut Script<'_>) {
+    pub(super) fn confirm(&mut self, id: ChannelId, script: &mut Script<'_>) {
         let given = self
             .channels
             .get(&id)
@@ -196,7 +196,7 @@ impl Peer {
     }
 
     /// Returns a message that it was given.
-    pub(super) fn give_back(&mut self, id: u16, script: &mut Script<'_>) {
+    pub(super) fn give_back(&mut self, id: ChannelId, script: &mut Script<'_>) {
         let given = self
             .channels
             .get(&id)
@@ -216,7 +216,7 @@ impl Peer {
     }
 
     /// Delivers a message, under the next tag as a rule.
-    pub(super) fn deliver(&mut self, id: u16, script: &mut Script<'_>) {
+    pub(super) fn deliver(&mut self, id: ChannelId, script: &mut Script<'_>) {
         let (Some(mut channel), Some(state)) =
             (self.connection.channel(id), self.channels.get_mut(&id))
         else {
@@ -236,7 +236,7 @@ impl Peer {
         _ = channel.send_content(method, &properties(script), &body);
     }
 
-    pub(super) fn cancel_consumer(&mut self, now: Instant, id: u16, script: &mut Script<'_>) {
+    pub(super) fn cancel_consumer(&mut self, now: Instant, id: ChannelId, script: &mut Script<'_>) {
         if let (Some(mut channel), Some(state)) =
             (self.connection.channel(id), self.channels.get(&id))
         {
@@ -249,7 +249,7 @@ impl Peer {
     }
 
     /// Says something, whether the client expects it or not.
-    pub(super) fn speak_up(&mut self, now: Instant, id: u16, script: &mut Script<'_>) {
+    pub(super) fn speak_up(&mut self, now: Instant, id: ChannelId, script: &mut Script<'_>) {
         let notice: Method = match script.below(6) {
             0 => connection::Blocked::default().into(),
             1 => connection::Unblocked.into(),
@@ -270,7 +270,7 @@ impl Peer {
     }
 
     /// Closes a channel over something that it was not asked, or not last.
-    pub(super) fn close_channel(&mut self, now: Instant, id: u16, script: &mut Script<'_>) {
+    pub(super) fn close_channel(&mut self, now: Instant, id: ChannelId, script: &mut Script<'_>) {
         if let Some(mut channel) = self.connection.channel(id) {
             let method = request(script).id();
             _ = channel.close_over(now, reply_code(script), ShortString::EMPTY, method);

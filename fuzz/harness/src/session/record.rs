@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Buf;
 use snowshoe::codec::frame::{self, FrameKind, Limits, PROTOCOL_HEADER};
-use snowshoe::codec::{Method, Outbound, ShortString};
+use snowshoe::codec::{ChannelId, Method, Outbound, ShortString};
 use snowshoe::internal::acks::Settle;
 
 /// How the tags of the consumers begin that are watched.
@@ -22,7 +22,7 @@ pub(super) struct Record {
     /// The lives of channels on all connections.
     lives: Vec<Life>,
     /// Those of the connection that there is, by their numbers.
-    current: BTreeMap<u16, LifeId>,
+    current: BTreeMap<ChannelId, LifeId>,
     /// The life in which a consumer subscribed last.
     subscribed: BTreeMap<ShortString, LifeId>,
     said: Stream,
@@ -116,7 +116,7 @@ impl Record {
         }
     }
 
-    fn client_says(&mut self, kind: FrameKind, channel: u16, payload: &[u8]) {
+    fn client_says(&mut self, kind: FrameKind, channel: ChannelId, payload: &[u8]) {
         if kind == FrameKind::Method {
             let method = Method::decode(payload).expect("a client writes whole methods");
             if let Method::ChannelOpen(_) = method {
@@ -188,7 +188,7 @@ impl Record {
         }
     }
 
-    fn broker_says(&mut self, kind: FrameKind, channel: u16, payload: &[u8]) {
+    fn broker_says(&mut self, kind: FrameKind, channel: ChannelId, payload: &[u8]) {
         let id = self.current.get(&channel).copied();
         if kind != FrameKind::Method {
             let returning = id.map(|id| &mut self.lives[id.0].returning);
@@ -272,7 +272,7 @@ fn message_id(body: &[u8]) -> Option<MessageId> {
 }
 
 impl Stream {
-    fn next_frame(&mut self) -> Option<(FrameKind, u16, Vec<u8>)> {
+    fn next_frame(&mut self) -> Option<(FrameKind, ChannelId, Vec<u8>)> {
         if self.is_broken {
             return None;
         }

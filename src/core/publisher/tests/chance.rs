@@ -1,5 +1,6 @@
 //! Random operations against a naive idea of what a publisher does.
 
+use snowshoe_codec::ChannelId;
 use std::collections::BTreeMap;
 
 use proptest::collection::vec;
@@ -51,7 +52,7 @@ struct Model {
     expected: BTreeMap<String, Expected>,
     /// The number of the last message that the broker returned on this channel.
     last_returned: u64,
-    channel: u16,
+    channel: ChannelId,
     count: usize,
 }
 

@@ -71,7 +71,7 @@ fn a_lost_connection_decides_nothing() {
 
 // fault 20
 #[test]
-fn a_return_is_kept_until_the_confirm_behind_it() {
+fn a_return_is_kept_until_the_confirm_after_it() {
     let mut world = World::new();
     let [a, b] = world.publish_all(["a", "b"]);
     world.transmit();

@@ -111,12 +111,12 @@ fn a_refused_message_says_that_the_broker_may_have_it_if_it_was_sent_before() {
     world.transmit();
     world.lose_connection();
     world.reconnect();
-    let behind = world.publish("behind");
+    let after = world.publish("after");
     world.transmit();
     world.nack(0, true);
     let refused = |resent| Err(Unconfirmed::Nacked { resent });
     assert_eq!(
-        world.outcomes([before, behind]),
+        world.outcomes([before, after]),
         [refused(true), refused(false)]
     );
 }

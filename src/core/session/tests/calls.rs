@@ -8,7 +8,7 @@ impl World {
         let outputs = self.outputs().into_iter();
         outputs
             .filter_map(|output| match output {
-                Output::Called { token, result } => Some((token, result.map(|method| *method))),
+                Output::Called { token, result } => Some((token.0, result.map(|method| *method))),
                 _ => None,
             })
             .collect()
@@ -53,7 +53,9 @@ fn answers_go_to_their_calls() {
 #[test]
 fn calls_made_offline_are_made_when_the_session_is_ready() {
     let mut world = World::new(settings());
-    world.session.call(world.now, 1, declare_queue("a").into());
+    world
+        .session
+        .call(world.now, CallToken(1), declare_queue("a").into());
     world.run();
     assert_eq!(world.answered(), [(1, true)]);
 
@@ -96,13 +98,13 @@ fn calls_in_flight_at_a_loss_are_made_again() {
 }
 
 #[test]
-fn a_refused_call_fails_alone_and_those_behind_it_are_made_again() {
+fn a_refused_call_fails_alone_and_those_after_it_are_made_again() {
     let mut world = World::ready();
     world.broker.script = except("bad", refuse);
     for (token, queue) in [(1, "a"), (2, "bad"), (3, "c"), (4, "bad"), (5, "e")] {
         world
             .session
-            .call(world.now, token, declare_queue(queue).into());
+            .call(world.now, CallToken(token), declare_queue(queue).into());
     }
     world.run();
     let results = world.results();
@@ -153,7 +155,7 @@ fn a_call_made_while_its_channel_is_closing_is_made_on_the_next_one() {
     world.now += SECOND;
     world
         .session
-        .call(world.now, 2, declare_queue("other").into());
+        .call(world.now, CallToken(2), declare_queue("other").into());
     world.run();
     assert_eq!(world.answered(), [(1, false), (2, true)]);
 }
@@ -166,8 +168,12 @@ fn a_call_that_cannot_be_sent_fails_alone() {
         arguments: FieldTable::new().with("huge", huge.as_str()).unwrap(),
         ..declare_queue("a")
     };
-    world.session.call(world.now, 1, unsendable.into());
-    world.session.call(world.now, 2, declare_queue("b").into());
+    world
+        .session
+        .call(world.now, CallToken(1), unsendable.into());
+    world
+        .session
+        .call(world.now, CallToken(2), declare_queue("b").into());
     world.run();
     assert_eq!(world.answered(), [(1, false), (2, true)]);
 }

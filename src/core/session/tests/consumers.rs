@@ -1,5 +1,6 @@
 //! Consumers, and how they come back.
 
+use snowshoe_codec::ChannelId;
 use snowshoe_codec::method::channel;
 
 use super::*;
@@ -34,14 +35,14 @@ impl World {
             .collect()
     }
 
-    fn cancel(&mut self, consumer: usize) {
+    fn cancel(&mut self, consumer: ConsumerKey) {
         let (now, topology) = (self.now, &mut self.topology);
         self.session.cancel_consumer(now, consumer, topology);
         self.run();
     }
 
     /// The broker says once more that a channel is closed.
-    fn repeat_close(&mut self, channel: u16) {
+    fn repeat_close(&mut self, channel: ChannelId) {
         let close = channel::Close {
             reply_code: ReplyCode::PRECONDITION_FAILED,
             ..Default::default()
@@ -51,7 +52,7 @@ impl World {
         self.run();
     }
 
-    fn broker_cancels(&mut self, consumer: usize) {
+    fn broker_cancels(&mut self, consumer: ConsumerKey) {
         let channel = self.consumer_channel(consumer);
         self.broker.cancel_consumer(self.now, channel);
         self.run();

@@ -1,20 +1,22 @@
 //! Producers' channels.
 
+use snowshoe_codec::ChannelId;
+use snowshoe_codec::PublisherConfirm;
 use snowshoe_codec::method::confirm;
 
 use super::*;
 
 impl World {
-    fn producer_channel(&mut self, producer: usize) -> u16 {
+    fn producer_channel(&mut self, producer: ProducerKey) -> ChannelId {
         let channel = self.session.producer_channel(producer);
         channel.expect("it is online").id()
     }
 
-    fn is_online(&mut self, producer: usize) -> bool {
+    fn is_online(&mut self, producer: ProducerKey) -> bool {
         self.session.producer_channel(producer).is_some()
     }
 
-    fn close_producer_channel(&mut self, producer: usize, text: &str, method: MethodId) {
+    fn close_producer_channel(&mut self, producer: ProducerKey, text: &str, method: MethodId) {
         let channel = self.producer_channel(producer);
         let (now, code) = (self.now, ReplyCode::PRECONDITION_FAILED);
         self.broker.close_channel(now, channel, code, text, method);
@@ -82,12 +84,17 @@ fn confirms_and_returns_go_to_their_producer() {
     world.broker.ack(world.now, channel, 1, true);
     world.run();
     let outputs = world.outputs();
+    let acked = PublisherConfirm {
+        delivery_tag: 1,
+        multiple: true,
+        ack: true,
+    };
     assert!(matches!(
         &outputs[..],
         [
             Output::Returned { producer: returned, .. },
-            Output::Confirm { producer: confirmed, tag: 1, multiple: true, ack: true },
-        ] if *returned == second && *confirmed == second
+            Output::Confirm { producer: confirmed, confirm },
+        ] if *returned == second && *confirmed == second && *confirm == acked
     ));
 }
 
@@ -194,5 +201,5 @@ fn the_end_of_a_channel_is_told_to_its_owner_and_not_to_the_next_at_its_number()
     let offline =
         |output: &Output| matches!(output, Output::ProducerOffline(it) if *it == producer);
     assert_eq!(world.count(offline), 1);
-    assert!(world.session.consumers.contains(consumer));
+    assert!(world.session.consumers.get(consumer).is_some());
 }

@@ -1,6 +1,7 @@
 //! What is brought back, and in which order.
 
 use super::*;
+use snowshoe_codec::ChannelId;
 
 impl World {
     fn renames(&mut self) -> Vec<(ShortString, ShortString)> {
@@ -297,7 +298,7 @@ fn what_is_forgotten_during_a_recovery_is_left_out() {
     world.cut();
     world.broker.script = Box::new(|_| Answer::Silence);
     world.pass(SECOND);
-    let pending: Vec<(u16, Method)> = std::mem::take(&mut world.broker.requests);
+    let pending: Vec<(ChannelId, Method)> = std::mem::take(&mut world.broker.requests);
     // Another connection of the client deletes the last one.
     world
         .topology

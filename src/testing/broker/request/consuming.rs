@@ -104,7 +104,7 @@ impl Request<'_> {
         let Some(queued) = queue.pop() else {
             return Ok(Some(basic::GetEmpty::default().into()));
         };
-        // What has expired behind it does not count any more.
+        // What has expired after it does not count any more.
         self.host.expire(id, |at| at <= now);
         let Some(queue) = self.host.queue_mut(id) else {
             return Ok(None);

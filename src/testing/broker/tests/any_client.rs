@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use snowshoe_codec::method::{channel, confirm, exchange, queue, tx};
-use snowshoe_codec::{FieldTable, Method};
+use snowshoe_codec::{ChannelId, FieldTable, Method};
 
 use super::*;
 
@@ -18,8 +18,8 @@ enum Op {
         mandatory: bool,
     },
     Bytes(Vec<u8>),
-    OpenChannel(u16),
-    CloseChannel(u16),
+    OpenChannel(ChannelId),
+    CloseChannel(ChannelId),
     Reconnect,
     Pass(u64),
     Restart,
@@ -224,31 +224,31 @@ fn an_op() -> impl Strategy<Value = Op> {
             mandatory,
         }),
         1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Op::Bytes),
-        2 => (1u16..4).prop_map(Op::OpenChannel),
-        1 => (1u16..4).prop_map(Op::CloseChannel),
+        2 => (1u16..4).prop_map(|number| Op::OpenChannel(ChannelId(number))),
+        1 => (1u16..4).prop_map(|number| Op::CloseChannel(ChannelId(number))),
         1 => Just(Op::Reconnect),
         3 => (0u64..100).prop_map(Op::Pass),
         1 => prop::sample::select(vec![Op::Restart, Op::Kick, Op::Block, Op::Unblock]),
     ]
 }
 
-fn frame(kind: u8, channel: u16, payload: &[u8]) -> BytesMut {
+fn frame(kind: u8, channel: ChannelId, payload: &[u8]) -> BytesMut {
     let mut frame = BytesMut::new();
     frame.put_u8(kind);
-    frame.put_u16(channel);
+    frame.put_u16(channel.0);
     frame.put_u32(payload.len() as u32);
     frame.put_slice(payload);
     frame.put_u8(0xCE);
     frame
 }
 
-fn method(channel: u16, method: &Method) -> BytesMut {
+fn method(channel: ChannelId, method: &Method) -> BytesMut {
     let mut payload = Vec::new();
     method.encode(&mut payload);
     frame(1, channel, &payload)
 }
 
-fn message(channel: u16, publish: basic::Publish, properties: &Properties) -> BytesMut {
+fn message(channel: ChannelId, publish: basic::Publish, properties: &Properties) -> BytesMut {
     let mut bytes = method(channel, &publish.into());
     let mut header = vec![0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     header.extend_from_slice(properties.as_bytes());
@@ -277,7 +277,7 @@ impl Crowd {
         Self { world, inputs }
     }
 
-    fn perform(&mut self, client: usize, channel: u16, op: Op) {
+    fn perform(&mut self, client: usize, channel: ChannelId, op: Op) {
         let now = self.world.now;
         let id = self.world.clients[client].id;
         let bytes = match op {
@@ -350,7 +350,7 @@ proptest! {
     ) {
         let mut crowd = Crowd::new(limit);
         for (client, channel, op, reads) in ops {
-            crowd.perform(client, channel, op);
+            crowd.perform(client, ChannelId(channel), op);
             if reads {
                 crowd.read(client);
             }

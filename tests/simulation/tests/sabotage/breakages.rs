@@ -19,11 +19,11 @@ const ACKS: &str = "src/core/acks.rs";
 const CHANNELS: &str = "src/core/session/channels.rs";
 const CONFIRMS: &str = "src/core/confirms.rs";
 const HANDSHAKE: &str = "codec/src/connection/handshake.rs";
-const INBOX: &str = "src/inbox.rs";
+const INBOX: &str = "src/shared/inbox.rs";
 const OUTPUTS: &str = "src/driver/link/outputs.rs";
+const PRODUCERS: &str = "src/driver/link/producers.rs";
 const PUBLISHER: &str = "src/core/publisher.rs";
 const RECOVERY: &str = "src/core/session/recovery.rs";
-const SENDERS: &str = "src/driver/link/senders.rs";
 const SUBSCRIPTION: &str = "src/core/subscription.rs";
 
 pub(crate) const BREAKAGES: &[Breakage] = &[
@@ -160,7 +160,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 21,
         what: "publishes do not wait until there is room to write",
-        file: SENDERS,
+        file: PRODUCERS,
         sound: "OUTBOUND_LIMIT.saturating_sub(waiting)",
         broken: "(64 * OUTBOUND_LIMIT).saturating_sub(waiting)",
         seeds: 1_000,
@@ -176,7 +176,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         fault: 22,
         what: "what is given up at a close is not handed back",
-        file: SENDERS,
+        file: PRODUCERS,
         sound: "report.undelivered.extend(abandoned);",
         broken: "_ = (abandoned, &report);",
         seeds: 300,
@@ -193,8 +193,8 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         fault: 27,
         what: "that publishers are blocked outlives the connection",
         file: OUTPUTS,
-        sound: "self.blocked = false;\n        self.receivers.lost();",
-        broken: "self.receivers.lost();",
+        sound: "self.blocked = false;\n        self.consumers.lost();",
+        broken: "self.consumers.lost();",
         seeds: 300,
     },
     Breakage {

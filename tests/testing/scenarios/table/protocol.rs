@@ -1,3 +1,4 @@
+use snowshoe::codec::ChannelId;
 use snowshoe::codec::FrameKind;
 use snowshoe::codec::method::{Arguments, access, basic, channel, queue};
 
@@ -7,7 +8,7 @@ const TEXTS: &str = "what breaks the protocol is refused by the codec, in its ow
 
 /// Bytes on a connection that has channel 1.
 fn bytes(bytes: Vec<u8>) -> [Step; 2] {
-    let step = raw(1, basic::RecoverOk);
+    let step = raw(ChannelId(1), basic::RecoverOk);
     let act = Act::Raw(bytes);
     [declare("q"), Step { act, ..step }]
 }
@@ -47,7 +48,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             [
                 declare("q"),
                 raw(
-                    9,
+                    ChannelId(9),
                     queue::Declare {
                         queue: name("q"),
                         ..Default::default()
@@ -58,33 +59,33 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         .differs(TEXTS),
         scenario(
             "a channel that is opened twice",
-            [declare("q"), raw(1, channel::Open::default())],
+            [declare("q"), raw(ChannelId(1), channel::Open::default())],
         )
         .differs(TEXTS),
         scenario(
             "an unknown method",
-            bytes(frame(FrameKind::Method, 1, &unknown)),
+            bytes(frame(FrameKind::Method, ChannelId(1), &unknown)),
         )
         .differs(TEXTS),
         scenario(
             "a body without a message",
-            bytes(frame(FrameKind::Body, 1, b"x")),
+            bytes(frame(FrameKind::Body, ChannelId(1), b"x")),
         )
         .differs(TEXTS),
         scenario(
             "a header without a message",
-            bytes(frame(FrameKind::Header, 1, &[0; 14])),
+            bytes(frame(FrameKind::Header, ChannelId(1), &[0; 14])),
         )
         .differs(TEXTS),
         scenario(
             "a heartbeat on a channel",
-            bytes(frame(FrameKind::Heartbeat, 1, b"")),
+            bytes(frame(FrameKind::Heartbeat, ChannelId(1), b"")),
         )
         .differs(TEXTS),
         scenario(
             "a frame that ends wrongly",
             bytes({
-                let mut frame = frame(FrameKind::Body, 1, b"x");
+                let mut frame = frame(FrameKind::Body, ChannelId(1), b"x");
                 frame.pop();
                 frame.push(0);
                 frame
@@ -96,7 +97,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             bytes({
                 let mut payload = Vec::new();
                 basic::QosOk.encode(&mut payload);
-                frame(FrameKind::Method, 1, &payload)
+                frame(FrameKind::Method, ChannelId(1), &payload)
             }),
         )
         .differs(TEXTS),

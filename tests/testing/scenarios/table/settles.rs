@@ -1,3 +1,4 @@
+use snowshoe::codec::ChannelId;
 use snowshoe::codec::method::basic;
 
 use crate::scenarios::step::*;
@@ -28,7 +29,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             "ack of all",
             [
                 raw(
-                    1,
+                    ChannelId(1),
                     basic::Ack {
                         delivery_tag: 0,
                         multiple: true,
@@ -40,7 +41,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         with_three(
             "ack of none that there is",
             [raw(
-                1,
+                ChannelId(1),
                 basic::Ack {
                     delivery_tag: 0,
                     multiple: false,
@@ -60,7 +61,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             [
                 declare("q"),
                 raw(
-                    1,
+                    ChannelId(1),
                     basic::Ack {
                         delivery_tag: 0,
                         multiple: true,
@@ -84,7 +85,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         with_three(
             "nack all and put back",
             [raw(
-                1,
+                ChannelId(1),
                 basic::Nack {
                     delivery_tag: 0,
                     multiple: true,

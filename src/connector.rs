@@ -1,0 +1,80 @@
+//! From an endpoint to a stream.
+
+mod default;
+mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
+
+use std::sync::Arc;
+
+pub(crate) use self::default::DefaultConnector;
+pub use self::tcp::TcpConnector;
+#[cfg(feature = "tls")]
+pub use self::tls::TlsConnector;
+use crate::runtime::Runtime;
+use crate::transport::Connecting;
+
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Target {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether the URI asks for TLS (`amqps`).
+    pub tls: bool,
+    /// The number of the attempt in a row, from 1: a connector that finds several addresses for the
+    /// host can begin with another one each time.
+    pub attempt: u32,
+    /// A number of the client's own, see [`ClientBuilder::seed`](crate::ClientBuilder::seed): clients
+    /// of one host name spread over its addresses if each takes them in an order of its own.
+    pub seed: u64,
+}
+
+impl Target {
+    /// A first attempt at a host without TLS.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            tls: false,
+            attempt: 1,
+            seed: 0,
+        }
+    }
+}
+
+/// Makes transports: the way to bring TLS, a proxy, or another runtime's streams.
+///
+/// The default is [`TcpConnector`]. A closure is a connector:
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use snowshoe::{Client, Connector, Runtime, Target, TcpConnector};
+///
+/// let through_jump_host = |target: &Target, runtime: &Arc<dyn Runtime>| {
+///     let mut target = target.clone();
+///     target.host = "jump.example.com".to_owned();
+///     TcpConnector::default().connect(&target, runtime)
+/// };
+/// let (client, driver) = Client::builder("amqp://broker.internal")?
+///     .connector(through_jump_host)
+///     .build();
+/// # Ok::<(), snowshoe::Error>(())
+/// ```
+pub trait Connector: Send + Sync + 'static {
+    /// Begins to connect, by the means of the runtime that the driver runs on, or by others. The
+    /// future is dropped if it takes longer than the connection timeout.
+    fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting;
+}
+
+impl<F> Connector for F
+where
+    F: Fn(&Target, &Arc<dyn Runtime>) -> Connecting + Send + Sync + 'static,
+{
+    fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting {
+        self(target, runtime)
+    }
+}

@@ -1,0 +1,197 @@
+//! Calls that are made one after the other on a channel of their own.
+//!
+//! A broker answers a channel's methods in their order, and closes the channel over the first that
+//! it refuses, without a look at those after it. So of what is under way when the channel closes, the
+//! oldest is to blame and the rest has not happened: it is sent again on the next channel.
+
+use snowshoe_codec::ChannelId;
+use std::collections::VecDeque;
+
+/// A queue of calls, each described by a `T`.
+#[derive(Debug)]
+pub struct CallQueue<T> {
+    queue: VecDeque<T>,
+    /// How many at the front of the queue were sent on the current channel.
+    sent: usize,
+    channel: ChannelState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChannelState {
+    None,
+    Opening(ChannelId),
+    Open(ChannelId),
+}
+
+/// How many calls may be under way at once: enough to hide the latency of a long recovery.
+const WINDOW: usize = 32;
+
+impl<T> CallQueue<T> {
+    pub const fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            sent: 0,
+            channel: ChannelState::None,
+        }
+    }
+
+    pub fn push(&mut self, call: T) {
+        self.queue.push_back(call);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The calls that were not answered yet, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.queue.iter()
+    }
+
+    /// The oldest call under way, the one to blame where the broker blames one of its kind.
+    pub fn oldest_sent(&self) -> Option<&T> {
+        self.queue.front().filter(|_| self.sent > 0)
+    }
+
+    /// Whether there are calls, but no channel to make them on.
+    pub fn wants_channel(&self) -> bool {
+        self.channel == ChannelState::None && !self.queue.is_empty()
+    }
+
+    pub fn opening(&mut self, channel: ChannelId) {
+        self.channel = ChannelState::Opening(channel);
+    }
+
+    pub fn opened(&mut self) {
+        if let ChannelState::Opening(channel) = self.channel {
+            self.channel = ChannelState::Open(channel);
+        }
+    }
+
+    /// The channel, once it is open.
+    pub fn channel(&self) -> Option<ChannelId> {
+        match self.channel {
+            ChannelState::Open(channel) => Some(channel),
+            ChannelState::None | ChannelState::Opening(_) => None,
+        }
+    }
+
+    /// The next call to send.
+    pub fn next_to_send(&mut self) -> Option<&T> {
+        if self.channel().is_none() || self.sent >= WINDOW {
+            return None;
+        }
+        let call = self.queue.get(self.sent)?;
+        self.sent += 1;
+        Some(call)
+    }
+
+    /// Takes the oldest call under way off the queue: it was answered, or could not be sent.
+    pub fn answered(&mut self) -> Option<T> {
+        self.sent = self.sent.checked_sub(1)?;
+        self.queue.pop_front()
+    }
+
+    /// Takes the call that [`next_to_send`](Self::next_to_send) gave last off the queue.
+    pub fn unsendable(&mut self) -> Option<T> {
+        self.sent = self.sent.checked_sub(1)?;
+        self.queue.remove(self.sent)
+    }
+
+    /// Takes all calls off the queue: there is no channel for them.
+    pub fn give_up(&mut self) -> impl Iterator<Item = T> {
+        self.channel_lost();
+        self.queue.drain(..)
+    }
+
+    /// The channel was closed: the oldest call under way is to blame, if there is one, and is
+    /// handed back. The others wait for the next channel.
+    pub fn channel_closed(&mut self) -> Option<T> {
+        let blamed = self.answered();
+        self.channel_lost();
+        blamed
+    }
+
+    /// The channel, or its whole connection, is gone, and no call is to blame: all of them wait for
+    /// the next one.
+    pub fn channel_lost(&mut self) {
+        self.channel = ChannelState::None;
+        self.sent = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls_with(numbers: &[u8]) -> CallQueue<u8> {
+        let mut calls = CallQueue::new();
+        for &number in numbers {
+            calls.push(number);
+        }
+        calls.opening(ChannelId(1));
+        calls.opened();
+        calls
+    }
+
+    fn send_all(calls: &mut CallQueue<u8>) -> Vec<u8> {
+        std::iter::from_fn(|| calls.next_to_send().copied()).collect()
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_channel_is_open() {
+        let mut calls = CallQueue::new();
+        calls.push(1);
+        assert!(calls.wants_channel());
+        calls.opening(ChannelId(1));
+        assert_eq!(calls.next_to_send(), None);
+        calls.opened();
+        assert_eq!(calls.next_to_send(), Some(&1));
+    }
+
+    #[test]
+    fn answers_go_to_the_calls_in_their_order() {
+        let mut calls = calls_with(&[1, 2]);
+        assert_eq!(send_all(&mut calls), [1, 2]);
+        assert_eq!(
+            (calls.answered(), calls.answered(), calls.answered()),
+            (Some(1), Some(2), None)
+        );
+    }
+
+    #[test]
+    fn the_oldest_call_is_blamed_for_a_closed_channel_and_the_rest_is_sent_again() {
+        let mut calls = calls_with(&[1, 2, 3]);
+        send_all(&mut calls);
+        assert_eq!(calls.channel_closed(), Some(1));
+        calls.opening(ChannelId(2));
+        calls.opened();
+        assert_eq!(send_all(&mut calls), [2, 3]);
+        assert_eq!((calls.answered(), calls.answered()), (Some(2), Some(3)));
+    }
+
+    #[test]
+    fn nobody_is_blamed_where_nothing_was_under_way() {
+        let mut calls = calls_with(&[1]);
+        assert_eq!(calls.channel_closed(), None);
+        assert!(calls.wants_channel());
+    }
+
+    #[test]
+    fn a_lost_channel_loses_no_call() {
+        let mut calls = calls_with(&[1, 2]);
+        calls.next_to_send();
+        calls.channel_lost();
+        calls.opening(ChannelId(1));
+        calls.opened();
+        assert_eq!(send_all(&mut calls), [1, 2]);
+    }
+
+    #[test]
+    fn more_calls_than_the_window_wait_for_answers() {
+        let mut calls = calls_with(&[0; WINDOW + 1]);
+        assert_eq!(send_all(&mut calls).len(), WINDOW);
+        calls.answered();
+        assert_eq!(send_all(&mut calls).len(), 1);
+    }
+}

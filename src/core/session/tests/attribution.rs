@@ -1,0 +1,290 @@
+//! What costs the whole connection.
+
+use snowshoe_codec::method::confirm;
+
+use super::*;
+
+impl World {
+    /// What was said of things that are not back yet, in order.
+    fn delays(&mut self) -> Vec<String> {
+        let outputs = self.outputs().into_iter();
+        let gist = |output| match output {
+            Output::Delayed { entity, .. } => Some(format!("{entity} delayed")),
+            Output::Restored { entity } => Some(format!("{entity} restored")),
+            Output::NotRecovered { entity, .. } => Some(format!("{entity} not recovered")),
+            Output::Ready => Some("ready".to_owned()),
+            _ => None,
+        };
+        outputs.filter_map(gist).collect()
+    }
+}
+
+/// Closes the connection over a queue's declaration or consumer.
+fn costly(queue: &'static str) -> Box<dyn FnMut(&Method) -> Answer> {
+    Box::new(move |method| match method {
+        Method::QueueDeclare(it) if it.queue == queue => Answer::End(ReplyCode::INTERNAL_ERROR),
+        Method::BasicConsume(it) if it.queue == queue => Answer::End(ReplyCode::INTERNAL_ERROR),
+        _ => Answer::Usual,
+    })
+}
+
+fn is_lost(output: &Output) -> bool {
+    matches!(output, Output::Lost { .. })
+}
+
+// fault 10
+#[test]
+fn a_publish_that_costs_the_connection_is_told_before_producers_go_offline() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    world.publish(producer, "a");
+    world.outputs();
+    let now = world.now;
+    world
+        .broker
+        .close_over(now, ReplyCode::UNEXPECTED_FRAME, basic::Publish::ID);
+    world.run();
+    let outputs = world.outputs();
+    assert!(matches!(outputs[0], Output::PublishingRefused(_)));
+    assert!(matches!(outputs[1], Output::ProducerOffline(_)));
+    world.pass_until_ready();
+}
+
+#[test]
+fn a_close_over_something_else_blames_no_publish() {
+    let mut world = World::ready();
+    world.add_producer();
+    for method in [NO_METHOD, confirm::Select::ID] {
+        world.outputs();
+        let now = world.now;
+        world
+            .broker
+            .close_over(now, ReplyCode::CONNECTION_FORCED, method);
+        world.run();
+        let blames = |it: &Output| matches!(it, Output::PublishingRefused(_));
+        assert_eq!(world.count(blames), 0);
+        world.pass_until_ready();
+    }
+}
+
+// fault 50
+#[test]
+fn what_costs_the_connection_when_it_is_declared_again_is_left_out_after_three_times() {
+    let mut world = World::ready();
+    for queue in ["a", "bad", "c"] {
+        world.declare(declare_queue(queue));
+    }
+    world.broker.script = costly("bad");
+    world.cut();
+    world.outputs();
+    world.pass(MINUTE);
+    assert!(world.session.is_ready());
+    let outputs = world.outputs();
+    assert_eq!(outputs.iter().filter(|it| is_lost(it)).count(), 3);
+    let gists = world.gists();
+    assert_eq!(
+        gists[gists.len() - 2..],
+        ["queue.declare a", "queue.declare c"]
+    );
+    let told = |it: &&Output| matches!(it, Output::NotRecovered { .. });
+    assert_eq!(outputs.iter().filter(told).count(), 1);
+}
+
+// faults 50 and 57
+#[test]
+fn what_was_left_out_has_one_more_try_at_each_reconnect() {
+    let mut world = World::ready();
+    world.declare(declare_queue("bad"));
+    world.broker.script = costly("bad");
+    world.cut();
+    world.pass(MINUTE);
+    world.outputs();
+    world.cut();
+    world.pass(MINUTE);
+    let outputs = world.outputs();
+    assert_eq!(outputs.iter().filter(|it| is_lost(it)).count(), 2);
+    assert!(world.session.is_ready());
+
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.requests();
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.gists(), ["queue.declare bad"]);
+    // It begins with a clean record.
+    world.broker.script = costly("bad");
+    world.outputs();
+    world.cut();
+    world.pass(MINUTE);
+    assert_eq!(world.count(is_lost), 4);
+}
+
+#[test]
+fn a_consumer_of_a_queue_that_is_left_out_does_not_bring_it_back() {
+    let mut world = World::ready();
+    world.declare(declare_queue("bad"));
+    world.add_consumer("bad");
+    world.broker.script = Box::new(|method| match method {
+        Method::QueueDeclare(_) => Answer::End(ReplyCode::INTERNAL_ERROR),
+        Method::BasicConsume(_) => Answer::Refuse(ReplyCode::NOT_FOUND, "no queue"),
+        _ => Answer::Usual,
+    });
+    world.cut();
+    world.pass(MINUTE);
+    world.outputs();
+    world.pass(10 * MINUTE);
+    assert!(world.session.is_ready());
+    assert_eq!(world.count(is_lost), 0);
+}
+
+#[test]
+fn a_new_consumer_that_costs_the_connection_fails_and_is_not_tried_again() {
+    let mut world = World::ready();
+    world.broker.script = costly("bad");
+    let consumer = world.add_consumer("bad");
+    let outputs = world.outputs();
+    let failed = |it: &Output| {
+        let refused =
+            matches!(it, Output::ConsumerFailed(key, Error::Refused(_)) if *key == consumer);
+        refused
+    };
+    assert_eq!(outputs.iter().filter(|it| failed(it)).count(), 1);
+    world.requests();
+    world.pass(MINUTE);
+    assert!(world.session.is_ready());
+    assert!(world.requests().is_empty());
+}
+
+#[test]
+fn a_consumer_that_costs_one_connection_after_the_other_is_given_up_and_told() {
+    let mut world = World::ready();
+    let [good, bad] = [world.add_consumer("good"), world.add_consumer("bad")];
+    world.broker.script = costly("bad");
+    world.cut();
+    world.outputs();
+    world.pass(2 * MINUTE);
+    assert!(world.session.is_ready() && world.is_consuming(good) && !world.is_consuming(bad));
+    let outputs = world.outputs();
+    assert_eq!(outputs.iter().filter(|it| is_lost(it)).count(), 3);
+    let failed = |it: &&Output| matches!(it, Output::ConsumerFailed(key, _) if *key == bad);
+    assert_eq!(outputs.iter().filter(failed).count(), 1);
+    let not_recovered = |it: &&Output| matches!(it, Output::NotRecovered { entity, .. } if entity.to_string() == "consumer of queue \"bad\"");
+    assert_eq!(outputs.iter().filter(not_recovered).count(), 1);
+    let delayed = |it: &&Output| matches!(it, Output::Delayed { entity, .. } if entity.to_string() == "consumer of queue \"bad\"");
+    assert_eq!(outputs.iter().filter(delayed).count(), 2);
+}
+
+#[test]
+fn consumers_that_are_suspected_are_tried_one_at_a_time() {
+    let mut world = World::ready();
+    let consumers: Vec<ConsumerKey> = ["a", "b", "c"].map(|it| world.add_consumer(it)).into();
+    // One such close is bad luck.
+    let mut first = true;
+    world.broker.script = Box::new(move |method| match method {
+        Method::BasicConsume(_) if std::mem::take(&mut first) => {
+            Answer::End(ReplyCode::INTERNAL_ERROR)
+        }
+        _ => Answer::Usual,
+    });
+    world.cut();
+    world.outputs();
+    world.requests();
+    world.pass(10 * SECOND);
+    assert!(consumers.iter().all(|it| world.is_consuming(*it)));
+    let gists = world.gists();
+    let one_by_one = [
+        "basic.qos",
+        "basic.consume a",
+        "basic.qos",
+        "basic.consume b",
+        "basic.qos",
+        "basic.consume c",
+    ];
+    assert_eq!(gists[gists.len() - 6..], one_by_one);
+    // They are back before it counts as recovered.
+    assert!(matches!(world.outputs().last(), Some(Output::Ready)));
+    // Nothing of it is left at the next loss.
+    world.cut();
+    world.pass_until_ready();
+    let gists = world.gists();
+    assert_eq!(gists[..3], ["basic.qos", "basic.qos", "basic.qos"]);
+}
+
+#[test]
+fn a_channel_that_a_user_drives_is_told_what_cost_the_connection() {
+    let mut world = World::ready();
+    let channel = world.session.add_channel(world.now);
+    world.run();
+    world.outputs();
+    let now = world.now;
+    world
+        .broker
+        .close_over(now, ReplyCode::NOT_IMPLEMENTED, basic::Consume::ID);
+    world.run();
+    let outputs = world.outputs();
+    let told = |it: &&Output| matches!(it, Output::ChannelClosed(key, Error::Refused(_)) if *key == channel);
+    assert_eq!(outputs.iter().filter(told).count(), 1);
+    let ended = |it: &&Output| matches!(it, Output::ChannelClosed(..));
+    assert_eq!(outputs.iter().filter(ended).count(), 1);
+}
+
+// fault 44
+#[test]
+fn a_queue_that_is_still_locked_is_told_once_and_again_when_it_is_back() {
+    let mut world = World::ready();
+    world.declare(exclusive("mine"));
+    let mut times = 5;
+    world.broker.script = Box::new(move |method| match method {
+        Method::QueueDeclare(_) if times > 0 => {
+            times -= 1;
+            Answer::Refuse(ReplyCode::RESOURCE_LOCKED, "locked")
+        }
+        _ => Answer::Usual,
+    });
+    world.cut();
+    world.outputs();
+    world.pass(10 * SECOND);
+    let expected = ["queue \"mine\" delayed", "ready", "queue \"mine\" restored"];
+    assert_eq!(world.delays(), expected);
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.delays(), ["ready"]);
+}
+
+// faults 45 and 54
+#[test]
+fn a_consumer_that_is_refused_is_told_once_and_again_when_it_is_back() {
+    let mut world = World::ready();
+    world.add_consumer("q");
+    let mut times = 3;
+    world.broker.script = Box::new(move |method| match method {
+        Method::BasicConsume(_) if times > 0 => {
+            times -= 1;
+            Answer::Refuse(ReplyCode::ACCESS_REFUSED, "exclusive use")
+        }
+        _ => Answer::Usual,
+    });
+    world.cut();
+    world.outputs();
+    world.pass(10 * SECOND);
+    let consumer = "consumer of queue \"q\"";
+    let expected = [
+        format!("{consumer} delayed"),
+        "ready".to_owned(),
+        format!("{consumer} restored"),
+    ];
+    assert_eq!(world.delays(), expected);
+}
+
+// fault 52
+#[test]
+fn a_consumer_that_was_cancelled_is_told_when_it_is_back() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    world.outputs();
+    let (now, channel) = (world.now, world.consumer_channel(consumer));
+    world.broker.cancel_consumer(now, channel);
+    world.run();
+    assert_eq!(world.delays(), Vec::<String>::new());
+    world.pass(SECOND);
+    assert_eq!(world.delays(), ["consumer of queue \"q\" restored"]);
+}

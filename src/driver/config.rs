@@ -1,0 +1,70 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snowshoe_codec::sasl::Mechanism;
+use snowshoe_codec::{ConnectionLimits, FieldTable, ShortString};
+
+use crate::connector::Connector;
+use crate::core::backoff::Backoff;
+use crate::core::supervisor;
+use crate::uri::Endpoint;
+
+/// Gives the ways to log in, best first; asked at every attempt to connect, so that a changed
+/// password or an expired token does no lasting harm.
+pub(crate) type Credentials = Arc<dyn Fn() -> Mechanisms + Send + Sync>;
+
+/// The ways to log in, best first, or why there are none.
+pub(crate) type Mechanisms = Result<Vec<Box<dyn Mechanism>>, Box<dyn Error + Send + Sync>>;
+
+/// Everything a client is told when it is built.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) tls: bool,
+    pub(crate) virtual_host: ShortString,
+    pub(crate) credentials: Credentials,
+    pub(crate) properties: FieldTable,
+    pub(crate) limits: ConnectionLimits,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) connection_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) backoff: Backoff,
+    /// Whether to give up where the very first connect fails.
+    pub(crate) fail_fast: bool,
+    pub(crate) seed: u64,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("endpoints", &self.endpoints)
+            .field("tls", &self.tls)
+            .field("virtual_host", &self.virtual_host)
+            .field("limits", &self.limits)
+            .field("backoff", &self.backoff)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    pub(crate) fn supervisor(&self, fail_fast: bool) -> supervisor::Config {
+        supervisor::Config {
+            endpoints: self
+                .endpoints
+                .len()
+                .try_into()
+                .unwrap_or(std::num::NonZeroUsize::MIN),
+            backoff: self.backoff,
+            timeouts: supervisor::Timeouts {
+                dial: self.connection_timeout,
+                handshake: self.limits.handshake_timeout,
+                // A step of a recovery is a call as a rule, and a call has a deadline of its own.
+                recovery: self.limits.call_timeout + Duration::from_secs(5),
+            },
+            fail_fast,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The channels of a connection that users drive.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use snowshoe_codec as codec;
+use snowshoe_codec::method::{Arguments, MethodId, basic};
+
+use super::producers::is_full;
+use crate::core::session::{ChannelKey, Session};
+use crate::error::Error;
+use crate::shared::channel::{Answer, ChannelInbox, ChannelOperation, ChannelReply};
+
+/// Channels by the session's keys for them.
+#[derive(Default)]
+pub(super) struct Channels {
+    channels: BTreeMap<ChannelKey, Channel>,
+    /// What was asked of them and not done yet.
+    asked: VecDeque<(Arc<ChannelInbox>, ChannelOperation)>,
+}
+
+struct Channel {
+    inbox: Arc<ChannelInbox>,
+    /// Whoever waits for it to open.
+    opened: Option<Answer<()>>,
+    /// Whoever waits for a reply, in the order of the calls.
+    calls: Vec<(MethodId, Answer<ChannelReply>)>,
+}
+
+impl Channels {
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        inbox: Arc<ChannelInbox>,
+        answer: Answer<()>,
+    ) {
+        let key = session.add_channel(now);
+        inbox.register(key);
+        self.channels.insert(
+            key,
+            Channel {
+                inbox,
+                opened: Some(answer),
+                calls: Vec::new(),
+            },
+        );
+    }
+
+    /// Something is asked of a channel.
+    pub(super) fn ask(&mut self, inbox: Arc<ChannelInbox>, operation: ChannelOperation) {
+        self.asked.push_back((inbox, operation));
+    }
+
+    /// Does what was asked, in order, while there is room to write. Whether anything was done.
+    pub(super) fn operate(&mut self, now: Instant, session: &mut Session) -> bool {
+        let mut moved = false;
+        while !is_full(session)
+            && let Some((inbox, operation)) = self.asked.pop_front()
+        {
+            moved = true;
+            self.operate_one(now, session, &inbox, operation);
+        }
+        moved
+    }
+
+    /// Where the channel is gone, dropping the operation tells.
+    fn operate_one(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        inbox: &Arc<ChannelInbox>,
+        operation: ChannelOperation,
+    ) {
+        let Some(key) = inbox.key() else { return };
+        // Another may have its key by now.
+        let channel = self.channels.get_mut(&key);
+        let Some(channel) = channel.filter(|channel| Arc::ptr_eq(&channel.inbox, inbox)) else {
+            return;
+        };
+        if matches!(operation, ChannelOperation::Close) {
+            self.channels.remove(&key);
+            session.remove_channel(now, key);
+            return inbox.close(Error::ChannelClosed);
+        }
+        let Some(mut wire) = session.user_channel(key) else {
+            return;
+        };
+        match operation {
+            ChannelOperation::Call { method, answer } => {
+                let id = method.id();
+                match wire.send(now, method) {
+                    Ok(()) => channel.calls.push((id, answer)),
+                    Err(error) => _ = answer.try_send(Err(error.into())),
+                }
+            }
+            ChannelOperation::Send { method, answer } => {
+                _ = answer.try_send(wire.send(now, method).map_err(Error::from));
+            }
+            ChannelOperation::Publish {
+                exchange,
+                routing_key,
+                mandatory,
+                message,
+                answer,
+            } => {
+                let properties = message.properties.unwrap_or_default();
+                let publish = codec::Publish {
+                    exchange: exchange.as_short_str(),
+                    routing_key: routing_key.as_short_str(),
+                    mandatory,
+                    properties: &properties,
+                    body: &message.body,
+                };
+                _ = answer.try_send(wire.publish(&publish).map_err(Error::from));
+            }
+            ChannelOperation::Close => {}
+        }
+    }
+
+    pub(super) fn opened(&mut self, key: ChannelKey) {
+        if let Some(answer) = self
+            .channels
+            .get_mut(&key)
+            .and_then(|channel| channel.opened.take())
+        {
+            _ = answer.try_send(Ok(()));
+        }
+    }
+
+    /// Something came over a channel.
+    pub(super) fn event(&mut self, key: ChannelKey, event: codec::Event) {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return;
+        };
+        let reply = match event {
+            codec::Event::Reply { method, .. } => ChannelReply::Method(*method),
+            codec::Event::Got { got, .. } => ChannelReply::Got(got),
+            other => return channel.inbox.push(other),
+        };
+        // The oldest call of its kind: RabbitMQ's basic.consume-ok comes after replies to later
+        // calls.
+        let id = match &reply {
+            ChannelReply::Method(method) => method.id(),
+            ChannelReply::Got(_) => basic::GetOk::ID,
+        };
+        let asked_by = |(call, _): &(MethodId, _)| id.is_reply_to(*call);
+        if let Some(index) = channel.calls.iter().position(asked_by) {
+            let (_, answer) = channel.calls.remove(index);
+            _ = answer.try_send(Ok(reply));
+        }
+    }
+
+    /// A channel is gone.
+    pub(super) fn closed(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: ChannelKey,
+        error: &Error,
+    ) {
+        session.remove_channel(now, key);
+        let Some(channel) = self.channels.remove(&key) else {
+            return;
+        };
+        channel.inbox.close(error.clone());
+        if let Some(answer) = channel.opened {
+            _ = answer.try_send(Err(error.clone()));
+        }
+        for (_, answer) in channel.calls {
+            _ = answer.try_send(Err(error.clone()));
+        }
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.asked.clear();
+        for (_, channel) in std::mem::take(&mut self.channels) {
+            channel.inbox.close(Error::Closed);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The producers of a connection.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use snowshoe_codec::{PeerClose, PublisherConfirm};
+
+use crate::core::publisher::Publisher;
+use crate::core::session::{ProducerKey, Session};
+use crate::outcome::{CloseReport, DropReason};
+use crate::shared::outbox::{Outbox, OutboxState};
+use crate::shared::place::{LinkId, Place};
+
+/// Producers by the session's keys for them, in their order, and whose turn it is.
+#[derive(Default)]
+pub(super) struct Producers {
+    producers: BTreeMap<ProducerKey, Producer>,
+    /// Those that may have something to write, in the order of their turns.
+    queue: VecDeque<ProducerKey>,
+    /// Those whose messages are settled when the transport has taken them.
+    unflushed: Vec<ProducerKey>,
+    /// Those who owe somebody a wake for room, which is given once there is nothing else to do.
+    owing: Vec<ProducerKey>,
+    /// Confirms that came one after the other, for one lock of their outbox and one wake.
+    confirms: Vec<PublisherConfirm>,
+    /// Whose they are.
+    confirmed: ProducerKey,
+    /// Whether the connection was lost over a message, and it is not known whose. Until that is
+    /// found, nobody but a suspect may write, and one message at a time.
+    isolating: bool,
+}
+
+struct Producer {
+    outbox: Arc<Outbox>,
+    /// Whether it stands in the queue.
+    queued: bool,
+    /// Whether it is among the unflushed.
+    unflushed: bool,
+    /// Whether it is among the owing.
+    owing: bool,
+}
+
+/// How a producer stands after something was done with its messages.
+struct Standing {
+    in_flight: bool,
+    owes_room: bool,
+    /// Whether it is closed and has nothing left to say.
+    finished: bool,
+}
+
+impl Standing {
+    fn of(state: &OutboxState) -> Self {
+        let publisher = &state.publisher;
+        Self {
+            in_flight: publisher.in_flight() > 0,
+            owes_room: publisher.owes_room(),
+            finished: publisher.is_closed() && publisher.is_empty(),
+        }
+    }
+}
+
+/// How many bytes a producer may write before the next one has its turn.
+const SHARE: usize = 64 * 1024;
+
+/// How many bytes may wait to be written before publishes have to wait. Everything else passes.
+const OUTBOUND_LIMIT: usize = 256 * 1024;
+
+impl Producers {
+    pub(super) fn add(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        session: &mut Session,
+        outbox: Arc<Outbox>,
+    ) {
+        let key = session.add_producer(now, outbox.confirms());
+        outbox.register(Place { link, key });
+        self.producers.insert(
+            key,
+            Producer {
+                outbox,
+                queued: false,
+                unflushed: false,
+                owing: false,
+            },
+        );
+        // What it had to say before that was not told.
+        self.is_ready(key);
+    }
+
+    /// A producer has something to write.
+    pub(super) fn is_ready(&mut self, key: ProducerKey) {
+        if let Some(producer) = self.producers.get_mut(&key)
+            && !mem::replace(&mut producer.queued, true)
+        {
+            self.queue.push_back(key);
+        }
+    }
+
+    /// Works on a producer's messages, and lets it go on if that made it possible.
+    pub(super) fn with(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: ProducerKey,
+        work: impl FnOnce(&mut Publisher<Waker>),
+    ) {
+        let Some(producer) = self.producers.get(&key) else {
+            return;
+        };
+        let (go_on, standing) = producer.outbox.with(|state| {
+            work(&mut state.publisher);
+            (state.publisher.has_unwritten(), Standing::of(state))
+        });
+        if go_on {
+            self.is_ready(key);
+        }
+        self.review(now, session, key, &standing);
+    }
+
+    /// Puts a confirm to those that are handed over next.
+    pub(super) fn confirm(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: ProducerKey,
+        confirm: PublisherConfirm,
+    ) {
+        if self.confirmed != key {
+            self.hand_over(now, session);
+            self.confirmed = key;
+        }
+        self.confirms.push(confirm);
+    }
+
+    /// Hands the confirms to their producer, unless it has ended.
+    pub(super) fn hand_over(&mut self, now: Instant, session: &mut Session) {
+        if self.confirms.is_empty() {
+            return;
+        }
+        let mut confirms = mem::take(&mut self.confirms);
+        self.with(now, session, self.confirmed, |publisher| {
+            for confirm in &confirms {
+                // The codec refuses confirms of what was never published.
+                _ = publisher.confirm(*confirm);
+            }
+        });
+        confirms.clear();
+        // The next burst needs no memory of its own.
+        self.confirms = confirms;
+    }
+
+    /// Draws the conclusions from how a producer stands.
+    fn review(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: ProducerKey,
+        standing: &Standing,
+    ) {
+        if standing.finished {
+            self.producers.remove(&key);
+            session.remove_producer(now, key);
+        } else if standing.owes_room
+            && let Some(producer) = self.producers.get_mut(&key)
+            && !mem::replace(&mut producer.owing, true)
+        {
+            self.owing.push(key);
+        }
+    }
+
+    /// There is nothing to do: whoever waits for room in a buffer gets what there is.
+    pub(super) fn rest(&mut self) {
+        for key in self.owing.drain(..) {
+            // It may have ended.
+            if let Some(producer) = self.producers.get_mut(&key) {
+                producer.owing = false;
+                producer.outbox.with(|state| state.publisher.rest());
+            }
+        }
+    }
+
+    /// The broker closed the connection over a publish, without saying whose (fault 10).
+    ///
+    /// While suspects are tried, the one that is in flight is the culprit. Otherwise whatever is in
+    /// flight is suspected, and nobody is blamed yet.
+    pub(super) fn refused(&mut self, now: Instant, session: &mut Session, close: &PeerClose) {
+        let is_alone = mem::replace(&mut self.isolating, true);
+        let keys: Vec<ProducerKey> = self.producers.keys().copied().collect();
+        for key in keys {
+            self.with(now, session, key, |publisher| {
+                if is_alone && publisher.is_isolating() {
+                    publisher.rejected(close);
+                } else {
+                    publisher.suspected();
+                }
+            });
+        }
+    }
+
+    /// The producer whose suspects are tried now, if there are any.
+    fn suspect(&mut self) -> Option<ProducerKey> {
+        if !self.isolating {
+            return None;
+        }
+        let is_isolating = |producer: &Producer| producer.outbox.lock().publisher.is_isolating();
+        let suspect = (self.producers.iter()).find(|(_, producer)| is_isolating(producer));
+        self.isolating = suspect.is_some();
+        suspect.map(|(key, _)| *key)
+    }
+
+    /// Lets the producers that have something to write have their shares, in turn, while there is
+    /// room. Whether anything was written.
+    pub(super) fn publish(&mut self, now: Instant, session: &mut Session) -> bool {
+        let mut moved = false;
+        let suspect = self.suspect();
+        // How many in a row had to wait.
+        let mut passed = 0;
+        while passed < self.queue.len() {
+            let budget = SHARE.min(room(session));
+            if budget == 0 {
+                break;
+            }
+            let Some(key) = self.queue.pop_front() else {
+                break;
+            };
+            if suspect.is_some_and(|suspect| suspect != key) {
+                self.queue.push_back(key);
+                passed += 1;
+                continue;
+            }
+            passed = 0;
+            let Some(producer) = self.producers.get_mut(&key) else {
+                continue;
+            };
+            producer.queued = false;
+            let outbox = &producer.outbox;
+            let (more, standing) = outbox.with(|state| {
+                let more = match session.producer_channel(key) {
+                    Some(mut channel) => state.publisher.transmit(&mut channel, budget),
+                    None => false,
+                };
+                // What could not be written now is taken up again when the channel is back, or
+                // with the next confirm: until then there is no need to be told of more.
+                state.scheduled = more || state.publisher.has_unwritten();
+                (more, Standing::of(state))
+            });
+            moved |= more;
+            if !outbox.confirms() && !mem::replace(&mut producer.unflushed, true) {
+                self.unflushed.push(key);
+            }
+            if more {
+                self.is_ready(key);
+            }
+            self.review(now, session, key, &standing);
+        }
+        moved
+    }
+
+    /// The transport has taken so many bytes of this connection's stream.
+    pub(super) fn flushed(&mut self, now: Instant, session: &mut Session, written: u64) {
+        for key in mem::take(&mut self.unflushed) {
+            let Some(producer) = self.producers.get_mut(&key) else {
+                continue;
+            };
+            let standing = producer.outbox.with(|state| {
+                state.publisher.flushed(written);
+                Standing::of(state)
+            });
+            producer.unflushed = standing.in_flight;
+            if standing.in_flight {
+                self.unflushed.push(key);
+            }
+            self.review(now, session, key, &standing);
+        }
+    }
+
+    pub(super) fn stop_accepting(&self) {
+        for producer in self.producers.values() {
+            producer.outbox.with(|state| state.publisher.close());
+        }
+    }
+
+    /// Whether every message has its outcome.
+    pub(super) fn are_drained(&self) -> bool {
+        self.producers
+            .values()
+            .all(|producer| producer.outbox.lock().publisher.is_empty())
+    }
+
+    /// Ends all producers: messages that are not settled are given up.
+    pub(super) fn give_up(&mut self, reason: DropReason, report: &mut CloseReport) {
+        for (_, producer) in mem::take(&mut self.producers) {
+            let abandoned = producer
+                .outbox
+                .with(|state| state.publisher.abandon(reason));
+            report.undelivered.extend(abandoned);
+        }
+        self.queue.clear();
+    }
+}
+
+/// Whether what waits to be written is enough for now.
+pub(super) fn is_full(session: &mut Session) -> bool {
+    room(session) == 0
+}
+
+/// How many bytes wait to be written.
+pub(super) fn unwritten(session: &mut Session) -> usize {
+    session.outbound().map_or(0, |outbound| outbound.len())
+}
+
+/// How many more bytes may wait to be written.
+fn room(session: &mut Session) -> usize {
+    let waiting = unwritten(session);
+    OUTBOUND_LIMIT.saturating_sub(waiting)
+}

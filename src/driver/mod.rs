@@ -1,0 +1,377 @@
+//! The only poll loop: it moves bytes between transports and sessions, and what comes of them
+//! between sessions and users.
+//!
+//! ```text
+//! loop until nothing moved:
+//!     take commands, and handles that have something to write
+//!     each connection: read; let timers run; carry out what the session says; write
+//! rest: wake who waits for what is not worth a wake while there is more to come
+//! park: register the waker, only if all is still quiet
+//! ```
+//!
+//! While it runs nobody can wake it, so a burst of publishes wakes it once. Reading never waits for
+//! writing, and nothing in here waits for user code.
+
+mod closing;
+mod config;
+mod link;
+mod readiness;
+mod stream;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use self::closing::{Closing, GOODBYE};
+pub(crate) use self::config::Config;
+use self::link::Link;
+use crate::core::session::{Session, Settings};
+use crate::core::topology::Topology;
+use crate::error::{ConnectionError, ConsumerEnd, Error};
+use crate::outcome::{CloseReport, DropReason};
+use crate::runtime::Runtime;
+use crate::shared::command::{Answer, Command};
+use crate::shared::doorbell::Ready;
+use crate::shared::handle::Shared;
+use crate::shared::place::{LinkId, Place};
+
+/// Runs a client's connections.
+///
+/// Spawn it on any executor; it completes when the client is closed, or has given up. Dropping it
+/// ends the client at once: whoever waits for something is told.
+///
+/// ```no_run
+/// # fn main() -> Result<(), snowshoe::Error> {
+/// let (client, driver) = snowshoe::Client::builder("amqp://localhost")?.build();
+/// std::thread::spawn(|| async_io::block_on(driver)); // or smol::spawn, tokio::spawn, …
+/// # Ok(()) }
+/// ```
+#[must_use = "nothing happens unless the driver is polled"]
+pub struct Driver {
+    config: Arc<Config>,
+    runtime: Arc<dyn Runtime>,
+    shared: Arc<Shared>,
+    /// By their numbers: the main one, that for publishing, and those for one consumer each.
+    links: Vec<Link>,
+    topology: Topology,
+    commands: VecDeque<Command>,
+    ready: Vec<Ready>,
+    closing: Option<Closing>,
+    done: bool,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("config", &self.config)
+            .field("runtime", &self.runtime)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(config: Config, runtime: Arc<dyn Runtime>, shared: Arc<Shared>) -> Self {
+        let mut driver = Self {
+            config: Arc::new(config),
+            runtime,
+            shared,
+            links: Vec::new(),
+            topology: Topology::default(),
+            commands: VecDeque::new(),
+            ready: Vec::new(),
+            closing: None,
+            done: false,
+        };
+        driver.add_link(LinkId::MAIN);
+        driver.add_link(LinkId::PUBLISHING);
+        let now = driver.runtime.now();
+        driver.link(LinkId::MAIN).start(now);
+        driver
+    }
+
+    /// Adds a connection, which is still to be started. The main one is that for everything but
+    /// publishing.
+    fn add_link(&mut self, id: LinkId) {
+        let is_main = id == LinkId::MAIN;
+        let session = Session::new(Settings {
+            // Once the client has connected, what fails is the network's fault and passes.
+            supervisor: self.config.supervisor(is_main && self.config.fail_fast),
+            backoff: self.config.backoff,
+            owns_exclusive_queues: is_main,
+            seed: self.config.seed.wrapping_add(self.shared.next_id()),
+        });
+        let (config, shared) = (Arc::clone(&self.config), Arc::clone(&self.shared));
+        let link = Link::new(id, session, config, Arc::clone(&self.runtime), shared);
+        match self.links.get_mut(id.index()) {
+            Some(old) => *old = link,
+            None => self.links.push(link),
+        }
+    }
+
+    fn link(&mut self, id: LinkId) -> &mut Link {
+        &mut self.links[id.index()]
+    }
+
+    /// The connection for publishing, which is started for the first producer.
+    fn publishing_link(&mut self, now: Instant) -> &mut Link {
+        let link = self.link(LinkId::PUBLISHING);
+        link.start(now);
+        link
+    }
+
+    fn dedicated_link(&mut self, now: Instant) -> &mut Link {
+        let dedicated = self.links.iter().skip(LinkId::dedicated(0).index());
+        let in_use = dedicated.take_while(|link| !link.is_closed()).count();
+        let id = LinkId::dedicated(in_use);
+        self.add_link(id);
+        let link = self.link(id);
+        link.start(now);
+        link
+    }
+
+    fn carry_out(&mut self, now: Instant, command: Command) {
+        if self.closing.is_some() && command.begins_something() {
+            return refuse(command, DropReason::Closed);
+        }
+        match command {
+            Command::AddProducer(outbox) => self.publishing_link(now).add_producer(now, outbox),
+            Command::AddConsumer {
+                inbox,
+                spec,
+                dedicated,
+                started,
+            } => {
+                let link = if dedicated {
+                    self.dedicated_link(now)
+                } else {
+                    self.link(LinkId::MAIN)
+                };
+                link.add_consumer(now, (inbox, spec), started);
+            }
+            Command::CancelConsumer(inbox) => {
+                if let Some(Place { link, key }) = inbox.place() {
+                    let link = &mut self.links[link.index()];
+                    link.cancel_consumer(now, key, &inbox, &mut self.topology);
+                }
+            }
+            Command::Call { method, answer } => self.link(LinkId::MAIN).call(now, method, answer),
+            Command::OpenChannel { inbox, answer } => {
+                self.link(LinkId::MAIN).open_channel(now, inbox, answer);
+            }
+            Command::Channel { inbox, operation } => {
+                self.link(LinkId::MAIN).operate(inbox, operation);
+            }
+            Command::UpdateSecret { secret, reason } => {
+                for link in &mut self.links {
+                    link.update_secret(now, &secret, &reason);
+                }
+            }
+            Command::Close { within, answer } => self.begin_close(now, within, answer),
+        }
+    }
+
+    fn attend(&mut self, ready: Ready) {
+        match ready {
+            Ready::Producer(Place { link, key }) => self.link(link).producer_is_ready(key),
+            Ready::Consumer(Place { link, key }) => self.link(link).consumer_is_ready(key),
+        }
+    }
+
+    fn begin_close(
+        &mut self,
+        now: Instant,
+        within: Option<Duration>,
+        answer: Option<Answer<CloseReport>>,
+    ) {
+        let within = within.unwrap_or(self.config.close_timeout);
+        match &mut self.closing {
+            Some(closing) => closing.shorten(now, within),
+            None => self.closing = Some(Closing::new(self.runtime.timer(), now, within)),
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.answers.extend(answer);
+        }
+        for link in &mut self.links {
+            link.stop_accepting();
+        }
+    }
+
+    /// How many bytes are encoded and not written, on the connection with the most of them.
+    #[cfg(feature = "_internal")]
+    pub(crate) fn unwritten(&mut self) -> usize {
+        let unwritten = self.links.iter_mut().map(Link::unwritten);
+        unwritten.max().unwrap_or(0)
+    }
+
+    /// Goes on with closing: first the messages, then the connections. Whether a step was taken.
+    fn go_on_closing(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(closing) = &mut self.closing else {
+            return false;
+        };
+        let late = closing.is_late(cx, now);
+        if !closing.connections {
+            if !late && !self.links.iter().all(Link::is_drained) {
+                return false;
+            }
+            let deadline = closing.begin_connections();
+            for link in &mut self.links {
+                let end = ConsumerEnd::ClientClosed;
+                link.give_up(DropReason::Closed, &end, &mut closing.report);
+                link.close(now, deadline);
+            }
+            return true;
+        }
+        if late {
+            for link in &mut self.links {
+                link.abort(now);
+            }
+        }
+        if self.links.iter().all(Link::is_closed) {
+            self.finish(DropReason::Closed);
+        }
+        late
+    }
+
+    /// Closes connections that were for one consumer, which has ended.
+    fn close_unused(&mut self, now: Instant) {
+        for link in self.links.iter_mut().skip(LinkId::dedicated(0).index()) {
+            if !link.has_consumers() && !link.is_closing() {
+                link.close(now, now + GOODBYE);
+            }
+        }
+    }
+
+    /// Notes how the first connection went, and what a connection that was given up takes with it.
+    fn review(&mut self, now: Instant) {
+        if self.links[LinkId::MAIN.index()].was_ready() && !self.shared.first.is_initialized() {
+            self.settle_first(Ok(()));
+        }
+        let given_up = self.links.iter().find_map(Link::given_up).cloned();
+        if let Some(cause) = given_up.filter(|_| !self.done) {
+            self.end(now, &cause);
+        }
+    }
+
+    /// A connection was given up, and with it the client.
+    fn end(&mut self, now: Instant, cause: &ConnectionError) {
+        log::error!("giving up: {cause}");
+        self.settle_first(Err(Error::from(cause.clone())));
+        let mut report = CloseReport::default();
+        for link in &mut self.links {
+            let end = ConsumerEnd::Failed(Error::from(cause.clone()));
+            link.give_up(DropReason::ConnectionGivenUp, &end, &mut report);
+            link.abort(now);
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.report.undelivered.append(&mut report.undelivered);
+        }
+        self.finish(DropReason::ConnectionGivenUp);
+    }
+
+    /// Tells whoever waits for the first connection.
+    fn settle_first(&self, result: Result<(), Error>) {
+        // Only the driver sets it, and only the first time counts.
+        _ = self.shared.first.set_blocking(result);
+    }
+
+    fn finish(&mut self, reason: DropReason) {
+        self.done = true;
+        self.settle_first(Err(Error::Closed));
+        for command in self.shared.commands.close() {
+            refuse(command, reason);
+        }
+        if let Some(mut closing) = self.closing.take() {
+            for answer in closing.answers.drain(..) {
+                _ = answer.try_send(closing.report.clone());
+            }
+        }
+        self.shared.hub.close();
+    }
+
+    /// Whether anything moved.
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.runtime.now();
+        let mut moved = (self.shared.commands).take(&mut self.commands, &mut self.ready);
+        while let Some(command) = self.commands.pop_front() {
+            self.carry_out(now, command);
+        }
+        for ready in std::mem::take(&mut self.ready) {
+            self.attend(ready);
+        }
+        // Publishing waits for queues that only the main connection can declare again.
+        let may_publish =
+            self.links[LinkId::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();
+        for link in &mut self.links {
+            moved |= link.turn(cx, now, &mut self.topology, may_publish);
+        }
+        self.close_unused(now);
+        self.review(now);
+        moved |= !self.done && self.go_on_closing(cx, now);
+        moved
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.doorbell.unpark();
+        for _ in 0..TURNS {
+            let moved = !self.done && self.turn(cx);
+            if self.done {
+                return Poll::Ready(());
+            }
+            if !moved {
+                self.links.iter_mut().for_each(Link::rest);
+                if self.shared.doorbell.park(cx.waker()) {
+                    return Poll::Pending;
+                }
+            }
+        }
+        // Others want to run, too.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        // Whoever waits for something is told, or would wait for ever (fault 17).
+        let mut report = CloseReport::default();
+        for link in &mut self.links {
+            link.give_up(
+                DropReason::ConnectionGivenUp,
+                &ConsumerEnd::ClientClosed,
+                &mut report,
+            );
+        }
+        self.finish(DropReason::ConnectionGivenUp);
+    }
+}
+
+/// Tells whoever waits for a command that it will not be carried out. Most are told by dropping it.
+fn refuse(command: Command, reason: DropReason) {
+    match command {
+        Command::AddProducer(outbox) => {
+            outbox.with(|state| _ = state.publisher.abandon(reason));
+        }
+        Command::AddConsumer { inbox, .. } | Command::CancelConsumer(inbox) => {
+            inbox.finish(ConsumerEnd::ClientClosed);
+        }
+        Command::Channel { inbox, .. } | Command::OpenChannel { inbox, .. } => {
+            inbox.close(Error::Closed);
+        }
+        _ => {}
+    }
+}
+
+/// How often the loop goes round before other tasks of the executor get their turn: those who take
+/// what was read do so while it is still in the processor's cache.
+const TURNS: usize = 4;

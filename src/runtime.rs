@@ -1,0 +1,274 @@
+//! Where a driver runs: its time, its timers and its sockets.
+//!
+//! A [`Driver`](crate::Driver) is a future that any executor can poll. What it needs beside that is
+//! a [`Runtime`]: the time, timers, and TCP streams. There are four, each with a feature of its own,
+//! and you can write a fifth:
+//!
+//! | runtime | feature | for |
+//! |---|---|---|
+//! | [`Thread`] | `thread` (on by default) | a thread of the client's own, which no executor is needed for |
+//! | [`AsyncIo`] | `async-io` (on by default) | drivers on any executor: smol, async-std, tokio, … |
+//! | [`Tokio`] | `tokio` | drivers on tokio, with its sockets and timers |
+//! | [`testing::Clock`](crate::testing::Clock) | `testing` | tests in virtual time |
+//!
+//! Unless [`ClientBuilder::runtime`](crate::ClientBuilder::runtime) names one,
+//! [`connect`](crate::ClientBuilder::connect) takes the first of the features that are on, in this
+//! order, and [`build`](crate::ClientBuilder::build), whose driver you spawn yourself, the first but
+//! `Thread`. With `default-features = false, features = ["tokio"]` that is tokio in both cases, and
+//! nothing of the others is compiled.
+//!
+//! `examples/own_runtime.rs` has a runtime of its own on the standard library alone.
+
+#[cfg(feature = "async-io")]
+mod async_io;
+#[cfg(feature = "thread")]
+mod thread;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, TcpKeepalive};
+
+#[cfg(feature = "async-io")]
+pub use self::async_io::AsyncIo;
+#[cfg(feature = "thread")]
+pub use self::thread::Thread;
+#[cfg(feature = "tokio")]
+pub use self::tokio::Tokio;
+use crate::transport::Connecting;
+
+/// What a driver needs of the place where it runs.
+///
+/// All of it is asked for from within the driver, so that a runtime which is only known to the
+/// thread that polls can be found there.
+pub trait Runtime: fmt::Debug + Send + Sync + 'static {
+    /// The present. The system's clock by default; a runtime whose timers go by another one has to
+    /// give that.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// A timer that never goes off until it is set.
+    fn timer(&self) -> Box<dyn Timer>;
+
+    /// Connects by TCP. The stream is to have these [options](TcpOptions::apply), and, as a
+    /// [transport](crate::Transport), to reset where it is [told to](crate::Transport::prepare_abort).
+    ///
+    /// The future is dropped where the attempt takes too long.
+    fn connect(&self, address: SocketAddr, options: TcpOptions) -> Connecting;
+
+    /// The addresses of a host name. By default the system is asked, which blocks, on a thread that
+    /// lives as long as that takes.
+    fn resolve(&self, host: &str, port: u16) -> Resolving {
+        let host = host.to_owned();
+        on_thread(move || Ok((host.as_str(), port).to_socket_addrs()?.collect()))
+    }
+
+    /// Starts the driver of a client that is made by [`connect`](crate::ClientBuilder::connect). A
+    /// runtime that cannot do so is for those who spawn drivers themselves, and the default says that.
+    ///
+    /// # Errors
+    /// It cannot be started here, or not now.
+    fn spawn(&self, driver: Task) -> io::Result<()> {
+        drop(driver);
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this runtime starts no drivers: make the client by ClientBuilder::build, and spawn its \
+             driver yourself",
+        ))
+    }
+}
+
+/// A timer of a [`Runtime`].
+pub trait Timer: Send + 'static {
+    /// Sets when it goes off next. Whoever waits for it polls it again after this.
+    fn set_at(&mut self, at: Instant);
+
+    /// Ready when its time has come, once each time that it is set; otherwise `cx` is woken then.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// A driver, as a [`Runtime`] is to start it.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The future of a look-up of addresses.
+pub type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+impl<R: Runtime + ?Sized> Runtime for Arc<R> {
+    fn now(&self) -> Instant {
+        (**self).now()
+    }
+
+    fn timer(&self) -> Box<dyn Timer> {
+        (**self).timer()
+    }
+
+    fn connect(&self, address: SocketAddr, options: TcpOptions) -> Connecting {
+        (**self).connect(address, options)
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> Resolving {
+        (**self).resolve(host, port)
+    }
+
+    fn spawn(&self, driver: Task) -> io::Result<()> {
+        (**self).spawn(driver)
+    }
+}
+
+/// What a TCP stream to a broker is to be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpOptions {
+    /// How long a connection is idle before the first keep-alive probe, and the time between probes.
+    pub keepalive: Duration,
+}
+
+impl TcpOptions {
+    pub(crate) fn new(keepalive: Duration) -> Self {
+        Self { keepalive }
+    }
+
+    /// Sets them on a socket that is connected: keep-alive, and no delay for small writes
+    /// (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// The system refuses one of them.
+    #[cfg(unix)]
+    pub fn apply(&self, socket: &impl std::os::fd::AsFd) -> io::Result<()> {
+        self.apply_to(SockRef::from(socket))
+    }
+
+    /// Sets them on a socket that is connected: keep-alive, and no delay for small writes
+    /// (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// The system refuses one of them.
+    #[cfg(windows)]
+    pub fn apply(&self, socket: &impl std::os::windows::io::AsSocket) -> io::Result<()> {
+        self.apply_to(SockRef::from(socket))
+    }
+
+    fn apply_to(&self, socket: SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(self.keepalive)
+            .with_interval(self.keepalive);
+        socket.set_tcp_keepalive(&keepalive)
+    }
+}
+
+/// Has a socket end with a reset when it is closed: what a
+/// [transport](crate::Transport::prepare_abort) over TCP does to abort. Where the system does not
+/// let it, an orderly end must do.
+#[cfg(unix)]
+pub fn reset_when_closed(socket: &impl std::os::fd::AsFd) {
+    linger_for_nothing(SockRef::from(socket));
+}
+
+/// Has a socket end with a reset when it is closed: what a
+/// [transport](crate::Transport::prepare_abort) over TCP does to abort. Where the system does not
+/// let it, an orderly end must do.
+#[cfg(windows)]
+pub fn reset_when_closed(socket: &impl std::os::windows::io::AsSocket) {
+    linger_for_nothing(SockRef::from(socket));
+}
+
+/// With nothing to linger for, closing resets.
+fn linger_for_nothing(socket: SockRef<'_>) {
+    _ = socket.set_linger(Some(Duration::ZERO));
+}
+
+/// Does something that blocks, on a thread that ends with it.
+pub(crate) fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Pin<Box<dyn Future<Output = io::Result<T>> + Send>> {
+    Box::pin(async move {
+        let (answer, answered) = async_channel::bounded(1);
+        std::thread::Builder::new()
+            .name("snowshoe-blocking".to_owned())
+            // Whoever asked may be gone by then.
+            .spawn(move || _ = answer.try_send(work()))?;
+        let answer = answered.recv().await;
+        answer.map_err(|_| io::Error::other("the thread that worked on it has panicked"))?
+    })
+}
+
+/// Where a driver runs that a client starts for itself.
+///
+/// # Errors
+/// The system does not let it be made.
+pub(crate) fn of_ones_own() -> io::Result<Arc<dyn Runtime>> {
+    #[cfg(feature = "thread")]
+    return Ok(Arc::new(Thread::new()?));
+    #[cfg(not(feature = "thread"))]
+    return Ok(of_an_executor());
+}
+
+/// Where a driver runs that somebody's executor polls.
+pub(crate) fn of_an_executor() -> Arc<dyn Runtime> {
+    #[cfg(feature = "async-io")]
+    return Arc::new(AsyncIo);
+    #[cfg(all(feature = "tokio", not(feature = "async-io")))]
+    return Arc::new(Tokio);
+    #[cfg(not(any(feature = "tokio", feature = "async-io")))]
+    return Arc::new(nowhere::Nowhere);
+}
+
+/// What is left where no feature has brought a runtime.
+#[cfg(not(any(feature = "tokio", feature = "async-io")))]
+mod nowhere {
+    use std::future::ready;
+    use std::io;
+    use std::net::SocketAddr;
+    use std::task::{Context, Poll};
+    use std::time::Instant;
+
+    use super::{Runtime, Task, TcpOptions, Timer};
+    use crate::transport::Connecting;
+
+    /// Nothing can run here, and whoever tries is told what to do.
+    #[derive(Debug)]
+    pub(super) struct Nowhere;
+
+    impl Runtime for Nowhere {
+        fn timer(&self) -> Box<dyn Timer> {
+            Box::new(Never)
+        }
+
+        fn connect(&self, _: SocketAddr, _: TcpOptions) -> Connecting {
+            Box::pin(ready(Err(no_runtime())))
+        }
+
+        fn spawn(&self, _: Task) -> io::Result<()> {
+            Err(no_runtime())
+        }
+    }
+
+    fn no_runtime() -> io::Error {
+        let error = "snowshoe has no runtime for this: turn on its feature async-io or tokio, or give \
+                     one by ClientBuilder::runtime";
+        io::Error::new(io::ErrorKind::Unsupported, error)
+    }
+
+    struct Never;
+
+    impl Timer for Never {
+        fn set_at(&mut self, _: Instant) {}
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+}
+
+#[cfg(all(test, not(snowshoe_loom)))]
+mod tests;

@@ -1,0 +1,110 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::runtime;
+use crate::sync::{Mutex, lock};
+
+/// Goes off once each time that it is set.
+#[derive(Debug)]
+pub(super) struct Timer {
+    timers: Arc<Timers>,
+    due: Option<Instant>,
+    /// Where it stands among those that are waited for, and whom it wakes.
+    entry: Option<(Entry, Waker)>,
+}
+
+/// When, and which of those.
+type Entry = (Instant, u64);
+
+impl Timer {
+    pub(super) fn new(timers: Arc<Timers>) -> Self {
+        Self {
+            timers,
+            due: None,
+            entry: None,
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some((entry, _)) = self.entry.take() {
+            self.timers.leave(entry);
+        }
+    }
+}
+
+impl runtime::Timer for Timer {
+    fn set_at(&mut self, at: Instant) {
+        self.leave();
+        self.due = Some(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.due else {
+            return Poll::Pending;
+        };
+        if due <= Instant::now() {
+            self.leave();
+            self.due = None;
+            return Poll::Ready(());
+        }
+        if !(self.entry.as_ref()).is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
+            self.leave();
+            let waker = cx.waker().clone();
+            let entry = self.timers.enter(due, waker.clone());
+            self.entry = Some((entry, waker));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// The timers of a reactor that are waited for.
+#[derive(Debug, Default)]
+pub(super) struct Timers(Mutex<Queue>);
+
+/// Those that go off first come first.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BTreeMap<Entry, Waker>,
+    entered: u64,
+}
+
+impl Timers {
+    /// When the first goes off.
+    pub(super) fn first(&self) -> Option<Instant> {
+        lock(&self.0).waiting.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Whom to wake now.
+    pub(super) fn take_due(&self, now: Instant) -> Vec<Waker> {
+        let mut queue = lock(&self.0);
+        let mut due = Vec::new();
+        while let Some(first) = queue.waiting.first_entry()
+            && first.key().0 <= now
+        {
+            due.push(first.remove());
+        }
+        due
+    }
+
+    fn enter(&self, at: Instant, waker: Waker) -> Entry {
+        let mut queue = lock(&self.0);
+        queue.entered += 1;
+        let entry = (at, queue.entered);
+        queue.waiting.insert(entry, waker);
+        entry
+    }
+
+    fn leave(&self, entry: Entry) {
+        let waker = lock(&self.0).waiting.remove(&entry);
+        // A waker may run code of its executor's when it is dropped.
+        drop(waker);
+    }
+}

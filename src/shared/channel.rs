@@ -1,0 +1,132 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::OnceLock;
+use std::task::{Poll, Waker};
+
+use snowshoe_codec::{Event as CodecEvent, Got, Method, ShortString};
+
+use crate::core::session::ChannelKey;
+use crate::error::Error;
+use crate::events::ChannelEvent;
+use crate::message::Message;
+use crate::sync::{Mutex, lock};
+
+/// Where the answer to an operation goes. Dropped without one, it tells that the channel is gone.
+pub(crate) type Answer<T> = async_channel::Sender<Result<T, Error>>;
+
+/// What is done on a channel that a user drives.
+#[derive(Debug)]
+pub(crate) enum ChannelOperation {
+    Call {
+        method: Method,
+        answer: Answer<ChannelReply>,
+    },
+    Send {
+        method: Method,
+        answer: Answer<()>,
+    },
+    Publish {
+        exchange: ShortString,
+        routing_key: ShortString,
+        mandatory: bool,
+        message: Message,
+        answer: Answer<Option<u64>>,
+    },
+    Close,
+}
+
+/// The answer to a call on a channel.
+#[derive(Debug)]
+pub(crate) enum ChannelReply {
+    Method(Method),
+    Got(Got),
+}
+
+/// What a channel that a user drives shares with the driver.
+pub(crate) struct ChannelInbox {
+    state: Mutex<State>,
+    key: OnceLock<ChannelKey>,
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<ChannelEvent>,
+    closed: Option<Error>,
+    waker: Option<Waker>,
+}
+
+impl fmt::Debug for ChannelInbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelInbox")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ChannelInbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            key: OnceLock::new(),
+        }
+    }
+
+    /// The session's key for it, once the driver has taken it in.
+    pub(crate) fn key(&self) -> Option<ChannelKey> {
+        self.key.get().copied()
+    }
+
+    /// The driver takes it in; it does so once.
+    pub(crate) fn register(&self, key: ChannelKey) {
+        _ = self.key.set(key);
+    }
+
+    /// The next event; `None` once the channel is closed.
+    pub(crate) async fn next_event(&self) -> Option<ChannelEvent> {
+        std::future::poll_fn(|cx| {
+            let mut state = lock(&self.state);
+            if let Some(event) = state.events.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            if state.closed.is_some() {
+                return Poll::Ready(None);
+            }
+            state.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Why the channel is closed, if it is.
+    pub(crate) fn closed(&self) -> Option<Error> {
+        lock(&self.state).closed.clone()
+    }
+
+    pub(crate) fn push(&self, event: CodecEvent) {
+        let event = match event {
+            CodecEvent::Delivery { delivery, .. } => ChannelEvent::Delivery(delivery),
+            CodecEvent::Returned { returned, .. } => ChannelEvent::Returned(returned),
+            CodecEvent::Confirm { confirm, .. } => ChannelEvent::Confirm(confirm),
+            CodecEvent::ConsumerCancelled { consumer_tag, .. } => {
+                ChannelEvent::ConsumerCancelled { consumer_tag }
+            }
+            CodecEvent::Flow { active, .. } => ChannelEvent::Flow { active },
+            _ => return,
+        };
+        self.change(|state| state.events.push_back(event));
+    }
+
+    pub(crate) fn close(&self, error: Error) {
+        self.change(|state| _ = state.closed.get_or_insert(error));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        change(&mut state);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

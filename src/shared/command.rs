@@ -1,0 +1,119 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use snowshoe_codec::{Method, ShortString};
+
+use super::channel::{ChannelInbox, ChannelOperation};
+use super::doorbell::{Doorbell, Ready};
+use super::inbox::Inbox;
+use super::outbox::Outbox;
+use crate::core::subscription::ConsumerSpec;
+use crate::error::Error;
+use crate::outcome::CloseReport;
+use crate::sync::{Mutex, lock};
+
+/// Where the answer to a command goes. Dropped without one, it tells that the driver is gone.
+pub(crate) type Answer<T> = async_channel::Sender<T>;
+
+/// What is asked of the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    AddProducer(Arc<Outbox>),
+    AddConsumer {
+        inbox: Arc<Inbox>,
+        spec: ConsumerSpec,
+        dedicated: bool,
+        started: Answer<Result<(), Error>>,
+    },
+    CancelConsumer(Arc<Inbox>),
+    Call {
+        method: Method,
+        answer: Answer<Result<Method, Error>>,
+    },
+    OpenChannel {
+        inbox: Arc<ChannelInbox>,
+        answer: Answer<Result<(), Error>>,
+    },
+    Channel {
+        inbox: Arc<ChannelInbox>,
+        operation: ChannelOperation,
+    },
+    UpdateSecret {
+        secret: Bytes,
+        reason: ShortString,
+    },
+    Close {
+        within: Option<Duration>,
+        answer: Option<Answer<CloseReport>>,
+    },
+}
+
+impl Command {
+    /// Whether it begins something that a client which is being closed would only have to end.
+    pub(crate) fn begins_something(&self) -> bool {
+        matches!(
+            self,
+            Self::AddProducer(_)
+                | Self::AddConsumer { .. }
+                | Self::Call { .. }
+                | Self::OpenChannel { .. }
+        )
+    }
+}
+
+/// What was asked of the driver and not taken yet.
+#[derive(Debug)]
+pub(crate) struct CommandQueue {
+    queue: Mutex<Queue>,
+    doorbell: Arc<Doorbell>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commands: VecDeque<Command>,
+    /// The driver is gone: commands are dropped, which tells whoever waits for an answer.
+    closed: bool,
+}
+
+impl CommandQueue {
+    pub(crate) fn new(doorbell: Arc<Doorbell>) -> Self {
+        Self {
+            queue: Mutex::default(),
+            doorbell,
+        }
+    }
+
+    /// Asks the driver for something; `false` if it is gone.
+    pub(crate) fn push(&self, command: Command) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            drop(queue);
+            // The command drops here, without the lock: its answer may wake somebody.
+            drop(command);
+            return false;
+        }
+        queue.commands.push_back(command);
+        drop(queue);
+        self.doorbell.ring_for_commands();
+        true
+    }
+
+    /// Takes everything that was asked for, and who has something to do, each in order. Whether there
+    /// was anything.
+    pub(crate) fn take(&self, commands: &mut VecDeque<Command>, ready: &mut Vec<Ready>) -> bool {
+        if self.doorbell.answer(ready) {
+            commands.append(&mut lock(&self.queue).commands);
+        }
+        !commands.is_empty() || !ready.is_empty()
+    }
+
+    /// The driver is gone: nothing more can be asked for. What was, is handed back.
+    pub(crate) fn close(&self) -> VecDeque<Command> {
+        self.doorbell.close();
+        let mut queue = lock(&self.queue);
+        queue.closed = true;
+        std::mem::take(&mut queue.commands)
+    }
+}

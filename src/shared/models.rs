@@ -1,0 +1,441 @@
+//! Where users' threads meet the driver's: loom runs each of these in every order that there is, and
+//! fails where somebody sleeps for ever.
+//!
+//! The user's side is the public interface; the driver's is the few calls that the real one makes.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use futures_lite::future::poll_once;
+use loom::future::block_on;
+use loom::thread;
+use snowshoe_codec::{ConnectionLimits, Delivery, Event as CodecEvent, PublisherConfirm};
+
+use super::command::Command;
+use super::doorbell::Ready;
+use super::handle::Shared;
+use super::inbox::{Filled, Inbox};
+use super::outbox::Outbox;
+use super::place::{LinkId, Place};
+use crate::client::Client;
+use crate::consumer::Consumer;
+use crate::core::Epoch;
+use crate::core::session::{ConsumerKey, ProducerKey};
+use crate::core::testing::{self, Line, name};
+use crate::declare::Queue;
+use crate::error::{ConsumerEnd, Error, SettleError};
+use crate::events::{ConnectionRole, Event};
+use crate::outcome::Unconfirmed;
+use crate::producer::Producer;
+
+/// Runs a model in every order that takes no more than this many switches ahead of time; almost all
+/// errors show with two.
+fn model(run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(run);
+}
+
+/// What the driver was told when it answered the bell.
+#[derive(Default)]
+struct Mail {
+    commands: VecDeque<Command>,
+    ready: Vec<Ready>,
+}
+
+/// A client whose driver is this model.
+struct World {
+    shared: Arc<Shared>,
+    client: Client,
+}
+
+impl World {
+    fn new() -> Self {
+        let shared = Arc::new(Shared::new(7));
+        let client = Client::over(Arc::clone(&shared));
+        Self { shared, client }
+    }
+
+    /// A producer with room for one message.
+    fn producer(&self) -> (Producer, Arc<Outbox>) {
+        let producer = self.client.producer("q").expect("it is short");
+        let producer = producer.capacity(1).build();
+        let Some(Command::AddProducer(outbox)) = self.take().commands.pop_back() else {
+            panic!("the driver was not told");
+        };
+        let (link, key) = (LinkId::PUBLISHING, ProducerKey::default());
+        outbox.register(Place { link, key });
+        (producer, outbox)
+    }
+
+    /// A consumer that was started, with room for so many deliveries.
+    fn consumer(&self, capacity: usize) -> (Consumer, Arc<Inbox>) {
+        let builder = self.client.consumer("q").expect("it is short");
+        let mut start = pin!(builder.prefetch(0).capacity(capacity).start());
+        assert!(block_on(poll_once(&mut start)).is_none());
+        let Some(Command::AddConsumer { inbox, started, .. }) = self.take().commands.pop_back()
+        else {
+            panic!("the driver was not told");
+        };
+        let (link, key) = (LinkId::MAIN, ConsumerKey::default());
+        inbox.register(Place { link, key });
+        inbox.begin_epoch(Epoch::default().next(), name("q"));
+        started.try_send(Ok(())).expect("somebody waits for it");
+        let consumer = block_on(start).expect("it was started");
+        (consumer, inbox)
+    }
+
+    fn take(&self) -> Mail {
+        let mut mail = Mail::default();
+        (self.shared.commands).take(&mut mail.commands, &mut mail.ready);
+        mail
+    }
+}
+
+/// The driver's loop: sleeps, wakes and takes its mail until it has what it waits for.
+fn drive<T>(shared: &Shared, mut work: impl FnMut(&mut Mail) -> Option<T>) -> T {
+    let mut mail = Mail::default();
+    block_on(std::future::poll_fn(|cx| {
+        shared.doorbell.unpark();
+        loop {
+            (shared.commands).take(&mut mail.commands, &mut mail.ready);
+            if let Some(result) = work(&mut mail) {
+                return Poll::Ready(result);
+            }
+            mail.ready.clear();
+            if shared.doorbell.park(cx.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }))
+}
+
+/// Polls a future that waits for an `async_channel`, which wakes under a lock of its own. So that loom
+/// does not switch threads there, nobody is woken; the test looks again by itself.
+fn poll_asleep<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// Writes the message of an outbox to a channel, so that it waits for its confirm.
+fn transmit(outbox: &Outbox) {
+    let mut line = Line::open(ConnectionLimits::default());
+    let channel = line.open_channel();
+    outbox.with(|state| {
+        state.publisher.online();
+        let mut channel = line.client.channel(channel).expect("it is open");
+        state.publisher.transmit(&mut channel, usize::MAX);
+    });
+}
+
+fn confirm(outbox: &Outbox, ack: bool) {
+    let confirm = PublisherConfirm {
+        delivery_tag: 1,
+        multiple: false,
+        ack,
+    };
+    outbox.with(|state| state.publisher.confirm(confirm).expect("it was sent"));
+}
+
+/// Deliveries with the tags 1 and 2.
+fn deliveries() -> Vec<Delivery> {
+    static DELIVERIES: OnceLock<Vec<Delivery>> = OnceLock::new();
+    let make = || testing::deliveries(&["one herring", "another"]);
+    DELIVERIES.get_or_init(make).clone()
+}
+
+#[test]
+fn what_is_asked_for_while_the_driver_falls_asleep_wakes_it() {
+    model(|| {
+        let World { shared, client } = World::new();
+        let users: Vec<_> = (0..2)
+            .map(|_| {
+                let client = client.clone();
+                thread::spawn(move || client.update_secret("secret", name("")))
+            })
+            .collect();
+        drive(&shared, |mail| (mail.commands.len() == 2).then_some(()));
+        for user in users {
+            user.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_call_is_answered_or_told_that_the_driver_is_gone() {
+    model(|| {
+        let World { shared, client } = World::new();
+        let driver = thread::spawn(move || {
+            let commands = shared.commands.close();
+            shared.hub.close();
+            drop(commands);
+        });
+        let mut call = pin!(client.declare(Queue::new("q")));
+        let early = poll_asleep(call.as_mut());
+        driver.join().unwrap();
+        let result = early.unwrap_or_else(|| poll_asleep(call).expect("the driver is gone"));
+        assert!(matches!(result, Err(Error::Closed)), "{result:?}");
+    });
+}
+
+#[test]
+fn a_publish_wakes_the_driver_though_it_has_just_looked() {
+    model(|| {
+        let world = World::new();
+        let (producer, outbox) = world.producer();
+        let user = thread::spawn(move || {
+            let _confirmation = producer.try_publish("a herring").expect("there is room");
+            producer
+        });
+        drive(&world.shared, |mail| {
+            let told = mail.ready.iter().any(|it| matches!(it, Ready::Producer(_)));
+            // As the driver does: what was scheduled once is, until all of it is written.
+            told.then(|| outbox.with(|state| assert!(state.publisher.has_unwritten())))
+        });
+        drop(user.join().unwrap());
+    });
+}
+
+#[test]
+fn what_is_published_while_the_driver_takes_a_producer_in_is_found() {
+    model(|| {
+        let World { shared, client } = World::new();
+        let producer = client.producer("q").expect("it is short").build();
+        let user = thread::spawn(move || {
+            let _confirmation = producer.try_publish("a herring").expect("there is room");
+            producer
+        });
+        let mut taken_in = None;
+        drive(&shared, |mail| {
+            let mut has_to_look = !mail.ready.is_empty();
+            while let Some(Command::AddProducer(outbox)) = mail.commands.pop_front() {
+                let (link, key) = (LinkId::PUBLISHING, ProducerKey::default());
+                outbox.register(Place { link, key });
+                taken_in = Some(outbox);
+                has_to_look = true;
+            }
+            let outbox = taken_in.as_ref().filter(|_| has_to_look)?;
+            let found = outbox.with(|state| {
+                state.scheduled = state.publisher.has_unwritten();
+                state.scheduled
+            });
+            found.then_some(())
+        });
+        drop(user.join().unwrap());
+    });
+}
+
+#[test]
+fn an_outcome_is_told_whether_it_is_awaited_before_or_after_it() {
+    for ack in [true, false] {
+        model(move || {
+            let world = World::new();
+            let (producer, outbox) = world.producer();
+            let confirmation = producer.try_publish("a herring").expect("there is room");
+            transmit(&outbox);
+            let driver = thread::spawn(move || confirm(&outbox, ack));
+            match block_on(confirmation) {
+                Ok(()) => assert!(ack),
+                Err(Unconfirmed::Nacked { .. }) => assert!(!ack),
+                Err(other) => panic!("{other}"),
+            }
+            driver.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn of_a_confirmation_that_is_dropped_nothing_is_kept() {
+    model(|| {
+        let world = World::new();
+        let (producer, outbox) = world.producer();
+        let confirmation = producer.try_publish("a herring").expect("there is room");
+        transmit(&outbox);
+        let driver = {
+            let outbox = Arc::clone(&outbox);
+            thread::spawn(move || confirm(&outbox, false))
+        };
+        let mut confirmation = Box::pin(confirmation);
+        _ = block_on(poll_once(&mut confirmation));
+        drop(confirmation);
+        driver.join().unwrap();
+        let kept = outbox.lock().publisher.poll_outcome(0, || unreachable!());
+        assert_eq!(
+            kept,
+            Some(Ok(())),
+            "an outcome that is forgotten reads as an ack"
+        );
+    });
+}
+
+#[test]
+fn whoever_waits_for_room_gets_it_though_another_gives_up_before() {
+    model(|| {
+        let world = World::new();
+        let (producer, outbox) = world.producer();
+        let first = producer.try_publish("one herring").expect("there is room");
+        transmit(&outbox);
+        let impatient = {
+            let producer = producer.clone();
+            thread::spawn(move || {
+                let mut publish = pin!(producer.publish("another"));
+                block_on(poll_once(&mut publish)).is_some()
+            })
+        };
+        let patient = thread::spawn(move || {
+            // With room for one, it gets in only where the other does not.
+            let mut publish = pin!(producer.publish("a third"));
+            block_on(async { publish.as_mut().await.is_ok() })
+        });
+        confirm(&outbox, true);
+        let overtaken = impatient.join().unwrap();
+        if overtaken {
+            transmit(&outbox);
+            confirm(&outbox, true);
+        }
+        assert!(patient.join().unwrap());
+        drop(first);
+    });
+}
+
+#[test]
+fn whoever_waits_until_all_is_settled_is_told() {
+    model(|| {
+        let world = World::new();
+        let (producer, outbox) = world.producer();
+        let _confirmation = producer.try_publish("a herring").expect("there is room");
+        transmit(&outbox);
+        let driver = thread::spawn(move || confirm(&outbox, true));
+        block_on(producer.flushed());
+        driver.join().unwrap();
+    });
+}
+
+#[test]
+fn a_consumer_gets_every_delivery_and_then_the_end() {
+    model(|| {
+        let world = World::new();
+        let (mut consumer, inbox) = world.consumer(usize::MAX);
+        let driver = thread::spawn(move || {
+            for delivery in deliveries() {
+                assert_eq!(inbox.fill(&mut [delivery].into()), Filled::Taken);
+            }
+            inbox.finish(ConsumerEnd::ClientClosed);
+        });
+        let mut tags = 0;
+        while let Some(delivery) = block_on(consumer.next()) {
+            delivery.ack().expect("its channel is there");
+            tags += 1;
+        }
+        assert_eq!(tags, 2);
+        driver.join().unwrap();
+    });
+}
+
+#[test]
+fn a_consumer_whose_deliveries_became_stale_in_its_hands_wakes_for_the_next() {
+    model(|| {
+        let world = World::new();
+        let (mut consumer, inbox) = world.consumer(usize::MAX);
+        let driver = thread::spawn(move || {
+            let [first, second] = deliveries().try_into().expect("two");
+            inbox.fill(&mut [first.clone()].into());
+            inbox.end_epoch();
+            inbox.begin_epoch(Epoch::default().next().next(), name("q"));
+            inbox.fill(&mut [first, second].into());
+            inbox
+        });
+        // The first delivery may be handed out twice: in either epoch.
+        let mut settled = 0;
+        while settled < 2 {
+            let delivery = block_on(consumer.next()).expect("it has not ended");
+            match delivery.ack() {
+                Ok(()) => settled += 1,
+                Err(SettleError::Stale) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        driver.join().unwrap();
+    });
+}
+
+#[test]
+fn a_settle_that_meets_the_end_of_its_epoch_is_sent_under_none_other() {
+    model(|| {
+        let world = World::new();
+        let (mut consumer, inbox) = world.consumer(usize::MAX);
+        inbox.fill(&mut deliveries().into());
+        let delivery = block_on(consumer.next()).expect("there are two");
+        let driver = {
+            let inbox = Arc::clone(&inbox);
+            thread::spawn(move || {
+                inbox.begin_epoch(Epoch::default().next().next(), name("q"));
+                inbox.flush(|frame| panic!("{frame:?} belongs to a channel that is gone"));
+            })
+        };
+        _ = delivery.ack();
+        driver.join().unwrap();
+        inbox.flush(|frame| panic!("{frame:?} belongs to a channel that is gone"));
+        assert!(inbox.is_drained());
+    });
+}
+
+#[test]
+fn a_driver_that_reads_no_more_hears_when_there_is_room_again() {
+    model(|| {
+        let world = World::new();
+        let (mut consumer, inbox) = world.consumer(1);
+        let user = thread::spawn(move || {
+            let delivery = block_on(consumer.next()).expect("there are two");
+            delivery.ack().expect("its channel is there");
+            consumer
+        });
+        let [first, _] = deliveries().try_into().expect("two");
+        assert_eq!(inbox.fill(&mut [first].into()), Filled::Behind);
+        drive(&world.shared, |_| inbox.has_room().then_some(()));
+        drop(user.join().unwrap());
+    });
+}
+
+#[test]
+fn a_channel_by_hand_gets_every_event_and_then_the_end() {
+    model(|| {
+        let world = World::new();
+        let mut open = pin!(world.client.channel());
+        assert!(block_on(poll_once(&mut open)).is_none());
+        let Some(Command::OpenChannel { inbox, answer }) = world.take().commands.pop_back() else {
+            panic!("the driver was not told");
+        };
+        answer.try_send(Ok(())).expect("somebody waits for it");
+        let mut channel = block_on(open).expect("it was opened");
+        let driver = thread::spawn(move || {
+            let (channel, active) = (1, true);
+            inbox.push(CodecEvent::Flow { channel, active });
+            inbox.close(Error::ConnectionLost);
+        });
+        assert!(block_on(channel.next_event()).is_some());
+        assert!(block_on(channel.next_event()).is_none());
+        driver.join().unwrap();
+    });
+}
+
+#[test]
+fn whoever_subscribes_hears_of_the_end_however_late() {
+    model(|| {
+        let World { shared, client } = World::new();
+        let driver = thread::spawn(move || {
+            let role = ConnectionRole::Main;
+            shared.hub.emit_with(|| Event::Unblocked { role });
+            shared.hub.close();
+        });
+        let mut events = client.events();
+        driver.join().unwrap();
+        while let Some(_event) =
+            poll_asleep(pin!(events.next())).expect("there is no more to wait for")
+        {}
+    });
+}
