@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pair::read::{client, read};
-use pair::wire::{method, written};
+use pair::wire::{frame, method, written};
 use pair::{Pair, goodbye};
-use snowshoe_codec::method::{basic, confirm};
+use snowshoe_codec::method::{Arguments as _, basic, confirm};
 use snowshoe_codec::{
-    Channel, ChannelId, Connection, Event, Properties, Publish, SendError, ShortStr, Violation,
+    Channel, ChannelId, Connection, Event, FrameKind, MethodError, MethodId, Properties, Publish,
+    SendError, ShortStr, Violation,
 };
 
 fn publish(channel: &mut Channel<'_>, body: &'static [u8]) -> Result<Option<u64>, SendError> {
@@ -146,6 +147,47 @@ fn a_confirm_of_what_was_never_published_ends_the_connection() {
         delivery_tag: 1,
     };
     assert_eq!(*outcome.violation(), unknown);
+}
+
+#[test]
+fn a_confirm_with_too_few_or_too_many_arguments_ends_the_connection() {
+    for (id, name) in [(basic::Ack::ID, "ack"), (basic::Nack::ID, "nack")] {
+        let MethodId { class, method } = id;
+        let ids = [class.to_be_bytes(), method.to_be_bytes()].concat();
+        let with = |arguments: &[u8]| {
+            let payload = [&ids, arguments].concat();
+            read(
+                || published(3),
+                &frame(FrameKind::Method, ChannelId(1), &payload),
+            )
+        };
+        for len in 0..9 {
+            let violation = Violation::Method(MethodError::Truncated(id));
+            assert_eq!(
+                *with(&[0; 9][..len]).violation(),
+                violation,
+                "{name}: {len}"
+            );
+        }
+        let (method, count) = (id, 1);
+        let violation = Violation::Method(MethodError::TrailingBytes { method, count });
+        assert_eq!(*with(&[0; 10]).violation(), violation, "{name}");
+    }
+}
+
+/// Only the first bit is `multiple`: that after it is the `requeue` of a nack, which means nothing here.
+#[test]
+fn the_other_bits_of_a_nack_do_not_make_it_multiple() {
+    let nack = basic::Nack {
+        delivery_tag: 2,
+        multiple: false,
+        requeue: true,
+    };
+    let outcome = read(|| published(3), &method(ChannelId(1), nack));
+    let [Event::Confirm { confirm, .. }] = outcome.events[..] else {
+        panic!("{:?}", outcome.events);
+    };
+    assert!(!confirm.multiple && !confirm.ack);
 }
 
 #[test]

@@ -294,30 +294,8 @@ impl Connection {
             }
             (ChannelPhase::Open, _) => {
                 let event = match (self.side, method) {
-                    (Side::Client, basic::Ack::ID) => {
-                        let basic::Ack {
-                            delivery_tag,
-                            multiple,
-                        } = decode(frame)?;
-                        let word = PublisherConfirm {
-                            delivery_tag,
-                            multiple,
-                            ack: true,
-                        };
-                        confirm(state, channel, word)
-                    }
-                    (Side::Client, basic::Nack::ID) => {
-                        let basic::Nack {
-                            delivery_tag,
-                            multiple,
-                            ..
-                        } = decode(frame)?;
-                        let word = PublisherConfirm {
-                            delivery_tag,
-                            multiple,
-                            ack: false,
-                        };
-                        confirm(state, channel, word)
+                    (Side::Client, basic::Ack::ID | basic::Nack::ID) => {
+                        confirm(state, frame, method)
                     }
                     (Side::Client, _) => self.answer(channel, Method::decode(frame.payload)?),
                     (Side::Server, _) => self.request(channel, Method::decode(frame.payload)?),
@@ -440,18 +418,30 @@ fn decode<A: Arguments>(frame: &Frame<'_>) -> Result<A, MethodError> {
     A::decode_arguments(arguments)
 }
 
-/// A publisher confirm.
-fn confirm(
-    state: &ChannelState,
-    channel: ChannelId,
-    confirm: PublisherConfirm,
-) -> Result<Event, Violation> {
-    let delivery_tag = confirm.delivery_tag;
+/// A publisher confirm. It is read by hand, since confirms come by the million: the ids, the tag, and
+/// an octet of which the first bit is `multiple`, for both methods.
+fn confirm(state: &ChannelState, frame: &Frame<'_>, method: MethodId) -> Result<Event, Violation> {
+    let channel = frame.channel;
+    let arguments = match frame.payload {
+        [_, _, _, _, tag @ .., bits] => tag.try_into().ok().zip(Some(*bits)),
+        _ => None,
+    };
+    let Some((tag, bits)) = arguments else {
+        // Too few or too many: decoding says which.
+        Method::decode(frame.payload)?;
+        return Err(Violation::MalformedArguments(method));
+    };
+    let delivery_tag = u64::from_be_bytes(tag);
     if !state.may_confirm(delivery_tag) {
         return Err(Violation::UnknownConfirm {
             channel,
             delivery_tag,
         });
     }
+    let confirm = PublisherConfirm {
+        delivery_tag,
+        multiple: bits & 1 != 0,
+        ack: method == basic::Ack::ID,
+    };
     Ok(Event::Confirm { channel, confirm })
 }
