@@ -145,7 +145,7 @@ fn brief(rate: f64) -> String {
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 300.0;
-/// Room for the number behind the longest bar.
+/// Room for the number after the longest bar.
 const RIGHT: f64 = 60.0;
 const TOP: f64 = 48.0;
 const BAR: f64 = 11.0;

@@ -55,7 +55,7 @@ impl RabbitMq {
             let producer = self.client.producer(QUEUE)?.build();
             let body = bytes::Bytes::from(vec![b'x'; order.row.size]);
             // The messages are there before the consumer is, and amqp-client 0.1 loses those that
-            // come right behind consume-ok: here it stands still, and is reported so.
+            // come right after consume-ok: here it stands still, and is reported so.
             for _ in 0..order.warm_up + order.messages {
                 // How each ends is told by the queue's length in the end.
                 drop(producer.publish(body.clone()).await?);

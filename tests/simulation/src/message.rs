@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use crate::plan::Length;
 
-/// Which message it is: the so-manieth of a producer.
+/// Which message it is: its number among those of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MessageId {
     pub(crate) producer: u32,

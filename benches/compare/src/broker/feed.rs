@@ -52,7 +52,7 @@ impl Feed {
             sent: 0,
             acked: 0,
             prefetch,
-            // amqp-client 0.1 loses what comes right behind consume-ok; it is not held against it.
+            // amqp-client 0.1 loses what comes right after consume-ok; it is not held against it.
             starts: Some(Instant::now() + START_DELAY),
         }
     }

@@ -82,7 +82,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Reads confirms until at most so many messages are behind the oldest without one.
+    /// Reads confirms until at most so many messages come after the oldest without one.
     fn wait(&mut self, missing: usize) -> Result<()> {
         let Channeled {
             connection,
