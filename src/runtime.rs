@@ -6,10 +6,10 @@
 //!
 //! | runtime | feature | for |
 //! |---|---|---|
-//! | [`Thread`] | `thread` (on by default) | a thread of the client's own, which no executor is needed for |
-//! | [`AsyncIo`] | `async-io` (on by default) | drivers on any executor: smol, async-std, tokio, … |
-//! | [`Tokio`] | `tokio` | drivers on tokio, with its sockets and timers |
-//! | [`testing::Clock`](crate::testing::Clock) | `testing` | tests in virtual time |
+//! | `Thread` | `thread` (on by default) | a thread of the client's own, which no executor is needed for |
+//! | `AsyncIo` | `async-io` (on by default) | drivers on any executor: smol, async-std, tokio, … |
+//! | `Tokio` | `tokio` | drivers on tokio, with its sockets and timers |
+//! | `testing::Clock` | `testing` | tests in virtual time |
 //!
 //! Unless [`ClientBuilder::runtime`](crate::ClientBuilder::runtime) names one,
 //! [`connect`](crate::ClientBuilder::connect) takes the first of the features that are on, in this
