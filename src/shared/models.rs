@@ -11,14 +11,16 @@ use std::task::{Context, Poll, Waker};
 use futures_lite::future::poll_once;
 use loom::future::block_on;
 use loom::thread;
-use snowshoe_codec::{ConnectionLimits, Delivery, Event as CodecEvent, PublisherConfirm};
+use snowshoe_codec::{
+    ChannelId, ConnectionLimits, Delivery, Event as CodecEvent, PublisherConfirm,
+};
 
 use super::command::Command;
 use super::doorbell::Ready;
 use super::handle::Shared;
 use super::inbox::{Filled, Inbox};
 use super::outbox::Outbox;
-use super::place::{LinkId, Place};
+use super::place::{LinkIndex, Place};
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::core::Epoch;
@@ -40,7 +42,7 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
 
 /// What the driver was told when it answered the bell.
 #[derive(Default)]
-struct Mail {
+struct Taken {
     commands: VecDeque<Command>,
     ready: Vec<Ready>,
 }
@@ -65,7 +67,7 @@ impl World {
         let Some(Command::AddProducer(outbox)) = self.take().commands.pop_back() else {
             panic!("the driver was not told");
         };
-        let (link, key) = (LinkId::PUBLISHING, ProducerKey::default());
+        let (link, key) = (LinkIndex::PUBLISHING, ProducerKey::default());
         outbox.register(Place { link, key });
         (producer, outbox)
     }
@@ -79,7 +81,7 @@ impl World {
         else {
             panic!("the driver was not told");
         };
-        let (link, key) = (LinkId::MAIN, ConsumerKey::default());
+        let (link, key) = (LinkIndex::MAIN, ConsumerKey::default());
         inbox.register(Place { link, key });
         inbox.begin_epoch(Epoch::default().next(), name("q"));
         started.try_send(Ok(())).expect("somebody waits for it");
@@ -87,24 +89,24 @@ impl World {
         (consumer, inbox)
     }
 
-    fn take(&self) -> Mail {
-        let mut mail = Mail::default();
-        (self.shared.commands).take(&mut mail.commands, &mut mail.ready);
-        mail
+    fn take(&self) -> Taken {
+        let mut taken = Taken::default();
+        (self.shared.commands).take(&mut taken.commands, &mut taken.ready);
+        taken
     }
 }
 
-/// The driver's loop: sleeps, wakes and takes its mail until it has what it waits for.
-fn drive<T>(shared: &Shared, mut work: impl FnMut(&mut Mail) -> Option<T>) -> T {
-    let mut mail = Mail::default();
+/// The driver's loop: sleeps, wakes and takes what it is told until it has what it waits for.
+fn drive<T>(shared: &Shared, mut work: impl FnMut(&mut Taken) -> Option<T>) -> T {
+    let mut taken = Taken::default();
     block_on(std::future::poll_fn(|cx| {
         shared.doorbell.unpark();
         loop {
-            (shared.commands).take(&mut mail.commands, &mut mail.ready);
-            if let Some(result) = work(&mut mail) {
+            (shared.commands).take(&mut taken.commands, &mut taken.ready);
+            if let Some(result) = work(&mut taken) {
                 return Poll::Ready(result);
             }
-            mail.ready.clear();
+            taken.ready.clear();
             if shared.doorbell.park(cx.waker()) {
                 return Poll::Pending;
             }
@@ -158,7 +160,7 @@ fn what_is_asked_for_while_the_driver_falls_asleep_wakes_it() {
                 thread::spawn(move || client.update_secret("secret", name("")))
             })
             .collect();
-        drive(&shared, |mail| (mail.commands.len() == 2).then_some(()));
+        drive(&shared, |taken| (taken.commands.len() == 2).then_some(()));
         for user in users {
             user.join().unwrap();
         }
@@ -191,8 +193,11 @@ fn a_publish_wakes_the_driver_though_it_has_just_looked() {
             let _confirmation = producer.try_publish("a herring").expect("there is room");
             producer
         });
-        drive(&world.shared, |mail| {
-            let told = mail.ready.iter().any(|it| matches!(it, Ready::Producer(_)));
+        drive(&world.shared, |taken| {
+            let told = taken
+                .ready
+                .iter()
+                .any(|it| matches!(it, Ready::Producer(_)));
             // As the driver does: what was scheduled once is, until all of it is written.
             told.then(|| outbox.with(|state| assert!(state.publisher.has_unwritten())))
         });
@@ -210,10 +215,10 @@ fn what_is_published_while_the_driver_takes_a_producer_in_is_found() {
             producer
         });
         let mut taken_in = None;
-        drive(&shared, |mail| {
-            let mut has_to_look = !mail.ready.is_empty();
-            while let Some(Command::AddProducer(outbox)) = mail.commands.pop_front() {
-                let (link, key) = (LinkId::PUBLISHING, ProducerKey::default());
+        drive(&shared, |taken| {
+            let mut has_to_look = !taken.ready.is_empty();
+            while let Some(Command::AddProducer(outbox)) = taken.commands.pop_front() {
+                let (link, key) = (LinkIndex::PUBLISHING, ProducerKey::default());
                 outbox.register(Place { link, key });
                 taken_in = Some(outbox);
                 has_to_look = true;
@@ -390,14 +395,34 @@ fn a_driver_that_reads_no_more_hears_when_there_is_room_again() {
         let world = World::new();
         let (mut consumer, inbox) = world.consumer(1);
         let user = thread::spawn(move || {
-            let delivery = block_on(consumer.next()).expect("there are two");
-            delivery.ack().expect("its channel is there");
+            // It is not settled: that would ring as well.
+            drop(block_on(consumer.next()).expect("there are two"));
             consumer
         });
         let [first, _] = deliveries().try_into().expect("two");
         assert_eq!(inbox.fill(&mut [first].into()), Filled::Behind);
         drive(&world.shared, |_| inbox.has_room().then_some(()));
         drop(user.join().unwrap());
+    });
+}
+
+#[test]
+fn a_driver_that_sleeps_hears_of_what_is_settled() {
+    model(|| {
+        let world = World::new();
+        let (mut consumer, inbox) = world.consumer(usize::MAX);
+        inbox.fill(&mut deliveries().into());
+        let delivery = block_on(consumer.next()).expect("there are two");
+        let user = thread::spawn(move || delivery.ack().expect("its channel is there"));
+        drive(&world.shared, |taken| {
+            let told = taken
+                .ready
+                .iter()
+                .any(|it| matches!(it, Ready::Consumer(_)));
+            told.then(|| inbox.flush(|frame| assert_eq!((frame.tag, frame.multiple), (1, false))))
+        });
+        assert!(inbox.has_nothing_to_send());
+        user.join().unwrap();
     });
 }
 
@@ -413,7 +438,7 @@ fn a_channel_by_hand_gets_every_event_and_then_the_end() {
         answer.try_send(Ok(())).expect("somebody waits for it");
         let mut channel = block_on(open).expect("it was opened");
         let driver = thread::spawn(move || {
-            let (channel, active) = (1, true);
+            let (channel, active) = (ChannelId(1), true);
             inbox.push(CodecEvent::Flow { channel, active });
             inbox.close(Error::ConnectionLost);
         });
