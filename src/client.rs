@@ -22,8 +22,9 @@ use crate::events::Events;
 use crate::name::Name;
 use crate::outcome::CloseReport;
 use crate::producer::ProducerBuilder;
+use crate::shared::answer::Answer;
 use crate::shared::channel::ChannelInbox;
-use crate::shared::command::{Answer, Command};
+use crate::shared::command::Command;
 use crate::shared::handle::{Handle, Shared};
 
 /// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
@@ -54,7 +55,8 @@ impl Client {
         }
     }
 
-    /// Connects to a broker, with drivers on a thread of their own: no executor is needed.
+    /// Connects to a broker, with the driver on a thread of its own: no executor is needed. Where no
+    /// feature but `tokio` is on, the driver runs on the runtime that this is called in.
     ///
     /// ```no_run
     /// # async fn run() -> Result<(), snowshoe::Error> {

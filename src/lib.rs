@@ -54,7 +54,8 @@
 //!
 //! # Running it
 //!
-//! [`Client::connect`] needs no executor: its driver has a thread of its own. [`ClientBuilder::build`]
+//! [`Client::connect`] needs no executor: its driver has a thread of its own, unless no feature but
+//! `tokio` is on. [`ClientBuilder::build`]
 //! gives the client and its [`Driver`], a future to spawn on smol, async-std, tokio or anything
 //! else. Whose time, timers and sockets the driver uses says its [`Runtime`]; there are those of a
 //! thread of its own, of async-io, of tokio and of tests, each a feature. A [`Connector`] brings any

@@ -17,10 +17,13 @@
 //! `Thread`. With `default-features = false, features = ["tokio"]` that is tokio in both cases, and
 //! nothing of the others is compiled.
 //!
-//! `examples/own_runtime.rs` has a runtime of its own on the standard library alone.
+//! The example `own_runtime` in the repository has one of its own, over nothing but the standard
+//! library's sockets.
 
 #[cfg(feature = "async-io")]
 mod async_io;
+#[cfg(any(feature = "thread", feature = "tokio", not(feature = "async-io")))]
+mod sleeper;
 #[cfg(feature = "thread")]
 mod thread;
 #[cfg(feature = "tokio")]
@@ -47,8 +50,10 @@ use crate::transport::Connecting;
 
 /// What a driver needs of the place where it runs.
 ///
-/// All of it is asked for from within the driver, so that a runtime which is only known to the
-/// thread that polls can be found there.
+/// [`connect`](Self::connect) and [`resolve`](Self::resolve) are called within the driver, so that a
+/// runtime which only the thread that polls knows of can be found there. [`now`](Self::now) and
+/// [`timer`](Self::timer) are called where the client is built, too, and [`spawn`](Self::spawn) there
+/// alone.
 pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// The present. The system's clock by default; a runtime whose timers go by another one has to
     /// give that.
@@ -129,11 +134,19 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 #[non_exhaustive]
 pub struct TcpOptions {
     /// How long a connection is idle before the first keep-alive probe, and the time between probes.
+    /// 30 s by default.
     pub keepalive: Duration,
 }
 
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self::new(Duration::from_secs(30))
+    }
+}
+
 impl TcpOptions {
-    pub(crate) fn new(keepalive: Duration) -> Self {
+    /// Options with this keep-alive.
+    pub const fn new(keepalive: Duration) -> Self {
         Self { keepalive }
     }
 
@@ -206,15 +219,15 @@ pub(crate) fn on_thread<T: Send + 'static>(
 ///
 /// # Errors
 /// The system does not let it be made.
-pub(crate) fn of_ones_own() -> io::Result<Arc<dyn Runtime>> {
+pub(crate) fn default_for_connect() -> io::Result<Arc<dyn Runtime>> {
     #[cfg(feature = "thread")]
     return Ok(Arc::new(Thread::new()?));
     #[cfg(not(feature = "thread"))]
-    return Ok(of_an_executor());
+    return Ok(default_for_build());
 }
 
 /// Where a driver runs that somebody's executor polls.
-pub(crate) fn of_an_executor() -> Arc<dyn Runtime> {
+pub(crate) fn default_for_build() -> Arc<dyn Runtime> {
     #[cfg(feature = "async-io")]
     return Arc::new(AsyncIo);
     #[cfg(all(feature = "tokio", not(feature = "async-io")))]
@@ -229,9 +242,8 @@ mod nowhere {
     use std::future::ready;
     use std::io;
     use std::net::SocketAddr;
-    use std::task::{Context, Poll};
-    use std::time::Instant;
 
+    use super::sleeper::Sleeper;
     use super::{Runtime, Task, TcpOptions, Timer};
     use crate::transport::Connecting;
 
@@ -241,7 +253,7 @@ mod nowhere {
 
     impl Runtime for Nowhere {
         fn timer(&self) -> Box<dyn Timer> {
-            Box::new(Never)
+            Box::new(Sleeper::default())
         }
 
         fn connect(&self, _: SocketAddr, _: TcpOptions) -> Connecting {
@@ -254,19 +266,9 @@ mod nowhere {
     }
 
     fn no_runtime() -> io::Error {
-        let error = "snowshoe has no runtime for this: turn on its feature async-io or tokio, or give \
-                     one by ClientBuilder::runtime";
+        let error = "snowshoe has no runtime for this: turn on one of its features async-io, tokio and, for \
+                     ClientBuilder::connect, thread, or give one by ClientBuilder::runtime";
         io::Error::new(io::ErrorKind::Unsupported, error)
-    }
-
-    struct Never;
-
-    impl Timer for Never {
-        fn set_at(&mut self, _: Instant) {}
-
-        fn poll(&mut self, _: &mut Context<'_>) -> Poll<()> {
-            Poll::Pending
-        }
     }
 }
 

@@ -191,11 +191,11 @@ impl ClientBuilder {
     /// The client, and its driver to spawn on an executor of your choice.
     pub fn build(mut self) -> (Client, Driver) {
         let runtime = self.runtime.take();
-        self.build_on(runtime.unwrap_or_else(runtime::of_an_executor))
+        self.build_on(runtime.unwrap_or_else(runtime::default_for_build))
     }
 
-    /// The client, once it has connected. Its driver is started by its
-    /// [runtime](Self::runtime): on a thread of its own unless that is another.
+    /// The client, once it has connected. Its driver is started by its [runtime](Self::runtime): on a
+    /// thread of its own, unless that is another, or no feature but `tokio` is on.
     ///
     /// # Errors
     /// The driver could not be started, or why it did not connect.
@@ -206,7 +206,7 @@ impl ClientBuilder {
         let not_started = |error| ConnectionError::Dial(Arc::new(error));
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
-            None => runtime::of_ones_own().map_err(not_started)?,
+            None => runtime::default_for_connect().map_err(not_started)?,
         };
         let (client, driver) = self.build_on(Arc::clone(&runtime));
         runtime.spawn(Box::pin(driver)).map_err(not_started)?;

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::Events;
@@ -31,8 +32,8 @@ use crate::transport::{Connecting, Transport};
 ///
 /// [`Client::connect`](crate::Client::connect) takes one unless it is told otherwise: it needs no
 /// executor, and a message that is waited for costs the fewest system calls. The thread starts with
-/// the driver, and ends with it. It runs one that [`connect`](crate::ClientBuilder::connect) starts,
-/// and none that is polled elsewhere: that cannot connect.
+/// the driver, and ends with it. It runs one that [`connect`](crate::ClientBuilder::connect) starts;
+/// one that is polled anywhere else cannot connect by it.
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -82,9 +83,8 @@ impl Runtime for Thread {
     }
 
     fn connect(&self, address: SocketAddr, options: TcpOptions) -> Connecting {
-        if lock(&self.reactor).is_some() {
-            let error =
-                "the thread has not been started: make the client by ClientBuilder::connect";
+        if !self.timers.are_served_here() {
+            let error = "the driver is not polled by this thread: make the client by ClientBuilder::connect";
             return Box::pin(ready(Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 error,
@@ -109,7 +109,7 @@ impl Runtime for Thread {
                 log::error!("the driver's thread ends: {error}");
             }
         };
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("snowshoe".to_owned())
             .spawn(run)?;
         Ok(())
@@ -142,6 +142,7 @@ impl Reactor {
     /// # Errors
     /// The system does not let it wait. The future is dropped.
     fn block_on<F: Future>(mut self, future: F) -> io::Result<F::Output> {
+        self.timers.are_served_by(thread::current().id());
         let waker = Waker::from(Arc::clone(&self.park));
         let cx = &mut Context::from_waker(&waker);
         let mut future = pin!(future);
@@ -181,7 +182,7 @@ impl Reactor {
             // Whoever rang may have more to say, or is about to wait. If it shares the processor it
             // goes first: what it says is taken all at once then, and it need not be switched to
             // once more only to find that it has to wait.
-            std::thread::yield_now();
+            thread::yield_now();
         }
         for event in &self.events {
             self.sources.happened(event);

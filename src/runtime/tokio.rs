@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
+use super::sleeper::Sleeper;
 use super::{Resolving, Runtime, Task, TcpOptions, reset_when_closed};
 use crate::transport::{Connecting, Transport};
 
@@ -39,7 +40,9 @@ use crate::transport::{Connecting, Transport};
 /// their own, and a message that is waited for costs more system calls.
 ///
 /// Where the driver is polled outside of a runtime, every attempt to connect fails, and its timers
-/// are threads that sleep.
+/// are threads that sleep. A test that stops the time of the runtime has to reach its broker without
+/// sockets, by a [`Connector`](crate::Connector) in memory: tokio lets the time jump while a socket is
+/// waited for, and every timeout is over at once.
 ///
 /// # Panics
 /// The driver does, where the runtime has I/O or time not enabled, or has ended and the driver is
@@ -150,13 +153,8 @@ enum Timer {
     #[default]
     Unset,
     Sleep(Pin<Box<Sleep>>),
-    /// It was set outside of a runtime: what waits there, such as the next attempt to connect, is
-    /// to go on.
-    Outside {
-        at: Instant,
-        /// Whom a thread wakes that sleeps until then.
-        woken: Option<Waker>,
-    },
+    /// It was set outside of a runtime.
+    Outside(Sleeper),
 }
 
 impl super::Timer for Timer {
@@ -166,7 +164,9 @@ impl super::Timer for Timer {
         *self = if Handle::try_current().is_ok() {
             Self::Sleep(Box::pin(tokio::time::sleep_until(at.into())))
         } else {
-            Self::Outside { at, woken: None }
+            let mut sleeper = Sleeper::default();
+            sleeper.set_at(at);
+            Self::Outside(sleeper)
         };
     }
 
@@ -174,33 +174,11 @@ impl super::Timer for Timer {
         match self {
             Self::Unset => return Poll::Pending,
             Self::Sleep(sleep) => ready!(sleep.as_mut().poll(cx)),
-            Self::Outside { at, woken } => ready!(poll_outside(*at, woken, cx)),
+            Self::Outside(sleeper) => ready!(sleeper.poll(cx)),
         }
         *self = Self::Unset;
         Poll::Ready(())
     }
-}
-
-/// Ready at that time. Until then a thread sleeps for whoever asks, each of them once.
-fn poll_outside(at: Instant, woken: &mut Option<Waker>, cx: &Context<'_>) -> Poll<()> {
-    let left = at.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Poll::Ready(());
-    }
-    if !(woken.as_ref()).is_some_and(|woken| woken.will_wake(cx.waker())) {
-        let waker = cx.waker().clone();
-        *woken = Some(waker.clone());
-        let sleep = move || {
-            std::thread::sleep(left);
-            waker.wake();
-        };
-        let thread = std::thread::Builder::new().name("snowshoe-timer".to_owned());
-        if let Err(error) = thread.spawn(sleep) {
-            log::warn!("no thread can be had for a timer: {error}");
-            cx.waker().wake_by_ref();
-        }
-    }
-    Poll::Pending
 }
 
 #[cfg(all(test, not(snowshoe_loom)))]

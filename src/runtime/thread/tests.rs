@@ -58,6 +58,25 @@ fn nothing_connects_on_a_thread_that_was_not_started() {
 }
 
 #[test]
+fn a_driver_that_is_polled_elsewhere_is_told_so_and_its_timers_go_off() {
+    let runtime = Arc::new(Thread::new().expect("a reactor"));
+    let (end, ended) = async_channel::bounded::<()>(1);
+    let busy = async move { _ = ended.recv().await };
+    runtime.spawn(Box::pin(busy)).expect("the first");
+    futures_lite::future::block_on(async {
+        let options = TcpOptions::default();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+        let error = runtime.connect(nowhere, options).await.map(drop);
+        let kind = error.expect_err("nobody waits for it").kind();
+        assert_eq!(kind, io::ErrorKind::Unsupported);
+        for _ in 0..2 {
+            elapse(&runtime, Duration::from_millis(2)).await;
+        }
+    });
+    end.close();
+}
+
+#[test]
 fn a_socket_that_is_gone_leaves_nothing_behind() {
     on_thread(async |runtime| {
         let (socket, _peer) = pair(runtime).await;

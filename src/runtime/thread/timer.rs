@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use crate::runtime;
+use crate::runtime::sleeper::Sleeper;
 use crate::sync::{Mutex, lock};
 
 /// Goes off once each time that it is set.
@@ -13,6 +15,8 @@ pub(super) struct Timer {
     due: Option<Instant>,
     /// Where it stands among those that are waited for, and whom it wakes.
     entry: Option<(Entry, Waker)>,
+    /// What wakes where the reactor does not run.
+    elsewhere: Sleeper,
 }
 
 /// When, and which of those.
@@ -24,6 +28,7 @@ impl Timer {
             timers,
             due: None,
             entry: None,
+            elsewhere: Sleeper::default(),
         }
     }
 
@@ -38,6 +43,7 @@ impl runtime::Timer for Timer {
     fn set_at(&mut self, at: Instant) {
         self.leave();
         self.due = Some(at);
+        self.elsewhere.set_at(at);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -50,6 +56,9 @@ impl runtime::Timer for Timer {
             return Poll::Ready(());
         }
         if !(self.entry.as_ref()).is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
+            if !self.timers.are_served_here() {
+                return self.elsewhere.poll(cx);
+            }
             self.leave();
             let waker = cx.waker().clone();
             let entry = self.timers.enter(due, waker.clone());
@@ -67,7 +76,11 @@ impl Drop for Timer {
 
 /// The timers of a reactor that are waited for.
 #[derive(Debug, Default)]
-pub(super) struct Timers(Mutex<Queue>);
+pub(super) struct Timers {
+    queue: Mutex<Queue>,
+    /// The thread that the reactor runs on, once it does.
+    thread: OnceLock<ThreadId>,
+}
 
 /// Those that go off first come first.
 #[derive(Debug, Default)]
@@ -77,14 +90,25 @@ struct Queue {
 }
 
 impl Timers {
+    /// The reactor runs on this thread from now on.
+    pub(super) fn are_served_by(&self, thread: ThreadId) {
+        // A reactor runs once.
+        _ = self.thread.set(thread);
+    }
+
+    /// Whether this is the thread that the reactor runs on.
+    pub(super) fn are_served_here(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
+    }
+
     /// When the first goes off.
     pub(super) fn first(&self) -> Option<Instant> {
-        lock(&self.0).waiting.keys().next().map(|(at, _)| *at)
+        lock(&self.queue).waiting.keys().next().map(|(at, _)| *at)
     }
 
     /// Whom to wake now.
     pub(super) fn take_due(&self, now: Instant) -> Vec<Waker> {
-        let mut queue = lock(&self.0);
+        let mut queue = lock(&self.queue);
         let mut due = Vec::new();
         while let Some(first) = queue.waiting.first_entry()
             && first.key().0 <= now
@@ -95,7 +119,7 @@ impl Timers {
     }
 
     fn enter(&self, at: Instant, waker: Waker) -> Entry {
-        let mut queue = lock(&self.0);
+        let mut queue = lock(&self.queue);
         queue.entered += 1;
         let entry = (at, queue.entered);
         queue.waiting.insert(entry, waker);
@@ -103,7 +127,7 @@ impl Timers {
     }
 
     fn leave(&self, entry: Entry) {
-        let waker = lock(&self.0).waiting.remove(&entry);
+        let waker = lock(&self.queue).waiting.remove(&entry);
         // A waker may run code of its executor's when it is dropped.
         drop(waker);
     }
