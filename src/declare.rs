@@ -341,6 +341,7 @@ impl Declare for Exchange {
         Ok(self.declare.into())
     }
 
+    // A call gets no answer but its own, and this one says nothing more than that it was done.
     fn declared(_: Method) -> Result<(), Error> {
         Ok(())
     }
@@ -539,6 +540,7 @@ impl Declare for Binding {
         })
     }
 
+    // As with an exchange.
     fn declared(_: Method) -> Result<(), Error> {
         Ok(())
     }

@@ -35,10 +35,9 @@ pub enum Error {
     /// The broker did not answer in time.
     #[error("{0} was not answered in time")]
     Timeout(MethodId),
-    /// The answer was another than the call has a type for. That of basic.get can be a message, which
-    /// [`Channel::get`](crate::Channel::get) takes.
+    /// The answer was another than the call has: the broker broke the protocol.
     #[error(
-        "{call} was answered by {reply}, which it has no place for: a message is taken by Channel::get"
+        "{call} was answered by {reply}, which is no answer to it: the broker broke the protocol"
     )]
     UnexpectedReply {
         /// What was called.

@@ -2,7 +2,7 @@
 //!
 //! A broker answers a channel's methods in their order, and closes the channel over the first that
 //! it refuses, without a look at those after it. So of what is under way when the channel closes, the
-//! oldest is to blame and the rest has not happened: it is sent again on the next channel.
+//! oldest was refused and the rest has not happened: it is sent again on the next channel.
 
 use snowshoe_codec::ChannelId;
 use std::collections::VecDeque;
@@ -48,7 +48,7 @@ impl<T> CallQueue<T> {
         self.queue.iter()
     }
 
-    /// The oldest call under way, the one to blame where the broker blames one of its kind.
+    /// The oldest call under way: the one that was refused where the broker names its kind.
     pub fn oldest_sent(&self) -> Option<&T> {
         self.queue.front().filter(|_| self.sent > 0)
     }
@@ -86,10 +86,18 @@ impl<T> CallQueue<T> {
         Some(call)
     }
 
-    /// Takes the oldest call under way off the queue: it was answered, or could not be sent.
-    pub fn answered(&mut self) -> Option<T> {
-        self.sent = self.sent.checked_sub(1)?;
-        self.queue.pop_front()
+    /// Takes the oldest call under way off the queue that an answer `is_for`.
+    ///
+    /// A broker answers in order, but nothing breaks where one does not.
+    pub fn answered(&mut self, is_for: impl FnMut(&T) -> bool) -> Option<T> {
+        let index = self.queue.iter().take(self.sent).position(is_for)?;
+        self.sent -= 1;
+        self.queue.remove(index)
+    }
+
+    /// Takes the oldest call under way off the queue: it is what the broker ended something over.
+    pub fn refused(&mut self) -> Option<T> {
+        self.answered(|_| true)
     }
 
     /// Takes the call that [`next_to_send`](Self::next_to_send) gave last off the queue.
@@ -104,15 +112,15 @@ impl<T> CallQueue<T> {
         self.queue.drain(..)
     }
 
-    /// The channel was closed: the oldest call under way is to blame, if there is one, and is
+    /// The channel was closed: the oldest call under way was refused, if there is one, and is
     /// handed back. The others wait for the next channel.
     pub fn channel_closed(&mut self) -> Option<T> {
-        let blamed = self.answered();
+        let refused = self.refused();
         self.channel_lost();
-        blamed
+        refused
     }
 
-    /// The channel, or its whole connection, is gone, and no call is to blame: all of them wait for
+    /// The channel, or its whole connection, is gone, and no call was refused: all of them wait for
     /// the next one.
     pub fn channel_lost(&mut self) {
         self.channel = ChannelState::None;
@@ -154,24 +162,39 @@ mod tests {
         let mut calls = calls_with(&[1, 2]);
         assert_eq!(send_all(&mut calls), [1, 2]);
         assert_eq!(
-            (calls.answered(), calls.answered(), calls.answered()),
+            (calls.refused(), calls.refused(), calls.refused()),
             (Some(1), Some(2), None)
         );
     }
 
     #[test]
-    fn the_oldest_call_is_blamed_for_a_closed_channel_and_the_rest_is_sent_again() {
+    fn an_answer_goes_to_the_oldest_call_that_it_is_for() {
+        let mut calls = calls_with(&[1, 2, 1, 2]);
+        calls.next_to_send();
+        assert_eq!(
+            calls.answered(|call| *call == 2),
+            None,
+            "it was not sent yet"
+        );
+        send_all(&mut calls);
+        assert_eq!(calls.answered(|call| *call == 2), Some(2));
+        assert_eq!(calls.refused(), Some(1));
+        assert_eq!(calls.iter().copied().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn the_oldest_call_was_refused_where_the_channel_closes_and_the_rest_is_sent_again() {
         let mut calls = calls_with(&[1, 2, 3]);
         send_all(&mut calls);
         assert_eq!(calls.channel_closed(), Some(1));
         calls.opening(ChannelId(2));
         calls.opened();
         assert_eq!(send_all(&mut calls), [2, 3]);
-        assert_eq!((calls.answered(), calls.answered()), (Some(2), Some(3)));
+        assert_eq!((calls.refused(), calls.refused()), (Some(2), Some(3)));
     }
 
     #[test]
-    fn nobody_is_blamed_where_nothing_was_under_way() {
+    fn no_call_was_refused_where_nothing_was_under_way() {
         let mut calls = calls_with(&[1]);
         assert_eq!(calls.channel_closed(), None);
         assert!(calls.wants_channel());
@@ -191,7 +214,7 @@ mod tests {
     fn more_calls_than_the_window_wait_for_answers() {
         let mut calls = calls_with(&[0; WINDOW + 1]);
         assert_eq!(send_all(&mut calls).len(), WINDOW);
-        calls.answered();
+        calls.refused();
         assert_eq!(send_all(&mut calls).len(), 1);
     }
 }

@@ -5,8 +5,9 @@
 //! `async`, so the same code runs under the driver on a socket, in a simulation in virtual time,
 //! and under a fuzzer.
 //!
-//! The machines do not know each other. What several of them need is the container
-//! [`keyed_queue`], which decides nothing.
+//! The machines do not know each other, but for those that are put together: [`session`] drives most
+//! of them, a [`publisher`] is a [`ring`] with its [`confirms`], and who tries again has the delays of
+//! [`backoff`]. What several of them need is the container [`keyed_queue`], which decides nothing.
 
 pub mod acks;
 pub mod backoff;

@@ -366,8 +366,8 @@ impl<W> Publisher<W> {
 
     /// The broker closed the channel over a publish, without saying which (faults 9 and 10).
     ///
-    /// One in flight is the culprit. Of several, none is blamed yet: they are tried one by one.
-    /// Without confirms there is nobody to blame, for the culprit has left the ring.
+    /// One in flight is the culprit. Of several, all are suspects: they are tried one by one. Without
+    /// confirms there is none to suspect, for the culprit has left the ring.
     pub fn rejected(&mut self, close: &PeerClose) {
         let ring = &self.ledger.ring;
         let oldest = ring.iter().next().map(|(position, _)| position);

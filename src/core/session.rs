@@ -25,7 +25,7 @@ use snowshoe_codec::{
     ClientOptions, CloseReason, Connection, Delivery, Method, ReplyCode, ShortString,
 };
 
-use self::attribution::CostlyStep;
+use self::attribution::SuspectStep;
 use self::channels::{Line, Owner, UserChannel};
 use self::keys::Keyed;
 pub use self::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
@@ -65,7 +65,7 @@ pub struct Session {
     recovery: CallQueue<topology::Step>,
     calls: CallQueue<(CallToken, Method)>,
     postponed: Vec<Postponed>,
-    costly: Vec<CostlyStep>,
+    suspects: Vec<SuspectStep>,
     /// When there may be channels to open, for the first time or again, or calls to make.
     wakeups: Vec<Instant>,
     outputs: VecDeque<Output>,
@@ -88,7 +88,7 @@ impl Session {
             recovery: CallQueue::new(),
             calls: CallQueue::new(),
             postponed: Vec::new(),
-            costly: Vec::new(),
+            suspects: Vec::new(),
             wakeups: Vec::new(),
             outputs: VecDeque::new(),
             channel_epoch: Epoch::default(),
@@ -305,7 +305,7 @@ impl Session {
         use codec::Event;
         match event {
             Event::Open(_) => self.connected(now, topology),
-            Event::Closed(reason) => self.closed(now, reason, topology),
+            Event::Closed(reason) => self.closed(now, reason),
             Event::Blocked { reason } => self.outputs.push_back(Output::Blocked(reason)),
             Event::Unblocked => self.outputs.push_back(Output::Unblocked),
             Event::SecretUpdated => self.outputs.push_back(Output::SecretUpdated),
@@ -354,12 +354,12 @@ impl Session {
     }
 
     /// The one place where a connection's end is noticed, if it was the codec that noticed it.
-    fn closed(&mut self, now: Instant, reason: CloseReason, topology: &Topology) {
+    fn closed(&mut self, now: Instant, reason: CloseReason) {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
         if let CloseReason::Peer(close) = &reason {
-            self.attribute(now, close, topology);
+            self.attribute(now, close);
         }
         let orderly = matches!(
             reason,
@@ -378,7 +378,7 @@ impl Session {
 
     fn lost(&mut self, now: Instant, cause: ConnectionError) {
         if self.stage == Stage::Ready {
-            self.let_costly_try_again();
+            self.let_suspects_try_again();
         }
         self.connection = None;
         self.forget_channels();

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use snowshoe_codec::method::{exchange, queue};
+use snowshoe_codec::method::{Arguments as _, MethodId, exchange, queue};
 use snowshoe_codec::{FieldTable, Method, ShortString, TableError};
 
 use crate::declare;
@@ -75,6 +75,18 @@ pub enum Step {
 }
 
 impl Step {
+    /// The method that declares it.
+    pub fn method_id(&self) -> MethodId {
+        match self {
+            Self::Exchange(_) => exchange::Declare::ID,
+            Self::Queue(_) => queue::Declare::ID,
+            Self::Binding(binding) => match binding.destination {
+                BindingEnd::Queue(_) => queue::Bind::ID,
+                BindingEnd::Exchange(_) => exchange::Bind::ID,
+            },
+        }
+    }
+
     /// Whether it is a binding of this exchange or queue, and so cannot be declared before it.
     pub fn binds(&self, entity: &Self) -> bool {
         match (self, entity) {

@@ -15,12 +15,12 @@ use super::keys::ConsumerKey;
 use super::output::Output;
 use crate::core::STRIKES;
 use crate::core::subscription::Verdict;
-use crate::core::topology::{Step, Topology};
+use crate::core::topology::Step;
 use crate::error::Error;
 
 /// Something declared before that costs connections when it is declared again.
 #[derive(Debug)]
-pub(super) struct CostlyStep {
+pub(super) struct SuspectStep {
     step: Step,
     /// The number of connections that it has cost.
     strikes: u32,
@@ -29,12 +29,12 @@ pub(super) struct CostlyStep {
 
 impl Session {
     /// The broker has closed the connection, and its channels are about to be forgotten.
-    pub(super) fn attribute(&mut self, now: Instant, close: &PeerClose, topology: &Topology) {
+    pub(super) fn attribute(&mut self, now: Instant, close: &PeerClose) {
         let is_over_a_method = close.method.class != 0;
         let known = !is_over_a_method
             || self.attribute_to_publishers(close)
             || self.attribute_to_call(close)
-            || self.attribute_to_step(close, topology)
+            || self.attribute_to_step(close)
             || self.attribute_to_consumers(now, close);
         if !known {
             self.close_user_channels(&Error::Refused(close.clone()));
@@ -56,22 +56,21 @@ impl Session {
         if oldest.is_none_or(|(_, method)| method.id() != close.method) {
             return false;
         }
-        if let Some((token, _)) = self.calls.answered() {
+        if let Some((token, _)) = self.calls.refused() {
             let result = Err(Error::Refused(close.clone()));
             self.outputs.push_back(Output::Called { token, result });
         }
         true
     }
 
-    fn attribute_to_step(&mut self, close: &PeerClose, topology: &Topology) -> bool {
+    fn attribute_to_step(&mut self, close: &PeerClose) -> bool {
         let oldest = self.recovery.oldest_sent();
-        let is_named = |step: &Step| topology.method(step).map(|method| method.id());
-        let Some(step) = oldest.filter(|step| is_named(step) == Some(close.method)) else {
+        let Some(step) = oldest.filter(|step| step.method_id() == close.method) else {
             return false;
         };
         let step = step.clone();
-        let before = self.costly.extract_if(.., |it| it.step == step).next();
-        self.costly.push(CostlyStep {
+        let before = self.suspects.extract_if(.., |it| it.step == step).next();
+        self.suspects.push(SuspectStep {
             step,
             strikes: before.map_or(0, |it| it.strikes) + 1,
             close: close.clone(),
@@ -114,20 +113,20 @@ impl Session {
     }
 
     /// Something was declared, and cost no connection.
-    pub(super) fn clear_costly(&mut self, step: &Step) {
-        self.costly.retain(|it| it.step != *step);
+    pub(super) fn clear(&mut self, step: &Step) {
+        self.suspects.retain(|it| it.step != *step);
     }
 
     /// Why a step is left out of this connection's recovery, if it is: for what it has cost.
     pub(super) fn left_out(&self, step: &Step) -> Option<&PeerClose> {
-        let costly = self.costly.iter().find(|it| it.step == *step)?;
-        (costly.strikes >= STRIKES).then_some(&costly.close)
+        let suspect = self.suspects.iter().find(|it| it.step == *step)?;
+        (suspect.strikes >= STRIKES).then_some(&suspect.close)
     }
 
     /// A connection ends that had recovered. What it left out has another try on the next.
-    pub(super) fn let_costly_try_again(&mut self) {
-        for costly in &mut self.costly {
-            costly.strikes = costly.strikes.min(STRIKES - 1);
+    pub(super) fn let_suspects_try_again(&mut self) {
+        for suspect in &mut self.suspects {
+            suspect.strikes = suspect.strikes.min(STRIKES - 1);
         }
     }
 }

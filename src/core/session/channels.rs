@@ -198,7 +198,9 @@ impl Session {
         match self.owner(channel) {
             Some(Owner::Recovery) => self.entity_recovered(&method, topology),
             Some(Owner::Calls) => {
-                if let Some((token, call)) = self.calls.answered() {
+                let id = method.id();
+                let answered = self.calls.answered(|(_, call)| id.is_reply_to(call.id()));
+                if let Some((token, call)) = answered {
                     topology.observe(&call, &method);
                     self.outputs.push_back(Output::Called {
                         token,

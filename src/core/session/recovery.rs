@@ -158,10 +158,11 @@ impl Session {
     }
 
     pub(super) fn entity_recovered(&mut self, reply: &Method, topology: &mut Topology) {
-        let Some(step) = self.recovery.answered() else {
+        let id = reply.id();
+        let Some(step) = (self.recovery).answered(|step| id.is_reply_to(step.method_id())) else {
             return;
         };
-        self.clear_costly(&step);
+        self.clear(&step);
         let postponed = self.postponed.extract_if(.., |it| it.step == step);
         if postponed.count() > 0 {
             let entity = topology.entity(&step);

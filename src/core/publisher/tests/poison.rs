@@ -78,7 +78,7 @@ fn isolation_goes_on_after_a_lost_connection() {
     assert!(is_rejected(&world.outcome(poison).unwrap()));
 }
 
-// fault 10: the broker does not say whose publish it was, so even a single one is not blamed yet.
+// fault 10: the broker does not say whose publish it was, so even a single one is only suspected.
 #[test]
 fn what_is_in_flight_when_the_connection_is_closed_over_a_publish_is_tried_one_by_one() {
     let mut world = World::new();

@@ -4,6 +4,9 @@ use snowshoe_codec::method::confirm;
 
 use super::*;
 
+/// As events name it.
+const CONSUMER_OF_BAD: &str = "consumer \"consumer of bad\" of queue \"bad\"";
+
 impl World {
     /// What was said of things that are not back yet, in order.
     fn delays(&mut self) -> Vec<String> {
@@ -61,8 +64,8 @@ fn a_close_over_something_else_blames_no_publish() {
             .broker
             .close_over(now, ReplyCode::CONNECTION_FORCED, method);
         world.run();
-        let blames = |it: &Output| matches!(it, Output::PublishingRefused(_));
-        assert_eq!(world.count(blames), 0);
+        let refusals = |it: &Output| matches!(it, Output::PublishingRefused(_));
+        assert_eq!(world.count(refusals), 0);
         world.pass_until_ready();
     }
 }
@@ -167,9 +170,9 @@ fn a_consumer_that_costs_one_connection_after_the_other_is_given_up_and_told() {
     assert_eq!(outputs.iter().filter(|it| is_lost(it)).count(), 3);
     let failed = |it: &&Output| matches!(it, Output::ConsumerFailed(key, _) if *key == bad);
     assert_eq!(outputs.iter().filter(failed).count(), 1);
-    let not_recovered = |it: &&Output| matches!(it, Output::NotRecovered { entity, .. } if entity.to_string() == "consumer of queue \"bad\"");
+    let not_recovered = |it: &&Output| matches!(it, Output::NotRecovered { entity, .. } if entity.to_string() == CONSUMER_OF_BAD);
     assert_eq!(outputs.iter().filter(not_recovered).count(), 1);
-    let delayed = |it: &&Output| matches!(it, Output::Delayed { entity, .. } if entity.to_string() == "consumer of queue \"bad\"");
+    let delayed = |it: &&Output| matches!(it, Output::Delayed { entity, .. } if entity.to_string() == CONSUMER_OF_BAD);
     assert_eq!(outputs.iter().filter(delayed).count(), 2);
 }
 
@@ -266,7 +269,7 @@ fn a_consumer_that_is_refused_is_told_once_and_again_when_it_is_back() {
     world.cut();
     world.outputs();
     world.pass(10 * SECOND);
-    let consumer = "consumer of queue \"q\"";
+    let consumer = "consumer \"consumer of q\" of queue \"q\"";
     let expected = [
         format!("{consumer} delayed"),
         "ready".to_owned(),
@@ -286,5 +289,8 @@ fn a_consumer_that_was_cancelled_is_told_when_it_is_back() {
     world.run();
     assert_eq!(world.delays(), Vec::<String>::new());
     world.pass(SECOND);
-    assert_eq!(world.delays(), ["consumer of queue \"q\" restored"]);
+    assert_eq!(
+        world.delays(),
+        ["consumer \"consumer of q\" of queue \"q\" restored"]
+    );
 }
