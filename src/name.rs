@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,6 +27,10 @@ use self::sealed::IntoShortString;
 /// ];
 /// assert!(queues.iter().all(|queue| *queue == queues[0]));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no name of a queue, an exchange, a routing key or a consumer",
+    note = "text is one (`&str`, `&String`, `String`, `Cow<str>`, …), and so are bytes and `ShortString`"
+)]
 pub trait Name: IntoShortString {}
 
 impl<N: IntoShortString> Name for N {}
@@ -33,6 +38,10 @@ impl<N: IntoShortString> Name for N {}
 mod sealed {
     use super::{ShortString, TooLong};
 
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` is no name of a queue, an exchange, a routing key or a consumer",
+        note = "text is one (`&str`, `&String`, `String`, `Cow<str>`, …), and so are bytes and `ShortString`"
+    )]
     pub trait IntoShortString {
         fn into_short_string(self) -> Result<ShortString, TooLong>;
     }
@@ -81,16 +90,28 @@ macro_rules! textual {
     )*};
 }
 
-textual!(
-    &String,
-    &&str,
-    &mut String,
-    Cow<'_, str>,
-    &Cow<'_, str>,
-    Box<str>,
-    Arc<str>,
-    &Arc<str>
-);
+textual!(&String, &&String, &&str, Cow<'_, str>, &Cow<'_, str>);
+textual!(Box<str>, &Box<str>, Rc<str>, &Rc<str>, Arc<str>, &Arc<str>);
+
+/// Those that are bytes in some wrapping.
+macro_rules! binary {
+    ($($name:ty),*) => {$(
+        impl IntoShortString for $name {
+            fn into_short_string(self) -> Result<ShortString, TooLong> {
+                let bytes: &[u8] = self.as_ref();
+                bytes.try_into()
+            }
+        }
+    )*};
+}
+
+binary!(&Vec<u8>, &Bytes);
+
+impl<const N: usize> IntoShortString for &[u8; N] {
+    fn into_short_string(self) -> Result<ShortString, TooLong> {
+        self.as_slice().try_into()
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -104,6 +125,7 @@ mod tests {
     fn whatever_is_at_hand_is_a_name() {
         let (text, short) = (String::from("q"), ShortString::from_static("q"));
         let (cow, arc) = (Cow::from("q"), Arc::<str>::from("q"));
+        let (bytes, vec) = (Bytes::from_static(b"q"), b"q".to_vec());
         let names = [
             taken("q"),
             taken(&text),
@@ -115,9 +137,13 @@ mod tests {
             taken(Arc::clone(&arc)),
             taken(&short),
             taken(short.as_short_str()),
+            taken(b"q"),
             taken(b"q".as_slice()),
-            taken(b"q".to_vec()),
-            taken(Bytes::from_static(b"q")),
+            taken(&vec),
+            taken(&bytes),
+            taken(Rc::<str>::from("q")),
+            taken(vec),
+            taken(bytes),
             taken(text),
         ];
         for name in names {
