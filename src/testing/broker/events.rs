@@ -108,7 +108,7 @@ impl Broker {
                 client.connection.accept_open();
             }
         } else {
-            let text = format_args!("vhost {virtual_host} not found");
+            let text = format!("vhost {virtual_host} not found");
             let refusal = Refusal::new(ReplyCode::NOT_ALLOWED, text);
             self.refuse(now, id, ChannelId(0), &refusal, connection::Open::ID);
         }

@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
             )),
             Some(other) => {
                 let other = String::from_utf8_lossy(other);
-                let why = format_args!("\"unsupported queue type '{other}'\"");
+                let why = format!("\"unsupported queue type '{other}'\"");
                 Err(self.invalid(KEY, why))
             }
         }

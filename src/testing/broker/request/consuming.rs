@@ -10,7 +10,7 @@ impl Request<'_> {
     pub(super) fn qos(&mut self, qos: &basic::Qos) -> Result<basic::QosOk, Refusal> {
         if qos.prefetch_size != 0 {
             let size = qos.prefetch_size;
-            let text = format_args!("prefetch_size!=0 ({size})");
+            let text = format!("prefetch_size!=0 ({size})");
             return Err(Refusal::not_implemented(text));
         }
         let channel = self.channel();
@@ -41,7 +41,7 @@ impl Request<'_> {
             false => consume.consumer_tag,
         };
         if self.channel().consumers.contains_key(&tag) {
-            let text = format_args!("attempt to reuse consumer tag '{tag}'");
+            let text = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Refusal::new(ReplyCode::NOT_ALLOWED, text));
         }
         let id = self.host.find(self.from, &name)?;

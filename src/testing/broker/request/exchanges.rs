@@ -21,7 +21,7 @@ impl Request<'_> {
             return Ok(exchange::DeclareOk);
         }
         let kind = ExchangeKind::of_name(&declare.kind).ok_or_else(|| {
-            let text = format_args!("unknown exchange type '{}'", declare.kind);
+            let text = format!("unknown exchange type '{}'", declare.kind);
             Refusal::new(ReplyCode::COMMAND_INVALID, text)
         })?;
         if let Ok(existing) = self.host.exchange(&name) {
