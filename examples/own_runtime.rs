@@ -5,7 +5,8 @@
 //!
 //! Sixty times a second the loop polls the driver and whoever uses the client. Nothing tells it that a
 //! socket has become ready: whoever had to wait in one frame is woken to try again in the next. That is
-//! all that a `Runtime` has to see to, and a hundred lines of the standard library are enough.
+//! all that a `Runtime` has to see to, and a hundred lines over the sockets of the standard library are
+//! enough.
 //!
 //! The broker is the one that `AMQP_URL` names, by default one in memory. What runs is in
 //! `greeting/mod.rs`, the same as for the executors.

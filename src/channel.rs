@@ -8,7 +8,8 @@ use crate::error::{Error, reply_to};
 use crate::events::ChannelEvent;
 use crate::message::Message;
 use crate::name::Name;
-use crate::shared::channel::{Answer, ChannelInbox, ChannelOperation, ChannelReply};
+use crate::shared::answer::Answer;
+use crate::shared::channel::{ChannelInbox, ChannelOperation, ChannelReply};
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
 
@@ -176,7 +177,7 @@ impl Channel {
 
     async fn ask<T>(
         &self,
-        operation: impl FnOnce(Answer<T>) -> ChannelOperation,
+        operation: impl FnOnce(Answer<Result<T, Error>>) -> ChannelOperation,
     ) -> Result<T, Error> {
         let (answer, answered) = async_channel::bounded(1);
         let operation = operation(answer);

@@ -175,7 +175,7 @@
 //!
 //! # Errors
 //!
-//! They are sorted by who is to blame: a [`Violation`] is the peer's, and ends the connection; a
+//! They are sorted by whose fault it is: a [`Violation`] is the peer's, and ends the connection; a
 //! [`PeerClose`] is the peer's word on something that it refuses; [`SendError`] and
 //! [`OpenChannelError`] are ours, and change nothing. Whether an error ends a channel or the
 //! connection is told by the method that carried it, never by its code: LavinMQ sends codes in

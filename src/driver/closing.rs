@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::outcome::CloseReport;
 use crate::runtime::Timer;
-use crate::shared::command::Answer;
+use crate::shared::answer::Answer;
 
 /// What is known of a close that is under way: first messages are settled, then the connections
 /// are closed, and all of it by a deadline.

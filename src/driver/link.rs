@@ -27,16 +27,16 @@ use crate::error::{ConnectionError, ConsumerEnd, Error};
 use crate::events::ConnectionRole;
 use crate::outcome::{CloseReport, DropReason};
 use crate::runtime::{Runtime, Timer};
+use crate::shared::answer::Answer;
 use crate::shared::channel::{ChannelInbox, ChannelOperation};
-use crate::shared::command::Answer;
 use crate::shared::handle::Shared;
 use crate::shared::inbox::Inbox;
 use crate::shared::outbox::Outbox;
-use crate::shared::place::LinkId;
+use crate::shared::place::LinkIndex;
 use crate::transport::Connecting;
 
 pub(super) struct Link {
-    id: LinkId,
+    id: LinkIndex,
     role: ConnectionRole,
     config: Arc<Config>,
     runtime: Arc<dyn Runtime>,
@@ -67,7 +67,7 @@ enum Io {
 
 impl Link {
     pub(super) fn new(
-        id: LinkId,
+        id: LinkIndex,
         session: Session,
         config: Arc<Config>,
         runtime: Arc<dyn Runtime>,

@@ -34,10 +34,11 @@ use crate::core::topology::Topology;
 use crate::error::{ConnectionError, ConsumerEnd, Error};
 use crate::outcome::{CloseReport, DropReason};
 use crate::runtime::Runtime;
-use crate::shared::command::{Answer, Command};
+use crate::shared::answer::Answer;
+use crate::shared::command::Command;
 use crate::shared::doorbell::Ready;
 use crate::shared::handle::Shared;
-use crate::shared::place::{LinkId, Place};
+use crate::shared::place::{LinkIndex, Place};
 
 /// Runs a client's connections.
 ///
@@ -86,17 +87,17 @@ impl Driver {
             closing: None,
             done: false,
         };
-        driver.add_link(LinkId::MAIN);
-        driver.add_link(LinkId::PUBLISHING);
+        driver.add_link(LinkIndex::MAIN);
+        driver.add_link(LinkIndex::PUBLISHING);
         let now = driver.runtime.now();
-        driver.link(LinkId::MAIN).start(now);
+        driver.link(LinkIndex::MAIN).start(now);
         driver
     }
 
     /// Adds a connection, which is still to be started. The main one is that for everything but
     /// publishing.
-    fn add_link(&mut self, id: LinkId) {
-        let is_main = id == LinkId::MAIN;
+    fn add_link(&mut self, id: LinkIndex) {
+        let is_main = id == LinkIndex::MAIN;
         let session = Session::new(Settings {
             // Once the client has connected, what fails is the network's fault and passes.
             supervisor: self.config.supervisor(is_main && self.config.fail_fast),
@@ -112,21 +113,21 @@ impl Driver {
         }
     }
 
-    fn link(&mut self, id: LinkId) -> &mut Link {
+    fn link(&mut self, id: LinkIndex) -> &mut Link {
         &mut self.links[id.index()]
     }
 
     /// The connection for publishing, which is started for the first producer.
     fn publishing_link(&mut self, now: Instant) -> &mut Link {
-        let link = self.link(LinkId::PUBLISHING);
+        let link = self.link(LinkIndex::PUBLISHING);
         link.start(now);
         link
     }
 
     fn dedicated_link(&mut self, now: Instant) -> &mut Link {
-        let dedicated = self.links.iter().skip(LinkId::dedicated(0).index());
+        let dedicated = self.links.iter().skip(LinkIndex::dedicated(0).index());
         let in_use = dedicated.take_while(|link| !link.is_closed()).count();
-        let id = LinkId::dedicated(in_use);
+        let id = LinkIndex::dedicated(in_use);
         self.add_link(id);
         let link = self.link(id);
         link.start(now);
@@ -148,7 +149,7 @@ impl Driver {
                 let link = if dedicated {
                     self.dedicated_link(now)
                 } else {
-                    self.link(LinkId::MAIN)
+                    self.link(LinkIndex::MAIN)
                 };
                 link.add_consumer(now, (inbox, spec), started);
             }
@@ -158,12 +159,14 @@ impl Driver {
                     link.cancel_consumer(now, key, &inbox, &mut self.topology);
                 }
             }
-            Command::Call { method, answer } => self.link(LinkId::MAIN).call(now, method, answer),
+            Command::Call { method, answer } => {
+                self.link(LinkIndex::MAIN).call(now, method, answer);
+            }
             Command::OpenChannel { inbox, answer } => {
-                self.link(LinkId::MAIN).open_channel(now, inbox, answer);
+                self.link(LinkIndex::MAIN).open_channel(now, inbox, answer);
             }
             Command::Channel { inbox, operation } => {
-                self.link(LinkId::MAIN).operate(inbox, operation);
+                self.link(LinkIndex::MAIN).operate(inbox, operation);
             }
             Command::UpdateSecret { secret, reason } => {
                 for link in &mut self.links {
@@ -238,7 +241,7 @@ impl Driver {
 
     /// Closes connections that were for one consumer, which has ended.
     fn close_unused(&mut self, now: Instant) {
-        for link in self.links.iter_mut().skip(LinkId::dedicated(0).index()) {
+        for link in self.links.iter_mut().skip(LinkIndex::dedicated(0).index()) {
             if !link.has_consumers() && !link.is_closing() {
                 link.close(now, now + GOODBYE);
             }
@@ -247,7 +250,7 @@ impl Driver {
 
     /// Notes how the first connection went, and what a connection that was given up takes with it.
     fn review(&mut self, now: Instant) {
-        if self.links[LinkId::MAIN.index()].was_ready() && !self.shared.first.is_initialized() {
+        if self.links[LinkIndex::MAIN.index()].was_ready() && !self.shared.first.is_initialized() {
             self.settle_first(Ok(()));
         }
         let given_up = self.links.iter().find_map(Link::given_up).cloned();
@@ -304,7 +307,7 @@ impl Driver {
         }
         // Publishing waits for queues that only the main connection can declare again.
         let may_publish =
-            self.links[LinkId::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();
+            self.links[LinkIndex::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();
         for link in &mut self.links {
             moved |= link.turn(cx, now, &mut self.topology, may_publish);
         }

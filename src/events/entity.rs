@@ -55,7 +55,9 @@ impl fmt::Display for Entity {
             Self::Queue(name) => write!(f, "queue {name:?}"),
             Self::Exchange(name) => write!(f, "exchange {name:?}"),
             Self::Binding(binding) => write!(f, "binding of {binding}"),
-            Self::Consumer(consumer) => write!(f, "consumer of queue {:?}", consumer.queue),
+            Self::Consumer(ConsumerId { queue, tag }) => {
+                write!(f, "consumer {tag:?} of queue {queue:?}")
+            }
         }
     }
 }

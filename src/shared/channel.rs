@@ -5,32 +5,30 @@ use std::task::{Poll, Waker};
 
 use snowshoe_codec::{Event as CodecEvent, Got, Method, ShortString};
 
+use super::answer::Answer;
 use crate::core::session::ChannelKey;
 use crate::error::Error;
 use crate::events::ChannelEvent;
 use crate::message::Message;
 use crate::sync::{Mutex, lock};
 
-/// Where the answer to an operation goes. Dropped without one, it tells that the channel is gone.
-pub(crate) type Answer<T> = async_channel::Sender<Result<T, Error>>;
-
 /// What is done on a channel that a user drives.
 #[derive(Debug)]
 pub(crate) enum ChannelOperation {
     Call {
         method: Method,
-        answer: Answer<ChannelReply>,
+        answer: Answer<Result<ChannelReply, Error>>,
     },
     Send {
         method: Method,
-        answer: Answer<()>,
+        answer: Answer<Result<(), Error>>,
     },
     Publish {
         exchange: ShortString,
         routing_key: ShortString,
         mandatory: bool,
         message: Message,
-        answer: Answer<Option<u64>>,
+        answer: Answer<Result<Option<u64>, Error>>,
     },
     Close,
 }

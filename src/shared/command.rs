@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use snowshoe_codec::{Method, ShortString};
 
+use super::answer::Answer;
 use super::channel::{ChannelInbox, ChannelOperation};
 use super::doorbell::{Doorbell, Ready};
 use super::inbox::Inbox;
@@ -13,9 +14,6 @@ use crate::core::subscription::ConsumerSpec;
 use crate::error::Error;
 use crate::outcome::CloseReport;
 use crate::sync::{Mutex, lock};
-
-/// Where the answer to a command goes. Dropped without one, it tells that the driver is gone.
-pub(crate) type Answer<T> = async_channel::Sender<T>;
 
 /// What is asked of the driver.
 #[derive(Debug)]

@@ -2,9 +2,9 @@ use crate::events::ConnectionRole;
 
 /// One of a client's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LinkId(usize);
+pub(crate) struct LinkIndex(usize);
 
-impl LinkId {
+impl LinkIndex {
     /// That for everything but publishing.
     pub(crate) const MAIN: Self = Self(0);
     /// That for publishing.
@@ -35,6 +35,6 @@ impl LinkId {
 /// with a place has to be asked who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place<K> {
-    pub(crate) link: LinkId,
+    pub(crate) link: LinkIndex,
     pub(crate) key: K,
 }

@@ -151,7 +151,7 @@ fn closing_a_blocked_client_takes_no_longer_than_its_deadline_and_leaves_nothing
         let admin = blocked.node.admin();
         admin.set_memory_alarm(false);
         wait_until("the broker has noticed", || admin.connections() == 0);
-        // It was blocked over the first. Behind an orderly end it would take the others as well,
+        // It was blocked over the first. After an orderly end it would take the others as well,
         // though they were told to be undelivered.
         assert!(admin.messages_in(QUEUE) <= 1);
     });

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use micro::{GRAIN, Kernel, Side};
+use micro::{GRAIN, Operation, Side};
 
-fn kernels(criterion: &mut Criterion) {
-    for kernel in Kernel::all() {
-        let mut group = criterion.benchmark_group(&kernel.id);
-        group.throughput(match kernel.bytes {
+fn operations(criterion: &mut Criterion) {
+    for operation in Operation::all() {
+        let mut group = criterion.benchmark_group(&operation.id);
+        group.throughput(match operation.bytes {
             Some(bytes) => Throughput::ElementsAndBytes {
                 elements: GRAIN,
                 bytes: GRAIN * bytes as u64,
@@ -16,7 +16,7 @@ fn kernels(criterion: &mut Criterion) {
             None => Throughput::Elements(GRAIN),
         });
         for side in Side::ALL {
-            if let Some(mut run) = kernel.runner(side) {
+            if let Some(mut run) = operation.runner(side) {
                 group.bench_function(side.name(), |bencher| bencher.iter(|| run(GRAIN)));
             }
         }
@@ -30,6 +30,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = kernels
+    targets = operations
 }
 criterion_main!(benches);

@@ -15,7 +15,7 @@ mod wire;
 
 /// Something small that is done once for each message.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct Operation {
     /// A name for files and the command line.
     pub id: String,
     /// What it does.
@@ -56,7 +56,7 @@ impl Side {
     }
 }
 
-impl Kernel {
+impl Operation {
     /// All there are.
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();

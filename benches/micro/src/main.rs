@@ -8,7 +8,7 @@ use std::io::{Write as _, stdout};
 use std::path::Path;
 use std::process::Command;
 
-use micro::{GRAIN, Kernel, Side};
+use micro::{GRAIN, Operation, Side};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -23,10 +23,12 @@ fn main() -> Result<()> {
 
 /// What runs under callgrind.
 fn run(id: &str, side: &str, messages: u64) -> Result<()> {
-    let kernel = Kernel::all().into_iter().find(|kernel| kernel.id == id);
+    let operation = Operation::all()
+        .into_iter()
+        .find(|operation| operation.id == id);
     let side = Side::named(side).ok_or("that is no side")?;
-    let runner = kernel.and_then(|kernel| kernel.runner(side));
-    runner.ok_or("that is no kernel")?(messages);
+    let runner = operation.and_then(|operation| operation.runner(side));
+    runner.ok_or("there is no such operation")?(messages);
     Ok(())
 }
 
@@ -35,20 +37,20 @@ fn report() -> Result<()> {
         "| for each message | bytes | snowshoe ns | amq-protocol ns | snowshoe GB/s \
          | snowshoe instructions | amq-protocol instructions |\n|---|---:|---:|---:|---:|---:|---:|\n",
     );
-    for kernel in Kernel::all() {
-        let times = Side::ALL.map(|side| nanoseconds(&kernel, side));
-        let bytes = kernel.bytes.map(|bytes| bytes as f64);
+    for operation in Operation::all() {
+        let times = Side::ALL.map(|side| nanoseconds(&operation, side));
+        let bytes = operation.bytes.map(|bytes| bytes as f64);
         let speed = bytes.zip(times[0]).map(|(bytes, time)| bytes / time);
         let mut counts = [None; 2];
         for (count, side) in counts.iter_mut().zip(Side::ALL) {
-            *count = instructions(&kernel, side)?;
+            *count = instructions(&operation, side)?;
         }
         let [ours, theirs] = times.map(cell);
         let [our_count, their_count] = counts.map(cell);
         writeln!(
             table,
             "| {} | {} | {ours} | {theirs} | {} | {our_count} | {their_count} |",
-            kernel.title,
+            operation.title,
             cell(bytes),
             cell(speed),
         )?;
@@ -61,8 +63,8 @@ fn report() -> Result<()> {
 }
 
 /// What criterion has measured, if it has.
-fn nanoseconds(kernel: &Kernel, side: Side) -> Option<f64> {
-    let folder = home().join("target/criterion").join(&kernel.id);
+fn nanoseconds(operation: &Operation, side: Side) -> Option<f64> {
+    let folder = home().join("target/criterion").join(&operation.id);
     let file = folder.join(side.name()).join("new/estimates.json");
     let estimates: serde_json::Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
     let median = estimates["median"]["point_estimate"].as_f64()?;
@@ -70,21 +72,21 @@ fn nanoseconds(kernel: &Kernel, side: Side) -> Option<f64> {
 }
 
 /// Counts by two runs: what the longer one has more belongs to its messages.
-fn instructions(kernel: &Kernel, side: Side) -> Result<Option<f64>> {
-    if kernel.runner(side).is_none() {
+fn instructions(operation: &Operation, side: Side) -> Result<Option<f64>> {
+    if operation.runner(side).is_none() {
         return Ok(None);
     }
     // The first thousand find buffers that are too small yet.
-    let few = count(kernel, side, 2 * GRAIN)?;
-    let many = count(kernel, side, 4 * GRAIN)?;
+    let few = count(operation, side, 2 * GRAIN)?;
+    let many = count(operation, side, 4 * GRAIN)?;
     Ok(Some((many - few) as f64 / (2 * GRAIN) as f64))
 }
 
-fn count(kernel: &Kernel, side: Side, messages: u64) -> Result<u64> {
+fn count(operation: &Operation, side: Side, messages: u64) -> Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(env::current_exe()?)
-        .args(["run", &kernel.id, side.name(), &messages.to_string()])
+        .args(["run", &operation.id, side.name(), &messages.to_string()])
         .output()
         .map_err(|error| format!("valgrind: {error}"))?;
     let told = String::from_utf8_lossy(&output.stderr);

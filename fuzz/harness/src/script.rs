@@ -1,7 +1,7 @@
 //! What happens in a run, as a fuzzer wrote it.
 
 /// A byte for each choice: a seed can be written by hand, and where a fuzzer changes one byte, one
-/// thing happens differently. Behind the end all bytes are zero.
+/// thing happens differently. After the end all bytes are zero.
 pub(crate) struct Script<'a> {
     rest: &'a [u8],
 }

@@ -10,7 +10,8 @@ use snowshoe_codec::method::{Arguments, MethodId, basic};
 use super::producers::is_full;
 use crate::core::session::{ChannelKey, Session};
 use crate::error::Error;
-use crate::shared::channel::{Answer, ChannelInbox, ChannelOperation, ChannelReply};
+use crate::shared::answer::Answer;
+use crate::shared::channel::{ChannelInbox, ChannelOperation, ChannelReply};
 
 /// Channels by the session's keys for them.
 #[derive(Default)]
@@ -23,9 +24,9 @@ pub(super) struct Channels {
 struct Channel {
     inbox: Arc<ChannelInbox>,
     /// Whoever waits for it to open.
-    opened: Option<Answer<()>>,
+    opened: Option<Answer<Result<(), Error>>>,
     /// Whoever waits for a reply, in the order of the calls.
-    calls: Vec<(MethodId, Answer<ChannelReply>)>,
+    calls: Vec<(MethodId, Answer<Result<ChannelReply, Error>>)>,
 }
 
 impl Channels {
@@ -34,7 +35,7 @@ impl Channels {
         now: Instant,
         session: &mut Session,
         inbox: Arc<ChannelInbox>,
-        answer: Answer<()>,
+        answer: Answer<Result<(), Error>>,
     ) {
         let key = session.add_channel(now);
         inbox.register(key);

@@ -12,9 +12,9 @@ use crate::core::session::{ConsumerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
 use crate::error::{ConsumerEnd, Error};
-use crate::shared::command::Answer;
+use crate::shared::answer::Answer;
 use crate::shared::inbox::{Filled, Inbox};
-use crate::shared::place::{LinkId, Place};
+use crate::shared::place::{LinkIndex, Place};
 
 /// Consumers by the session's keys for them, and in their order, so that a run can be repeated.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Consumers {
     pub(super) fn add(
         &mut self,
         now: Instant,
-        link: LinkId,
+        link: LinkIndex,
         session: &mut Session,
         (inbox, spec): (Arc<Inbox>, ConsumerSpec),
         started: Answer<Result<(), Error>>,

@@ -12,7 +12,7 @@ use crate::core::publisher::Publisher;
 use crate::core::session::{ProducerKey, Session};
 use crate::outcome::{CloseReport, DropReason};
 use crate::shared::outbox::{Outbox, OutboxState};
-use crate::shared::place::{LinkId, Place};
+use crate::shared::place::{LinkIndex, Place};
 
 /// Producers by the session's keys for them, in their order, and whose turn it is.
 #[derive(Default)]
@@ -72,7 +72,7 @@ impl Producers {
     pub(super) fn add(
         &mut self,
         now: Instant,
-        link: LinkId,
+        link: LinkIndex,
         session: &mut Session,
         outbox: Arc<Outbox>,
     ) {
@@ -186,7 +186,7 @@ impl Producers {
     /// The broker closed the connection over a publish, without saying whose (fault 10).
     ///
     /// While suspects are tried, the one that is in flight is the culprit. Otherwise whatever is in
-    /// flight is suspected, and nobody is blamed yet.
+    /// flight is suspected, and none is given up yet.
     pub(super) fn refused(&mut self, now: Instant, session: &mut Session, close: &PeerClose) {
         let is_alone = mem::replace(&mut self.isolating, true);
         let keys: Vec<ProducerKey> = self.producers.keys().copied().collect();
