@@ -32,13 +32,13 @@ impl fmt::Display for Summary {
 
 /// Holds a crate against its plan; what breaks it, told one by one, if anything does.
 pub(crate) fn check(plan: &Plan, on: &Crate) -> Result<Summary, Vec<String>> {
-    let imports = on.imports();
+    let (imports, ways) = (on.imports(), on.ways_out());
     let mut broken = unknown_modules(plan, on);
     broken.extend(outside_of_layers(plan, on));
     for rule in plan.rules {
-        let found = rule.broken(plan, on, &imports, None);
+        let found = rule.broken(plan, on, &imports, &ways, None);
         for (number, exception) in rule.except.iter().enumerate() {
-            if rule.broken(plan, on, &imports, Some(number)) == found {
+            if rule.broken(plan, on, &imports, &ways, Some(number)) == found {
                 broken.push(exception.is_not_needed(rule));
             }
         }

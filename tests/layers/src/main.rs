@@ -1,4 +1,5 @@
-//! Fails when an import of this repository's crates runs up the layers, or in a loop.
+//! Fails when an import of this repository's crates runs up the layers, or in a loop, or out of its crate
+//! to what its module is to do without.
 //!
 //! ```sh
 //! cargo run -p layers            # all crates
@@ -6,8 +7,8 @@
 //! ```
 //!
 //! It reads the sources as they are, follows every `use` declaration and every path to the file that
-//! defines what is named there, through all re-exports, and holds the result against `plan.rs`. What is
-//! under `cfg(test)` may import whatever it likes, and is not looked at; nor is documentation.
+//! defines what is named there, through all re-exports, or out of the crate, and holds the result against
+//! `plan.rs`. What is under `cfg(test)` may import whatever it likes, and is not looked at; nor is documentation.
 //!
 //! # To change the plan
 //!
@@ -16,7 +17,7 @@
 //! - *A layer* is one more entry of `layers`, in its place from the lowest to the highest.
 //! - *A rule* is one more entry of `rules`. A kind that there is not yet is a variant of
 //!   [`Asks`](rules::Asks): say in its doc comment and its `Display` what it asks, in `Rule::broken_by` when
-//!   an import breaks it, in `Rule::modules` which modules it names, and plant a breach in `tests.rs`.
+//!   an import breaks it, or in `Rule::broken_out_by` when a path does that leads out of the crate, in `Rule::modules` which modules it names, and plant a breach in `tests.rs`.
 //! - *An exception* belongs to one rule, and says why it is one. When it is not needed any more, that is an
 //!   error too, so that the list tells how things are.
 //!
@@ -26,6 +27,10 @@
 //! unless it is looked for by way of `use …::*`. Macros that are in scope by the order of the text, without
 //! a path, are no imports here; nor is a method that one module gives to the type of another. `#[path]` is
 //! refused.
+//!
+//! Of what leads out of the crate, it sees what is named by a path, or by a use declaration. It knows no
+//! types: a clock that is read by `then.elapsed()`, or by the name that a `type` has given to `Instant`, is
+//! not seen, nor is `println!`, nor what another crate's function does.
 
 mod check;
 mod loops;

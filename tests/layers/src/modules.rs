@@ -1,7 +1,10 @@
 //! The modules of a crate, and what each of its files imports from which other.
 
+mod ways_out;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use self::ways_out::WayOut;
 use crate::source::{self, Brings};
 use crate::token;
 

@@ -1,10 +1,41 @@
 //! The plan: which layers there are in each crate, and what else is asked of its imports.
 
-use crate::rules::Asks::{Apart, Downwards, NoLoops, OnlyTheFace};
+use crate::rules::Asks::{Apart, Downwards, NoLoops, NoneOf, OnlyIn, OnlyTheFace, Without};
 use crate::rules::{Exception, Layer, Plan, Rule};
 
 /// All crates that have a plan.
 pub(crate) const ALL: &[&Plan] = &[&CODEC, &CLIENT];
+
+/// What a state machine does without: whoever runs it, under a test or on a socket, brings it.
+const IO_CLOCK_LOCK_OR_WAKER: &[&str] = &[
+    "async_channel",
+    "async_executor",
+    "async_io",
+    "async_lock",
+    "futures_lite",
+    "futures_rustls",
+    "log",
+    "loom",
+    "mio",
+    "rustls_native_certs",
+    "socket2",
+    "std::cell",
+    "std::env",
+    "std::fs",
+    "std::future",
+    "std::io",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::sync",
+    "std::task",
+    "std::thread",
+    "std::time::Instant::elapsed",
+    "std::time::Instant::now",
+    "std::time::SystemTime::elapsed",
+    "std::time::SystemTime::now",
+    "tokio",
+];
 
 /// `snowshoe-codec`: from bytes to a connection.
 const CODEC: Plan = Plan {
@@ -76,6 +107,18 @@ const CODEC: Plan = Plan {
         Rule {
             asks: NoLoops,
             except: &[],
+        },
+        Rule {
+            asks: OnlyIn {
+                what: "I/O, clock, lock or waker",
+                paths: IO_CLOCK_LOCK_OR_WAKER,
+                by: &[],
+            },
+            except: &[Exception {
+                from: "outbound",
+                to: "std::io::IoSlice",
+                because: "a slice of bytes, and what is done with it is for whoever asks for it",
+            }],
         },
     ],
 };
@@ -186,6 +229,221 @@ const CLIENT: Plan = Plan {
                 by: &["driver"],
             },
             except: &[],
+        },
+        Rule {
+            asks: NoneOf {
+                what: "I/O, clock, lock or waker",
+                paths: IO_CLOCK_LOCK_OR_WAKER,
+                by: &["core"],
+            },
+            except: &[],
+        },
+        Rule {
+            asks: Without {
+                of: &["sync"],
+                by: &["core"],
+            },
+            except: &[],
+        },
+        Rule {
+            // Chance comes from a seed.
+            asks: NoneOf {
+                what: "chance that no seed decides",
+                paths: &[
+                    "fastrand",
+                    "std::collections::HashMap",
+                    "std::collections::HashSet",
+                    "std::collections::hash_map",
+                    "std::collections::hash_set",
+                    "std::hash::RandomState",
+                ],
+                by: &["core"],
+            },
+            except: &[Exception {
+                from: "core",
+                to: "fastrand::Rng",
+                because: "it has a seed, except as the next rule says",
+            }],
+        },
+        Rule {
+            asks: NoneOf {
+                what: "a seed by chance",
+                paths: &["fastrand::Rng::default", "fastrand::Rng::new"],
+                by: &["core"],
+            },
+            except: &[],
+        },
+        Rule {
+            // What a state machine knows is to be as plain as itself.
+            asks: NoneOf {
+                what: "I/O, clock, lock or waker",
+                paths: IO_CLOCK_LOCK_OR_WAKER,
+                by: &[
+                    "declare", "error", "events", "message", "name", "outcome", "uri",
+                ],
+            },
+            except: &[
+                Exception {
+                    from: "error",
+                    to: "std::sync::Arc",
+                    because: "an error is cloned for all who wait, and its cause cannot be",
+                },
+                Exception {
+                    from: "error",
+                    to: "std::io",
+                    because: "its errors are what connections fail of",
+                },
+                Exception {
+                    from: "events",
+                    to: "async_channel",
+                    because: "`Events` is where a user waits for them",
+                },
+                Exception {
+                    from: "events",
+                    to: "std::sync::Arc",
+                    because: "`Events` is where a user waits for them",
+                },
+                Exception {
+                    from: "events",
+                    to: "std::sync::Mutex",
+                    because: "`Events` knows how many it has missed, and the driver counts them",
+                },
+                Exception {
+                    from: "events",
+                    to: "loom::sync::Mutex",
+                    because: "the same, in the models of how threads meet",
+                },
+                Exception {
+                    from: "name",
+                    to: "std::sync::Arc",
+                    because: "a name is cloned with every message, and never changed",
+                },
+                Exception {
+                    from: "uri",
+                    to: "std::net::Ipv6Addr",
+                    because: "an address, as a value",
+                },
+            ],
+        },
+        Rule {
+            // One of std's own would be out of sight of the models of how threads meet. An `Arc` or a
+            // `OnceLock` that is set once is none of them.
+            asks: OnlyIn {
+                what: "locks and atomics",
+                paths: &[
+                    "loom",
+                    "std::sync::Barrier",
+                    "std::sync::Condvar",
+                    "std::sync::Mutex",
+                    "std::sync::MutexGuard",
+                    "std::sync::Once",
+                    "std::sync::RwLock",
+                    "std::sync::RwLockReadGuard",
+                    "std::sync::RwLockWriteGuard",
+                    "std::sync::atomic",
+                    "std::sync::mpsc",
+                ],
+                by: &["sync"],
+            },
+            except: &[],
+        },
+        Rule {
+            // Elsewhere it is asked of the runtime, and so it can be that of a test.
+            asks: OnlyIn {
+                what: "clocks",
+                paths: &[
+                    "std::time::Instant::elapsed",
+                    "std::time::Instant::now",
+                    "std::time::SystemTime::elapsed",
+                    "std::time::SystemTime::now",
+                ],
+                by: &["runtime"],
+            },
+            except: &[Exception {
+                from: "testing::clock",
+                to: "std::time::Instant::now",
+                because: "an `Instant` to begin with is to be had nowhere else",
+            }],
+        },
+        Rule {
+            asks: OnlyIn {
+                what: "sockets and timers",
+                paths: &[
+                    "async_io",
+                    "mio",
+                    "socket2",
+                    "std::net::TcpListener",
+                    "std::net::TcpStream",
+                    "std::net::ToSocketAddrs",
+                    "std::net::UdpSocket",
+                    "std::os",
+                    "tokio",
+                ],
+                by: &["runtime"],
+            },
+            except: &[
+                Exception {
+                    from: "testing::server::listener",
+                    to: "async_io",
+                    because: "it is for clients that come over TCP",
+                },
+                Exception {
+                    from: "testing::server::listener",
+                    to: "std::net",
+                    because: "it is for clients that come over TCP",
+                },
+            ],
+        },
+        Rule {
+            asks: OnlyIn {
+                what: "threads",
+                paths: &["std::thread"],
+                by: &["runtime"],
+            },
+            except: &[
+                Exception {
+                    from: "testing::clock",
+                    to: "std::thread",
+                    because: "it is a runtime, too",
+                },
+                Exception {
+                    from: "testing::server::listener",
+                    to: "std::thread",
+                    because: "its clients may be in the thread that would have to serve them",
+                },
+            ],
+        },
+        Rule {
+            asks: OnlyIn {
+                what: "TLS and its certificates",
+                paths: &["futures_rustls", "rustls_native_certs"],
+                by: &["connector::tls"],
+            },
+            except: &[Exception {
+                from: "crate",
+                to: "futures_rustls::rustls",
+                because: "users who configure TLS themselves need the same version",
+            }],
+        },
+        Rule {
+            // A logger is code of the user's, which is not to be run under a lock.
+            asks: OnlyIn {
+                what: "logs",
+                paths: &["log"],
+                by: &["driver", "runtime"],
+            },
+            except: &[
+                Exception {
+                    from: "client::builder",
+                    to: "log",
+                    because: "nothing runs yet, and it is about what was set",
+                },
+                Exception {
+                    from: "testing::server::listener",
+                    to: "log",
+                    because: "nobody waits to whom it could be told instead",
+                },
+            ],
         },
     ],
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::loops::{self, Graph};
-use crate::modules::{Crate, File, Import};
+use crate::modules::{Crate, File, Import, WayOut};
 
 /// How the modules of a crate are to stand to each other.
 ///
@@ -27,7 +27,7 @@ pub(crate) struct Layer {
     pub(crate) modules: &'static [&'static str],
 }
 
-/// Something that is asked of all imports but a few.
+/// Something that is asked of all imports, or of all paths that lead out of the crate, but a few.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) asks: Asks,
@@ -51,12 +51,36 @@ pub(crate) enum Asks {
         of: &'static [&'static str],
         by: &'static [&'static str],
     },
+    /// `by` imports nothing of the modules `of`.
+    Without {
+        of: &'static [&'static str],
+        by: &'static [&'static str],
+    },
+    /// `by` names none of these paths, which lead out of the crate, nor what is below them: neither in
+    /// its own words nor by a re-export of another module. They are written as they lead, from the other
+    /// crate on, such as `std::sync`, and stand for `core::sync` and `alloc::sync` too.
+    NoneOf {
+        /// What they are, in a word.
+        what: &'static str,
+        paths: &'static [&'static str],
+        by: &'static [&'static str],
+    },
+    /// These paths, which lead out of the crate, and what is below them are named in `by` alone. What it
+    /// makes of them is for others too, and so are its re-exports.
+    OnlyIn {
+        /// What they are, in a word.
+        what: &'static str,
+        paths: &'static [&'static str],
+        /// Where nothing is in it, the crate does without them.
+        by: &'static [&'static str],
+    },
 }
 
 /// Imports that a rule lets pass.
 #[derive(Debug)]
 pub(crate) struct Exception {
     pub(crate) from: &'static str,
+    /// A module, or a path out of the crate where the rule is about those.
     pub(crate) to: &'static str,
     /// The reason.
     pub(crate) because: &'static str,
@@ -76,7 +100,7 @@ impl Plan {
     }
 }
 
-/// Whether a module of the plan stands for this one: itself, or one above it.
+/// Whether a module, or path, of the plan stands for this one: itself, or one above it.
 pub(crate) fn covers(module: &str, file: &str) -> bool {
     let below = file.strip_prefix(module);
     below.is_some_and(|below| below.is_empty() || below.starts_with("::"))
@@ -85,6 +109,10 @@ pub(crate) fn covers(module: &str, file: &str) -> bool {
 impl Exception {
     fn lets_pass(&self, from: &File, to: &File) -> bool {
         covers(self.from, &from.module) && covers(self.to, &to.module)
+    }
+
+    fn lets_out(&self, from: &File, to: &str) -> bool {
+        covers(self.from, &from.module) && covers(self.to, to)
     }
 
     pub(crate) fn is_not_needed(&self, rule: &Rule) -> String {
@@ -103,6 +131,7 @@ impl Rule {
         plan: &Plan,
         on: &Crate,
         imports: &[Import],
+        ways: &[WayOut],
         but: Option<usize>,
     ) -> Vec<String> {
         let exceptions = self.except.iter().enumerate();
@@ -117,8 +146,18 @@ impl Rule {
                 .any(|exception| exception.lets_pass(from, to))
         };
         let imports: Vec<&Import> = imports.iter().filter(counts).collect();
-        if let Asks::NoLoops = self.asks {
-            return self.loops(on, &imports);
+        match self.asks {
+            Asks::NoLoops => return self.loops(on, &imports),
+            Asks::NoneOf { .. } | Asks::OnlyIn { .. } => {
+                let counts = |way: &&WayOut| {
+                    let from = &on.files()[way.from];
+                    !exceptions
+                        .iter()
+                        .any(|exception| exception.lets_out(from, &way.to))
+                };
+                return self.ways_out(on, ways.iter().filter(counts));
+            }
+            _ => {}
         }
         let breaks = |import: &&Import| {
             let why = self.broken_by(plan, on, import)?;
@@ -144,7 +183,7 @@ impl Rule {
                     format!("`{here}` in layer \"{low}\" is below `{there}` in layer \"{high}\"")
                 })
             }
-            Asks::NoLoops => None,
+            Asks::NoLoops | Asks::NoneOf { .. } | Asks::OnlyIn { .. } => None,
             Asks::Apart(parent) => {
                 let (one, other) = (child_of(parent, here)?, child_of(parent, there)?);
                 (one != other).then(|| format!("`{one}` and `{other}` are both below `{parent}`"))
@@ -156,7 +195,49 @@ impl Rule {
                     "`{there}` is below `{face}`, and no part of its face"
                 ))
             }
+            Asks::Without { of, by } => {
+                by.iter().find(|by| covers(by, here))?;
+                let of = of.iter().find(|of| covers(of, there))?;
+                Some(format!("`{here}` is to do without `{of}`"))
+            }
         }
+    }
+
+    /// What is asked for where paths lead out of the crate to what their file may not name.
+    fn ways_out<'a>(&self, on: &Crate, ways: impl Iterator<Item = &'a WayOut>) -> Vec<String> {
+        let breaks = |way: &'a WayOut| Some((way, self.broken_out_by(on, way)?));
+        let broken: Vec<(&WayOut, &str)> = ways.filter_map(breaks).collect();
+        // Of a name and what follows from it in the same file, the name is enough.
+        let is_told_by = |way: &WayOut, other: &WayOut| {
+            other.from == way.from && other.to != way.to && covers(&other.to, &way.to)
+        };
+        let told = broken
+            .iter()
+            .filter(|(way, _)| !broken.iter().any(|(other, _)| is_told_by(way, other)));
+        told.map(|(way, path)| {
+            let here = &on.files()[way.from].module;
+            format!(
+                "{}\n    `{here}` may not name `{path}`\n    rule: {}",
+                shown_out(on, way),
+                self.asks
+            )
+        })
+        .collect()
+    }
+
+    /// The path of the rule that a file may not name and does, if it does.
+    fn broken_out_by(&self, on: &Crate, way: &WayOut) -> Option<&'static str> {
+        let here = &on.files()[way.from].module;
+        let (paths, is_meant) = match self.asks {
+            Asks::NoneOf { paths, by, .. } => (paths, by.iter().any(|by| covers(by, here))),
+            Asks::OnlyIn { paths, by, .. } => {
+                let is_direct = way.by == way.from;
+                (paths, is_direct && !by.iter().any(|by| covers(by, here)))
+            }
+            _ => return None,
+        };
+        let path = paths.iter().find(|path| covers(path, &way.to));
+        path.copied().filter(|_| is_meant)
     }
 
     /// What is asked for where the loops are larger than they may be.
@@ -218,7 +299,11 @@ impl Rule {
         let mut modules = match self.asks {
             Asks::Downwards | Asks::NoLoops => Vec::new(),
             Asks::Apart(parent) => vec![parent],
-            Asks::OnlyTheFace { of, by } => [of, by].concat(),
+            Asks::OnlyTheFace { of, by } | Asks::Without { of, by } => [of, by].concat(),
+            Asks::NoneOf { by, .. } | Asks::OnlyIn { by, .. } => {
+                let from = self.except.iter().map(|except| except.from);
+                return by.iter().copied().chain(from).collect();
+            }
         };
         modules.extend(
             self.except
@@ -272,6 +357,18 @@ fn shown(on: &Crate, import: &Import) -> String {
     )
 }
 
+/// A path out of the crate: where it is, the line, and what it leads to.
+fn shown_out(on: &Crate, way: &WayOut) -> String {
+    let from = &on.files()[way.from];
+    let WayOut { line, path, to, .. } = way;
+    let text = from.line(*line);
+    let shown = format!("{}:{line}: {text}\n    `{path}` leads to `{to}`", from.path);
+    match way.by == way.from {
+        true => shown,
+        false => format!("{shown} by {}", on.files()[way.by].path),
+    }
+}
+
 impl fmt::Display for Asks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -288,6 +385,10 @@ impl fmt::Display for Asks {
                 f,
                 "{by:?} may import the modules {of:?} themselves, and none below them"
             ),
+            Self::Without { of, by } => write!(f, "{by:?} import nothing of {of:?}"),
+            Self::NoneOf { what, by, .. } => write!(f, "{by:?} do without {what}"),
+            Self::OnlyIn { what, by: [], .. } => write!(f, "the crate does without {what}"),
+            Self::OnlyIn { what, by, .. } => write!(f, "{what} are named in {by:?} alone"),
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Module {
 /// One name of a use declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Use {
+    /// Begins with an empty name where it says by `::` that another crate's follows.
     pub(crate) path: Vec<String>,
     pub(crate) line: usize,
     pub(crate) brings: Brings,
@@ -45,6 +46,7 @@ pub(crate) enum Brings {
 /// A path of at least two parts that stands somewhere else than in a use declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mention {
+    /// Begins as that of a use declaration does.
     pub(crate) path: Vec<String>,
     pub(crate) line: usize,
 }
@@ -100,6 +102,15 @@ impl Module {
                 1 + len
             }
             [
+                Tree::Name("extern", _),
+                Tree::Name("crate", line),
+                name @ ..,
+            ] => {
+                let len = until(name, ';');
+                self.add_use(&name[..len], &[String::new()], *line);
+                2 + len
+            }
+            [
                 Tree::Name("mod", _),
                 Tree::Name(name, _),
                 Tree::Mark(';'),
@@ -132,14 +143,26 @@ impl Module {
                 self.defined.insert((*name).to_owned());
                 3
             }
+            // `return ::std::…`, for example, where no path goes on.
+            [Tree::Name(word, _), Tree::Sep, ..] if !can_begin_a_path(word) => 1,
+            [Tree::Sep, Tree::Name(_, line), ..] => {
+                let (mut path, len) = path(&trees[1..]);
+                self.names.extend(path.iter().cloned());
+                // One name alone is the rest of `<T as Trait>::Item`. Where it is the rest, but longer, it
+                // begins with no crate's name.
+                if path.len() > 1 {
+                    path.insert(0, String::new());
+                    let line = *line;
+                    self.mentions.push(Mention { path, line });
+                }
+                1 + len
+            }
             [Tree::Name(name, line), ..] => {
                 let (path, len) = path(trees);
                 self.names.extend(path.iter().cloned());
                 let begins = match before {
                     // What follows a parameter of a macro is known only to who calls it.
                     Some(Tree::Mark('$')) => *name == "crate",
-                    // The rest of `<T as Trait>::Item`, or the name of another crate after `::`.
-                    Some(Tree::Sep) => false,
                     _ => true,
                 };
                 if begins && path.len() > 1 {
@@ -163,6 +186,10 @@ impl Module {
         let brings = loop {
             match rest {
                 [Tree::Mark('$'), Tree::Name("crate", _), ..] => rest = &rest[1..],
+                [Tree::Sep, after @ ..] if path.is_empty() => {
+                    path.push(String::new());
+                    rest = after;
+                }
                 [Tree::Name(name, of_name), Tree::Sep, after @ ..] => {
                     path.push((*name).to_owned());
                     (rest, line) = (after, *of_name);
@@ -187,7 +214,7 @@ impl Module {
                     }
                     return;
                 }
-                // `::name` is another crate, and the parameters of a macro are unknown.
+                // The parameters of a macro are unknown.
                 _ => return,
             }
         };
@@ -231,6 +258,30 @@ fn defines(kind: &str, name: &str) -> bool {
         "const" | "enum" | "fn" | "static" | "struct" | "trait" | "type" | "union"
     );
     is_item && !is_qualifier(name)
+}
+
+/// Whether a word is no keyword, or one of those that paths begin with.
+fn can_begin_a_path(word: &str) -> bool {
+    !matches!(
+        word,
+        "as" | "break"
+            | "const"
+            | "dyn"
+            | "else"
+            | "for"
+            | "if"
+            | "impl"
+            | "in"
+            | "match"
+            | "move"
+            | "mut"
+            | "pub"
+            | "return"
+            | "static"
+            | "unsafe"
+            | "where"
+            | "while"
+    )
 }
 
 /// Whether a word can stand between `const` or `static` and what it defines.

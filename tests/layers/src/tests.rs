@@ -1,5 +1,7 @@
 //! Made-up crates in memory, each with something in it that is to be seen or not to be seen.
 
+mod ways_out;
+
 use crate::check::check;
 use crate::modules::Crate;
 use crate::rules::{Asks, Exception, Layer, Plan, Rule};
@@ -328,6 +330,30 @@ fn of_a_module_with_a_face_nothing_else_is_seen() {
     let broken = broken(FLAT, FACE, &files);
     assert!(broken.starts_with("src/b.rs:2: use crate::a::Thread;\n"));
     assert_eq!(broken.matches("rule: ").count(), 1);
+}
+
+#[test]
+fn a_module_that_is_to_do_without_another_may_not_import_it() {
+    const WITHOUT: &[Rule] = &[Rule {
+        asks: Asks::Without {
+            of: &["b"],
+            by: &["a"],
+        },
+        except: &[],
+    }];
+    let files = [
+        ("lib.rs", "mod a;\nmod b;\nuse self::b::B;"),
+        ("a.rs", "mod below;"),
+        ("a/below.rs", "fn f() { crate::b::B::new() }"),
+        ("b.rs", "pub struct B;"),
+    ];
+    assert_eq!(
+        broken(FLAT, WITHOUT, &files),
+        "src/a/below.rs:1: fn f() { crate::b::B::new() }\n    \
+         `crate::b::B::new` leads to src/b.rs\n    \
+         `a::below` is to do without `b`\n    \
+         rule: [\"a\"] import nothing of [\"b\"]"
+    );
 }
 
 #[test]
