@@ -133,8 +133,8 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpOptions {
-    /// How long a connection is idle before the first keep-alive probe, and the time between probes.
-    /// 30 s by default.
+    /// How long a connection is idle before the first keep-alive probe, and the time between probes, in
+    /// whole seconds (a fraction counts as one); zero is no keep-alive. 30 s by default.
     pub keepalive: Duration,
 }
 
@@ -172,9 +172,13 @@ impl TcpOptions {
 
     fn apply_to(&self, socket: SockRef<'_>) -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
-        let keepalive = TcpKeepalive::new()
-            .with_time(self.keepalive)
-            .with_interval(self.keepalive);
+        if self.keepalive.is_zero() {
+            return socket.set_keepalive(false);
+        }
+        // Systems count in seconds, and Linux takes 1 to 32,767 of them (tcp(7)).
+        let seconds = self.keepalive.as_millis().div_ceil(1000).min(32_767);
+        let time = Duration::from_secs(seconds.try_into().unwrap_or(32_767));
+        let keepalive = TcpKeepalive::new().with_time(time).with_interval(time);
         socket.set_tcp_keepalive(&keepalive)
     }
 }

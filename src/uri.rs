@@ -81,7 +81,8 @@ impl fmt::Display for Endpoint {
 pub struct UriOptions {
     /// `heartbeat`, in seconds up to 65535: the interval to ask for. Zero asks for no heartbeats.
     pub heartbeat: Option<Duration>,
-    /// `connection_timeout`, in milliseconds: how long a TCP connection may take to open.
+    /// `connection_timeout`, in milliseconds: how long a TCP connection may take to open. Zero is no
+    /// limit.
     pub connection_timeout: Option<Duration>,
     /// `channel_max`: the highest channel number to agree to. Zero leaves it to the server.
     pub channel_max: Option<u16>,

@@ -12,6 +12,7 @@ use crate::outbound::Outbound;
 use crate::properties::Properties;
 use crate::reply::ReplyCode;
 use crate::side::Side;
+use crate::time::after;
 use crate::types::{ChannelId, ShortString};
 use crate::write::{self, Publish, SendError, put_method_id};
 
@@ -90,7 +91,7 @@ impl Channel<'_> {
             self.state.begin_confirms();
         }
         if side == Side::Client && !id.replies().is_empty() && !method.is_nowait() {
-            self.expect(id, now + self.wire.call_timeout);
+            self.expect(id, after(now, self.wire.call_timeout));
         }
         Ok(())
     }
@@ -206,7 +207,7 @@ impl Channel<'_> {
     /// Asks the peer to open the channel.
     pub(crate) fn open(&mut self, now: Instant) {
         write::short_method(self.wire.outbound, self.id, &channel::Open::default());
-        self.expect(channel::Open::ID, now + self.wire.call_timeout);
+        self.expect(channel::Open::ID, after(now, self.wire.call_timeout));
     }
 
     /// Closes the channel if a call on it was not answered in time; the reason, where that is its
@@ -244,7 +245,7 @@ impl Channel<'_> {
             method_id: method.method,
         };
         write::short_method(self.wire.outbound, self.id, &close);
-        let deadline = now + self.wire.close_timeout;
+        let deadline = after(now, self.wire.close_timeout);
         self.state.begin_close(told, deadline);
         self.due_at(deadline);
     }

@@ -20,6 +20,7 @@ use crate::outbound::Outbound;
 use crate::reply::ReplyCode;
 use crate::side::Side;
 use crate::table::FieldTable;
+use crate::time::after;
 use crate::types::{ChannelId, ShortString};
 use crate::violation::Violation;
 use crate::write::{self, SendError};
@@ -116,7 +117,7 @@ impl Connection {
             outbound: Outbound::new(),
             events: Events::default(),
             deadlines: Deadlines {
-                handshake: Some(now + limits.handshake_timeout),
+                handshake: Some(after(now, limits.handshake_timeout)),
                 ..Deadlines::default()
             },
             written_before: 0,
@@ -222,7 +223,7 @@ impl Connection {
         self.phase = Phase::Closing;
         // Of all that was waited for, only the answer to this comes now.
         self.deadlines = Deadlines {
-            close: Some(now + self.limits.close_timeout),
+            close: Some(after(now, self.limits.close_timeout)),
             heartbeat_send: self.deadlines.heartbeat_send,
             heartbeat_receive: self.deadlines.heartbeat_receive,
             ..Deadlines::default()
@@ -257,7 +258,7 @@ impl Connection {
             &method,
             self.tuning.frame_max,
         )?;
-        self.deadlines.secret = Some(now + self.limits.call_timeout);
+        self.deadlines.secret = Some(after(now, self.limits.call_timeout));
         Ok(())
     }
 

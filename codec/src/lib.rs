@@ -274,6 +274,7 @@ pub mod method;
 pub mod properties;
 pub mod sasl;
 pub mod table;
+pub mod time;
 
 mod assembly;
 mod channel;

@@ -61,7 +61,7 @@ pub struct ConnectionLimits {
     /// Largest frame in bytes, its 8 bytes of overhead included, also where the peer has no limit;
     /// from 4096 to 1 GiB. 131,072 by default. Nothing is allocated for it up front.
     pub frame_max: u32,
-    /// Interval of heartbeats, in whole seconds; zero leaves it to the peer, and two zeros are
+    /// Interval of heartbeats, in whole seconds (a fraction counts as one); zero, on either side, is
     /// none. 10 s by default. A peer that is silent for two intervals is dead.
     pub heartbeat: Duration,
     /// Longest body that is accepted, in bytes. 128 MiB by default, 2 GiB at most.
@@ -175,9 +175,10 @@ impl Offer {
         Ok(Tuning {
             channel_max: smaller(own.channel_max, tune.channel_max),
             frame_max: smaller(own.frame_max, tune.frame_max),
-            // One side's zero leaves it to the other (RabbitMQ: heartbeats).
+            // A client's zero turns them off, which a server takes (RabbitMQ: heartbeats). A server's
+            // zero has no opinion: a peer that is gone is to be noticed all the same.
             heartbeat: match own.heartbeat {
-                0 => tune.heartbeat,
+                0 => 0,
                 own => smaller(own, tune.heartbeat),
             },
         })

@@ -113,8 +113,8 @@ fn the_smaller_limit_wins_and_zero_is_none() {
         (&own, (0, 0, 0), (100, 20_000, 30)),
         (&own, (u16::MAX, u32::MAX, u16::MAX), (100, 20_000, 30)),
         (&none, (0, 0, 0), (65_535, 131_072, 0)),
-        (&none, (2048, 131_072, 300), (2048, 131_072, 300)),
-        (&none, (1, 8192, 1), (1, 8192, 1)),
+        (&none, (2048, 131_072, 300), (2048, 131_072, 0)),
+        (&none, (1, 8192, 1), (1, 8192, 0)),
     ];
     for (limits, (channel_max, frame_max, heartbeat), expected) in cases {
         let outcome = read(

@@ -55,7 +55,9 @@ impl ClientBuilder {
         let config = Config {
             tls: uri.tls,
             virtual_host: ShortString::try_from(uri.vhost)?,
-            connection_timeout: uri.options.connection_timeout.unwrap_or(CONNECTION_TIMEOUT),
+            connection_timeout: or_none(
+                (uri.options.connection_timeout).unwrap_or(CONNECTION_TIMEOUT),
+            ),
             endpoints: uri.endpoints,
             credentials: Arc::new(move || Ok(log_in_by(&mechanisms, &user, &password))),
             properties: client_properties(),
@@ -139,38 +141,39 @@ impl ClientBuilder {
     }
 
     /// The interval of heartbeats, which a broker can only shorten; 10 s by default. A peer that is
-    /// silent for two intervals is given up. Zero leaves it to the broker.
+    /// silent for two intervals is given up. Zero turns them off: that a peer has gone may then be
+    /// noticed very late. It counts in whole seconds, and a fraction is one.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.config.limits.heartbeat = interval;
         self
     }
 
-    /// How long an attempt to connect the transport may take; 30 s by default.
+    /// How long an attempt to connect the transport may take; 30 s by default, and zero is no limit.
     pub fn connection_timeout(mut self, timeout: Duration) -> Self {
-        self.config.connection_timeout = timeout;
+        self.config.connection_timeout = or_none(timeout);
         self
     }
 
-    /// How long the AMQP handshake may take; 30 s by default.
+    /// How long the AMQP handshake may take; 30 s by default, and zero is no limit.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.config.limits.handshake_timeout = timeout;
+        self.config.limits.handshake_timeout = or_none(timeout);
         self
     }
 
-    /// How long the broker may take to answer a call; 20 s by default.
+    /// How long the broker may take to answer a call; 20 s by default, and zero is no limit.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.config.limits.call_timeout = timeout;
+        self.config.limits.call_timeout = or_none(timeout);
         self
     }
 
     /// How long a peer may take no bytes at all, unless it said that it is blocked; 60 s by
-    /// default.
+    /// default, and zero is no limit.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.config.write_timeout = timeout;
+        self.config.write_timeout = or_none(timeout);
         self
     }
 
-    /// How long [`Client::close`] waits for what is under way; 10 s by default.
+    /// How long [`Client::close`] waits for what is under way; 10 s by default. Zero waits for nothing.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.config.close_timeout = timeout;
         self
@@ -256,6 +259,15 @@ impl ClientBuilder {
                 log::warn!("the client property {key} is left out: {error}");
             }
         }
+    }
+}
+
+/// A timeout, of which zero is none: whoever waits no time at all never gets anything.
+fn or_none(timeout: Duration) -> Duration {
+    if timeout.is_zero() {
+        Duration::MAX
+    } else {
+        timeout
     }
 }
 

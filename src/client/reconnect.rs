@@ -12,9 +12,11 @@ use crate::core::backoff::Backoff;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reconnect {
-    /// The delay before the first attempt. 100 ms by default.
+    /// The delay before the first attempt. 100 ms by default. Whatever this is, the attempts after it are
+    /// at least 10 ms apart; and after a connection that did not last for 5 s, or for the longest delay
+    /// where that is shorter, the delays go on to grow.
     pub initial_delay: Duration,
-    /// What each further delay is multiplied by. 2 by default.
+    /// What each further delay is multiplied by, at least 1. 2 by default.
     pub multiplier: f64,
     /// No delay is longer. 30 s by default.
     pub max_delay: Duration,

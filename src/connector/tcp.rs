@@ -15,8 +15,8 @@ use crate::transport::{Connecting, Transport};
 /// connections are kept alive.
 #[derive(Clone, Debug)]
 pub struct TcpConnector {
-    /// How long a connection is idle before the first keep-alive probe, and the time between
-    /// probes. 30 s by default.
+    /// How long a connection is idle before the first keep-alive probe, and the time between probes, in
+    /// whole seconds (a fraction counts as one); zero is no keep-alive. 30 s by default.
     pub keepalive: Duration,
 }
 

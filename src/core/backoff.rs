@@ -34,8 +34,8 @@ impl Default for Backoff {
 #[derive(Debug)]
 pub struct Delays {
     backoff: Backoff,
-    /// The last delay, without its jitter; zero before the first.
-    last: Duration,
+    /// The last delay, without its jitter; `None` before the first.
+    last: Option<Duration>,
     /// Since when all is well.
     well_since: Option<Instant>,
     random: fastrand::Rng,
@@ -45,7 +45,7 @@ impl Delays {
     pub fn new(backoff: Backoff, seed: u64) -> Self {
         Self {
             backoff,
-            last: Duration::ZERO,
+            last: None,
             well_since: None,
             random: fastrand::Rng::with_seed(seed),
         }
@@ -59,16 +59,18 @@ impl Delays {
     /// What had succeeded came to an end. Whether it had lasted, so that the delays begin again
     /// with the shortest.
     ///
-    /// What does not outlive the delay before it has not: it would be tried, lost and tried without
-    /// end.
+    /// What does not outlive the delay before it has not, nor what ends within [`STABLE`]: it would be
+    /// tried, lost and tried without end.
     pub fn ended(&mut self, now: Instant) -> bool {
         let well_for = self
             .well_since
             .take()
             .map(|since| now.saturating_duration_since(since));
-        let lasted = well_for.is_some_and(|well_for| well_for >= self.last);
+        let stable = STABLE.min(self.backoff.max);
+        let least = self.last.map_or(Duration::ZERO, |last| last.max(stable));
+        let lasted = well_for.is_some_and(|well_for| well_for >= least);
         if lasted {
-            self.last = Duration::ZERO;
+            self.last = None;
         }
         lasted
     }
@@ -76,16 +78,33 @@ impl Delays {
     /// How long to wait before the next attempt.
     pub fn next(&mut self, now: Instant) -> Duration {
         self.ended(now);
-        self.last = if self.last.is_zero() {
-            self.backoff.initial.min(self.backoff.max)
-        } else {
-            let grown = scale(self.last, self.backoff.multiplier.max(1.0));
-            grown.map_or(self.backoff.max, |grown| grown.min(self.backoff.max))
+        let Backoff {
+            initial,
+            multiplier,
+            max,
+            jitter,
+            ..
+        } = self.backoff;
+        let next = match self.last {
+            None => initial.min(max),
+            // However it was set, what fails again and again is not tried without a pause.
+            Some(last) => scale(last.max(LEAST), multiplier.max(1.0))
+                .unwrap_or(max)
+                .min(max)
+                .max(LEAST),
         };
-        let kept = 1.0 - self.backoff.jitter.clamp(0.0, 1.0) * self.random.f64();
-        scale(self.last, kept).unwrap_or(self.last)
+        self.last = Some(next);
+        let kept = 1.0 - jitter.clamp(0.0, 1.0) * self.random.f64();
+        scale(next, kept).unwrap_or(next)
     }
 }
+
+/// How long all has to be well before the delays begin again with the shortest, unless no delay is as
+/// long.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// The least delay but for the first.
+const LEAST: Duration = Duration::from_millis(10);
 
 /// `None` where the result is no duration: too long, or not a number.
 fn scale(duration: Duration, factor: f64) -> Option<Duration> {
@@ -104,6 +123,57 @@ mod tests {
             },
             7,
         )
+    }
+
+    // case A2
+    #[test]
+    fn no_setting_makes_attempts_follow_each_other_without_a_pause() {
+        let extremes = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
+        let factors = [
+            f64::NAN,
+            f64::NEG_INFINITY,
+            -1.0,
+            0.0,
+            1.0,
+            f64::MAX,
+            f64::INFINITY,
+        ];
+        for initial in extremes {
+            for max in extremes {
+                for multiplier in factors {
+                    let (jitter, max_attempts) = (0.0, None);
+                    let backoff = Backoff {
+                        initial,
+                        multiplier,
+                        max,
+                        jitter,
+                        max_attempts,
+                    };
+                    let (mut delays, now) = (Delays::new(backoff, 7), Instant::now());
+                    delays.next(now);
+                    for _ in 0..100 {
+                        assert!(delays.next(now) >= LEAST, "{backoff:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    // case A2
+    #[test]
+    fn delays_grow_while_connections_do_not_last() {
+        let (mut delays, mut now) = (delays(0.0), Instant::now());
+        for _ in 0..20 {
+            now += delays.next(now);
+            delays.succeeded(now);
+            now += Duration::from_millis(200);
+        }
+        assert_eq!(delays.next(now), Duration::from_secs(30));
+        delays.succeeded(now);
+        assert_eq!(
+            delays.next(now + Duration::from_secs(30)),
+            Duration::from_millis(100)
+        );
     }
 
     #[test]
@@ -141,6 +211,11 @@ mod tests {
         delays.succeeded(now);
         assert_eq!(
             delays.next(now + Duration::from_secs(1)),
+            Duration::from_millis(400)
+        );
+        delays.succeeded(now);
+        assert_eq!(
+            delays.next(now + Duration::from_secs(5)),
             Duration::from_millis(100)
         );
     }

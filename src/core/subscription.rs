@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use snowshoe_codec::method::{Arguments, MethodId, basic};
+use snowshoe_codec::time::after;
 use snowshoe_codec::{ChannelCloseReason, ChannelId, FieldTable, Method, ShortString};
 
 use super::STRIKES;
@@ -330,7 +331,7 @@ impl Subscription {
             }
             _ if !retry => (State::Ended, Verdict::Fail),
             _ => {
-                let until = now + self.delays.next(now);
+                let until = after(now, self.delays.next(now));
                 (State::BackingOff(until), Verdict::Retry(until))
             }
         };

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use snowshoe_codec::time::after;
+
 use super::Epoch;
 use super::backoff::{Backoff, Delays};
 
@@ -317,12 +319,6 @@ impl Supervisor {
             delay,
         }
     }
-}
-
-/// A duration too long for the clock stands for "never".
-fn after(now: Instant, duration: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    now.checked_add(duration).unwrap_or_else(|| now + NEVER)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use snowshoe_codec::time::after;
+
 use crate::outcome::CloseReport;
 use crate::runtime::Timer;
 use crate::shared::answer::Answer;
@@ -72,5 +74,5 @@ impl Closing {
 /// messages take, a part of the time is kept for an orderly goodbye.
 fn deadlines(now: Instant, within: Duration) -> (Instant, Instant) {
     let goodbye = GOODBYE.min(within / 4);
-    (now + (within - goodbye), now + within)
+    (after(now, within - goodbye), after(now, within))
 }

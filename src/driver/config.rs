@@ -62,7 +62,7 @@ impl Config {
                 dial: self.connection_timeout,
                 handshake: self.limits.handshake_timeout,
                 // A step of a recovery is a call as a rule, and a call has a deadline of its own.
-                recovery: self.limits.call_timeout + Duration::from_secs(5),
+                recovery: (self.limits.call_timeout).saturating_add(Duration::from_secs(5)),
             },
             fail_fast,
         }

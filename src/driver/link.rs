@@ -7,11 +7,13 @@ mod producers;
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use snowshoe_codec::time::after;
 use snowshoe_codec::{ClientOptions, Method, ShortString};
 
 use self::channels::Channels;
@@ -297,8 +299,10 @@ impl Link {
 
     fn client_options(&self) -> Result<ClientOptions, ConnectionError> {
         // User code: asked at every attempt (fault 28), and without any lock.
-        let mechanisms = (self.config.credentials)()
-            .map_err(|error| ConnectionError::Credentials(error.into()))?;
+        let asked = catch_unwind(AssertUnwindSafe(|| (self.config.credentials)()))
+            // The panic itself was told by its hook. Another attempt may find that it has passed.
+            .unwrap_or_else(|_| Err("the provider of credentials has panicked".into()));
+        let mechanisms = asked.map_err(|error| ConnectionError::Credentials(error.into()))?;
         Ok(ClientOptions {
             mechanisms,
             virtual_host: self.config.virtual_host.clone(),
@@ -374,7 +378,7 @@ impl Link {
     /// nothing, and is no reason to reconnect (fault 12).
     fn stalls_at(&self, stream: &Stream) -> Option<Instant> {
         let since = stream.stalled_since().filter(|_| !self.blocked)?;
-        Some(since + self.config.write_timeout)
+        Some(after(since, self.config.write_timeout))
     }
 
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {

@@ -26,6 +26,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use snowshoe_codec::time::after;
+
 use self::closing::{Closing, GOODBYE};
 pub(crate) use self::config::Config;
 use self::link::Link;
@@ -243,7 +245,7 @@ impl Driver {
     fn close_unused(&mut self, now: Instant) {
         for link in self.links.iter_mut().skip(LinkIndex::dedicated(0).index()) {
             if !link.has_consumers() && !link.is_closing() {
-                link.close(now, now + GOODBYE);
+                link.close(now, after(now, GOODBYE));
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::{AsyncRead, AsyncWrite};
 use snowshoe_codec::Outbound;
+use snowshoe_codec::time::after;
 
 use super::readiness::Readiness;
 use crate::transport::Transport;
@@ -189,7 +190,7 @@ impl Stream {
         Finishing {
             transport: self.transport,
             last_words,
-            deadline: now + LAST_WORDS,
+            deadline: after(now, LAST_WORDS),
         }
     }
 }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future;
 
+use snowshoe_codec::time::after;
+
 use crate::runtime::{self, Runtime, Task, TcpOptions};
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::transport::Connecting;
@@ -76,7 +78,7 @@ impl Clock {
 
     /// Lets time pass, and wakes whoever waited for it.
     pub fn advance(&self, by: Duration) {
-        let to = self.now() + by;
+        let to = after(self.now(), by);
         self.advance_to(to);
     }
 
@@ -103,7 +105,7 @@ impl Clock {
     /// Completes when so much time has passed.
     pub async fn sleep(&self, duration: Duration) {
         let mut timer = self.timer();
-        timer.set_at(self.now() + duration);
+        timer.set_at(after(self.now(), duration));
         poll_fn(|cx| timer.poll(cx)).await;
     }
 

@@ -30,6 +30,7 @@ mod redelivery;
 mod request_reply;
 mod resending;
 #[cfg(feature = "tls")]
+mod settings;
 mod tls;
 mod topology_recovery;
 mod uri;

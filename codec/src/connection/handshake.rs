@@ -10,6 +10,7 @@ use crate::handshake::{
 };
 use crate::method::{Method, connection};
 use crate::options::Tuning;
+use crate::time::after;
 use crate::types::ChannelId;
 use crate::violation::Violation;
 use crate::write::{self, SendError};
@@ -195,8 +196,8 @@ impl Connection {
     fn tuned(&mut self, now: Instant, tuning: Tuning) {
         self.tuning = tuning;
         if let Some(interval) = tuning.heartbeat_interval() {
-            self.deadlines.heartbeat_send = Some(now + interval / 2);
-            self.deadlines.heartbeat_receive = Some(now + 2 * interval);
+            self.deadlines.heartbeat_send = Some(after(now, interval / 2));
+            self.deadlines.heartbeat_receive = Some(after(now, 2 * interval));
         }
     }
 

@@ -4,6 +4,7 @@ use super::Connection;
 use crate::event::{CloseReason, Event};
 use crate::frame::HEARTBEAT;
 use crate::method::{Arguments, connection};
+use crate::time::after;
 
 /// The timers of a connection; an absent one is not running.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,7 +98,7 @@ impl Connection {
     /// Gives the peer all the time again that it has for whatever we wait for.
     fn excuse_silence(&mut self, now: Instant) {
         self.heard(now);
-        let answer = now + self.limits.call_timeout;
+        let answer = after(now, self.limits.call_timeout);
         for deadline in [&mut self.deadlines.secret, &mut self.deadlines.calls] {
             *deadline = deadline.map(|at| at.max(answer));
         }
@@ -107,7 +108,7 @@ impl Connection {
         if let Some(interval) = self.tuning.heartbeat_interval()
             && let Some(deadline) = &mut self.deadlines.heartbeat_receive
         {
-            *deadline = now + 2 * interval;
+            *deadline = after(now, 2 * interval);
         }
     }
 
@@ -119,7 +120,7 @@ impl Connection {
         }
         self.written_before = self.outbound.written();
         let interval = self.tuning.heartbeat_interval();
-        self.deadlines.heartbeat_send = interval.map(|interval| now + interval / 2);
+        self.deadlines.heartbeat_send = interval.map(|interval| after(now, interval / 2));
     }
 
     /// Closes the channels on which a call was not answered in time.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use snowshoe_codec as codec;
 use snowshoe_codec::method::{Arguments, basic, confirm};
+use snowshoe_codec::time::after;
 use snowshoe_codec::{
     ChannelCloseReason, ChannelId, Connection, Event, Method, OpenChannelError, PeerClose,
     ReplyCode, ShortString,
@@ -81,7 +82,7 @@ impl Line {
     }
 
     fn back_off(&mut self, now: Instant) -> LineState {
-        LineState::BackingOff(now + self.delays.next(now))
+        LineState::BackingOff(after(now, self.delays.next(now)))
     }
 
     fn retry_at(&self) -> Option<Instant> {

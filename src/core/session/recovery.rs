@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use snowshoe_codec::time::after;
 use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortString};
 
 use super::Session;
@@ -234,7 +235,7 @@ impl Session {
             .map_or((now, now), |it| (it.since, it.tried_at));
         let is_locked = close.code == ReplyCode::RESOURCE_LOCKED;
         // An answer may be late: it is about the time when it was tried, not about now.
-        let is_patient = tried_at < since + self.lock_patience();
+        let is_patient = tried_at < after(since, self.lock_patience());
         if is_passing(&close) || is_locked && is_patient {
             if postponed.is_none() {
                 let (entity, reason) = (topology.entity(&step), close);
@@ -244,7 +245,7 @@ impl Session {
                 step,
                 since,
                 tried_at,
-                retry_at: Some(now + POSTPONED_FOR),
+                retry_at: Some(after(now, POSTPONED_FOR)),
             });
         } else {
             // Its neighbours are not to suffer for it (fault 50).

@@ -44,7 +44,7 @@ const CODEC: Plan = Plan {
     layers: &[
         Layer {
             name: "bytes, texts and numbers",
-            modules: &["outbound", "reply", "text"],
+            modules: &["outbound", "reply", "text", "time"],
         },
         Layer {
             name: "strings",

@@ -201,7 +201,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         fault: 29,
         what: "a peer that has fallen silent goes unnoticed",
         file: HANDSHAKE,
-        sound: "self.deadlines.heartbeat_receive = Some(now + 2 * interval);",
+        sound: "self.deadlines.heartbeat_receive = Some(after(now, 2 * interval));",
         broken: "",
         seeds: 300,
     },

@@ -1,0 +1,39 @@
+//! Times in the future.
+
+use std::time::{Duration, Instant};
+
+/// The time so long after `now`; a time too far away for the clock to represent is one that never comes.
+///
+/// `Instant` panics where it overflows, and a timeout of [`Duration::MAX`] is a common way to ask for
+/// none.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use snowshoe_codec::time::after;
+///
+/// let now = Instant::now();
+/// assert_eq!(after(now, Duration::from_secs(5)), now + Duration::from_secs(5));
+/// assert!(after(now, Duration::MAX) > now + Duration::from_secs(3_000_000_000));
+/// ```
+pub fn after(now: Instant, duration: Duration) -> Instant {
+    // A century is longer than any process lives, and short enough for every clock to add some more.
+    const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    (now.checked_add(duration.min(NEVER)))
+        .or_else(|| now.checked_add(Duration::from_secs(365 * 24 * 60 * 60)))
+        .unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_duration_is_too_long() {
+        let now = Instant::now();
+        let never = after(now, Duration::MAX);
+        assert!(never > now);
+        // What comes after that is no earlier, and no panic.
+        assert!(after(never, Duration::MAX) >= never);
+        assert_eq!(after(now, Duration::ZERO), now);
+    }
+}

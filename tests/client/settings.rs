@@ -1,0 +1,243 @@
+//! Every setting at its extremes: none panics, spins, or keeps a client from working.
+//!
+//! In virtual time, so that a century passes as fast as a second, and whoever waits for ever is found out.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use snowshoe::testing::{BrokerOptions, Clock, Executor, Server};
+use snowshoe::{Client, ClientBuilder, Error, Queue, Reconnect};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// How long anything may take, in virtual time.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+const DURATIONS: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(1),
+    Duration::from_secs(u64::MAX),
+    Duration::MAX,
+];
+
+/// What every client can do, whatever its settings are: publish, consume, come back after a cut, and close.
+async fn use_it(client: &Client, server: &Server) -> Result {
+    client.declare(Queue::new("q")).await?;
+    let producer = client.producer("q")?.build();
+    producer.send("one").await?;
+    let mut consumer = client.consumer("q")?.start().await?;
+    let delivery = consumer.next().await.ok_or("no delivery")?;
+    delivery.ack()?;
+    server.reset_all();
+    producer.send("two").await?;
+    // The first may come again: its ack may have been lost with the connection.
+    loop {
+        let delivery = consumer.next().await.ok_or("no delivery")?;
+        let is_last = delivery.body() == b"two";
+        match delivery.ack() {
+            Ok(()) if is_last => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// Tells a story of a client in virtual time, which has to end.
+fn story<F: Future<Output = Result> + 'static>(
+    what: &str,
+    configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    tell: impl FnOnce(Client, Rc<Server>) -> F,
+) {
+    let clock = Clock::new();
+    let server = Rc::new(Server::in_virtual_time(
+        BrokerOptions::default(),
+        clock.clone(),
+    ));
+    let mut executor = Executor::new(clock.clone(), 1);
+    let (client, driver) = configure(server.client()).build();
+    executor.spawn(driver);
+    let told = tell(client, Rc::clone(&server));
+    let in_vain = async move {
+        clock.sleep(PATIENCE).await;
+        Err("it waits in vain".into())
+    };
+    match executor.run(told.or(in_vain)) {
+        None => panic!("{what}: somebody waits for ever"),
+        Some(Err(error)) => panic!("{what}: {error}"),
+        Some(Ok(())) => {}
+    }
+}
+
+/// A client with this setting works, and closes.
+fn works(what: &str, configure: impl FnOnce(ClientBuilder) -> ClientBuilder) {
+    story(what, configure, |client, server| async move {
+        client.ready().await?;
+        use_it(&client, &server).await?;
+        let left = client.close().await.undelivered.len();
+        if left > 0 {
+            return Err(format!("{left} messages were left").into());
+        }
+        Ok(())
+    });
+}
+
+// case A1
+#[test]
+fn no_duration_of_a_client_keeps_it_from_working() {
+    type Set = fn(ClientBuilder, Duration) -> ClientBuilder;
+    let settings: [(&str, Set); 5] = [
+        ("heartbeat", ClientBuilder::heartbeat),
+        ("connection_timeout", ClientBuilder::connection_timeout),
+        ("handshake_timeout", ClientBuilder::handshake_timeout),
+        ("call_timeout", ClientBuilder::call_timeout),
+        ("write_timeout", ClientBuilder::write_timeout),
+    ];
+    for (name, set) in settings {
+        for duration in DURATIONS {
+            works(&format!("{name}({duration:?})"), |builder| {
+                set(builder, duration)
+            });
+        }
+    }
+    // All at once.
+    for duration in [Duration::ZERO, Duration::MAX] {
+        works(&format!("all {duration:?}"), |builder| {
+            (settings.iter()).fold(builder, |builder, (_, set)| set(builder, duration))
+        });
+    }
+}
+
+// case A2
+#[test]
+fn no_reconnect_keeps_a_client_from_coming_back() {
+    let factors = [f64::NAN, f64::NEG_INFINITY, -1.0, 0.0, 1.0, f64::INFINITY];
+    for (initial_delay, max_delay) in [
+        (Duration::ZERO, Duration::ZERO),
+        (Duration::ZERO, Duration::MAX),
+        (Duration::MAX, Duration::ZERO),
+        (Duration::MAX, Duration::from_secs(1)),
+    ] {
+        for factor in factors {
+            let reconnect = Reconnect {
+                initial_delay,
+                max_delay,
+                multiplier: factor,
+                jitter: factor,
+                ..Reconnect::default()
+            };
+            works(&format!("{reconnect:?}"), |builder| {
+                builder.reconnect(reconnect.clone())
+            });
+        }
+    }
+}
+
+// case A1
+#[test]
+fn a_close_takes_whatever_time_it_is_given_and_gives_up_nothing_before() {
+    for within in DURATIONS {
+        let what = format!("close_within({within:?})");
+        story(
+            &what,
+            |builder| builder,
+            move |client, _| async move {
+                client.ready().await?;
+                client.declare(Queue::new("q")).await?;
+                let producer = client.producer("q")?.build();
+                let mut confirmations = Vec::new();
+                for _ in 0..5_000 {
+                    confirmations.push(producer.publish("message").await?);
+                }
+                let report = client.close_within(within).await;
+                let mut left = 0;
+                for confirmation in confirmations {
+                    left += usize::from(confirmation.await.is_err());
+                }
+                assert_eq!(report.undelivered.len(), left);
+                assert!(
+                    left == 0 || within < Duration::from_secs(1),
+                    "{left} were left"
+                );
+                Ok(())
+            },
+        );
+    }
+}
+
+#[test]
+fn no_bound_of_a_producer_or_a_consumer_keeps_it_from_working() {
+    for capacity in [0, 1, usize::MAX] {
+        for prefetch in [0, 1, u16::MAX] {
+            let what = format!("capacity {capacity}, prefetch {prefetch}");
+            story(
+                &what,
+                |builder| builder,
+                move |client, _| async move {
+                    client.ready().await?;
+                    client.declare(Queue::new("q")).await?;
+                    let producer = client.producer("q")?.capacity(capacity).build();
+                    let consumer = client.consumer("q")?.prefetch(prefetch).capacity(capacity);
+                    let mut consumer = consumer.capacity_bytes(capacity).start().await?;
+                    for _ in 0..20 {
+                        producer.send("message").await?;
+                        consumer.next().await.ok_or("no delivery")?.ack()?;
+                    }
+                    Ok(())
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn a_limit_of_attempts_of_any_size_is_told() {
+    for max_attempts in [Some(0), Some(1), Some(u32::MAX)] {
+        let reconnect = Reconnect {
+            max_attempts,
+            ..Reconnect::default()
+        };
+        story(
+            &format!("{max_attempts:?}"),
+            |builder| builder.reconnect(reconnect),
+            |client, _| async move {
+                match client.ready().await {
+                    Ok(()) | Err(Error::Connection(_)) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            },
+        );
+    }
+}
+
+// case A5
+#[test]
+fn a_provider_of_credentials_that_panics_is_told_and_asked_again() {
+    let patient = Reconnect {
+        fail_fast: false,
+        ..Reconnect::default()
+    };
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let provider = move || match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => panic!("a panic that a test wants"),
+        _ => Ok(vec![
+            Box::new(snowshoe::codec::sasl::Plain::new("guest", "guest")) as Box<_>,
+        ]),
+    };
+    let what = "credentials";
+    story(
+        what,
+        |builder| builder.reconnect(patient).credentials(provider),
+        |client, _| async move {
+            let mut events = client.events();
+            client.ready().await?;
+            let told = std::iter::from_fn(|| events.try_next()).any(|event| {
+            matches!(event, snowshoe::Event::Disconnected { cause, .. } if cause.to_string().contains("panicked"))
+        });
+            if told {
+                Ok(())
+            } else {
+                Err("it was not told".into())
+            }
+        },
+    );
+}
