@@ -1,17 +1,21 @@
+mod race;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::race::first_to_answer;
 use super::{Connector, Target};
 use crate::runtime::{Runtime, TcpOptions};
 use crate::transport::{Connecting, Transport};
 
 /// TCP, by the sockets of the [runtime](crate::runtime) that the driver runs on.
 ///
-/// The host name is resolved afresh for every attempt, and its addresses are tried in turn, in an
-/// order that differs from client to client, and beginning with another one each time. IPv4 and IPv6
-/// come in the order that the system prefers. Small writes are not delayed (`TCP_NODELAY`), and idle
+/// The host name is resolved afresh for every attempt, and its addresses are tried in the manner of
+/// RFC 8305: in an order that differs from client to client, beginning with another one each time, IPv4
+/// and IPv6 in turn, and each 250 ms after the one before it or as soon as that has failed. The first
+/// that answers is taken, and an error names all of them with their causes. Small writes are not delayed (`TCP_NODELAY`), and idle
 /// connections are kept alive.
 #[derive(Clone, Debug)]
 pub struct TcpConnector {
@@ -44,19 +48,13 @@ impl TcpConnector {
         } = target;
         let mut addresses = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => runtime.resolve(&host, port).await?,
+            Err(_) => (runtime.resolve(&host, port).await)
+                .map_err(|error| io::Error::new(error.kind(), format!("{host}: {error}")))?,
         };
         put_in_order(&mut addresses, seed, attempt);
         let options = TcpOptions::new(self.keepalive);
-        let mut last_error =
-            io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-        for address in addresses {
-            match runtime.connect(address, options).await {
-                Ok(transport) => return Ok(transport),
-                Err(error) => last_error = error,
-            }
-        }
-        Err(last_error)
+        (first_to_answer(&runtime, addresses, options).await)
+            .map_err(|failures| unreachable(&host, port, &failures))
     }
 }
 
@@ -74,16 +72,42 @@ impl Connector for TcpConnector {
     }
 }
 
+/// No address of a host could be connected to: which they are, and why.
+fn unreachable(host: &str, port: u16, failures: &[(SocketAddr, io::Error)]) -> io::Error {
+    let Some((_, last)) = failures.last() else {
+        let text = format!("{host}: the name has no address");
+        return io::Error::new(io::ErrorKind::NotFound, text);
+    };
+    let tried = failures
+        .iter()
+        .map(|(address, error)| format!("{address}: {error}"));
+    let tried = tried.collect::<Vec<_>>().join(", ");
+    let text = match host.parse::<IpAddr>() {
+        Ok(_) => tried,
+        Err(_) => format!("{host}:{port} ({tried})"),
+    };
+    io::Error::new(last.kind(), text)
+}
+
 /// Puts the addresses of a host into the order in which this attempt tries them (fault 37).
 ///
 /// Servers of names may answer in another order each time, so what is shuffled is sorted first: one
 /// attempt after the other then begins with each of the addresses, whatever the answers were.
-fn put_in_order(addresses: &mut [SocketAddr], seed: u64, attempt: u32) {
+fn put_in_order(addresses: &mut Vec<SocketAddr>, seed: u64, attempt: u32) {
     let mut random = fastrand::Rng::with_seed(seed);
     // The system knows which of IPv4 and IPv6 is likely to work, and names that first.
-    for family in addresses.chunk_by_mut(|a, b| a.is_ipv4() == b.is_ipv4()) {
+    let first_is_ipv4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (mut first, mut other): (Vec<_>, Vec<_>) =
+        (addresses.drain(..)).partition(|address| address.is_ipv4() == first_is_ipv4);
+    for family in [&mut first, &mut other] {
         family.sort_unstable();
         random.shuffle(family);
+    }
+    // In turn, so that a family that does not work costs one attempt (RFC 8305 §4).
+    let (mut first, mut other) = (first.into_iter(), other.into_iter());
+    while first.len() + other.len() > 0 {
+        addresses.extend(first.next());
+        addresses.extend(other.next());
     }
     if !addresses.is_empty() {
         let first = attempt.saturating_sub(1) as usize % addresses.len();
@@ -91,5 +115,5 @@ fn put_in_order(addresses: &mut [SocketAddr], seed: u64, attempt: u32) {
     }
 }
 
-#[cfg(all(test, not(snowshoe_loom)))]
+#[cfg(all(test, feature = "testing", not(snowshoe_loom)))]
 mod tests;

@@ -1,6 +1,12 @@
 use std::collections::BTreeSet;
+use std::future::{pending, ready};
+use std::sync::Mutex;
+use std::time::Instant;
 
+use super::race::HEAD_START;
 use super::*;
+use crate::runtime::{self, Resolving};
+use crate::testing::{Clock, Executor};
 
 fn addresses(hosts: &[&str]) -> Vec<SocketAddr> {
     let parse = |host: &&str| SocketAddr::new(host.parse().expect("an address"), 5672);
@@ -41,13 +47,13 @@ fn attempts_of_one_client_begin_with_all_addresses_in_whatever_order_they_are_re
 }
 
 #[test]
-fn an_attempt_tries_every_address_and_first_the_family_that_the_system_prefers() {
+fn an_attempt_tries_every_address_the_families_in_turn_and_first_that_which_the_system_prefers() {
     let resolved = addresses(&["::1", "::2", "127.0.0.1", "127.0.0.2"]);
     for seed in 0..100 {
         let mut tried = resolved.clone();
         put_in_order(&mut tried, seed, 1);
         let families: Vec<bool> = tried.iter().map(SocketAddr::is_ipv6).collect();
-        assert_eq!(families, [true, true, false, false]);
+        assert_eq!(families, [true, false, true, false]);
         tried.sort_unstable();
         let mut all = resolved.clone();
         all.sort_unstable();
@@ -57,5 +63,113 @@ fn an_attempt_tries_every_address_and_first_the_family_that_the_system_prefers()
 
 #[test]
 fn a_name_without_addresses_has_none_to_try() {
-    put_in_order(&mut [], 7, 5);
+    put_in_order(&mut Vec::new(), 7, 5);
+}
+
+/// Hosts of which the last octet of an address says what becomes of an attempt: 1 answers, 2 swallows,
+/// and 3 refuses.
+#[derive(Debug)]
+struct Hosts {
+    clock: Clock,
+    addresses: Vec<SocketAddr>,
+    tried: Mutex<Vec<(Duration, SocketAddr)>>,
+    began: Instant,
+}
+
+impl Runtime for Hosts {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn timer(&self) -> Box<dyn runtime::Timer> {
+        Runtime::timer(&self.clock)
+    }
+
+    fn connect(&self, address: SocketAddr, _: TcpOptions) -> Connecting {
+        let when = self.clock.now() - self.began;
+        self.tried
+            .lock()
+            .expect("nobody panics")
+            .push((when, address));
+        let IpAddr::V4(ip) = address.ip() else {
+            return Box::pin(pending());
+        };
+        match ip.octets()[3] {
+            1 => Box::pin(ready(Ok(
+                Box::new(futures_lite::io::Cursor::new(Vec::new())) as _,
+            ))),
+            2 => Box::pin(pending()),
+            _ => Box::pin(ready(Err(io::ErrorKind::ConnectionRefused.into()))),
+        }
+    }
+
+    fn resolve(&self, _: &str, _: u16) -> Resolving {
+        Box::pin(ready(Ok(self.addresses.clone())))
+    }
+}
+
+impl Transport for futures_lite::io::Cursor<Vec<u8>> {}
+
+/// What becomes of an attempt at a host of these addresses, and what was tried when.
+fn dial(hosts: &[&str]) -> (Option<io::Result<()>>, Vec<(Duration, SocketAddr)>) {
+    let clock = Clock::new();
+    let hosts = Arc::new(Hosts {
+        began: clock.now(),
+        clock: clock.clone(),
+        addresses: addresses(hosts),
+        tried: Mutex::default(),
+    });
+    let runtime: Arc<dyn Runtime> = Arc::new(Arc::clone(&hosts));
+    let dialed = TcpConnector::default().connect(&Target::new("broker", 5672), &runtime);
+    let ended = Executor::new(clock, 1).run(async move { dialed.await.map(drop) });
+    let tried = hosts.tried.lock().expect("nobody panics").clone();
+    (ended, tried)
+}
+
+// case H1
+#[test]
+fn an_address_that_swallows_costs_a_head_start_and_no_more() {
+    for swallowing in 0..4 {
+        let mut hosts = vec!["10.0.0.2"; swallowing];
+        hosts.push("10.0.0.1");
+        let (ended, tried) = dial(&hosts);
+        assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
+        for (number, (when, _)) in tried.iter().enumerate() {
+            assert_eq!(*when, HEAD_START * number as u32);
+        }
+    }
+}
+
+#[test]
+fn after_an_address_that_refuses_the_next_is_tried_at_once() {
+    let (ended, tried) = dial(&["10.0.0.3", "10.0.1.3", "10.0.0.1"]);
+    assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
+    assert!(tried.iter().all(|(when, _)| when.is_zero()), "{tried:?}");
+}
+
+// case H1
+#[test]
+fn an_error_names_the_host_each_address_and_its_cause() {
+    let (ended, _) = dial(&["10.0.0.3", "10.0.1.3"]);
+    let error = ended.expect("an end").expect_err("all refuse");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    let text = error.to_string();
+    for part in [
+        "broker:5672",
+        "10.0.0.3:5672: ",
+        "10.0.1.3:5672: ",
+        "refused",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let (ended, _) = dial(&[]);
+    let error = ended.expect("an end").expect_err("there are none");
+    assert_eq!(error.to_string(), "broker: the name has no address");
+}
+
+#[test]
+fn where_all_swallow_it_is_the_caller_who_loses_patience() {
+    let (ended, tried) = dial(&["10.0.0.2", "10.0.1.2"]);
+    assert!(ended.is_none(), "{ended:?}");
+    assert_eq!(tried.len(), 2);
 }
