@@ -36,7 +36,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     // It goes on for as long as the consumer does; this example has seen enough after two seconds.
     orders
-        .for_each_concurrent(4, |order| work_on(order, start))
+        .process(4, |order| work_on(order, start))
         .or(async { _ = Timer::after(Duration::from_secs(2)).await })
         .await;
 

@@ -30,7 +30,7 @@ use crate::shared::inbox::Inbox;
 ///
 /// It is a [`Stream`]; [`next`](Self::next) takes deliveries one by one,
 /// [`next_batch`](Self::next_batch) as they come, and
-/// [`for_each_concurrent`](Self::for_each_concurrent) runs a handler whose result settles them.
+/// [`process`](Self::process) runs a handler whose result settles them.
 /// Dropping it cancels it; deliveries at hand can still be settled.
 ///
 /// ```no_run
@@ -103,13 +103,16 @@ impl Consumer {
     /// Runs `handler` on every message until the consumer ends, on at most `limit` at a time, all
     /// within this future. What the handler returns settles the message; see [`Disposition`].
     ///
+    /// No more of them run than the broker delivers at a time: a limit above the
+    /// [prefetch](ConsumerBuilder::prefetch), which is 100 by default, is not reached.
+    ///
     /// A handler that panics passes the panic on. Its message, and those whose handlers were
     /// running, stay unsettled, and the broker delivers them again once the consumer is dropped.
     ///
     /// # Cancel safety
     /// Dropping the future drops the handlers that are running, and leaves their messages
     /// unsettled.
-    pub async fn for_each_concurrent<H, F>(&mut self, limit: usize, handler: H)
+    pub async fn process<H, F>(&mut self, limit: usize, handler: H)
     where
         H: FnMut(Delivery) -> F,
         F: Future,
@@ -306,7 +309,7 @@ impl ConsumerBuilder {
         self.argument("x-priority", priority)
     }
 
-    /// Adds an argument, such as `x-stream-offset`.
+    /// Sets an argument, such as `x-stream-offset`, in the place of one that was set under this name.
     ///
     /// # Errors
     /// The name is too long, or the value cannot be encoded.
@@ -315,7 +318,7 @@ impl ConsumerBuilder {
         name: &str,
         value: impl Into<FieldValue<'v>>,
     ) -> Result<Self, TableError> {
-        self.spec.arguments.insert(name, value)?;
+        self.spec.arguments.set(name, value)?;
         Ok(self)
     }
 

@@ -51,7 +51,7 @@ impl Faults {
         name: &str,
         value: impl Into<FieldValue<'v>>,
     ) {
-        if let Err(error) = table.insert(name, value) {
+        if let Err(error) = table.set(name, value) {
             self.0.get_or_insert(Fault::Argument(error));
         }
     }
@@ -160,7 +160,8 @@ impl Queue {
         self
     }
 
-    /// Adds an argument. One that cannot be encoded is told when the queue is declared.
+    /// Sets an argument, in the place of one that was set under this name. What cannot be encoded is told
+    /// when the queue is declared.
     pub fn argument<'v>(mut self, name: &str, value: impl Into<FieldValue<'v>>) -> Self {
         self.faults
             .argument(&mut self.declare.arguments, name, value);
@@ -325,7 +326,8 @@ impl Exchange {
         self.argument("alternate-exchange", exchange)
     }
 
-    /// Adds an argument. One that cannot be encoded is told when the exchange is declared.
+    /// Sets an argument, in the place of one that was set under this name. What cannot be encoded is told
+    /// when the exchange is declared.
     pub fn argument<'v>(mut self, name: &str, value: impl Into<FieldValue<'v>>) -> Self {
         self.faults
             .argument(&mut self.declare.arguments, name, value);
@@ -421,7 +423,8 @@ impl Binding {
         self
     }
 
-    /// Adds an argument. One that cannot be encoded is told when the binding is declared.
+    /// Sets an argument, in the place of one that was set under this name. What cannot be encoded is told
+    /// when the binding is declared.
     pub fn argument<'v>(mut self, name: &str, value: impl Into<FieldValue<'v>>) -> Self {
         self.faults.argument(&mut self.arguments, name, value);
         self

@@ -1,9 +1,12 @@
 mod channel;
 mod entity;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_lite::Stream;
 use snowshoe_codec::{PeerClose, ShortString};
 
 pub use self::channel::ChannelEvent;
@@ -181,18 +184,30 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProducerId(pub(crate) u64);
 
-/// A subscription to a client's [events](Event).
+/// A subscription to a client's [events](Event), which is a [`Stream`] of them, too.
 ///
 /// It holds the last 1,024; who falls further behind is told by [`Event::Lagged`].
 #[derive(Debug)]
 pub struct Events {
-    receiver: async_channel::Receiver<Event>,
+    /// Boxed, so that this can be moved while it is waited for.
+    receiver: Pin<Box<async_channel::Receiver<Event>>>,
     lag: Arc<Mutex<u64>>,
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_event(cx)
+    }
 }
 
 impl Events {
     pub(crate) fn new(receiver: async_channel::Receiver<Event>, lag: Arc<Mutex<u64>>) -> Self {
-        Self { receiver, lag }
+        Self {
+            receiver: Box::pin(receiver),
+            lag,
+        }
     }
 
     /// The next event; `None` once the client has ended and all were taken.
@@ -200,15 +215,19 @@ impl Events {
     /// # Cancel safety
     /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
-        if let Some(lagged) = self.take_lag() {
-            return Some(lagged);
-        }
-        self.receiver.recv().await.ok()
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
     /// The next event, if there is one now.
     pub fn try_next(&mut self) -> Option<Event> {
         self.take_lag().or_else(|| self.receiver.try_recv().ok())
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        match self.take_lag() {
+            Some(lagged) => Poll::Ready(Some(lagged)),
+            None => self.receiver.as_mut().poll_next(cx),
+        }
     }
 
     fn take_lag(&self) -> Option<Event> {

@@ -77,6 +77,40 @@ impl FieldTable {
         Ok(self)
     }
 
+    /// Puts an entry in the place of the one that is there under this name, or appends it.
+    ///
+    /// Refuses what a broker would close the connection over, and leaves the table as it was.
+    ///
+    /// ```
+    /// use snowshoe_codec::{FieldTable, FieldValue};
+    ///
+    /// let mut table = FieldTable::new().with("a", 1)?.with("b", 2)?;
+    /// table.set("a", 3)?.set("c", 4)?;
+    /// assert_eq!(table, FieldTable::new().with("a", 3)?.with("b", 2)?.with("c", 4)?);
+    /// # Ok::<(), snowshoe_codec::TableError>(())
+    /// ```
+    pub fn set<'v>(
+        &mut self,
+        name: impl AsRef<[u8]>,
+        value: impl Into<FieldValue<'v>>,
+    ) -> Result<&mut Self, TableError> {
+        let name = name.as_ref();
+        if self.get(name)?.is_none() {
+            return self.insert(name, value);
+        }
+        let (mut replaced, mut value) = (Self::new(), Some(value.into()));
+        for entry in self.iter() {
+            let (other, old) = entry?;
+            if other.as_bytes() != name {
+                replaced.insert(other.as_bytes(), old)?;
+            } else if let Some(value) = value.take() {
+                replaced.insert(name, value)?;
+            }
+        }
+        *self = replaced;
+        Ok(self)
+    }
+
     /// The borrowed twin of this table.
     pub fn as_table_ref(&self) -> FieldTableRef<'_> {
         FieldTableRef::new(&self.encoded)

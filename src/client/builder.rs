@@ -89,7 +89,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Tells the broker something more of the client.
+    /// Tells the broker something of the client, in the place of what it is told under this name.
     ///
     /// # Errors
     /// The name is too long, or the value cannot be encoded.
@@ -98,7 +98,7 @@ impl ClientBuilder {
         name: &str,
         value: impl Into<FieldValue<'v>>,
     ) -> Result<Self, TableError> {
-        self.config.properties.insert(name, value)?;
+        self.config.properties.set(name, value)?;
         Ok(self)
     }
 

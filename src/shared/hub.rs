@@ -29,6 +29,10 @@ impl Hub {
         let (sender, receiver) = async_channel::bounded(1024);
         let lag = Arc::new(Mutex::new(0));
         let mut subscribers = self.lock();
+        // Those who went away in a quiet time were not noticed yet, and each keeps its buffer.
+        let mut gone = std::mem::take(&mut subscribers.list);
+        let stay = gone.extract_if(.., |subscriber| !subscriber.sender.is_closed());
+        subscribers.list = stay.collect();
         if !subscribers.closed {
             subscribers.list.push(Subscriber {
                 sender,
@@ -36,6 +40,8 @@ impl Hub {
             });
         }
         drop(subscribers);
+        // Events may be dropped with them, so it is done without the lock.
+        drop(gone);
         self.listened_to.store(true, Ordering::Relaxed);
         Events::new(receiver, lag)
     }
@@ -119,6 +125,18 @@ mod tests {
         hub.close();
         let mut events = hub.subscribe();
         assert!(futures_lite::future::block_on(events.next()).is_none());
+    }
+
+    // case G3
+    #[test]
+    fn subscribers_that_went_away_in_a_quiet_time_are_forgotten_with_the_next() {
+        let hub = Hub::default();
+        let stays = hub.subscribe();
+        for _ in 0..100 {
+            drop(hub.subscribe());
+        }
+        assert_eq!(hub.lock().list.len(), 2);
+        drop(stays);
     }
 
     #[test]

@@ -448,7 +448,7 @@ fn a_handler_that_hangs_does_not_hold_up_a_close() {
         let consumer = client.consumer(queue.clone()).unwrap();
         let mut consumer = consumer.start().await.unwrap();
         let (began, has_begun) = async_channel::bounded(1);
-        let hanging = consumer.for_each_concurrent(1, |_delivery| {
+        let hanging = consumer.process(1, |_delivery| {
             _ = began.try_send(());
             pending::<()>()
         });

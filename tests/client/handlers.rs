@@ -48,7 +48,7 @@ fn while_a_handler_blocks_its_thread_everything_else_goes_on() {
         let consumer = client.consumer(BLOCKED).unwrap().prefetch(10).start();
         let mut consumer = within("the consumer", consumer).await.unwrap();
         let handling = thread::spawn(move || {
-            block_on(consumer.for_each_concurrent(3, |_delivery| {
+            block_on(consumer.process(3, |_delivery| {
                 _ = started.try_send(());
                 // For as long as the test has not ended.
                 _ = blocked.recv();
@@ -112,7 +112,7 @@ fn a_handler_can_publish_through_a_window_of_one_and_declare_and_consume() {
         let mut first = within("the consumer", first).await.unwrap();
         let second = client.consumer(SECOND).unwrap().start();
         let mut second = within("the consumer", second).await.unwrap();
-        let handling = first.for_each_concurrent(5, async |delivery: Delivery| {
+        let handling = first.process(5, async |delivery: Delivery| {
             client.declare(Queue::new(SECOND)).await.unwrap();
             through
                 .send(numbered(number(&delivery), 100))
@@ -192,7 +192,7 @@ fn a_handler_works_on_as_many_messages_as_it_may_and_no_more() {
                 all_done.close();
             }
         };
-        let handled = consumer.for_each_concurrent(3, handler);
+        let handled = consumer.process(3, handler);
         handled.or(async { _ = end.recv().await }).await;
         assert_eq!((most.get(), done.get()), (3, 9));
     });
@@ -229,7 +229,7 @@ fn what_a_handler_returns_settles_its_message() {
             }
         };
         let until = async { seen_again.recv().await.unwrap() };
-        consumer.for_each_concurrent(1, handler).or(until).await;
+        consumer.process(1, handler).or(until).await;
         until_ready(&client, &dead_letters, 1).await;
         assert_eq!(take_bodies(&client, &dead_letters).await, ["discard"]);
         drop(consumer);

@@ -254,7 +254,7 @@ fn a_handler_that_hangs_does_not_keep_its_consumer_from_coming_back() {
             }
         };
         let consuming = async {
-            consumer.for_each_concurrent(5, handler).await;
+            consumer.process(5, handler).await;
             unreachable!("the consumer goes on");
         };
         let test = async {

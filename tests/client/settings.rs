@@ -241,3 +241,54 @@ fn a_provider_of_credentials_that_panics_is_told_and_asked_again() {
         },
     );
 }
+
+// case I3
+#[test]
+fn what_is_set_twice_is_what_was_set_last() {
+    let story_of = |client: Client, _: Rc<Server>| async move {
+        client.ready().await?;
+        let queue = Queue::new("q")
+            .max_length(1)
+            .max_length(2)
+            .message_ttl(Duration::from_secs(1));
+        client
+            .declare(queue.message_ttl(Duration::from_secs(60)))
+            .await?;
+        // Another value than the last would be refused.
+        let again = Queue::new("q")
+            .max_length(2)
+            .message_ttl(Duration::from_secs(60));
+        client.declare(again).await?;
+        let properties = snowshoe::Properties::builder()
+            .header("a", 1)
+            .header("b", 2)
+            .header("a", 3);
+        let properties = properties.build()?;
+        let headers = properties.decode()?.headers.ok_or("no headers")?;
+        assert_eq!(headers.iter().count(), 2);
+        assert_eq!(headers.get("a")?, Some(3.into()));
+        Ok(())
+    };
+    story("twice", |builder| builder, story_of);
+}
+
+// case I4
+#[test]
+fn events_are_a_stream_that_can_be_moved() {
+    fn is_a_stream<S: futures_lite::Stream<Item = snowshoe::Event> + Unpin + Send>(_: &S) {}
+    story(
+        "events",
+        |builder| builder,
+        |client, _| async move {
+            let mut events = client.events();
+            is_a_stream(&events);
+            client.ready().await?;
+            let first = futures_lite::StreamExt::next(&mut events).await;
+            assert!(
+                matches!(first, Some(snowshoe::Event::Connected { .. })),
+                "{first:?}"
+            );
+            Ok(())
+        },
+    );
+}

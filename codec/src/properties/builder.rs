@@ -87,9 +87,9 @@ impl PropertiesBuilder {
         self
     }
 
-    /// One more header.
+    /// A header, in the place of the one that there is under this name.
     pub fn header<'v>(mut self, name: impl AsRef<[u8]>, value: impl Into<FieldValue<'v>>) -> Self {
-        if let Err(error) = self.headers.insert(name, value) {
+        if let Err(error) = self.headers.set(name, value) {
             self.error.get_or_insert(error.into());
         }
         self

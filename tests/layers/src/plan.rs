@@ -300,6 +300,21 @@ const CLIENT: Plan = Plan {
                 },
                 Exception {
                     from: "events",
+                    to: "futures_lite::Stream",
+                    because: "`Events` is a stream of them",
+                },
+                Exception {
+                    from: "events",
+                    to: "std::future",
+                    because: "`Events` is where a user waits for them",
+                },
+                Exception {
+                    from: "events",
+                    to: "std::task",
+                    because: "`Events` is where a user waits for them",
+                },
+                Exception {
+                    from: "events",
                     to: "std::sync::Arc",
                     because: "`Events` is where a user waits for them",
                 },

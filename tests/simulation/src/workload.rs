@@ -408,7 +408,7 @@ async fn take_all(
         }
         Style::Handler(limit) => {
             let handler = |delivery: Delivery| handle(scene, plan, index, delivery, random.fork());
-            consumer.for_each_concurrent(limit, handler).await;
+            consumer.process(limit, handler).await;
         }
     }
 }
