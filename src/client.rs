@@ -16,7 +16,7 @@ pub use self::builder::ClientBuilder;
 pub use self::reconnect::Reconnect;
 use crate::channel::Channel;
 use crate::consumer::ConsumerBuilder;
-use crate::declare::{Binding, Declare};
+use crate::declare::{Binding, Declare, queue_name};
 use crate::error::{Error, reply_to};
 use crate::events::Events;
 use crate::name::Name;
@@ -96,9 +96,9 @@ impl Client {
     /// A producer to a queue, by way of the default exchange.
     ///
     /// # Errors
-    /// Queue names have at most 255 bytes.
+    /// Queue names have 1 to 255 bytes.
     pub fn producer(&self, queue: impl Name) -> Result<ProducerBuilder, Error> {
-        let queue = queue.into_short_string()?;
+        let queue = queue_name(queue)?;
         Ok(ProducerBuilder::new(
             Arc::clone(&self.handle),
             ShortString::EMPTY,
@@ -127,9 +127,9 @@ impl Client {
     /// A consumer of a queue.
     ///
     /// # Errors
-    /// Queue names have at most 255 bytes.
+    /// Queue names have 1 to 255 bytes.
     pub fn consumer(&self, queue: impl Name) -> Result<ConsumerBuilder, Error> {
-        let queue = queue.into_short_string()?;
+        let queue = queue_name(queue)?;
         Ok(ConsumerBuilder::new(Arc::clone(&self.handle), queue))
     }
 
@@ -155,10 +155,10 @@ impl Client {
     /// that is not there is no error.
     ///
     /// # Errors
-    /// The broker refuses.
+    /// The name is empty, or the broker refuses.
     pub async fn delete_queue(&self, queue: impl Name) -> Result<u32, Error> {
         let delete = queue::Delete {
-            queue: queue.into_short_string()?,
+            queue: queue_name(queue)?,
             ..Default::default()
         };
         Ok(self.call(delete).await?.message_count)
@@ -167,10 +167,10 @@ impl Client {
     /// Deletes all messages of a queue that are not delivered; how many there were.
     ///
     /// # Errors
-    /// The broker refuses.
+    /// The name is empty, or the broker refuses.
     pub async fn purge_queue(&self, queue: impl Name) -> Result<u32, Error> {
         let purge = queue::Purge {
-            queue: queue.into_short_string()?,
+            queue: queue_name(queue)?,
             ..Default::default()
         };
         Ok(self.call(purge).await?.message_count)

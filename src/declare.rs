@@ -34,6 +34,7 @@ struct Faults(Option<Fault>);
 #[derive(Clone, Debug, PartialEq)]
 enum Fault {
     Name(TooLong),
+    NoQueueName,
     Argument(TableError),
 }
 
@@ -43,6 +44,15 @@ impl Faults {
             self.0.get_or_insert(Fault::Name(error));
             ShortString::EMPTY
         })
+    }
+
+    /// The name of a queue that is there.
+    fn queue_name(&mut self, name: impl Name) -> ShortString {
+        let name = self.name(name);
+        if name.is_empty() {
+            self.0.get_or_insert(Fault::NoQueueName);
+        }
+        name
     }
 
     fn argument<'v>(
@@ -60,9 +70,18 @@ impl Faults {
         match self.0 {
             None => Ok(()),
             Some(Fault::Name(error)) => Err(error.into()),
+            Some(Fault::NoQueueName) => Err(Error::NoQueueName),
             Some(Fault::Argument(error)) => Err(error.into()),
         }
     }
+}
+
+/// The name of a queue that is there: the empty one is none.
+pub(crate) fn queue_name(name: impl Name) -> Result<ShortString, Error> {
+    let mut faults = Faults::default();
+    let name = faults.queue_name(name);
+    faults.check()?;
+    Ok(name)
 }
 
 /// A queue to declare: durable, unless it says otherwise.
@@ -230,6 +249,10 @@ impl Declare for Queue {
 
     fn into_method(self) -> Result<Method, Error> {
         self.faults.check()?;
+        // The broker names what is declared, but cannot look for what has no name.
+        if self.declare.passive && self.declare.queue.is_empty() {
+            return Err(Error::NoQueueName);
+        }
         Ok(self.declare.into())
     }
 
@@ -389,7 +412,7 @@ impl Binding {
     /// Lets a queue receive.
     pub fn queue(name: impl Name) -> Self {
         let mut faults = Faults::default();
-        let destination = Destination::Queue(faults.name(name));
+        let destination = Destination::Queue(faults.queue_name(name));
         Self::new(destination, faults)
     }
 

@@ -60,6 +60,12 @@ pub enum Error {
     /// A name is longer than AMQP allows.
     #[error(transparent)]
     TooLong(#[from] TooLong),
+    /// A queue was named by the empty text. In AMQP that means the one that was declared last on the
+    /// channel, which is any of those that the client declared.
+    #[error(
+        "the name of a queue is empty, which to the broker is the one that was declared last: name the queue"
+    )]
+    NoQueueName,
     /// An argument cannot be encoded.
     #[error(transparent)]
     Argument(#[from] TableError),

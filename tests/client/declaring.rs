@@ -449,3 +449,25 @@ fn a_declare_that_costs_the_connection_is_refused_and_not_made_again() {
             .unwrap();
     });
 }
+
+#[test]
+fn a_queue_without_a_name_is_not_the_one_that_was_declared_last() {
+    run(async {
+        // To the broker, the empty name would now mean this one.
+        let (client, queue) = with_queue().await;
+        publish(&client, &queue, &["kept"]).await;
+
+        let refused = |error: Error| assert!(matches!(error, Error::NoQueueName), "{error}");
+        refused(client.purge_queue("").await.unwrap_err());
+        refused(client.delete_queue("").await.unwrap_err());
+        refused(client.producer("").unwrap_err());
+        refused(client.consumer("").unwrap_err());
+        let bind = || Binding::queue("").to_exchange("amq.fanout");
+        refused(client.declare(bind()).await.unwrap_err());
+        refused(client.unbind(bind()).await.unwrap_err());
+        refused(client.declare(Queue::new("").passive()).await.unwrap_err());
+
+        assert_eq!(ready_in(&client, &queue).await, 1);
+        client.close().await;
+    });
+}
