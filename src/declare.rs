@@ -115,6 +115,11 @@ pub struct DeclaredQueue {
 
 impl Queue {
     /// A durable queue.
+    ///
+    /// Where the name is empty, the broker chooses one. After a reconnect the queue is looked for under
+    /// that, and declared anew only where it is gone; [`Event::QueueRenamed`](crate::Event::QueueRenamed)
+    /// tells if it is. For one that ends with its connection there is
+    /// [`server_named`](Self::server_named).
     pub fn new(name: impl Name) -> Self {
         let mut faults = Faults::default();
         let queue = faults.name(name);

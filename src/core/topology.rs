@@ -18,7 +18,8 @@ pub enum QueueId {
     /// A queue whose name the user chose. It need not be declared by this client.
     Named(ShortString),
     /// A queue declared without a name. The server gives it another each time it is declared, and
-    /// refuses to declare it under the name it had (RabbitMQ: 403 for `amq.`).
+    /// refuses to declare it under the name it had (RabbitMQ: 403 for `amq.`). Under that it can only
+    /// be looked for.
     ServerNamed(u64),
 }
 
@@ -104,11 +105,31 @@ struct QueueRecord {
     /// Its name on the server.
     name: ShortString,
     declare: queue::Declare,
+    /// It was looked for, and is not there.
+    is_gone: bool,
 }
 
 impl QueueRecord {
+    /// One that the server names counts as one: were both connections to declare it again, there would
+    /// be two.
     fn is_exclusive(&self) -> bool {
         self.declare.exclusive || self.declare.queue.is_empty()
+    }
+
+    /// Whether it may be there under the name that the server gave it, with all that is in it.
+    fn is_looked_for(&self) -> bool {
+        self.declare.queue.is_empty() && !self.declare.exclusive && !self.is_gone
+    }
+
+    fn declare_again(&self) -> queue::Declare {
+        match self.is_looked_for() {
+            true => queue::Declare {
+                queue: self.name.clone(),
+                passive: true,
+                ..queue::Declare::default()
+            },
+            false => self.declare.clone(),
+        }
     }
 }
 
@@ -216,6 +237,7 @@ impl Topology {
                 nowait: false,
                 ..declare.clone()
             },
+            is_gone: false,
         };
         self.queues.insert(id.clone(), queue);
         id
@@ -298,11 +320,17 @@ impl Topology {
     /// The server has given a queue another name. Its bindings follow. Gives the old name if there
     /// is a change to tell the user about.
     pub fn rename_queue(&mut self, id: &QueueId, name: &ShortString) -> Option<ShortString> {
-        let queue = self
-            .queues
-            .get_mut(id)
-            .filter(|queue| queue.name != *name)?;
-        Some(std::mem::replace(&mut queue.name, name.clone()))
+        let queue = self.queues.get_mut(id)?;
+        queue.is_gone = false;
+        (queue.name != *name).then(|| std::mem::replace(&mut queue.name, name.clone()))
+    }
+
+    /// The broker does not know the queue of a step. Whether it was looked for under the name that the
+    /// server gave it: it is to be declared anew, then, and will have another.
+    pub fn queue_is_gone(&mut self, step: &Step) -> bool {
+        let Step::Queue(id) = step else { return false };
+        let queue = self.queues.get_mut(id).filter(|it| it.is_looked_for());
+        queue.map(|queue| queue.is_gone = true).is_some()
     }
 
     /// Everything, in the order in which it can be declared: all exchanges, all queues, then the
@@ -323,7 +351,7 @@ impl Topology {
     pub fn method(&self, step: &Step) -> Option<Method> {
         Some(match step {
             Step::Exchange(name) => self.exchanges.get(name)?.clone().into(),
-            Step::Queue(id) => self.queues.get(id)?.declare.clone().into(),
+            Step::Queue(id) => self.queues.get(id)?.declare_again().into(),
             Step::Binding(binding) => self.bind(binding, self.bindings.get(binding)?)?,
         })
     }

@@ -17,7 +17,7 @@ use support::client::connect;
 use support::events::{disconnected, next_event, recovered};
 use support::messages::{number, numbered};
 use support::proxy::{End, Proxy, To};
-use support::queues::declare_empty;
+use support::queues::{declare_empty, publish, ready_in};
 use support::waiting::{run, within};
 
 async fn assert_receives(consumer: &mut Consumer, expected: u64) {
@@ -198,6 +198,60 @@ fn a_server_named_queue_gets_a_new_name_everywhere() {
             assert!(is_routed(&client, EXCHANGE, "", round).await);
             assert_receives(&mut consumer, round).await;
         }
+    });
+}
+
+/// One that the broker names, and that lives on without a connection.
+fn lasting() -> Queue {
+    Queue::new("").expires(Duration::from_secs(300))
+}
+
+// case E2
+#[test]
+fn a_server_named_queue_that_outlives_its_connection_keeps_its_name_and_its_messages() {
+    run(async {
+        let mut cable = Cable::lay().await;
+        let client = cable.client.clone();
+        let queue = client.declare(lasting()).await.unwrap().name;
+        for round in 0..2 {
+            publish(&client, &queue, &["kept"]).await;
+            cable.proxy.all().end(End::Reset);
+            let is_told = |event: &Event| {
+                matches!(
+                    event,
+                    Event::QueueRenamed { .. }
+                        | Event::Recovered {
+                            role: ConnectionRole::Main
+                        }
+                )
+            };
+            let told = next_event(&mut cable.events, "the recovery", is_told).await;
+            assert!(matches!(told, Event::Recovered { .. }), "{told:?}");
+            assert_eq!(ready_in(&client, &queue).await, round + 1);
+        }
+        client.delete_queue(&queue).await.unwrap();
+    });
+}
+
+// case E2
+#[test]
+fn a_server_named_queue_that_is_gone_at_last_gets_a_new_name() {
+    run(async {
+        let mut cable = Cable::lay().await;
+        let client = cable.client.clone();
+        let queue = client.declare(lasting()).await.unwrap().name;
+        let consumer = client.consumer(&queue).unwrap().start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
+        connect(&url()).await.delete_queue(&queue).await.unwrap();
+        let is_renamed = |event: &Event| matches!(event, Event::QueueRenamed { .. });
+        next_event(&mut cable.events, "the new name", is_renamed).await;
+        assert_ne!(consumer.queue(), queue);
+        let producer = client.producer(consumer.queue()).unwrap().build();
+        within("the confirm", producer.send(numbered(1, 100)))
+            .await
+            .unwrap();
+        assert_receives(&mut consumer, 1).await;
+        client.delete_queue(consumer.queue()).await.unwrap();
     });
 }
 

@@ -349,7 +349,7 @@ impl Session {
         now: Instant,
         channel: ChannelId,
         reason: ChannelCloseReason,
-        topology: &Topology,
+        topology: &mut Topology,
     ) {
         let owner = self.owners.get_mut(channel.index()).and_then(Option::take);
         match owner {

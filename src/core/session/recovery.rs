@@ -205,7 +205,7 @@ impl Session {
         &mut self,
         now: Instant,
         reason: ChannelCloseReason,
-        topology: &Topology,
+        topology: &mut Topology,
     ) {
         match reason {
             ChannelCloseReason::Peer(close) => {
@@ -227,8 +227,12 @@ impl Session {
         now: Instant,
         step: Step,
         close: PeerClose,
-        topology: &Topology,
+        topology: &mut Topology,
     ) {
+        if is_gone(&close) && topology.queue_is_gone(&step) {
+            self.recovery.push(step);
+            return;
+        }
         let postponed = self.postponed.extract_if(.., |it| it.step == step).next();
         let (since, tried_at) = postponed
             .as_ref()
@@ -265,4 +269,14 @@ impl Session {
     fn is_ours(&self, step: &Step, topology: &Topology) -> bool {
         self.settings.owns_exclusive_queues || !topology.is_exclusive(step)
     }
+}
+
+/// Whether the broker says that something is not there, and not that it cannot be reached: RabbitMQ has
+/// the same code for a queue whose node is down.
+fn is_gone(close: &PeerClose) -> bool {
+    close.code == ReplyCode::NOT_FOUND
+        && !close
+            .text
+            .to_string_lossy()
+            .contains("down or inaccessible")
 }

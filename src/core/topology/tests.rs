@@ -27,6 +27,13 @@ fn declare_queue(queue: &str) -> queue::Declare {
     }
 }
 
+fn exclusive(queue: &str) -> queue::Declare {
+    queue::Declare {
+        exclusive: true,
+        ..declare_queue(queue)
+    }
+}
+
 fn bind_queue(source: &str, queue: &str, key: &str) -> queue::Bind {
     queue::Bind {
         queue: name(queue),
@@ -177,14 +184,14 @@ fn a_queue_is_declared_again_with_the_arguments_it_was_declared_with_and_awaits_
 #[test]
 fn a_server_named_queue_is_declared_without_a_name_and_its_bindings_follow_the_new_one() {
     let mut topology = Topology::default().with_exchange("e", false);
-    let id = topology.record_queue(&declare_queue(""), &name("amq.gen-1"));
+    let id = topology.record_queue(&exclusive(""), &name("amq.gen-1"));
     topology.record_queue_binding(&bind_queue("e", "amq.gen-1", "key"));
     let plan = topology.plan();
     let [exchange, queue, binding] = plan.as_slice() else {
         panic!("{plan:?}");
     };
     assert_eq!(*exchange, Step::Exchange(name("e")));
-    assert_eq!(topology.method(queue), Some(declare_queue("").into()));
+    assert_eq!(topology.method(queue), Some(exclusive("").into()));
     let old = topology.rename_queue(&id, &name("amq.gen-2"));
     assert_eq!(old, Some(name("amq.gen-1")));
     let expected = bind_queue("e", "amq.gen-2", "key").into();
@@ -192,6 +199,42 @@ fn a_server_named_queue_is_declared_without_a_name_and_its_bindings_follow_the_n
     assert_eq!(topology.queue_name(&id), Some(&name("amq.gen-2")));
     assert_eq!(topology.queue_id(&name("amq.gen-2")), id);
     assert_eq!(topology.plan(), plan);
+}
+
+#[test]
+fn a_server_named_queue_that_may_be_there_is_looked_for_before_another_is_declared() {
+    let mut topology = Topology::default();
+    let id = topology.record_queue(&declare_queue(""), &name("amq.gen-1"));
+    let step = Step::Queue(id.clone());
+    let looked_for = |queue: &str| queue::Declare {
+        queue: name(queue),
+        passive: true,
+        ..queue::Declare::default()
+    };
+    assert_eq!(topology.methods(), [looked_for("amq.gen-1").into()]);
+    assert!(topology.queue_is_gone(&step));
+    assert_eq!(topology.methods(), [declare_queue("").into()]);
+    assert!(!topology.queue_is_gone(&step), "it is not looked for twice");
+    topology.rename_queue(&id, &name("amq.gen-2"));
+    assert_eq!(topology.methods(), [looked_for("amq.gen-2").into()]);
+}
+
+#[test]
+fn only_a_server_named_queue_that_outlives_its_connection_is_looked_for() {
+    let mut topology = Topology::default().with_exchange("e", false);
+    for (declare, called) in [
+        (declare_queue("q"), "q"),
+        (exclusive("p"), "p"),
+        (exclusive(""), "amq.gen-1"),
+    ] {
+        let id = topology.record_queue(&declare, &name(called));
+        assert_eq!(
+            topology.method(&Step::Queue(id.clone())),
+            Some(declare.into())
+        );
+        assert!(!topology.queue_is_gone(&Step::Queue(id)));
+    }
+    assert!(!topology.queue_is_gone(&Step::Exchange(name("e"))));
 }
 
 #[test]
@@ -207,10 +250,10 @@ fn a_queue_that_keeps_its_name_is_not_renamed() {
 #[test]
 fn a_server_named_queue_declared_again_by_its_name_is_one_queue_and_stays_server_named() {
     let mut topology = Topology::default();
-    let id = topology.record_queue(&declare_queue(""), &name("amq.gen-1"));
-    let again = topology.record_queue(&declare_queue("amq.gen-1"), &name("amq.gen-1"));
+    let id = topology.record_queue(&exclusive(""), &name("amq.gen-1"));
+    let again = topology.record_queue(&exclusive("amq.gen-1"), &name("amq.gen-1"));
     assert_eq!(again, id);
-    assert_eq!(topology.methods(), [declare_queue("").into()]);
+    assert_eq!(topology.methods(), [exclusive("").into()]);
 }
 
 #[test]
@@ -346,6 +389,8 @@ struct Broker {
     /// Whether they are auto-delete.
     exchanges: BTreeMap<ShortString, bool>,
     queues: BTreeSet<ShortString>,
+    /// Those among them that end with the connection.
+    exclusive: BTreeSet<ShortString>,
     /// Source, whether to a queue, destination, routing key.
     bindings: BTreeSet<(ShortString, bool, ShortString, ShortString)>,
     names_given: u32,
@@ -368,13 +413,18 @@ impl Broker {
             }
             Method::QueueDeclare(it) => {
                 answer = it.queue.clone();
+                if it.passive {
+                    return self.queues.contains(&answer).then_some(answer);
+                }
                 if answer.is_empty() {
                     self.names_given += 1;
                     answer = name(&format!("amq.gen-{}", self.names_given));
                 } else if answer.as_bytes().starts_with(b"amq.") {
                     return None;
                 }
-                self.queues.insert(answer.clone());
+                if self.queues.insert(answer.clone()) && it.exclusive {
+                    self.exclusive.insert(answer.clone());
+                }
             }
             Method::QueueBind(it) => {
                 if !self.exchanges.contains_key(&it.exchange) || !self.queues.contains(&it.queue) {
@@ -407,6 +457,7 @@ impl Broker {
             }
             Method::QueueDelete(it) => {
                 self.queues.remove(&it.queue);
+                self.exclusive.remove(&it.queue);
             }
             Method::ExchangeDelete(it) => {
                 self.exchanges.remove(&it.exchange);
@@ -464,16 +515,26 @@ fn call(broker: &mut Broker, topology: &mut Topology, method: &Method) {
     }
 }
 
-/// Carries out the plan on a broker that lost everything, and names its queues as the old one did.
-fn recover(topology: &mut Topology, names_given: u32) -> Broker {
+/// Carries out the plan on a broker that lost everything but some queues, and names its queues as the
+/// old one did. Gives the names that were changed, too.
+fn recover(
+    topology: &mut Topology,
+    names_given: u32,
+    kept: BTreeSet<ShortString>,
+) -> (Broker, BTreeSet<ShortString>) {
     let mut broker = Broker {
         names_given,
+        queues: kept,
         ..Broker::default()
     };
     let mut old_names = BTreeMap::new();
     for step in topology.plan() {
-        let method = topology.method(&step).unwrap();
-        let answer = broker.receive(&method);
+        let mut method = topology.method(&step).unwrap();
+        let mut answer = broker.receive(&method);
+        if answer.is_none() && topology.queue_is_gone(&step) {
+            method = topology.method(&step).unwrap();
+            answer = broker.receive(&method);
+        }
         let answer = answer.unwrap_or_else(|| panic!("{method:?} closes the channel"));
         if let Step::Queue(id) = &step
             && let Some(old) = topology.rename_queue(id, &answer)
@@ -488,7 +549,7 @@ fn recover(topology: &mut Topology, names_given: u32) -> Broker {
         .into_iter()
         .map(|(source, to_queue, destination, key)| (source, to_queue, old(destination), key))
         .collect();
-    broker
+    (broker, old_names.into_values().collect())
 }
 
 fn method() -> impl Strategy<Value = Method> {
@@ -502,6 +563,7 @@ fn method() -> impl Strategy<Value = Method> {
             .prop_map(|(name, auto_delete)| declare_exchange(name, auto_delete).into()),
         3 => queue().prop_map(|name| declare_queue(name).into()),
         1 => Just(declare_queue("").into()),
+        1 => Just(exclusive("").into()),
         6 => queue_binding().prop_map(|(e, q, key)| bind_queue(e, q, key).into()),
         6 => exchange_binding().prop_map(|(e, f, key)| bind_exchange(e, f, key).into()),
         3 => queue_binding().prop_map(|(e, q, key)| unbind_queue(&bind_queue(e, q, key)).into()),
@@ -521,13 +583,19 @@ fn method() -> impl Strategy<Value = Method> {
 proptest! {
     // faults 43, 46, 48, 57
     #[test]
-    fn the_plan_brings_back_on_an_empty_broker_what_the_user_had(methods in vec(method(), 0..scaled(80))) {
+    fn the_plan_brings_back_what_the_user_had_whatever_the_broker_kept(
+        methods in vec(method(), 0..scaled(80)),
+        is_kept in vec(any::<bool>(), scaled(80)),
+    ) {
         let mut broker = Broker::default();
         let mut topology = Topology::default();
         for method in &methods {
             call(&mut broker, &mut topology, method);
         }
-        let recovered = recover(&mut topology, broker.names_given);
+        let outliving = broker.queues.difference(&broker.exclusive).cloned();
+        let kept: BTreeSet<_> = outliving.zip(is_kept).filter_map(|(name, is_kept)| is_kept.then_some(name)).collect();
+        let (recovered, renamed) = recover(&mut topology, broker.names_given, kept.clone());
+        prop_assert!(renamed.is_disjoint(&kept), "{renamed:?} of {kept:?}");
         prop_assert_eq!(recovered.exchanges, broker.exchanges);
         prop_assert_eq!(recovered.queues, broker.queues);
         prop_assert_eq!(recovered.bindings, broker.bindings);

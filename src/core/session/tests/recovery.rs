@@ -106,6 +106,64 @@ fn bindings_and_consumers_follow_a_server_named_queue_to_its_new_name() {
     );
 }
 
+#[test]
+fn a_server_named_queue_that_outlived_the_connection_is_found_under_its_name() {
+    let mut world = World::ready();
+    world.declare(declare_queue(""));
+    world.declare(bind("x", "amq.gen-1"));
+    world.add_consumer("amq.gen-1");
+    world.requests();
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(
+        world.gists(),
+        [
+            "queue.declare amq.gen-1",
+            "queue.bind amq.gen-1 to x",
+            "basic.qos",
+            "basic.consume amq.gen-1",
+        ]
+    );
+    assert_eq!(world.renames(), []);
+}
+
+#[test]
+fn a_server_named_queue_that_is_not_there_any_more_is_declared_anew_before_its_bindings() {
+    let mut world = World::ready();
+    world.declare(declare_queue(""));
+    world.declare(bind("x", "amq.gen-1"));
+    world.add_consumer("amq.gen-1");
+    world.requests();
+    for (old, new) in [("amq.gen-1", "amq.gen-2"), ("amq.gen-2", "amq.gen-3")] {
+        world.broker.script = refuse_queue(old, ReplyCode::NOT_FOUND, "no queue", 1);
+        world.cut();
+        world.pass_until_ready();
+        let expected = [
+            format!("queue.declare {old}"),
+            "queue.declare".to_owned(),
+            format!("queue.bind {new} to x"),
+            "basic.qos".to_owned(),
+            format!("basic.consume {new}"),
+        ];
+        assert_eq!(world.gists(), expected);
+        assert_eq!(world.renames(), [(name(old), name(new))]);
+    }
+}
+
+#[test]
+fn a_server_named_queue_that_cannot_be_reached_is_not_replaced_by_another() {
+    let mut world = World::ready();
+    world.declare(declare_queue(""));
+    world.requests();
+    let text = "home node 'a@b' of durable queue 'amq.gen-1' is down or inaccessible";
+    world.broker.script = refuse_queue("amq.gen-1", ReplyCode::NOT_FOUND, text, 1);
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.gists(), ["queue.declare amq.gen-1"]);
+    let is_told = |output: &Output| matches!(output, Output::NotRecovered { .. });
+    assert_eq!(world.count(is_told), 1);
+}
+
 // fault 44
 #[test]
 fn an_exclusive_queue_that_is_still_locked_is_tried_past_three_heartbeats() {
