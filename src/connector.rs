@@ -24,8 +24,8 @@ pub struct Target {
     pub port: u16,
     /// Whether the URI asks for TLS (`amqps`).
     pub tls: bool,
-    /// The number of the attempt in a row, from 1: a connector that finds several addresses for the
-    /// host can begin with another one each time.
+    /// The number of the attempt in a row at this host, from 1: a connector that finds several addresses
+    /// for the host can begin with another one each time.
     pub attempt: u32,
     /// A number of the client's own, see [`ClientBuilder::seed`](crate::ClientBuilder::seed): clients
     /// of one host name spread over its addresses if each takes them in an order of its own.

@@ -176,8 +176,9 @@ impl TcpOptions {
             return socket.set_keepalive(false);
         }
         // Systems count in seconds, and Linux takes 1 to 32,767 of them (tcp(7)).
-        let seconds = self.keepalive.as_millis().div_ceil(1000).min(32_767);
-        let time = Duration::from_secs(seconds.try_into().unwrap_or(32_767));
+        let rounded_up = u64::from(self.keepalive.subsec_nanos() > 0);
+        let seconds = self.keepalive.as_secs().saturating_add(rounded_up);
+        let time = Duration::from_secs(seconds.min(32_767));
         let keepalive = TcpKeepalive::new().with_time(time).with_interval(time);
         socket.set_tcp_keepalive(&keepalive)
     }

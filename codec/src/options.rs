@@ -155,8 +155,8 @@ impl Offer {
             // Rounded up, so that a fraction of a second does not come to mean "none".
             heartbeat: limits
                 .heartbeat
-                .as_millis()
-                .div_ceil(1000)
+                .as_secs()
+                .saturating_add(u64::from(limits.heartbeat.subsec_nanos() > 0))
                 .try_into()
                 .unwrap_or(u16::MAX),
         };

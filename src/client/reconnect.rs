@@ -18,7 +18,7 @@ pub struct Reconnect {
     pub initial_delay: Duration,
     /// What each further delay is multiplied by, at least 1. 2 by default.
     pub multiplier: f64,
-    /// No delay is longer. 30 s by default.
+    /// No delay is longer, but for the 10 ms that are the least. 30 s by default.
     pub max_delay: Duration,
     /// The part of each delay that is left to chance, from 0 to 1, so that clients that were cut
     /// off together do not come back together. 0.5 by default: a delay of 2 s is one of 1 to 2 s.

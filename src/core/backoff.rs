@@ -34,6 +34,9 @@ impl Default for Backoff {
 #[derive(Debug)]
 pub struct Delays {
     backoff: Backoff,
+    /// How long all has to be well before the delays begin again with the shortest, unless no delay is
+    /// as long.
+    stable: Duration,
     /// The last delay, without its jitter; `None` before the first.
     last: Option<Duration>,
     /// Since when all is well.
@@ -42,9 +45,10 @@ pub struct Delays {
 }
 
 impl Delays {
-    pub fn new(backoff: Backoff, seed: u64) -> Self {
+    pub fn new(backoff: Backoff, stable: Duration, seed: u64) -> Self {
         Self {
             backoff,
+            stable,
             last: None,
             well_since: None,
             random: fastrand::Rng::with_seed(seed),
@@ -59,14 +63,14 @@ impl Delays {
     /// What had succeeded came to an end. Whether it had lasted, so that the delays begin again
     /// with the shortest.
     ///
-    /// What does not outlive the delay before it has not, nor what ends within [`STABLE`]: it would be
-    /// tried, lost and tried without end.
+    /// What does not outlive the delay before it has not, nor what is not well for long enough to be
+    /// stable: it would be tried, lost and tried without end.
     pub fn ended(&mut self, now: Instant) -> bool {
         let well_for = self
             .well_since
             .take()
             .map(|since| now.saturating_duration_since(since));
-        let stable = STABLE.min(self.backoff.max);
+        let stable = self.stable.min(self.backoff.max).max(LEAST);
         let least = self.last.map_or(Duration::ZERO, |last| last.max(stable));
         let lasted = well_for.is_some_and(|well_for| well_for >= least);
         if lasted {
@@ -85,23 +89,19 @@ impl Delays {
             jitter,
             ..
         } = self.backoff;
-        let next = match self.last {
-            None => initial.min(max),
-            // However it was set, what fails again and again is not tried without a pause.
-            Some(last) => scale(last.max(LEAST), multiplier.max(1.0))
-                .unwrap_or(max)
-                .min(max)
-                .max(LEAST),
+        // However it was set, what fails again and again is not tried without a pause.
+        let (next, least) = match self.last {
+            None => (initial.min(max), Duration::ZERO),
+            Some(last) => {
+                let next = scale(last.max(LEAST), multiplier.max(1.0));
+                (next.unwrap_or(max).min(max), LEAST)
+            }
         };
         self.last = Some(next);
         let kept = 1.0 - jitter.clamp(0.0, 1.0) * self.random.f64();
-        scale(next, kept).unwrap_or(next)
+        scale(next, kept).unwrap_or(next).max(least)
     }
 }
-
-/// How long all has to be well before the delays begin again with the shortest, unless no delay is as
-/// long.
-const STABLE: Duration = Duration::from_secs(5);
 
 /// The least delay but for the first.
 const LEAST: Duration = Duration::from_millis(10);
@@ -115,12 +115,15 @@ fn scale(duration: Duration, factor: f64) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    const STABLE: Duration = Duration::from_secs(5);
+
     fn delays(jitter: f64) -> Delays {
         Delays::new(
             Backoff {
                 jitter,
                 ..Backoff::default()
             },
+            STABLE,
             7,
         )
     }
@@ -139,17 +142,19 @@ mod tests {
             f64::INFINITY,
         ];
         for initial in extremes {
-            for max in extremes {
-                for multiplier in factors {
-                    let (jitter, max_attempts) = (0.0, None);
+            for (max, multiplier) in extremes
+                .into_iter()
+                .flat_map(|max| factors.map(|it| (max, it)))
+            {
+                for jitter in factors {
                     let backoff = Backoff {
                         initial,
                         multiplier,
                         max,
                         jitter,
-                        max_attempts,
+                        max_attempts: None,
                     };
-                    let (mut delays, now) = (Delays::new(backoff, 7), Instant::now());
+                    let (mut delays, now) = (Delays::new(backoff, STABLE, 7), Instant::now());
                     delays.next(now);
                     for _ in 0..100 {
                         assert!(delays.next(now) >= LEAST, "{backoff:?}");

@@ -493,13 +493,16 @@ impl Session {
     }
 
     /// How long an exclusive queue may stay locked by a connection that the broker has not yet
-    /// given up: three heartbeats, and some.
+    /// given up: three heartbeats, and some. Without heartbeats nobody knows when it will notice.
     fn lock_patience(&self) -> Duration {
         let heartbeat = self
             .connection
             .as_ref()
             .map_or(0, |connection| connection.tuning().heartbeat);
-        Duration::from_secs(u64::from(heartbeat) * 4 + 5)
+        match heartbeat {
+            0 => Duration::MAX,
+            seconds => Duration::from_secs(u64::from(seconds) * 4 + 5),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One consumer's way onto a channel, and back onto the next.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use snowshoe_codec::method::{Arguments, MethodId, basic};
 use snowshoe_codec::time::after;
@@ -121,7 +121,7 @@ impl Subscription {
             strikes: 0,
             suspected: false,
             missed: false,
-            delays: Delays::new(backoff, seed),
+            delays: Delays::new(backoff, Duration::ZERO, seed),
         }
     }
 

@@ -10,6 +10,10 @@ use snowshoe_codec::time::after;
 use super::Epoch;
 use super::backoff::{Backoff, Delays};
 
+/// How long a connection has to last before the delays begin again with the shortest, unless no delay is
+/// as long.
+const STABLE: Duration = Duration::from_secs(5);
+
 /// How long each step of a connection may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -116,6 +120,8 @@ pub struct Supervisor {
     established: bool,
     /// The number of the last dial since the connection was stable.
     attempt: u32,
+    /// The number of attempts in a row that have failed.
+    failed: u32,
     delays: Delays,
     /// The endpoints in the order they are taken: shuffled, so that the clients of a node that
     /// dies spread over the others.
@@ -135,7 +141,8 @@ impl Supervisor {
             epoch: Epoch::default(),
             established: false,
             attempt: 0,
-            delays: Delays::new(config.backoff, random.u64(..)),
+            failed: 0,
+            delays: Delays::new(config.backoff, STABLE, random.u64(..)),
             order,
             taken: 0,
         }
@@ -199,6 +206,7 @@ impl Supervisor {
         let expected = matches!(self.state, State::Recovering { .. });
         self.advance(epoch, expected, State::Ready)?;
         self.delays.succeeded(now);
+        self.failed = 0;
         self.established = true;
         Ok(())
     }
@@ -218,6 +226,7 @@ impl Supervisor {
                 Some(self.retry_or_give_up(now))
             }
             State::Dialing { .. } | State::Handshaking { .. } | State::Recovering { .. } => {
+                self.failed = self.failed.saturating_add(1);
                 Some(self.retry_or_give_up(now))
             }
             State::Closing { .. } => {
@@ -304,7 +313,7 @@ impl Supervisor {
         let delay = if first_round {
             Duration::ZERO
         } else if !self.established && self.config.fail_fast
-            || max_attempts.is_some_and(|max| self.attempt >= max)
+            || max_attempts.is_some_and(|max| self.failed >= max)
         {
             self.state = State::Closed;
             return Next::GiveUp;

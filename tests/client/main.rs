@@ -29,8 +29,8 @@ mod reconnecting;
 mod redelivery;
 mod request_reply;
 mod resending;
-#[cfg(feature = "tls")]
 mod settings;
+#[cfg(feature = "tls")]
 mod tls;
 mod topology_recovery;
 mod uri;

@@ -14,8 +14,9 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// How long anything may take, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-const DURATIONS: [Duration; 4] = [
+const DURATIONS: [Duration; 5] = [
     Duration::ZERO,
+    Duration::from_nanos(1),
     Duration::from_millis(1),
     Duration::from_secs(u64::MAX),
     Duration::MAX,

@@ -1,6 +1,6 @@
 //! Whose the channels are, and how each comes into use.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use snowshoe_codec as codec;
 use snowshoe_codec::method::{Arguments, basic, confirm};
@@ -56,7 +56,7 @@ impl Line {
         Self {
             state: LineState::Waiting,
             confirms,
-            delays: Delays::new(backoff, seed),
+            delays: Delays::new(backoff, Duration::ZERO, seed),
         }
     }
 

@@ -122,7 +122,11 @@ impl Session {
             _ => false,
         });
         let is_wanted = topology.method(&step).is_some() && !is_being_deleted;
-        let is_queued = self.recovery.iter().any(|queued| *queued == step);
+        let is_queued = self.recovery.iter().any(|queued| *queued == step)
+            || self
+                .postponed
+                .iter()
+                .any(|postponed| postponed.step == step);
         let is_left_out = self.left_out(&step).is_some();
         if is_wanted && !is_queued && !is_left_out && self.is_ours(&step, topology) {
             self.recovery.push(step);
@@ -272,11 +276,15 @@ impl Session {
 }
 
 /// Whether the broker says that something is not there, and not that it cannot be reached: RabbitMQ has
-/// the same code for a queue whose node is down.
+/// the same code for a queue that is there, but whose node or process is not (`priv_absent` in
+/// `rabbit_amqqueue.erl`).
 fn is_gone(close: &PeerClose) -> bool {
-    close.code == ReplyCode::NOT_FOUND
-        && !close
-            .text
-            .to_string_lossy()
-            .contains("down or inaccessible")
+    const ABSENT_FOR_NOW: [&str; 4] = [
+        "down or inaccessible",
+        "stopped by supervisor",
+        "crashed and failed to restart",
+        "failed to perform operation",
+    ];
+    let text = close.text.to_string_lossy();
+    close.code == ReplyCode::NOT_FOUND && !ABSENT_FOR_NOW.iter().any(|it| text.contains(it))
 }

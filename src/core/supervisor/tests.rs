@@ -303,6 +303,18 @@ fn it_gives_up_after_so_many_failed_attempts_in_a_row() {
 }
 
 #[test]
+fn attempts_that_succeed_never_use_up_the_limit_however_soon_they_are_lost() {
+    let mut config = config(1);
+    config.backoff.max_attempts = Some(2);
+    let mut world = World::new(config);
+    for _ in 0..10 {
+        world.connect();
+        world.now += Duration::from_millis(200);
+        world.retry();
+    }
+}
+
+#[test]
 fn with_no_attempts_allowed_a_lost_connection_stays_lost() {
     let mut config = config(1);
     config.backoff.max_attempts = Some(0);

@@ -146,13 +146,16 @@ impl Link {
     }
 
     fn begin_dial(&mut self, epoch: Epoch, attempt: u32, endpoint: usize) {
+        // Counted for this host, so that the addresses of all hosts have their turn.
+        let hosts = u32::try_from(self.config.endpoints.len()).unwrap_or(u32::MAX);
+        let round = attempt.saturating_sub(1) / hosts.max(1) + 1;
         // The session was told how many there are.
         let endpoint = &self.config.endpoints[endpoint];
         let target = Target {
             host: endpoint.host.clone(),
             port: endpoint.port,
             tls: self.config.tls,
-            attempt,
+            attempt: round,
             seed: self.config.seed,
         };
         log::debug!(
