@@ -56,7 +56,7 @@ impl Channel {
     /// reply to wait for.
     ///
     /// # Cancel safety
-    /// Once polled, the method is called whether or not the future is dropped.
+    /// Dropped before it was sent, the method is not called. After that it may be.
     pub async fn call<C: Call>(&self, method: C) -> Result<C::Reply, Error> {
         let sent = C::ID;
         if method.nowait() {

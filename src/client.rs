@@ -142,7 +142,8 @@ impl Client {
     /// The broker refuses, for instance because it is there already with other arguments.
     ///
     /// # Cancel safety
-    /// Once polled, it is declared whether or not the future is dropped.
+    /// Dropped before it was sent, as while there is no connection, it is not declared. After that it
+    /// may be, and is remembered if it was.
     pub async fn declare<D: Declare>(&self, entity: D) -> Result<D::Declared, Error> {
         let method = entity.into_method()?;
         let reply = self
@@ -155,7 +156,11 @@ impl Client {
     /// that is not there is no error.
     ///
     /// # Errors
-    /// The name is empty, or the broker refuses.
+    /// The name is empty, the broker refuses, or the connection was lost before its answer
+    /// ([`Error::ConnectionLost`]): it may be done or not, and is not done a second time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, as while there is no connection, it is not done. After that it may be.
     pub async fn delete_queue(&self, queue: impl Name) -> Result<u32, Error> {
         let delete = queue::Delete {
             queue: queue_name(queue)?,
@@ -167,7 +172,11 @@ impl Client {
     /// Deletes all messages of a queue that are not delivered; how many there were.
     ///
     /// # Errors
-    /// The name is empty, or the broker refuses.
+    /// The name is empty, the broker refuses, or the connection was lost before its answer
+    /// ([`Error::ConnectionLost`]): it may be done or not, and is not done a second time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, as while there is no connection, it is not done. After that it may be.
     pub async fn purge_queue(&self, queue: impl Name) -> Result<u32, Error> {
         let purge = queue::Purge {
             queue: queue_name(queue)?,
@@ -179,7 +188,11 @@ impl Client {
     /// Deletes an exchange, and forgets it with its bindings. One that is not there is no error.
     ///
     /// # Errors
-    /// The broker refuses.
+    /// The broker refuses, or the connection was lost before its answer
+    /// ([`Error::ConnectionLost`]): it may be done or not, and is not done a second time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, as while there is no connection, it is not done. After that it may be.
     pub async fn delete_exchange(&self, exchange: impl Name) -> Result<(), Error> {
         let delete = exchange::Delete {
             exchange: exchange.into_short_string()?,
@@ -192,7 +205,11 @@ impl Client {
     /// Removes a binding, and forgets it.
     ///
     /// # Errors
-    /// The broker refuses.
+    /// The broker refuses, or the connection was lost before its answer
+    /// ([`Error::ConnectionLost`]): it may be done or not, and is not done a second time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, as while there is no connection, it is not done. After that it may be.
     pub async fn unbind(&self, binding: Binding) -> Result<(), Error> {
         let method = binding.into_unbind()?;
         self.ask(|answer| Command::Call { method, answer })

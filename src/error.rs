@@ -45,7 +45,9 @@ pub enum Error {
         /// What came.
         reply: MethodId,
     },
-    /// The connection was lost before the answer came: whether it was done is not known.
+    /// The connection was lost before the answer came: whether it was done is not known. What deletes,
+    /// purges or unbinds is not done a second time, for it could hit what came since; what was to be
+    /// deleted is not declared again.
     #[error("the connection was lost before the broker's answer")]
     ConnectionLost,
     /// The channel was closed before.

@@ -1,8 +1,9 @@
 //! Calls that are made one after the other on a channel of their own.
 //!
 //! A broker answers a channel's methods in their order, and closes the channel over the first that
-//! it refuses, without a look at those after it. So of what is under way when the channel closes, the
-//! oldest was refused and the rest has not happened: it is sent again on the next channel.
+//! it refuses, without a look at those after it. So of what is under way when the broker closes the
+//! channel, the oldest was refused and the rest has not happened: it is sent again on the next channel.
+//! Where a channel ends in any other way, what was under way may have happened.
 
 use snowshoe_codec::ChannelId;
 use std::collections::VecDeque;
@@ -104,6 +105,36 @@ impl<T> CallQueue<T> {
     pub fn unsendable(&mut self) -> Option<T> {
         self.sent = self.sent.checked_sub(1)?;
         self.queue.remove(self.sent)
+    }
+
+    /// Whether there are calls that were not sent on the current channel.
+    pub fn has_unsent(&self) -> bool {
+        self.sent < self.queue.len()
+    }
+
+    /// Drops those calls, among the ones that were not sent on the current channel, that were given up.
+    pub fn withdraw_unsent(&mut self, mut is_given_up: impl FnMut(&T) -> bool) {
+        let mut sent = self.sent;
+        self.queue.retain(|call| {
+            let is_sent = sent > 0;
+            sent = sent.saturating_sub(1);
+            is_sent || !is_given_up(call)
+        });
+    }
+
+    /// Takes those calls under way off the queue that `are_not` to be sent again.
+    pub fn withdraw_sent(&mut self, mut are_not: impl FnMut(&T) -> bool) -> Vec<T> {
+        let mut withdrawn = Vec::new();
+        let mut index = 0;
+        while index < self.sent {
+            if are_not(&self.queue[index]) {
+                withdrawn.extend(self.queue.remove(index));
+                self.sent -= 1;
+            } else {
+                index += 1;
+            }
+        }
+        withdrawn
     }
 
     /// Takes all calls off the queue: there is no channel for them.
@@ -216,5 +247,19 @@ mod tests {
         assert_eq!(send_all(&mut calls).len(), WINDOW);
         calls.refused();
         assert_eq!(send_all(&mut calls).len(), 1);
+    }
+
+    #[test]
+    fn what_was_sent_is_withdrawn_apart_from_what_was_not() {
+        let mut calls = calls_with(&[1, 2, 3]);
+        assert_eq!(send_all(&mut calls), [1, 2, 3]);
+        calls.push(4);
+        calls.push(5);
+        assert!(calls.has_unsent());
+        calls.withdraw_unsent(|call| [2, 4].contains(call));
+        assert_eq!(calls.iter().copied().collect::<Vec<_>>(), [1, 2, 3, 5]);
+        assert_eq!(calls.withdraw_sent(|call| [2, 5].contains(call)), [2]);
+        assert_eq!(send_all(&mut calls), [5]);
+        assert!(!calls.has_unsent());
     }
 }

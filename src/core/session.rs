@@ -64,6 +64,8 @@ pub struct Session {
     user_channels: Keyed<ChannelKey, UserChannel>,
     recovery: CallQueue<topology::Step>,
     calls: CallQueue<(CallToken, Method)>,
+    /// Calls of which nobody knows whether the broker has done them.
+    perhaps_done: Vec<Method>,
     postponed: Vec<Postponed>,
     suspects: Vec<SuspectStep>,
     /// When there may be channels to open, for the first time or again, or calls to make.
@@ -87,6 +89,7 @@ impl Session {
             user_channels: Keyed::new(),
             recovery: CallQueue::new(),
             calls: CallQueue::new(),
+            perhaps_done: Vec::new(),
             postponed: Vec::new(),
             suspects: Vec::new(),
             wakeups: Vec::new(),
@@ -276,6 +279,10 @@ impl Session {
     pub fn poll_output(&mut self, now: Instant, topology: &mut Topology) -> Option<Output> {
         loop {
             if let Some(output) = self.outputs.pop_front() {
+                // What was to be deleted is not declared again, whether or not the broker has done it.
+                for call in self.perhaps_done.drain(..) {
+                    topology.forget_what_is_deleted(&call);
+                }
                 return Some(output);
             }
             let event = self.connection.as_mut()?.poll_event()?;
@@ -416,6 +423,13 @@ impl Session {
     pub fn call(&mut self, now: Instant, token: CallToken, method: Method) {
         self.calls.push((token, method));
         self.wakeups.push(now);
+    }
+
+    /// Drops the calls that were given up before they were sent.
+    pub fn withdraw_calls(&mut self, mut is_given_up: impl FnMut(CallToken) -> bool) {
+        if self.calls.has_unsent() {
+            self.calls.withdraw_unsent(|(token, _)| is_given_up(*token));
+        }
     }
 
     /// The channel of a producer that is online.

@@ -175,10 +175,17 @@ impl Topology {
             }
             (Method::QueueBind(bind), _) => self.record_queue_binding(bind),
             (Method::ExchangeBind(bind), _) => self.record_exchange_binding(bind),
-            (Method::ExchangeDelete(delete), _) => self.forget_exchange(&delete.exchange),
-            (Method::QueueDelete(delete), _) => self.forget_queue(&self.queue_id(&delete.queue)),
-            (Method::QueueUnbind(unbind), _) => self.forget_queue_binding(unbind),
-            (Method::ExchangeUnbind(unbind), _) => self.forget_exchange_binding(unbind),
+            _ => self.forget_what_is_deleted(call),
+        }
+    }
+
+    /// Takes note of a call that deletes or unbinds something: nobody wants that any more.
+    pub fn forget_what_is_deleted(&mut self, call: &Method) {
+        match call {
+            Method::ExchangeDelete(delete) => self.forget_exchange(&delete.exchange),
+            Method::QueueDelete(delete) => self.forget_queue(&self.queue_id(&delete.queue)),
+            Method::QueueUnbind(unbind) => self.forget_queue_binding(unbind),
+            Method::ExchangeUnbind(unbind) => self.forget_exchange_binding(unbind),
             _ => {}
         }
     }

@@ -256,6 +256,7 @@ impl Link {
         topology: &mut Topology,
         may_publish: bool,
     ) -> bool {
+        self.withdraw_calls();
         let mut moved = self.dial(cx, now);
         moved |= self.read(cx, now);
         moved |= self.let_time_pass(now, topology);
@@ -273,6 +274,18 @@ impl Link {
     /// There is nothing to do for now.
     pub(super) fn rest(&mut self) {
         self.producers.rest();
+    }
+
+    /// What nobody waits for any more, and what was not sent, is not going to be.
+    fn withdraw_calls(&mut self) {
+        let calls = &mut self.calls;
+        self.session.withdraw_calls(|token| {
+            let is_given_up = calls.get(&token).is_some_and(Answer::is_closed);
+            if is_given_up {
+                calls.remove(&token);
+            }
+            is_given_up
+        });
     }
 
     fn dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_lite::future::{poll_once, try_zip};
+use futures_lite::future::{poll_once, try_zip, zip};
 use snowshoe::codec::TableError;
 use snowshoe::codec::method::queue;
 use snowshoe::{
@@ -10,10 +10,13 @@ use snowshoe::{
     SendMessageError, ShortString, Unconfirmed,
 };
 use support::broker::url;
+use support::cable::Cable;
 use support::client::{self, connect};
 use support::executor;
+use support::proxy::{End, To};
 use support::queues::{
-    declare, fresh_queue, new_queue, publish, ready_in, take_bodies, unique, with_queue,
+    declare, fresh_queue, new_queue, publish, ready_in, take_bodies, unique, until_ready,
+    with_queue,
 };
 use support::waiting::{run, within};
 
@@ -469,5 +472,44 @@ fn a_queue_without_a_name_is_not_the_one_that_was_declared_last() {
 
         assert_eq!(ready_in(&client, &queue).await, 1);
         client.close().await;
+    });
+}
+
+// case D1
+#[test]
+fn a_purge_that_was_given_up_in_an_outage_is_not_made_after_it() {
+    run(async {
+        let mut cable = Cable::lay().await;
+        let client = cable.client.clone();
+        let queue = fresh_queue(&client).await;
+        publish(&client, &queue, &["confirmed"]).await;
+        cable.cut().await;
+        assert!(poll_once(client.purge_queue(&queue)).await.is_none());
+        cable.mend().await;
+        // It would have been made before this one.
+        assert_eq!(ready_in(&client, &queue).await, 1);
+    });
+}
+
+// case D1
+#[test]
+fn a_purge_whose_answer_was_lost_is_not_made_again_and_its_caller_is_told() {
+    run(async {
+        let cable = Cable::lay().await;
+        let client = cable.client.clone();
+        let queue = fresh_queue(&client).await;
+        let other = connect(&url()).await;
+        publish(&other, &queue, &["old"]).await;
+        cable.proxy.link(0).silence(To::Client);
+        let purge = client.purge_queue(&queue);
+        let lose_the_answer = async {
+            until_ready(&other, &queue, 0).await;
+            publish(&other, &queue, &["new"]).await;
+            cable.proxy.all().end(End::Reset);
+        };
+        let (purged, ()) = within("the purge", zip(purge, lose_the_answer)).await;
+        assert!(matches!(purged, Err(Error::ConnectionLost)), "{purged:?}");
+        // It would have been made again before this one.
+        assert_eq!(ready_in(&client, &queue).await, 1);
     });
 }

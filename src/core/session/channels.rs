@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use snowshoe_codec as codec;
-use snowshoe_codec::method::{Arguments, basic, confirm};
+use snowshoe_codec::method::{Arguments, MethodId, basic, confirm};
 use snowshoe_codec::time::after;
 use snowshoe_codec::{
     ChannelCloseReason, ChannelId, Connection, Event, Method, OpenChannelError, PeerClose,
@@ -355,10 +355,19 @@ impl Session {
         match owner {
             Some(Owner::Recovery) => self.entity_refused(now, reason, topology),
             Some(Owner::Calls) => {
-                if let Some((token, _)) = self.calls.channel_closed() {
+                let is_refused = matches!(reason, ChannelCloseReason::Peer(_));
+                if let Some((token, call)) = self.calls.refused() {
                     let result = Err(refusal(reason));
                     self.outputs.push_back(Output::Called { token, result });
+                    if !is_refused {
+                        self.perhaps_done.push(call);
+                    }
                 }
+                if !is_refused {
+                    // The broker may be doing what comes after it, too.
+                    self.withdraw_harmful(Error::Timeout);
+                }
+                self.calls.channel_lost();
             }
             Some(Owner::Producer(producer)) => self.producer_closed(now, producer, reason),
             Some(Owner::Consumer(consumer)) => {
@@ -405,6 +414,17 @@ impl Session {
         self.wakeups.extend(line.retry_at());
     }
 
+    /// Calls under way whose fate is not known, and of which a second one could do harm, are not made
+    /// again: their callers are told.
+    fn withdraw_harmful(&mut self, error: impl Fn(MethodId) -> Error) {
+        let harmful = self.calls.withdraw_sent(|(_, call)| !is_repeatable(call));
+        for (token, call) in harmful {
+            let result = Err(error(call.id()));
+            self.outputs.push_back(Output::Called { token, result });
+            self.perhaps_done.push(call);
+        }
+    }
+
     pub(super) fn user_channel_event(&mut self, channel: ChannelId, event: Event) {
         if let Some(Owner::User(key)) = self.owner(channel) {
             self.outputs.push_back(Output::ChannelEvent(key, event));
@@ -417,6 +437,7 @@ impl Session {
         self.owners.clear();
         self.wakeups.clear();
         self.postponed.clear();
+        self.withdraw_harmful(|_| Error::ConnectionLost);
         self.calls.channel_lost();
         self.recovery = CallQueue::new();
         for (producer, line) in self.producers.iter_mut() {
@@ -569,6 +590,18 @@ fn is_over_publish(close: &PeerClose) -> bool {
 pub(super) fn is_passing(close: &PeerClose) -> bool {
     close.code == ReplyCode::PRECONDITION_FAILED
         && close.text.to_string_lossy().contains("disk space")
+}
+
+/// Whether a call can be made twice without harm: one that declares can. Between two that delete, purge or
+/// unbind, others may have declared, published or bound.
+fn is_repeatable(call: &Method) -> bool {
+    matches!(
+        call,
+        Method::QueueDeclare(_)
+            | Method::ExchangeDeclare(_)
+            | Method::QueueBind(_)
+            | Method::ExchangeBind(_)
+    )
 }
 
 fn refusal(reason: ChannelCloseReason) -> Error {

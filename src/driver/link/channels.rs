@@ -89,6 +89,8 @@ impl Channels {
             return;
         };
         match operation {
+            // Given up before it was sent: a basic.get would take a message that nobody reads.
+            ChannelOperation::Call { answer, .. } if answer.is_closed() => {}
             ChannelOperation::Call { method, answer } => {
                 let id = method.id();
                 match wire.send(now, method) {

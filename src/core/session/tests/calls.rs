@@ -97,6 +97,91 @@ fn calls_in_flight_at_a_loss_are_made_again() {
     assert_eq!(world.answered(), [(1, true), (2, true)]);
 }
 
+fn delete_queue(queue: &str) -> queue::Delete {
+    queue::Delete {
+        queue: name(queue),
+        ..Default::default()
+    }
+}
+
+fn purge(queue: &str) -> queue::Purge {
+    queue::Purge {
+        queue: name(queue),
+        ..Default::default()
+    }
+}
+
+/// Calls that are made with no answer: of two, a second one can do harm.
+fn unanswered() -> World {
+    let mut world = World::ready();
+    for queue in ["a", "b", "c", "kept"] {
+        world.declare(declare_queue(queue));
+    }
+    world.broker.script = Box::new(|_| Answer::Silence);
+    world.call(1, declare_queue("c"));
+    world.call(2, purge("a"));
+    world.call(3, declare_queue("d"));
+    world.call(4, delete_queue("b"));
+    world.requests();
+    world
+}
+
+// case D1
+#[test]
+fn what_could_do_harm_a_second_time_is_not_made_again_after_a_loss_and_is_told() {
+    let mut world = unanswered();
+    world.cut();
+    let results = world.results();
+    assert!(
+        matches!(
+            results.as_slice(),
+            [
+                (2, Err(Error::ConnectionLost)),
+                (4, Err(Error::ConnectionLost))
+            ]
+        ),
+        "{results:?}"
+    );
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass_until_ready();
+    let again = ["a", "c", "kept", "c", "d"].map(|queue| format!("queue.declare {queue}"));
+    assert_eq!(world.gists(), again);
+    assert_eq!(world.answered(), [(1, true), (3, true)]);
+}
+
+// case D1
+#[test]
+fn what_could_do_harm_a_second_time_is_not_made_again_after_an_answer_that_never_came() {
+    let mut world = unanswered();
+    world.pass(21 * SECOND);
+    let results = world.results();
+    assert!(
+        matches!(
+            results.as_slice(),
+            [
+                (1, Err(Error::Timeout(queue::Declare::ID))),
+                (2, Err(Error::Timeout(queue::Purge::ID))),
+                (4, Err(Error::Timeout(queue::Delete::ID))),
+            ]
+        ),
+        "{results:?}"
+    );
+}
+
+// case D1
+#[test]
+fn a_call_that_was_given_up_before_it_was_sent_is_never_sent() {
+    let mut world = World::ready();
+    world.cut();
+    world.call(1, purge("a"));
+    world.call(2, declare_queue("b"));
+    world.requests();
+    world.session.withdraw_calls(|token| token.0 == 1);
+    world.pass_until_ready();
+    assert_eq!(world.gists(), ["queue.declare b"]);
+    assert_eq!(world.answered(), [(2, true)]);
+}
+
 #[test]
 fn a_refused_call_fails_alone_and_those_after_it_are_made_again() {
     let mut world = World::ready();
