@@ -103,8 +103,9 @@ impl Consumer {
     /// Runs `handler` on every message until the consumer ends, on at most `limit` at a time, all
     /// within this future. What the handler returns settles the message; see [`Disposition`].
     ///
-    /// No more of them run than the broker delivers at a time: a limit above the
-    /// [prefetch](ConsumerBuilder::prefetch), which is 100 by default, is not reached.
+    /// No more of them run than the broker delivers before it has an acknowledgement: a limit above the
+    /// [prefetch](ConsumerBuilder::prefetch), which is 100 by default, is not reached. Where there are no
+    /// acknowledgements, or a prefetch of 0, the limit alone counts.
     ///
     /// A handler that panics passes the panic on. Its message, and those whose handlers were
     /// running, stay unsettled, and the broker delivers them again once the consumer is dropped.
