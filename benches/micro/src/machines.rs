@@ -138,7 +138,7 @@ pub(crate) fn inbox(delivery: codec::Delivery) -> impl FnMut(u64) {
 
 /// The delays between attempts: an attempt fails as often as there would be messages.
 pub(crate) fn backoff() -> impl FnMut(u64) {
-    let mut delays = Delays::new(Backoff::default(), 0);
+    let mut delays = Delays::new(Backoff::default(), Duration::ZERO, 0);
     let mut now = Instant::now();
     move |attempts| {
         for _ in 0..attempts {
