@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use snowshoe_codec::time::seconds_rounded_up;
 use socket2::{SockRef, TcpKeepalive};
 
 #[cfg(feature = "async-io")]
@@ -176,9 +177,8 @@ impl TcpOptions {
             return socket.set_keepalive(false);
         }
         // Systems count in seconds, and Linux takes 1 to 32,767 of them (tcp(7)).
-        let rounded_up = u64::from(self.keepalive.subsec_nanos() > 0);
-        let seconds = self.keepalive.as_secs().saturating_add(rounded_up);
-        let time = Duration::from_secs(seconds.min(32_767));
+        let seconds = seconds_rounded_up(self.keepalive).min(32_767);
+        let time = Duration::from_secs(seconds);
         let keepalive = TcpKeepalive::new().with_time(time).with_interval(time);
         socket.set_tcp_keepalive(&keepalive)
     }

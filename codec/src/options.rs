@@ -4,6 +4,7 @@ use crate::frame::FRAME_MIN_SIZE;
 use crate::method::connection;
 use crate::sasl::Mechanism;
 use crate::table::{FieldTable, TableError};
+use crate::time::seconds_rounded_up;
 use crate::types::ShortString;
 use crate::violation::Violation;
 
@@ -152,11 +153,7 @@ impl Offer {
                 max => max,
             },
             frame_max: limits.frame_max,
-            // Rounded up, so that a fraction of a second does not come to mean "none".
-            heartbeat: limits
-                .heartbeat
-                .as_secs()
-                .saturating_add(u64::from(limits.heartbeat.subsec_nanos() > 0))
+            heartbeat: seconds_rounded_up(limits.heartbeat)
                 .try_into()
                 .unwrap_or(u16::MAX),
         };

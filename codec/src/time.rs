@@ -1,4 +1,4 @@
-//! Times in the future.
+//! Times in the future, and times in whole seconds.
 
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,33 @@ pub fn after(now: Instant, duration: Duration) -> Instant {
         .unwrap_or(now)
 }
 
+/// A duration in seconds, where any fraction counts as one: what is not zero does not come to mean
+/// "none" to those who count in whole seconds.
+///
+/// ```
+/// use std::time::Duration;
+/// use snowshoe_codec::time::seconds_rounded_up;
+///
+/// assert_eq!(seconds_rounded_up(Duration::ZERO), 0);
+/// assert_eq!(seconds_rounded_up(Duration::from_nanos(1)), 1);
+/// assert_eq!(seconds_rounded_up(Duration::MAX), u64::MAX);
+/// ```
+pub fn seconds_rounded_up(duration: Duration) -> u64 {
+    let fraction = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(fraction)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // case A3
+    #[test]
+    fn whole_seconds_stay_what_they_are_and_fractions_count_as_one() {
+        for (millis, seconds) in [(1, 1), (999, 1), (1000, 1), (1001, 2), (60_000, 60)] {
+            assert_eq!(seconds_rounded_up(Duration::from_millis(millis)), seconds);
+        }
+    }
 
     #[test]
     fn no_duration_is_too_long() {

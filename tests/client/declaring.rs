@@ -453,6 +453,7 @@ fn a_declare_that_costs_the_connection_is_refused_and_not_made_again() {
     });
 }
 
+// case E1
 #[test]
 fn a_queue_without_a_name_is_not_the_one_that_was_declared_last() {
     run(async {
