@@ -11,7 +11,7 @@ use snowshoe_codec::{PeerClose, ShortString};
 
 pub use self::channel::ChannelEvent;
 pub use self::entity::{ConsumerId, Entity};
-use crate::error::ConnectionError;
+use crate::error::{ConnectionError, Error};
 use crate::outcome::{DropReason, Return};
 use crate::sync::{Mutex, lock};
 
@@ -99,9 +99,10 @@ pub enum Event {
         /// What it is called now.
         new: ShortString,
     },
-    /// A queue or a consumer is not back yet, and is tried again: the broker refuses it for a time,
-    /// such as a queue that a connection still holds of which the broker does not know that it is
-    /// dead.
+    /// A queue, a consumer or a producer is not back yet, and is tried again: the broker refuses it for a
+    /// time, such as a queue that a connection still holds of which the broker does not know that it is
+    /// dead, or there is no channel for it ([`Error::NoFreeChannel`]). What a producer accepts waits in its
+    /// buffer.
     ///
     /// [`Restored`](Self::Restored) or [`NotRecovered`](Self::NotRecovered) follows, or the end of
     /// the connection, after which everything is told anew.
@@ -109,7 +110,7 @@ pub enum Event {
         /// What.
         entity: Entity,
         /// Why.
-        reason: PeerClose,
+        reason: Error,
     },
     /// What was [`Delayed`](Self::Delayed) is back, or a consumer that was
     /// [cancelled](Self::ConsumerCancelled).
@@ -123,7 +124,7 @@ pub enum Event {
         /// What.
         entity: Entity,
         /// Why.
-        reason: PeerClose,
+        reason: Error,
     },
     /// The broker cancelled a consumer, as a rule because its queue was deleted. It is tried again,
     /// and [`Restored`](Self::Restored) once it is back.

@@ -36,15 +36,19 @@
 //! ## A message that the broker refuses
 //!
 //! A broker closes the channel over a message to an exchange that is not there, or over one that is
-//! too large, and does not say which of those under way it was. They are then tried one at a time,
+//! too large, and does not say which of those under way it was. Half of them are then tried at a time,
 //! in order, until the culprit has shown itself: it resolves as
-//! [`Rejected`](crate::Unconfirmed::Rejected), and the others go on. Those that had reached the
-//! broker before can be duplicates then.
+//! [`Rejected`](crate::Unconfirmed::Rejected), and the others go on. Of *n* under way it is found after
+//! about log₂ *n* round trips. Those that had reached the broker in one of these trials can be duplicates
+//! then, **more than once** if they came just before the culprit.
 //!
 //! Over some messages a broker closes the whole connection, for instance over a header that it cannot
-//! read. Then those under way of all producers of the client are suspects, and while one of them is
-//! tried, nothing else is published. Without confirms nothing is kept to be tried again: the end of
-//! the connection is told, and what was under way is lost with it.
+//! read, and often names nothing at all. Then those under way of all producers of the client are suspects,
+//! and until the culprit is found, nothing else is published: half of the producers are tried at a time, and
+//! then half of the messages of one. The same goes for producers that share a channel, which they do where
+//! the broker allows less channels than there are [producers](crate::Producer). Without confirms nothing is
+//! kept to be tried again: the end of the channel or the connection is told, and what was under way is lost
+//! with it, which on a shared channel is also that of its neighbours.
 //!
 //! ## A message to a quorum queue that has no leader
 //!
@@ -53,7 +57,7 @@
 //! on from a node that died: they resolve as [`Nacked`](crate::Unconfirmed::Nacked) within
 //! milliseconds. Publish them again. Those that were under way to the dead node may be there.
 //! RabbitMQ 3.10 goes on refusing on that channel until the dead node is back. A new producer, which
-//! has a channel of its own, is not refused once there is a leader.
+//! has a channel of its own while there are enough, is not refused once there is a leader.
 //!
 //! ## Messages that no queue takes
 //!

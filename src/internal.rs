@@ -9,7 +9,8 @@ use snowshoe_codec::ShortString;
 
 use crate::core::ring::Limits;
 pub use crate::core::{
-    Epoch, acks, backoff, confirms, publisher, ring, session, subscription, supervisor, topology,
+    Epoch, acks, backoff, confirms, isolation, publisher, ring, session, subscription, supervisor,
+    topology,
 };
 use crate::delivery::Delivery;
 use crate::driver::Driver;

@@ -28,6 +28,11 @@ use crate::shared::outbox::Outbox;
 /// message. A `Producer<FireAndForget>` gives nothing and keeps a message only until its last byte
 /// was written.
 ///
+/// A program may have as many producers as it likes. Each has a channel of its own while the broker and the
+/// URI's `channel_max` allow enough of them; otherwise they share those that there are. Order and confirms
+/// are each producer's own even then; what a neighbour's message can do that the broker closes the channel
+/// over stands in the [guarantees](crate::guarantees#a-message-that-the-broker-refuses).
+///
 /// Clones publish to the same buffer. When the last one is dropped, what was accepted is still
 /// published in the background.
 ///

@@ -44,7 +44,10 @@ impl Channel<'_> {
         self.id
     }
 
-    /// Whether it is open, so that methods can be sent.
+    /// Whether the peer has opened it.
+    ///
+    /// What a client sends before that follows its channel.open without waiting for the answer: the
+    /// server takes it in the same order.
     pub fn is_open(&self) -> bool {
         self.state.phase == ChannelPhase::Open
     }
@@ -58,6 +61,11 @@ impl Channel<'_> {
     /// [`Outbound::written`] reaches it, the transport has it.
     pub fn queued(&self) -> u64 {
         self.wire.outbound.queued()
+    }
+
+    /// How many publishes were numbered so far, in confirm mode.
+    pub fn published(&self) -> Option<u64> {
+        self.state.published()
     }
 
     /// How many calls await their reply.
@@ -262,10 +270,9 @@ impl Channel<'_> {
     }
 
     fn check_open(&self) -> Result<(), SendError> {
-        if self.is_open() {
-            Ok(())
-        } else {
-            Err(SendError::NotOpen)
+        match self.state.phase {
+            ChannelPhase::Opening { .. } | ChannelPhase::Open => Ok(()),
+            ChannelPhase::Closing { .. } => Err(SendError::NotOpen),
         }
     }
 

@@ -79,6 +79,13 @@ impl Delays {
         lasted
     }
 
+    /// How long to wait before an attempt that has a better prospect than the last: no longer than before
+    /// the first, whatever came between.
+    pub fn shortest(&mut self) -> Duration {
+        let Backoff { initial, max, .. } = self.backoff;
+        self.jittered(initial.min(max)).max(LEAST)
+    }
+
     /// How long to wait before the next attempt.
     pub fn next(&mut self, now: Instant) -> Duration {
         self.ended(now);
@@ -86,7 +93,6 @@ impl Delays {
             initial,
             multiplier,
             max,
-            jitter,
             ..
         } = self.backoff;
         // However it was set, what fails again and again is not tried without a pause.
@@ -98,8 +104,12 @@ impl Delays {
             }
         };
         self.last = Some(next);
-        let kept = 1.0 - jitter.clamp(0.0, 1.0) * self.random.f64();
-        scale(next, kept).unwrap_or(next).max(least)
+        self.jittered(next).max(least)
+    }
+
+    fn jittered(&mut self, delay: Duration) -> Duration {
+        let kept = 1.0 - self.backoff.jitter.clamp(0.0, 1.0) * self.random.f64();
+        scale(delay, kept).unwrap_or(delay)
     }
 }
 

@@ -69,6 +69,23 @@ impl<T> CallQueue<T> {
         }
     }
 
+    /// Whether it has a channel, open or on its way.
+    pub fn has_channel(&self) -> bool {
+        self.channel != ChannelState::None
+    }
+
+    /// Whether nothing is under way on its channel.
+    pub fn is_idle(&self) -> bool {
+        self.channel().is_some() && self.sent == 0
+    }
+
+    /// Gives the channel away if nothing is under way on it: there is another when there are calls.
+    pub fn release(&mut self) -> Option<ChannelId> {
+        let channel = self.channel().filter(|_| self.sent == 0)?;
+        self.channel = ChannelState::None;
+        Some(channel)
+    }
+
     /// The channel, once it is open.
     pub fn channel(&self) -> Option<ChannelId> {
         match self.channel {
@@ -239,6 +256,20 @@ mod tests {
         calls.opening(ChannelId(1));
         calls.opened();
         assert_eq!(send_all(&mut calls), [1, 2]);
+    }
+
+    #[test]
+    fn a_channel_is_given_away_only_while_nothing_is_under_way_on_it() {
+        let mut calls = calls_with(&[1]);
+        send_all(&mut calls);
+        assert!(!calls.is_idle());
+        assert_eq!(calls.release(), None);
+        calls.refused();
+        assert!(calls.is_idle());
+        assert_eq!(calls.release(), Some(ChannelId(1)));
+        assert!(!calls.has_channel());
+        calls.push(2);
+        assert!(calls.wants_channel());
     }
 
     #[test]

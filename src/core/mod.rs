@@ -13,6 +13,7 @@ pub mod acks;
 pub mod backoff;
 pub mod call_queue;
 pub mod confirms;
+pub mod isolation;
 pub mod keyed_queue;
 pub mod publisher;
 pub mod ring;

@@ -4,6 +4,8 @@
 //! decides what is written when, and how each message ends. `W` is whatever waits for an outcome:
 //! a waker in the client, nothing much in a simulation.
 
+mod suspects;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use snowshoe_codec::{
     Channel, PeerClose, Properties, Publish, PublisherConfirm, Returned, SendError, ShortString,
 };
 
+use self::suspects::Suspects;
 use super::confirms::{Confirms, NeverPublished};
 use super::keyed_queue::KeyedQueue;
 use super::ring::{Limits, Refusal, Ring, Settled};
@@ -87,9 +90,9 @@ pub struct Publisher<W> {
     address: Address,
     overflow: Overflow,
     in_flight: InFlight,
-    /// Messages before this position were in flight when the broker closed the channel, or the
-    /// connection, over one of them. They are written one at a time, until the culprit has shown itself (fault 10).
-    suspects_before: u64,
+    /// Those that were in flight when the broker closed the channel, or the connection, over one of
+    /// them, until the culprit has shown itself (fault 10).
+    suspects: Suspects,
     /// Returns come in the order of the publishes: where to look for the next one.
     returned_before: u64,
     ledger: Ledger<W>,
@@ -182,7 +185,7 @@ impl<W> Publisher<W> {
                 Settlement::Confirm => InFlight::Confirms(Confirms::new()),
                 Settlement::Written => InFlight::Unflushed(VecDeque::new()),
             },
-            suspects_before: 0,
+            suspects: Suspects::default(),
             returned_before: 0,
             ledger: Ledger {
                 ring: Ring::new(limits),
@@ -361,13 +364,15 @@ impl<W> Publisher<W> {
             InFlight::Unflushed(unflushed) => unflushed.clear(),
         }
         self.ledger.ring.rewind();
+        self.suspects.begin_anew();
         self.returned_before = 0;
     }
 
-    /// The broker closed the channel over a publish, without saying which (faults 9 and 10).
+    /// The broker closed the channel over a publish of this producer, without saying which (faults 9
+    /// and 10).
     ///
-    /// One in flight is the culprit. Of several, all are suspects: they are tried one by one. Without
-    /// confirms there is none to suspect, for the culprit has left the ring.
+    /// One in flight is the culprit. Of several, all are suspects: half of them are tried at a time.
+    /// Without confirms there is none to suspect, for the culprit has left the ring.
     pub fn rejected(&mut self, close: &PeerClose) {
         let ring = &self.ledger.ring;
         let oldest = ring.iter().next().map(|(position, _)| position);
@@ -375,9 +380,11 @@ impl<W> Publisher<W> {
             (InFlight::Confirms(_), Some(culprit)) if ring.in_flight() == 1 => {
                 let rejected = Unconfirmed::Rejected(close.clone());
                 self.ledger.settle(culprit, Err(rejected));
+                // Whatever else was in flight with it has nothing to do with it.
+                self.suspects.clear();
             }
             (InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {
-                self.suspects_before = self.suspects_before.max(ring.written());
+                self.suspects.convict_before(ring.written());
             }
             (InFlight::Confirms(_), _) => {}
             (InFlight::Unflushed(_), _) => self.ledger.news.rejected.push(close.clone()),
@@ -385,20 +392,42 @@ impl<W> Publisher<W> {
         self.offline();
     }
 
-    /// The broker closed the connection over a publish, of this producer or of another: what is in
-    /// flight is to be tried one by one. Without confirms, it has left the ring.
+    /// The broker closed something over a publish, of this producer or of another: what is in flight
+    /// is suspected, and all of it is tried at once while there are others. Without confirms, it has
+    /// left the ring.
     pub fn suspected(&mut self) {
         let ring = &self.ledger.ring;
         if matches!(self.in_flight, InFlight::Confirms(_)) && ring.in_flight() > 0 {
-            self.suspects_before = self.suspects_before.max(ring.written());
+            self.suspects.suspect_before(ring.written());
         }
         self.offline();
     }
 
-    /// Whether what it writes is written one by one, because one of them may be what the broker
-    /// does not like.
+    /// No other producer is suspected any more: half of the suspects are tried at a time.
+    pub fn suspected_alone(&mut self) {
+        self.suspects.halve();
+    }
+
+    /// The culprit was found, or is another's.
+    pub fn cleared(&mut self) {
+        self.suspects.clear();
+    }
+
+    /// Whether some of what it writes may be what the broker does not like, so that nothing else is
+    /// written meanwhile.
     pub fn is_isolating(&self) -> bool {
-        self.ledger.ring.confirmed() < self.suspects_before
+        self.ledger.ring.confirmed() < self.suspects.before()
+    }
+
+    /// Whether the next message may be written now.
+    fn may_write(&mut self) -> bool {
+        let ring = &self.ledger.ring;
+        let before = self.suspects.before();
+        let left = || {
+            let suspects = ring.iter().take_while(|(position, _)| *position < before);
+            suspects.count()
+        };
+        !self.is_isolating() || self.suspects.let_write(ring.in_flight(), left)
     }
 
     /// Writes messages until `budget` bytes were written or nothing is left that may be written
@@ -409,9 +438,7 @@ impl<W> Publisher<W> {
         }
         let mut left = budget;
         loop {
-            if self.ledger.ring.unwritten() == 0
-                || self.is_isolating() && self.ledger.ring.in_flight() > 0
-            {
+            if self.ledger.ring.unwritten() == 0 || !self.may_write() {
                 return false;
             }
             if left == 0 {
@@ -440,6 +467,7 @@ impl<W> Publisher<W> {
                 Err(_) => return false,
             }
             self.ledger.ring.mark_written();
+            self.suspects.written();
             match &mut self.in_flight {
                 InFlight::Confirms(confirms) => _ = confirms.written(position),
                 InFlight::Unflushed(unflushed) => unflushed.push_back((channel.queued(), position)),
@@ -474,6 +502,20 @@ impl<W> Publisher<W> {
     /// confirm: it is the first that looks like it after the last one returned. A broker may have
     /// encoded the properties anew, so they only choose among those that are alike otherwise.
     pub fn returned(&mut self, returned: &Returned) {
+        let found = self.find_returned(returned);
+        let details = Return::new(returned);
+        self.ledger.news.returned.push(details.clone());
+        let Some(position) = found else { return };
+        self.returned_before = position + 1;
+        self.ledger.returned.insert(position, Box::new(details));
+    }
+
+    /// Whether a message that was returned may be one of this producer.
+    pub fn has_in_flight(&self, returned: &Returned) -> bool {
+        self.find_returned(returned).is_some()
+    }
+
+    fn find_returned(&self, returned: &Returned) -> Option<u64> {
         let content = &returned.content;
         let (address, ring) = (&self.address, &self.ledger.ring);
         let overrides = |position| self.ledger.overrides.get(position);
@@ -491,12 +533,7 @@ impl<W> Publisher<W> {
                 .filter(|(position, entry)| entry.body == content.body() && has_key(*position))
                 .map(|(position, _)| position)
         };
-        let found = alike().find(is_same).or_else(|| alike().next());
-        let details = Return::new(returned);
-        self.ledger.news.returned.push(details.clone());
-        let Some(position) = found else { return };
-        self.returned_before = position + 1;
-        self.ledger.returned.insert(position, Box::new(details));
+        alike().find(is_same).or_else(|| alike().next())
     }
 
     /// The transport has taken so many bytes of this epoch's stream.

@@ -9,28 +9,37 @@
 //! A recovery is a list of stages, each begun when the one before it is through:
 //! topology, consumers, producers.
 
+mod allocation;
 mod attribution;
 mod channels;
 mod keys;
+mod line;
 mod output;
+mod owners;
+mod producers;
 mod recovery;
+mod shared_channel;
 mod stage;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use snowshoe_codec as codec;
 use snowshoe_codec::{
-    ClientOptions, CloseReason, Connection, Delivery, Method, ReplyCode, ShortString,
+    ChannelId, ClientOptions, CloseReason, Connection, Delivery, Method, ReplyCode, ShortString,
 };
 
+use self::allocation::ChannelLimit;
 use self::attribution::SuspectStep;
-use self::channels::{Line, Owner, UserChannel};
+use self::channels::UserChannel;
 use self::keys::Keyed;
 pub use self::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
+use self::line::Line;
 pub use self::output::Output;
+use self::owners::{Owner, Owners};
 use self::recovery::Postponed;
+use self::shared_channel::SharedChannel;
 use self::stage::Stage;
 use super::Epoch;
 use super::backoff::Backoff;
@@ -48,6 +57,8 @@ pub struct Settings {
     /// Whether exclusive and server-named queues belong to this connection. One connection of a
     /// client declares them; the others could only meet a 405.
     pub owns_exclusive_queues: bool,
+    /// Whether calls are made on it, for which a channel is to be left where there are few.
+    pub makes_calls: bool,
     pub seed: u64,
 }
 
@@ -57,9 +68,13 @@ pub struct Session {
     supervisor: Supervisor,
     connection: Option<Connection>,
     stage: Stage,
-    /// Whose the channels of the current epoch are, by number.
-    owners: Vec<Option<Owner>>,
+    /// Whose the channels of the current epoch are.
+    owners: Owners,
+    /// How many of them the broker allows, where it has closed a connection over one too many.
+    channel_limit: Option<ChannelLimit>,
     producers: Keyed<ProducerKey, Line>,
+    /// The channels that producers share.
+    shared_channels: BTreeMap<ChannelId, SharedChannel>,
     consumers: Keyed<ConsumerKey, Subscription>,
     user_channels: Keyed<ChannelKey, UserChannel>,
     recovery: CallQueue<topology::Step>,
@@ -83,8 +98,10 @@ impl Session {
             settings,
             connection: None,
             stage: Stage::Offline,
-            owners: Vec::new(),
+            owners: Owners::default(),
+            channel_limit: None,
             producers: Keyed::new(),
+            shared_channels: BTreeMap::new(),
             consumers: Keyed::new(),
             user_channels: Keyed::new(),
             recovery: CallQueue::new(),
@@ -141,10 +158,10 @@ impl Session {
         let (owners, consumers) = (&self.owners, &self.consumers);
         connection.receive_into(now, input, &mut |channel, delivery| {
             if is_next
-                && let Some(Some(Owner::Consumer(consumer))) = owners.get(channel.index())
-                && consumers.get(*consumer).is_some_and(Subscription::receives)
+                && let Some(Owner::Consumer(consumer)) = owners.get(channel)
+                && consumers.get(consumer).is_some_and(Subscription::receives)
             {
-                deliver(*consumer, delivery);
+                deliver(consumer, delivery);
                 Ok(())
             } else {
                 Err(delivery)
@@ -303,6 +320,9 @@ impl Session {
                 (codec::Event::Confirm { confirm, .. }, Some(Owner::Producer(producer))) => {
                     return Some(Output::Confirm { producer, confirm });
                 }
+                (codec::Event::Confirm { channel, confirm }, Some(Owner::Producers)) => {
+                    self.confirm_shared(channel, confirm);
+                }
                 (event, _) => self.event(now, event, topology),
             }
         }
@@ -332,6 +352,14 @@ impl Session {
                     self.outputs
                         .push_back(Output::Returned { producer, returned });
                 }
+                Some(Owner::Producers) => {
+                    let producers = self.shared_by(channel);
+                    let returned = Output::ReturnedToOneOf {
+                        producers,
+                        returned,
+                    };
+                    self.outputs.push_back(returned);
+                }
                 _ => self.user_channel_event(channel, Event::Returned { channel, returned }),
             },
             Event::Delivery { channel, .. }
@@ -340,6 +368,10 @@ impl Session {
             Event::Flow { channel, .. } => match self.owner(channel) {
                 Some(Owner::Producer(producer)) => {
                     self.outputs.push_back(Output::ProducerMayGoOn(producer));
+                }
+                Some(Owner::Producers) => {
+                    let producers = self.shared_by(channel).into_iter();
+                    self.outputs.extend(producers.map(Output::ProducerMayGoOn));
                 }
                 _ => self.user_channel_event(channel, event),
             },
@@ -356,6 +388,7 @@ impl Session {
             .is_ok()
         {
             self.outputs.push_back(Output::Connected);
+            self.review_channel_limit(now);
             self.begin_recovery(topology);
         }
     }
@@ -365,8 +398,10 @@ impl Session {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        if let CloseReason::Peer(close) = &reason {
-            self.attribute(now, close);
+        if let CloseReason::Peer(close) = &reason
+            && self.attribute(now, close)
+        {
+            self.supervisor.excuse();
         }
         let orderly = matches!(
             reason,
@@ -432,9 +467,10 @@ impl Session {
         }
     }
 
-    /// The channel of a producer that is online.
+    /// The channel of a producer that has one. Where it has published there, that
+    /// [is to be told](Self::has_published).
     pub fn producer_channel(&mut self, producer: ProducerKey) -> Option<codec::Channel<'_>> {
-        let channel = self.producers.get(producer)?.online()?;
+        let channel = self.producers.get(producer)?.channel()?;
         self.connection.as_mut()?.channel(channel)
     }
 
@@ -493,7 +529,7 @@ impl Session {
         if let Some(line) = self.producers.remove(producer)
             && let Some(channel) = line.channel()
         {
-            self.close_channel(now, channel);
+            self.leave_channel(now, producer, channel);
         }
     }
 

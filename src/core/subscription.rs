@@ -47,7 +47,7 @@ pub struct Subscription {
     established: bool,
     /// How many connections it has cost since it last received.
     strikes: u32,
-    /// Whether it was on its way when a connection ended over one like it, and so is tried alone.
+    /// Whether it was on its way when a connection ended over one like it, and so is tried with few others.
     suspected: bool,
     /// Whether it was told that it is not back yet.
     missed: bool,
@@ -148,6 +148,11 @@ impl Subscription {
         self.established && !unwanted
     }
 
+    /// Whether it ever received, so that it comes back whatever happens.
+    pub fn is_established(&self) -> bool {
+        self.established
+    }
+
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended
     }
@@ -167,7 +172,7 @@ impl Subscription {
         }
     }
 
-    /// Whether it is to be tried alone.
+    /// Whether it is to be tried with other suspects only, or alone.
     pub fn is_suspected(&self) -> bool {
         self.suspected
     }
@@ -274,9 +279,14 @@ impl Subscription {
         self.ended_at(now, self.established || passing)
     }
 
-    /// It may be what the connection was closed over.
-    pub fn suspect(&mut self) {
-        self.suspected = true;
+    /// Whether it may be what the connection was closed over. One that has cost a connection stays alone.
+    pub fn suspect(&mut self, is_suspected: bool) {
+        self.suspected = is_suspected || self.strikes > 0;
+    }
+
+    /// Whether it has cost a connection since it last received.
+    pub fn has_cost_connection(&self) -> bool {
+        self.strikes > 0
     }
 
     /// The connection was closed over it.

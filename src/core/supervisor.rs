@@ -123,6 +123,10 @@ pub struct Supervisor {
     /// The number of attempts in a row that have failed.
     failed: u32,
     delays: Delays,
+    /// Whether the end that comes is one that is known how to avoid.
+    excused: bool,
+    /// How many in a row were.
+    excuses: u32,
     /// The endpoints in the order they are taken: shuffled, so that the clients of a node that
     /// dies spread over the others.
     order: Vec<usize>,
@@ -143,6 +147,8 @@ impl Supervisor {
             attempt: 0,
             failed: 0,
             delays: Delays::new(config.backoff, STABLE, random.u64(..)),
+            excused: false,
+            excuses: 0,
             order,
             taken: 0,
         }
@@ -211,6 +217,13 @@ impl Supervisor {
         Ok(())
     }
 
+    /// The end that comes brings it nearer who costs the connections, so that there is less to wait for the
+    /// next time: it is no reason to wait longer than for a first attempt. To be said before
+    /// [`lost`](Self::lost), and of no more than [`EXCUSES`] in a row.
+    pub fn excuse(&mut self) {
+        self.excused = true;
+    }
+
     /// The epoch has ended, whatever the cause: a failed dial, a refused login, a reset, a close by
     /// the broker, or one by us that is done. `None` if it had ended before.
     pub fn lost(&mut self, epoch: Epoch, now: Instant) -> Option<Next> {
@@ -222,11 +235,14 @@ impl Supervisor {
             State::Ready => {
                 if self.delays.ended(now) {
                     self.attempt = 0;
+                    self.excuses = 0;
                 }
                 Some(self.retry_or_give_up(now))
             }
             State::Dialing { .. } | State::Handshaking { .. } | State::Recovering { .. } => {
-                self.failed = self.failed.saturating_add(1);
+                if !self.excused {
+                    self.failed = self.failed.saturating_add(1);
+                }
                 Some(self.retry_or_give_up(now))
             }
             State::Closing { .. } => {
@@ -309,6 +325,7 @@ impl Supervisor {
 
     fn retry_or_give_up(&mut self, now: Instant) -> Next {
         let max_attempts = self.config.backoff.max_attempts;
+        let is_excused = std::mem::take(&mut self.excused) && self.excuses < EXCUSES;
         let first_round = !self.established && self.taken < self.order.len();
         let delay = if first_round {
             Duration::ZERO
@@ -317,6 +334,9 @@ impl Supervisor {
         {
             self.state = State::Closed;
             return Next::GiveUp;
+        } else if is_excused {
+            self.excuses += 1;
+            self.delays.shortest()
         } else {
             self.delays.next(now)
         };
@@ -329,6 +349,10 @@ impl Supervisor {
         }
     }
 }
+
+/// How often in a row the end of a connection is no reason to wait longer: enough to find one message among
+/// a million by halves.
+const EXCUSES: u32 = 20;
 
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,8 @@ pub enum Answer {
     Refuse(ReplyCode, &'static str),
     /// It closes the connection over it.
     End(ReplyCode),
+    /// It closes the connection over it, and names no method.
+    EndUnnamed(ReplyCode),
 }
 
 /// A message that the broker took.
@@ -131,6 +133,7 @@ impl Broker {
                         self.close_channel(now, channel, code, text, method.id());
                     }
                     Answer::End(code) => self.close_over(now, code, method.id()),
+                    Answer::EndUnnamed(code) => self.close(now, code),
                 }
             }
             Event::Published { channel, published } => {

@@ -5,7 +5,7 @@
 //! loop until nothing moved:
 //!     take commands, and handles that have something to write
 //!     each connection: read; let timers run; carry out what the session says; write
-//! rest: wake who waits for what is not worth a wake while there is more to come
+//!         and where none of that moved: wake who waits for what is not worth a wake while there is more to come
 //! park: register the waker, only if all is still quiet
 //! ```
 //!
@@ -105,6 +105,7 @@ impl Driver {
             supervisor: self.config.supervisor(is_main && self.config.fail_fast),
             backoff: self.config.backoff,
             owns_exclusive_queues: is_main,
+            makes_calls: is_main,
             seed: self.config.seed.wrapping_add(self.shared.next_id()),
         });
         let (config, shared) = (Arc::clone(&self.config), Arc::clone(&self.shared));
@@ -311,7 +312,12 @@ impl Driver {
         let may_publish =
             self.links[LinkIndex::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();
         for link in &mut self.links {
-            moved |= link.turn(cx, now, &mut self.topology, may_publish);
+            let link_moved = link.turn(cx, now, &mut self.topology, may_publish);
+            if !link_moved {
+                // Whatever the others have to do.
+                link.rest();
+            }
+            moved |= link_moved;
         }
         self.close_unused(now);
         self.review(now);
@@ -330,11 +336,8 @@ impl Future for Driver {
             if self.done {
                 return Poll::Ready(());
             }
-            if !moved {
-                self.links.iter_mut().for_each(Link::rest);
-                if self.shared.doorbell.park(cx.waker()) {
-                    return Poll::Pending;
-                }
+            if !moved && self.shared.doorbell.park(cx.waker()) {
+                return Poll::Pending;
             }
         }
         // Others want to run, too.

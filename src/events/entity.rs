@@ -2,6 +2,7 @@ use std::fmt;
 
 use snowshoe_codec::ShortString;
 
+use super::ProducerId;
 use crate::declare::Binding;
 
 /// Something that a client declares, or consumes from, as [events](super::Event) name it.
@@ -31,6 +32,8 @@ pub enum Entity {
     Binding(Binding),
     /// A consumer.
     Consumer(ConsumerId),
+    /// A producer, by what events call it.
+    Producer(ProducerId),
 }
 
 /// A consumer, as [events](super::Event) name it.
@@ -58,6 +61,7 @@ impl fmt::Display for Entity {
             Self::Consumer(ConsumerId { queue, tag }) => {
                 write!(f, "consumer {tag:?} of queue {queue:?}")
             }
+            Self::Producer(ProducerId(number)) => write!(f, "producer {number}"),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod back_pressure;
 mod blocked_connections;
 mod buffer_policies;
+mod channel_limits;
 mod channels;
 mod closing;
 mod cluster;

@@ -352,8 +352,9 @@ fn a_message_that_costs_the_connection_is_found_among_those_of_all_producers() {
             );
             lost += usize::from(is_loss);
         }
-        // One over all of them, then one over each culprit.
-        assert_eq!(lost, 4);
+        // One over all of them; then for each culprit at most one for each halving of the producers and of
+        // their messages, and one over the culprit alone.
+        assert!(lost <= 1 + 3 * (1 + 4 + 1), "{lost}");
         // All is as it was for everybody.
         assert_confirmed(publish(&second, 10..20)).await;
         for (which, queue, last) in [(0, QUEUES[0], 10), (1, QUEUES[1], 20)] {

@@ -135,6 +135,11 @@ impl ChannelState {
         Some(*published)
     }
 
+    /// How many publishes were numbered.
+    pub(crate) fn published(&self) -> Option<u64> {
+        self.published
+    }
+
     /// Whether the peer may name this tag in a confirm.
     pub(crate) fn may_confirm(&self, delivery_tag: u64) -> bool {
         self.published

@@ -15,6 +15,7 @@ use snowshoe::codec::{ChannelId, ConnectionLimits, Properties, Publish, ReplyCod
 use snowshoe::internal::Epoch;
 use snowshoe::internal::acks::Settle;
 use snowshoe::internal::backoff::Backoff;
+use snowshoe::internal::isolation::Isolation;
 use snowshoe::internal::publisher::Publisher;
 use snowshoe::internal::session::{
     CallToken, ChannelKey, ConsumerKey, ProducerKey, Session, Settings,
@@ -68,8 +69,8 @@ struct World<'a> {
     traffic: usize,
 
     producers: BTreeMap<ProducerKey, Producer>,
-    /// Whether one of them has cost the connection, and it is not known which.
-    isolating: bool,
+    /// Which of them has cost a channel or the connection, where that is not known.
+    isolation: Isolation<ProducerKey>,
     messages: MessageId,
     consumers: BTreeMap<ConsumerKey, Consumer>,
     started: usize,
@@ -121,6 +122,7 @@ impl<'a> World<'a> {
             },
             backoff: Backoff::default(),
             owns_exclusive_queues: !is_shared,
+            makes_calls: true,
             seed: 7,
         };
         let mut session = Session::new(settings);
@@ -147,7 +149,7 @@ impl<'a> World<'a> {
             record: Record::default(),
             traffic: 0,
             producers: BTreeMap::new(),
-            isolating: false,
+            isolation: Isolation::default(),
             messages: 0,
             consumers: BTreeMap::new(),
             started: 0,

@@ -7,8 +7,8 @@
 
 use std::time::Instant;
 
-use snowshoe_codec::PeerClose;
 use snowshoe_codec::method::{Arguments, basic};
+use snowshoe_codec::{PeerClose, ReplyCode};
 
 use super::Session;
 use super::keys::ConsumerKey;
@@ -28,39 +28,84 @@ pub(super) struct SuspectStep {
 }
 
 impl Session {
-    /// The broker has closed the connection, and its channels are about to be forgotten.
-    pub(super) fn attribute(&mut self, now: Instant, close: &PeerClose) {
-        let is_over_a_method = close.method.class != 0;
-        let known = !is_over_a_method
-            || self.attribute_to_publishers(close)
-            || self.attribute_to_call(close)
+    /// The broker has closed the connection, and its channels are about to be forgotten. Whether that
+    /// brings the culprit nearer, so that the next attempt need not wait longer than this one.
+    pub(super) fn attribute(&mut self, now: Instant, close: &PeerClose) -> bool {
+        if self.learn_channel_limit(now, close) {
+            return true;
+        }
+        if close.method.class == 0 {
+            return is_over_something(close) && self.attribute_to_all(now, close);
+        }
+        if self.attribute_to_publishers(close) {
+            return true;
+        }
+        let known = self.attribute_to_call(close)
             || self.attribute_to_step(close)
             || self.attribute_to_consumers(now, close);
         if !known {
             self.close_user_channels(&Error::Refused(close.clone()));
         }
+        false
+    }
+
+    /// The broker names nothing: what was under way is suspected, whatever it was.
+    ///
+    /// RabbitMQ 3.10.8 says 541, and no more, where it fails over a header of a type that it does not know,
+    /// over `x-max-age: "zz"`, or over `x-stream-offset: "frist"`. What was alone under way is to blame. Of
+    /// several, each kind has its own turn on the next connection, and is alone then.
+    fn attribute_to_all(&mut self, now: Instant, close: &PeerClose) -> bool {
+        let step = self.recovery.oldest_sent().cloned();
+        let has_call = self.calls.oldest_sent().is_some();
+        let consumers = (self.consumers).keys_of(|it| it.under_way().is_some());
+        let may_publish = self
+            .producers
+            .iter()
+            .any(|(_, line)| line.channel().is_some());
+        let kinds = [step.is_some(), has_call, !consumers.is_empty(), may_publish];
+        let is_alone = kinds.into_iter().filter(|kind| *kind).count() == 1;
+        if let Some(step) = step.filter(|_| is_alone) {
+            self.strike(step, close);
+        }
+        if is_alone {
+            self.refuse_call(close);
+        }
+        self.suspect_consumers(now, consumers, is_alone, close);
+        self.close_user_channels(&Error::Refused(close.clone()));
+        if may_publish {
+            self.suspect_publishers(close);
+        }
+        may_publish
     }
 
     fn attribute_to_publishers(&mut self, close: &PeerClose) -> bool {
         let are_suspects = close.method == basic::Publish::ID && !self.producers.is_empty();
         if are_suspects {
-            let refused = Output::PublishingRefused(close.clone());
-            self.outputs.push_back(refused);
+            self.suspect_publishers(close);
         }
         are_suspects
     }
 
-    /// A call is not made again.
+    fn suspect_publishers(&mut self, close: &PeerClose) {
+        let refused = Output::PublishingRefused(close.clone());
+        self.outputs.push_back(refused);
+    }
+
     fn attribute_to_call(&mut self, close: &PeerClose) -> bool {
         let oldest = self.calls.oldest_sent();
-        if oldest.is_none_or(|(_, method)| method.id() != close.method) {
-            return false;
+        let is_it = oldest.is_some_and(|(_, method)| method.id() == close.method);
+        if is_it {
+            self.refuse_call(close);
         }
+        is_it
+    }
+
+    /// The oldest call under way is not made again.
+    fn refuse_call(&mut self, close: &PeerClose) {
         if let Some((token, _)) = self.calls.refused() {
             let result = Err(Error::Refused(close.clone()));
             self.outputs.push_back(Output::Called { token, result });
         }
-        true
     }
 
     fn attribute_to_step(&mut self, close: &PeerClose) -> bool {
@@ -68,29 +113,43 @@ impl Session {
         let Some(step) = oldest.filter(|step| step.method_id() == close.method) else {
             return false;
         };
-        let step = step.clone();
+        self.strike(step.clone(), close);
+        true
+    }
+
+    fn strike(&mut self, step: Step, close: &PeerClose) {
         let before = self.suspects.extract_if(.., |it| it.step == step).next();
         self.suspects.push(SuspectStep {
             step,
             strikes: before.map_or(0, |it| it.strikes) + 1,
             close: close.clone(),
         });
-        true
     }
 
     fn attribute_to_consumers(&mut self, now: Instant, close: &PeerClose) -> bool {
-        let mut suspects = (self.consumers).keys_of(|it| it.under_way() == Some(close.method));
-        match (suspects.pop(), suspects.is_empty()) {
-            (None, _) => return false,
-            (Some(culprit), true) => self.attribute_to_consumer(now, culprit, close),
-            (Some(last), false) => {
-                suspects.push(last);
-                for suspect in suspects {
-                    self.consumers[suspect].suspect();
+        let suspects = (self.consumers).keys_of(|it| it.under_way() == Some(close.method));
+        let are_there = !suspects.is_empty();
+        self.suspect_consumers(now, suspects, true, close);
+        are_there
+    }
+
+    /// One that was alone under way is the culprit; of several, half are tried at a time, and whoever was not
+    /// under way is innocent.
+    fn suspect_consumers(
+        &mut self,
+        now: Instant,
+        suspects: Vec<ConsumerKey>,
+        is_alone: bool,
+        close: &PeerClose,
+    ) {
+        match suspects[..] {
+            [culprit] if is_alone => self.attribute_to_consumer(now, culprit, close),
+            _ => {
+                for (key, consumer) in self.consumers.iter_mut() {
+                    consumer.suspect(suspects.contains(&key));
                 }
             }
         }
-        true
     }
 
     fn attribute_to_consumer(&mut self, now: Instant, consumer: ConsumerKey, close: &PeerClose) {
@@ -99,7 +158,7 @@ impl Session {
         let is_recovered = subscription.is_wanted();
         let entity = subscription.entity();
         let verdict = subscription.cost_connection(now);
-        let (failed, reason) = (verdict == Verdict::Fail, close.clone());
+        let (failed, reason) = (verdict == Verdict::Fail, Error::Refused(close.clone()));
         if failed && is_recovered {
             self.outputs
                 .push_back(Output::NotRecovered { entity, reason });
@@ -129,4 +188,13 @@ impl Session {
             suspect.strikes = suspect.strikes.min(STRIKES - 1);
         }
     }
+}
+
+/// Whether a close that names no method can be about one all the same, and not about an operator who shuts
+/// down the connection or the broker (320, AMQP 0-9-1 §1.2).
+fn is_over_something(close: &PeerClose) -> bool {
+    !matches!(
+        close.code,
+        ReplyCode::SUCCESS | ReplyCode::CONNECTION_FORCED
+    )
 }

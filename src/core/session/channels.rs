@@ -1,105 +1,23 @@
 //! Whose the channels are, and how each comes into use.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use snowshoe_codec as codec;
-use snowshoe_codec::method::{Arguments, MethodId, basic, confirm};
-use snowshoe_codec::time::after;
+use snowshoe_codec::method::MethodId;
 use snowshoe_codec::{
-    ChannelCloseReason, ChannelId, Connection, Event, Method, OpenChannelError, PeerClose,
-    ReplyCode, ShortString,
+    ChannelCloseReason, ChannelId, Connection, Event, Method, PeerClose, ReplyCode, ShortString,
 };
 
 use super::Session;
-use super::keys::{ChannelKey, ConsumerKey, ProducerKey};
+use super::allocation::NoChannel;
+use super::keys::ConsumerKey;
 use super::output::Output;
+use super::owners::{Owner, Owners};
 use super::stage::Stage;
-use crate::core::backoff::{Backoff, Delays};
 use crate::core::call_queue::CallQueue;
 use crate::core::subscription::{Step, Subscription, Verdict};
 use crate::core::topology::Topology;
 use crate::error::Error;
-
-/// Whose a channel is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
-    /// What was declared is declared again.
-    Recovery,
-    /// What users ask for, one call after the other.
-    Calls,
-    Producer(ProducerKey),
-    Consumer(ConsumerKey),
-    /// A channel that a user drives.
-    User(ChannelKey),
-}
-
-/// A producer's way onto a channel.
-#[derive(Debug)]
-pub(super) struct Line {
-    state: LineState,
-    confirms: bool,
-    delays: Delays,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LineState {
-    Waiting,
-    Opening(ChannelId),
-    /// confirm.select is on its way.
-    Selecting(ChannelId),
-    Online(ChannelId),
-    BackingOff(Instant),
-}
-
-impl Line {
-    pub(super) fn new(confirms: bool, backoff: Backoff, seed: u64) -> Self {
-        Self {
-            state: LineState::Waiting,
-            confirms,
-            delays: Delays::new(backoff, Duration::ZERO, seed),
-        }
-    }
-
-    pub(super) fn online(&self) -> Option<ChannelId> {
-        match self.state {
-            LineState::Online(channel) => Some(channel),
-            _ => None,
-        }
-    }
-
-    pub(super) fn channel(&self) -> Option<ChannelId> {
-        match self.state {
-            LineState::Opening(channel)
-            | LineState::Selecting(channel)
-            | LineState::Online(channel) => Some(channel),
-            LineState::Waiting | LineState::BackingOff(_) => None,
-        }
-    }
-
-    /// Whether it is on its way, and its outcome to be waited for.
-    pub(super) fn is_opening(&self) -> bool {
-        matches!(self.state, LineState::Opening(_) | LineState::Selecting(_))
-    }
-
-    fn back_off(&mut self, now: Instant) -> LineState {
-        LineState::BackingOff(after(now, self.delays.next(now)))
-    }
-
-    fn retry_at(&self) -> Option<Instant> {
-        match self.state {
-            LineState::BackingOff(until) => Some(until),
-            _ => None,
-        }
-    }
-
-    fn wants_channel(&self, now: Instant) -> bool {
-        match self.state {
-            LineState::Waiting => true,
-            LineState::BackingOff(until) => until <= now,
-            _ => false,
-        }
-    }
-}
 
 /// A channel that a user drives. It does not come back: what its state was, only the user knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,29 +30,11 @@ pub(super) enum UserChannel {
 
 impl Session {
     pub(super) fn owner(&self, channel: ChannelId) -> Option<Owner> {
-        self.owners.get(channel.index()).copied().flatten()
-    }
-
-    /// Opens a channel for `owner`.
-    pub(super) fn open_channel(
-        &mut self,
-        now: Instant,
-        owner: Owner,
-    ) -> Result<ChannelId, OpenChannelError> {
-        let connection = self.connection.as_mut().ok_or(OpenChannelError::NotOpen)?;
-        let channel = connection.open_channel(now)?;
-        let index = channel.index();
-        if self.owners.len() <= index {
-            self.owners.resize(index + 1, None);
-        }
-        self.owners[index] = Some(owner);
-        Ok(channel)
+        self.owners.get(channel)
     }
 
     pub(super) fn close_channel(&mut self, now: Instant, channel: ChannelId) {
-        if let Some(owner) = self.owners.get_mut(channel.index()) {
-            *owner = None;
-        }
+        self.owners.closing(channel);
         if let Some(mut channel) = self
             .connection
             .as_mut()
@@ -157,18 +57,23 @@ impl Session {
     }
 
     pub(super) fn channel_opened(&mut self, now: Instant, channel: ChannelId) {
+        self.owners.opened(channel);
         match self.owner(channel) {
             Some(Owner::Recovery) => self.recovery.opened(),
             Some(Owner::Calls) => self.calls.opened(),
             Some(Owner::Producer(producer)) => {
-                let Some(line) = self.producers.get_mut(producer) else {
-                    return;
-                };
-                if line.confirms {
-                    line.state = LineState::Selecting(channel);
-                    self.send(now, channel, confirm::Select::default().into());
-                } else {
+                // With confirms the answer to confirm.select is awaited, too.
+                if self
+                    .producers
+                    .get(producer)
+                    .is_some_and(|it| !it.confirms())
+                {
                     self.producer_online(now, producer, channel);
+                }
+            }
+            Some(Owner::Producers) => {
+                if self.publishes_on(channel).is_none() {
+                    self.producers_online(now, channel);
                 }
             }
             Some(Owner::Consumer(consumer)) => {
@@ -210,6 +115,7 @@ impl Session {
                 }
             }
             Some(Owner::Producer(producer)) => self.producer_online(now, producer, channel),
+            Some(Owner::Producers) => self.producers_online(now, channel),
             Some(Owner::Consumer(consumer)) => {
                 self.consumer_replied(now, consumer, channel, topology);
             }
@@ -219,14 +125,6 @@ impl Session {
             None => {}
         }
         self.progressed(now);
-    }
-
-    fn producer_online(&mut self, now: Instant, producer: ProducerKey, channel: ChannelId) {
-        if let Some(line) = self.producers.get_mut(producer) {
-            line.state = LineState::Online(channel);
-            line.delays.succeeded(now);
-            self.outputs.push_back(Output::ProducerOnline(producer));
-        }
     }
 
     fn consumer_replied(
@@ -317,7 +215,7 @@ impl Session {
             && matches!(verdict, Verdict::Retry(_))
         {
             if subscription.miss() {
-                delayed = Some((subscription.entity(), close.clone()));
+                delayed = Some((subscription.entity(), Error::Refused(close.clone())));
             }
             if close.code == ReplyCode::NOT_FOUND {
                 let queue = subscription.spec().queue.clone();
@@ -351,7 +249,7 @@ impl Session {
         reason: ChannelCloseReason,
         topology: &mut Topology,
     ) {
-        let owner = self.owners.get_mut(channel.index()).and_then(Option::take);
+        let owner = self.owners.ended(channel);
         match owner {
             Some(Owner::Recovery) => self.entity_refused(now, reason, topology),
             Some(Owner::Calls) => {
@@ -370,6 +268,7 @@ impl Session {
                 self.calls.channel_lost();
             }
             Some(Owner::Producer(producer)) => self.producer_closed(now, producer, reason),
+            Some(Owner::Producers) => self.shared_channel_closed(now, channel, reason),
             Some(Owner::Consumer(consumer)) => {
                 self.consumer_closed(now, consumer, reason, topology);
             }
@@ -385,33 +284,6 @@ impl Session {
         // Some channels are to be back at once, and some found no number free until now.
         self.wakeups.push(now);
         self.progressed(now);
-    }
-
-    fn producer_closed(&mut self, now: Instant, producer: ProducerKey, reason: ChannelCloseReason) {
-        let Some(line) = self.producers.get_mut(producer) else {
-            return;
-        };
-        let was_online = line.online().is_some();
-        match reason {
-            ChannelCloseReason::Peer(close)
-                if was_online && is_over_publish(&close) && !is_passing(&close) =>
-            {
-                line.state = if line.confirms && close.method == basic::Publish::ID {
-                    // A poison message must not slow down the others: its channel comes back at
-                    // once. Without confirms there is no end to them, so there it waits.
-                    LineState::Waiting
-                } else {
-                    line.back_off(now)
-                };
-                self.outputs
-                    .push_back(Output::ProducerRejected(producer, close));
-            }
-            _ => {
-                line.state = line.back_off(now);
-                self.outputs.push_back(Output::ProducerOffline(producer));
-            }
-        }
-        self.wakeups.extend(line.retry_at());
     }
 
     /// Calls under way whose fate is not known, and of which a second one could do harm, are not made
@@ -434,17 +306,18 @@ impl Session {
     /// All channels are gone, and with them what they were used for.
     pub(super) fn forget_channels(&mut self) {
         self.stage = Stage::Offline;
-        self.owners.clear();
+        self.owners = Owners::default();
         self.wakeups.clear();
         self.postponed.clear();
         self.withdraw_harmful(|_| Error::ConnectionLost);
         self.calls.channel_lost();
         self.recovery = CallQueue::new();
+        self.shared_channels.clear();
         for (producer, line) in self.producers.iter_mut() {
-            if line.online().is_some() {
+            if line.channel().is_some() {
                 self.outputs.push_back(Output::ProducerOffline(producer));
             }
-            line.state = LineState::Waiting;
+            line.connection_lost();
         }
         for (consumer, subscription) in self.consumers.iter_mut() {
             let had_deliveries = subscription.state().receives();
@@ -478,28 +351,47 @@ impl Session {
         for consumer in wanting {
             self.open_consumer(now, consumer);
         }
-        self.open_suspect(now);
+        self.open_suspects(now);
     }
 
-    /// Opens a channel for a consumer over which the connection may have been lost, if no other is
-    /// on its way. Whether one is now.
-    pub(super) fn open_suspect(&mut self, now: Instant) -> bool {
+    /// Opens channels for half of the consumers over which the connection may have been lost, if no other
+    /// is on its way, so that of n the culprit is found after about log2 n connections. One that has cost
+    /// a connection is tried alone. Whether any is on its way now.
+    pub(super) fn open_suspects(&mut self, now: Instant) -> bool {
         if self.is_subscribing() {
             return true;
         }
-        let suspect = |it: &Subscription| it.is_suspected() && it.wants_channel(now);
-        let next = (self.consumers.iter()).find_map(|(key, it)| suspect(it).then_some(key));
-        next.is_some_and(|consumer| self.open_consumer(now, consumer))
+        let suspects = (self.consumers).keys_of(|it| it.is_suspected() && it.wants_channel(now));
+        let (culprits, others): (Vec<_>, Vec<_>) =
+            (suspects.into_iter()).partition(|key| self.consumers[*key].has_cost_connection());
+        let half = others.len().div_ceil(2);
+        let tried = others.into_iter().take(half);
+        let tried: Vec<_> = match half {
+            0 => culprits.into_iter().take(1).collect(),
+            _ => tried.collect(),
+        };
+        let opened = tried.into_iter().filter(|it| self.open_consumer(now, *it));
+        opened.count() > 0
     }
 
     /// Opens a channel for a consumer. Whether there was one.
     fn open_consumer(&mut self, now: Instant, consumer: ConsumerKey) -> bool {
-        let opened = self.open_channel(now, Owner::Consumer(consumer));
+        let owner = Owner::Consumer(consumer);
+        let opened = if self.consumers[consumer].is_established() {
+            self.open_channel(now, owner)
+        } else {
+            self.open_channel_for_new(now, owner)
+        };
+        let subscription = &mut self.consumers[consumer];
         match &opened {
-            Ok(channel) => self.consumers[consumer].opening(*channel),
-            Err(OpenChannelError::NoneFree) if self.consumers[consumer].give_up_if_new() => {
+            Ok(channel) => subscription.opening(*channel),
+            Err(NoChannel::NoneFree) if subscription.give_up_if_new() => {
                 let failed = Output::ConsumerFailed(consumer, Error::NoFreeChannel);
                 self.outputs.push_back(failed);
+            }
+            Err(NoChannel::NoneFree) if subscription.miss() => {
+                let (entity, reason) = (subscription.entity(), Error::NoFreeChannel);
+                self.outputs.push_back(Output::Delayed { entity, reason });
             }
             Err(_) => {}
         }
@@ -512,24 +404,14 @@ impl Session {
         consumers.any(|(_, it)| it.state().is_subscribing())
     }
 
-    /// Opens channels for producers that have none.
-    pub(super) fn open_producers(&mut self, now: Instant) {
-        for producer in self.producers.keys_of(|line| line.wants_channel(now)) {
-            if let Ok(channel) = self.open_channel(now, Owner::Producer(producer)) {
-                self.producers[producer].state = LineState::Opening(channel);
-            }
-        }
-    }
-
     /// Opens the channels that users asked for to drive them.
     pub(super) fn open_user_channels(&mut self, now: Instant) {
         let wanting = (self.user_channels).keys_of(|state| *state == UserChannel::Waiting);
         for key in wanting {
-            match self.open_channel(now, Owner::User(key)) {
+            match self.open_channel_for_new(now, Owner::User(key)) {
                 Ok(channel) => self.user_channels[key] = UserChannel::Opening(channel),
-                // The connection is about to end, and there will be another.
-                Err(OpenChannelError::NotOpen) => {}
-                Err(_) => {
+                Err(NoChannel::Offline | NoChannel::Soon) => {}
+                Err(NoChannel::NoneFree) => {
                     self.user_channels[key] = UserChannel::Closed;
                     self.outputs
                         .push_back(Output::ChannelClosed(key, Error::NoFreeChannel));
@@ -543,14 +425,20 @@ impl Session {
         if self.calls.wants_channel() {
             match self.open_channel(now, Owner::Calls) {
                 Ok(channel) => self.calls.opening(channel),
-                // The connection is about to end, and there will be another.
-                Err(OpenChannelError::NotOpen) => {}
+                Err(NoChannel::Offline | NoChannel::Soon) => {}
+                // It is their turn when what is declared again is there.
+                Err(NoChannel::NoneFree) if self.recovery.has_channel() => {}
                 // Who holds them may do so for ever.
-                Err(_) => self.outputs.extend(self.calls.give_up().map(|(token, _)| {
-                    let result = Err(Error::NoFreeChannel);
-                    Output::Called { token, result }
-                })),
+                Err(NoChannel::NoneFree) => {
+                    self.outputs.extend(self.calls.give_up().map(|(token, _)| {
+                        let result = Err(Error::NoFreeChannel);
+                        Output::Called { token, result }
+                    }));
+                }
             }
+        }
+        if self.calls_give_way(now) {
+            return;
         }
         let Some(mut channel) = channel_of(&mut self.connection, &self.calls) else {
             return;
@@ -579,12 +467,6 @@ pub(super) fn channel_of<'a, T>(
     channel.is_open().then_some(channel)
 }
 
-/// Whether a producer's channel was closed over a message. LavinMQ names no method where the fault
-/// is in the header or the body, and a producer's channel sees nothing but publishes.
-fn is_over_publish(close: &PeerClose) -> bool {
-    close.method == basic::Publish::ID || close.method.class == 0
-}
-
 /// Whether the broker will take the same thing later: LavinMQ refuses publishes and declarations,
 /// instead of blocking the connection, while its disk is nearly full.
 pub(super) fn is_passing(close: &PeerClose) -> bool {
@@ -604,7 +486,7 @@ fn is_repeatable(call: &Method) -> bool {
     )
 }
 
-fn refusal(reason: ChannelCloseReason) -> Error {
+pub(super) fn refusal(reason: ChannelCloseReason) -> Error {
     match reason {
         ChannelCloseReason::Peer(close) => Error::Refused(close),
         ChannelCloseReason::CallTimeout(method) => Error::Timeout(method),

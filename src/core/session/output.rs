@@ -34,13 +34,19 @@ pub enum Output {
     Unblocked,
     SecretUpdated,
 
-    /// The producer's channel is ready to be written to.
+    /// The producer has a channel, and may write to it.
     ProducerOnline(ProducerKey),
     ProducerOffline(ProducerKey),
     /// The broker asked to pause, and now lets it go on.
     ProducerMayGoOn(ProducerKey),
     /// The broker closed the producer's channel over a publish.
     ProducerRejected(ProducerKey, PeerClose),
+    /// The broker closed a channel that these producers share over a publish of one of them.
+    ProducersRejected(Vec<ProducerKey>, PeerClose),
+    /// The producer is on no channel, and nobody knows for how long; told once until it is back.
+    ProducerDelayed(ProducerKey, Error),
+    /// The producer is back, of which it was told that it was not.
+    ProducerRestored(ProducerKey),
     /// The broker closed the connection over a publish.
     PublishingRefused(PeerClose),
     Confirm {
@@ -49,6 +55,12 @@ pub enum Output {
     },
     Returned {
         producer: ProducerKey,
+        returned: Returned,
+    },
+    /// A message was returned on a channel that producers share: the first of these that has published
+    /// such a one is meant.
+    ReturnedToOneOf {
+        producers: Vec<ProducerKey>,
         returned: Returned,
     },
 
@@ -84,7 +96,7 @@ pub enum Output {
     /// Something is not back yet, and tried again.
     Delayed {
         entity: Entity,
-        reason: PeerClose,
+        reason: Error,
     },
     /// Something that was not back is.
     Restored {
@@ -93,7 +105,7 @@ pub enum Output {
     /// Something could not be brought back.
     NotRecovered {
         entity: Entity,
-        reason: PeerClose,
+        reason: Error,
     },
 
     ChannelOpened(ChannelKey),

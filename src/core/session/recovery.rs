@@ -6,11 +6,12 @@ use snowshoe_codec::time::after;
 use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortString};
 
 use super::Session;
-use super::channels::{Owner, channel_of, is_passing};
+use super::channels::{channel_of, is_passing};
 use super::output::Output;
+use super::owners::Owner;
 use super::stage::Stage;
 use crate::core::topology::{QueueId, Step, Topology};
-use crate::error::{ConnectionError, Phase};
+use crate::error::{ConnectionError, Error, Phase};
 
 /// What the broker refuses for a time: an exclusive queue that another connection still holds, as a
 /// rule our own last one, of which the broker does not know yet that it is dead (fault 44), or
@@ -49,7 +50,7 @@ impl Session {
                 Stage::Entities if self.recovery.is_empty() => Stage::Bindings,
                 Stage::Bindings if self.recovery.is_empty() => Stage::Consumers,
                 Stage::Consumers => {
-                    if self.open_suspect(now) {
+                    if self.open_suspects(now) {
                         break;
                     }
                     Stage::Producers
@@ -139,7 +140,7 @@ impl Session {
             None => self.recovery.push(step),
             Some(reason) => self.outputs.push_back(Output::NotRecovered {
                 entity: topology.entity(&step),
-                reason,
+                reason: Error::Refused(reason),
             }),
         }
     }
@@ -246,7 +247,7 @@ impl Session {
         let is_patient = tried_at < after(since, self.lock_patience());
         if is_passing(&close) || is_locked && is_patient {
             if postponed.is_none() {
-                let (entity, reason) = (topology.entity(&step), close);
+                let (entity, reason) = (topology.entity(&step), Error::Refused(close));
                 self.outputs.push_back(Output::Delayed { entity, reason });
             }
             self.postponed.push(Postponed {
@@ -259,7 +260,7 @@ impl Session {
             // Its neighbours are not to suffer for it (fault 50).
             self.outputs.push_back(Output::NotRecovered {
                 entity: topology.entity(&step),
-                reason: close,
+                reason: Error::Refused(close),
             });
         }
     }

@@ -1,5 +1,6 @@
 mod attribution;
 mod calls;
+mod channels;
 mod consumers;
 mod life;
 mod producers;

@@ -92,6 +92,43 @@ fn assert_between(delay: Duration, least: u64, most: u64) {
     assert!(range.contains(&delay), "{delay:?} is not in {range:?}");
 }
 
+// case C3
+#[test]
+fn an_end_that_brings_the_culprit_nearer_does_not_lengthen_the_delays() {
+    let mut world = World::new(config(1));
+    for _ in 0..EXCUSES {
+        world.connect();
+        world.supervisor.excuse();
+        assert_between(world.retry(), 50, 100);
+    }
+    // Whoever has not found it by then does not know how to look for it.
+    for least in [50, 100, 200] {
+        world.connect();
+        world.supervisor.excuse();
+        assert_between(world.retry(), least, 2 * least);
+    }
+}
+
+#[test]
+fn an_excused_end_counts_for_no_failed_attempt() {
+    let mut world = World::new(Config {
+        backoff: Backoff {
+            max_attempts: Some(1),
+            ..Backoff::default()
+        },
+        ..config(1)
+    });
+    world.connect();
+    world.lose();
+    let (epoch, ..) = world.dial();
+    world.supervisor.dialed(epoch, world.now).unwrap();
+    world.supervisor.handshaken(epoch, world.now).unwrap();
+    world.supervisor.excuse();
+    assert!(matches!(world.lose(), Next::Retry { .. }));
+    world.dial();
+    assert_eq!(world.lose(), Next::GiveUp);
+}
+
 #[test]
 fn an_attempt_goes_through_its_steps() {
     let mut world = World::new(config(1));

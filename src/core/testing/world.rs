@@ -56,6 +56,7 @@ pub fn settings() -> Settings {
         },
         backoff: Backoff::default(),
         owns_exclusive_queues: true,
+        makes_calls: true,
         seed: 7,
     }
 }
@@ -87,7 +88,23 @@ impl World {
 
     /// A session that is ready, on a connection that has so many channels.
     pub fn with_channels(channel_max: u16) -> Self {
-        let mut world = Self::new(settings());
+        Self::with(settings(), channel_max)
+    }
+
+    /// A session that is ready, on a connection on which no calls are made and that has so many channels.
+    pub fn without_calls(channel_max: u16) -> Self {
+        let makes_calls = false;
+        Self::with(
+            Settings {
+                makes_calls,
+                ..settings()
+            },
+            channel_max,
+        )
+    }
+
+    fn with(settings: Settings, channel_max: u16) -> Self {
+        let mut world = Self::new(settings);
         world.limits.channel_max = channel_max;
         world.run();
         assert!(world.session.is_ready());
@@ -170,6 +187,7 @@ impl World {
                 body: &Bytes::from(body),
             })
             .expect("it fits into a frame");
+        self.session.has_published(producer);
         self.run();
     }
 

@@ -10,8 +10,9 @@ use crate::core::publisher::Publisher;
 use crate::core::session::Output;
 use crate::core::supervisor::Next;
 use crate::core::topology::Topology;
-use crate::error::ConnectionError;
-use crate::events::Event;
+use crate::error::{ConnectionError, Error};
+use crate::events::{Entity, Event};
+use crate::shared::hub::Hub;
 
 impl Link {
     /// Does what the session wants done. Whether there was anything.
@@ -88,7 +89,20 @@ impl Link {
             Output::ProducerRejected(key, close) => {
                 producers.with(now, session, key, |it| it.rejected(&close));
             }
-            Output::PublishingRefused(close) => producers.refused(now, session, &close),
+            Output::ProducersRejected(sharers, close) => {
+                producers.refused(now, session, Some(&sharers), &close);
+            }
+            Output::PublishingRefused(close) => producers.refused(now, session, None, &close),
+            Output::ProducerDelayed(key, reason) => {
+                if let Some(entity) = producers.id(key).map(Entity::Producer) {
+                    delayed(hub, entity, reason);
+                }
+            }
+            Output::ProducerRestored(key) => {
+                if let Some(entity) = producers.id(key).map(Entity::Producer) {
+                    restored(hub, entity);
+                }
+            }
             Output::ProducerMayGoOn(key) => producers.is_ready(key),
             Output::Confirm { producer, confirm } => {
                 producers.confirm(now, session, producer, confirm);
@@ -96,6 +110,10 @@ impl Link {
             Output::Returned { producer, returned } => {
                 producers.with(now, session, producer, |it| it.returned(&returned));
             }
+            Output::ReturnedToOneOf {
+                producers: sharers,
+                returned,
+            } => producers.returned(now, session, &sharers, &returned),
 
             Output::Delivery { consumer, delivery } => consumers.deliver(consumer, delivery),
             Output::ConsumerOnline {
@@ -126,14 +144,8 @@ impl Link {
                 consumers.queue_renamed(&old, &new);
                 hub.emit_with(|| Event::QueueRenamed { old, new });
             }
-            Output::Delayed { entity, reason } => {
-                log::warn!("{entity} is not back yet: {reason}");
-                hub.emit_with(|| Event::Delayed { entity, reason });
-            }
-            Output::Restored { entity } => {
-                log::info!("{entity} is back");
-                hub.emit_with(|| Event::Restored { entity });
-            }
+            Output::Delayed { entity, reason } => delayed(hub, entity, reason),
+            Output::Restored { entity } => restored(hub, entity),
             Output::NotRecovered { entity, reason } => {
                 log::error!("{entity} could not be brought back: {reason}");
                 hub.emit_with(|| Event::NotRecovered { entity, reason });
@@ -197,4 +209,14 @@ impl Link {
             }
         }
     }
+}
+
+fn delayed(hub: &Hub, entity: Entity, reason: Error) {
+    log::warn!("{entity} is not back yet: {reason}");
+    hub.emit_with(|| Event::Delayed { entity, reason });
+}
+
+fn restored(hub: &Hub, entity: Entity) {
+    log::info!("{entity} is back");
+    hub.emit_with(|| Event::Restored { entity });
 }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use snowshoe_codec::{PeerClose, PublisherConfirm};
+use snowshoe_codec::{PeerClose, PublisherConfirm, Returned};
 
+use crate::core::isolation::{Isolation, Verdict};
 use crate::core::publisher::Publisher;
 use crate::core::session::{ProducerKey, Session};
+use crate::events::ProducerId;
 use crate::outcome::{CloseReport, DropReason};
 use crate::shared::outbox::{Outbox, OutboxState};
 use crate::shared::place::{LinkIndex, Place};
@@ -28,9 +30,8 @@ pub(super) struct Producers {
     confirms: Vec<PublisherConfirm>,
     /// Whose they are.
     confirmed: ProducerKey,
-    /// Whether the connection was lost over a message, and it is not known whose. Until that is
-    /// found, nobody but a suspect may write, and one message at a time.
-    isolating: bool,
+    /// Whose message costs everybody a channel or the connection, where that is not known.
+    isolation: Isolation<ProducerKey>,
 }
 
 struct Producer {
@@ -121,6 +122,31 @@ impl Producers {
         self.review(now, session, key, &standing);
     }
 
+    /// A message was returned that one of these has published: the first that has such a one in flight.
+    pub(super) fn returned(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        producers: &[ProducerKey],
+        returned: &Returned,
+    ) {
+        let has_it = |key: &&ProducerKey| {
+            let producer = self.producers.get(key);
+            producer.is_some_and(|it| it.outbox.lock().publisher.has_in_flight(returned))
+        };
+        let owner = producers.iter().find(has_it).or_else(|| producers.first());
+        if let Some(owner) = owner {
+            self.with(now, session, *owner, |publisher| {
+                publisher.returned(returned);
+            });
+        }
+    }
+
+    /// What events call a producer.
+    pub(super) fn id(&self, key: ProducerKey) -> Option<ProducerId> {
+        Some(self.producers.get(&key)?.outbox.id())
+    }
+
     /// Puts a confirm to those that are handed over next.
     pub(super) fn confirm(
         &mut self,
@@ -183,40 +209,64 @@ impl Producers {
         }
     }
 
-    /// The broker closed the connection over a publish, without saying whose (fault 10).
-    ///
-    /// While suspects are tried, the one that is in flight is the culprit. Otherwise whatever is in
-    /// flight is suspected, and none is given up yet.
-    pub(super) fn refused(&mut self, now: Instant, session: &mut Session, close: &PeerClose) {
-        let is_alone = mem::replace(&mut self.isolating, true);
-        let keys: Vec<ProducerKey> = self.producers.keys().copied().collect();
-        for key in keys {
-            self.with(now, session, key, |publisher| {
-                if is_alone && publisher.is_isolating() {
-                    publisher.rejected(close);
-                } else {
-                    publisher.suspected();
+    /// The broker closed the connection, or a channel that `sharers` had, over a publish, without saying
+    /// whose (fault 10).
+    pub(super) fn refused(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        sharers: Option<&[ProducerKey]>,
+        close: &PeerClose,
+    ) {
+        let is_over_channel = sharers.is_some();
+        let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
+        let sharers = sharers.unwrap_or(&everybody);
+        let mut in_flight = sharers.to_vec();
+        in_flight.retain(|key| self.has_suspects(*key));
+        let is_forgotten = is_over_channel && in_flight.is_empty();
+        let verdict = self.isolation.refused(&in_flight);
+        for key in sharers {
+            self.with(now, session, *key, |publisher| {
+                match verdict(*key) {
+                    Verdict::Guilty => publisher.rejected(close),
+                    Verdict::Suspected => publisher.suspected(),
+                    // Without confirms it has left the buffer, and nobody can say whose it was.
+                    Verdict::Cleared if is_forgotten => publisher.rejected(close),
+                    Verdict::Cleared => publisher.cleared(),
                 }
+                publisher.offline();
             });
         }
     }
 
-    /// The producer whose suspects are tried now, if there are any.
-    fn suspect(&mut self) -> Option<ProducerKey> {
-        if !self.isolating {
-            return None;
+    /// Whether a producer has messages in flight over which something may be closed.
+    fn has_suspects(&self, key: ProducerKey) -> bool {
+        let producer = self.producers.get(&key);
+        producer
+            .is_some_and(|it| it.outbox.confirms() && it.outbox.lock().publisher.in_flight() > 0)
+    }
+
+    /// Goes on to the next suspects once those who are tried have turned out to be innocent.
+    fn review_suspects(&mut self) {
+        if self.isolation.is_over() {
+            return;
         }
-        let is_isolating = |producer: &Producer| producer.outbox.lock().publisher.is_isolating();
-        let suspect = (self.producers.iter()).find(|(_, producer)| is_isolating(producer));
-        self.isolating = suspect.is_some();
-        suspect.map(|(key, _)| *key)
+        let producers = &self.producers;
+        let is_innocent = |key| {
+            let producer = producers.get(&key);
+            producer.is_none_or(|it| !it.outbox.lock().publisher.is_isolating())
+        };
+        self.isolation.clear(is_innocent);
+        if let Some(producer) = (self.isolation.alone()).and_then(|key| producers.get(&key)) {
+            producer.outbox.lock().publisher.suspected_alone();
+        }
     }
 
     /// Lets the producers that have something to write have their shares, in turn, while there is
     /// room. Whether anything was written.
     pub(super) fn publish(&mut self, now: Instant, session: &mut Session) -> bool {
         let mut moved = false;
-        let suspect = self.suspect();
+        self.review_suspects();
         // How many in a row had to wait.
         let mut passed = 0;
         while passed < self.queue.len() {
@@ -227,7 +277,7 @@ impl Producers {
             let Some(key) = self.queue.pop_front() else {
                 break;
             };
-            if suspect.is_some_and(|suspect| suspect != key) {
+            if !self.isolation.lets_write(key) {
                 self.queue.push_back(key);
                 passed += 1;
                 continue;
@@ -248,6 +298,7 @@ impl Producers {
                 state.scheduled = more || state.publisher.has_unwritten();
                 (more, Standing::of(state))
             });
+            session.has_published(key);
             moved |= more;
             if !outbox.confirms() && !mem::replace(&mut producer.unflushed, true) {
                 self.unflushed.push(key);

@@ -30,6 +30,8 @@ pub enum Heard<'a> {
 pub enum Answer {
     /// What a broker says that has done it.
     Usual,
+    /// Nothing.
+    Silence,
     /// The channel is closed over it.
     Refuse(ReplyCode, &'static str),
 }
@@ -137,11 +139,13 @@ impl Session {
             Event::ChannelOpen { channel } => _ = self.published.insert(channel, 0),
             Event::Request { channel, method } => match self.ask(&Heard::Method(&method)) {
                 Answer::Usual => self.comply(channel, *method),
+                Answer::Silence => {}
                 refusal @ Answer::Refuse(..) => self.refuse(channel, refusal, method.id()),
             },
             Event::Published { channel, published } => {
                 match self.ask(&Heard::Published(published.content.body())) {
                     Answer::Usual => self.confirm(channel),
+                    Answer::Silence => *self.published.entry(channel).or_default() += 1,
                     refusal @ Answer::Refuse(..) => {
                         self.refuse(
                             channel,

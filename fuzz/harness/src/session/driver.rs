@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use snowshoe::ConnectionError;
 use snowshoe::codec::PeerClose;
 use snowshoe::internal::Epoch;
+use snowshoe::internal::isolation::Verdict;
 use snowshoe::internal::publisher::Publisher;
 use snowshoe::internal::session::{ConsumerKey, Output, ProducerKey, Session};
 
@@ -198,13 +199,30 @@ impl World<'_> {
             Output::ProducerRejected(key, close) => {
                 self.with_producer(key, |publisher| publisher.rejected(&close));
             }
-            Output::PublishingRefused(close) => self.publishing_refused(&close),
+            Output::ProducersRejected(sharers, close) => self.publishing_refused(&sharers, &close),
+            Output::PublishingRefused(close) => {
+                let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
+                self.publishing_refused(&everybody, &close);
+            }
             Output::Confirm { producer, confirm } => self.with_producer(producer, |publisher| {
                 // The codec refuses confirms of what was never published, but for the 0.
                 _ = publisher.confirm(confirm);
             }),
             Output::Returned { producer, returned } => {
                 self.with_producer(producer, |publisher| publisher.returned(&returned));
+            }
+            Output::ReturnedToOneOf {
+                producers,
+                returned,
+            } => {
+                let has_it = |key: &&ProducerKey| {
+                    let producer = self.producers.get(key);
+                    producer.is_some_and(|it| it.publisher.has_in_flight(&returned))
+                };
+                let owner = producers.iter().find(has_it).copied();
+                if let Some(owner) = owner {
+                    self.with_producer(owner, |publisher| publisher.returned(&returned));
+                }
             }
 
             Output::Delivery { consumer, delivery } => {
@@ -242,6 +260,8 @@ impl World<'_> {
             | Output::QueueRenamed { .. }
             | Output::Delayed { .. }
             | Output::Restored { .. }
+            | Output::ProducerDelayed(..)
+            | Output::ProducerRestored(_)
             | Output::NotRecovered { .. }
             | Output::ProducerMayGoOn(_) => {}
         }
@@ -277,18 +297,41 @@ impl World<'_> {
         }
     }
 
-    /// The broker closed the connection over a publish. While suspects are tried, the one that is in
-    /// flight is the culprit.
-    fn publishing_refused(&mut self, close: &PeerClose) {
-        let is_alone = std::mem::replace(&mut self.isolating, true);
-        for key in self.producers.keys().copied().collect::<Vec<_>>() {
-            self.with_producer(key, |publisher| {
-                if is_alone && publisher.is_isolating() {
-                    publisher.rejected(close);
-                } else {
-                    publisher.suspected();
+    /// The broker closed the connection, or a channel that some share, over a publish.
+    fn publishing_refused(&mut self, sharers: &[ProducerKey], close: &PeerClose) {
+        let mut in_flight = sharers.to_vec();
+        in_flight.retain(|key| {
+            let producer = self.producers.get(key);
+            producer.is_some_and(|it| it.confirms && it.publisher.in_flight() > 0)
+        });
+        let verdict = self.isolation.refused(&in_flight);
+        for key in sharers {
+            self.with_producer(*key, |publisher| {
+                match verdict(*key) {
+                    Verdict::Guilty => publisher.rejected(close),
+                    Verdict::Suspected => publisher.suspected(),
+                    Verdict::Cleared => publisher.cleared(),
                 }
+                publisher.offline();
             });
+        }
+    }
+
+    fn review_suspects(&mut self) {
+        if self.isolation.is_over() {
+            return;
+        }
+        let producers = &self.producers;
+        let is_innocent = |key| {
+            producers
+                .get(&key)
+                .is_none_or(|it| !it.publisher.is_isolating())
+        };
+        self.isolation.clear(is_innocent);
+        if let Some(producer) =
+            (self.isolation.alone()).and_then(|key| self.producers.get_mut(&key))
+        {
+            producer.publisher.suspected_alone();
         }
     }
 
@@ -297,12 +340,9 @@ impl World<'_> {
             return false;
         }
         let mut moved = false;
-        let is_suspect = |key: &ProducerKey| self.producers[key].publisher.is_isolating();
-        let suspect = self.producers.keys().copied().find(is_suspect);
-        let suspect = suspect.filter(|_| self.isolating);
-        self.isolating = suspect.is_some();
+        self.review_suspects();
         for key in self.producers.keys().copied().collect::<Vec<_>>() {
-            if suspect.is_some_and(|suspect| suspect != key) {
+            if !self.isolation.lets_write(key) {
                 continue;
             }
             if let Some(mut channel) = self.session.producer_channel(key)
@@ -311,6 +351,7 @@ impl World<'_> {
                 let queued = channel.queued();
                 producer.publisher.transmit(&mut channel, SHARE);
                 moved |= channel.queued() > queued;
+                self.session.has_published(key);
             }
             self.remove_if_finished(key);
         }

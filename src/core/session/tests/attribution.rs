@@ -3,6 +3,7 @@
 use snowshoe_codec::method::confirm;
 
 use super::*;
+use crate::core::supervisor::Next;
 
 /// As events name it.
 const CONSUMER_OF_BAD: &str = "consumer \"consumer of bad\" of queue \"bad\"";
@@ -28,6 +29,15 @@ fn costly(queue: &'static str) -> Box<dyn FnMut(&Method) -> Answer> {
         Method::QueueDeclare(it) if it.queue == queue => Answer::End(ReplyCode::INTERNAL_ERROR),
         Method::BasicConsume(it) if it.queue == queue => Answer::End(ReplyCode::INTERNAL_ERROR),
         _ => Answer::Usual,
+    })
+}
+
+/// Closes the connection over a queue's declaration or consumer, and does not say so.
+fn unnamed(queue: &'static str) -> Box<dyn FnMut(&Method) -> Answer> {
+    let mut costly = costly(queue);
+    Box::new(move |method| match costly(method) {
+        Answer::End(code) => Answer::EndUnnamed(code),
+        answer => answer,
     })
 }
 
@@ -176,10 +186,11 @@ fn a_consumer_that_costs_one_connection_after_the_other_is_given_up_and_told() {
     assert_eq!(outputs.iter().filter(delayed).count(), 2);
 }
 
+// case C3
 #[test]
-fn consumers_that_are_suspected_are_tried_one_at_a_time() {
+fn of_consumers_that_are_suspected_half_are_tried_at_a_time() {
     let mut world = World::ready();
-    let consumers: Vec<ConsumerKey> = ["a", "b", "c"].map(|it| world.add_consumer(it)).into();
+    let consumers: Vec<ConsumerKey> = ["a", "b", "c", "d"].map(|it| world.add_consumer(it)).into();
     // One such close is bad luck.
     let mut first = true;
     world.broker.script = Box::new(move |method| match method {
@@ -193,16 +204,17 @@ fn consumers_that_are_suspected_are_tried_one_at_a_time() {
     world.requests();
     world.pass(10 * SECOND);
     assert!(consumers.iter().all(|it| world.is_consuming(*it)));
-    let gists = world.gists();
-    let one_by_one = [
-        "basic.qos",
-        "basic.consume a",
-        "basic.qos",
-        "basic.consume b",
-        "basic.qos",
-        "basic.consume c",
-    ];
-    assert_eq!(gists[gists.len() - 6..], one_by_one);
+    let mut gists = world.gists();
+    gists.retain(|gist| gist.starts_with("basic.consume"));
+    let queues: Vec<char> = gists
+        .iter()
+        .filter_map(|gist| gist.chars().last())
+        .collect();
+    assert_eq!(
+        queues[queues.len() - 4..],
+        ['a', 'b', 'c', 'd'],
+        "in halves, and then one"
+    );
     // They are back before it counts as recovered.
     assert!(matches!(world.outputs().last(), Some(Output::Ready)));
     // Nothing of it is left at the next loss.
@@ -210,6 +222,130 @@ fn consumers_that_are_suspected_are_tried_one_at_a_time() {
     world.pass_until_ready();
     let gists = world.gists();
     assert_eq!(gists[..3], ["basic.qos", "basic.qos", "basic.qos"]);
+}
+
+// case C3
+#[test]
+fn one_consumer_among_many_that_costs_connections_is_found_in_log_n_of_them() {
+    let mut world = World::ready();
+    let mut consumers = Vec::new();
+    for number in 0..64 {
+        let queue = if number == 41 {
+            "bad".to_owned()
+        } else {
+            format!("good {number}")
+        };
+        consumers.push(world.add_consumer(&queue));
+    }
+    world.broker.script = costly("bad");
+    world.cut();
+    world.outputs();
+    world.pass(2 * MINUTE);
+    assert!(world.session.is_ready());
+    let good = consumers
+        .iter()
+        .filter(|it| world.is_consuming(**it))
+        .count();
+    assert_eq!(good, 63);
+    // All of them, at most six times half of those that are left, and the culprit alone until it is given up.
+    let lost = world.count(is_lost);
+    assert!(lost <= 1 + 6 + 3, "{lost}");
+}
+
+// case C2
+#[test]
+fn what_was_alone_under_way_is_to_blame_where_the_broker_names_nothing() {
+    let mut world = World::ready();
+    world.add_consumer("good");
+    world.broker.script = unnamed("bad");
+    world.outputs();
+    world.call(7, declare_queue("bad"));
+    let refused = |it: &Output| {
+        matches!(
+            it,
+            Output::Called {
+                result: Err(Error::Refused(_)),
+                ..
+            }
+        )
+    };
+    assert_eq!(world.count(refused), 1);
+    let consumer = {
+        world.pass_until_ready();
+        world.add_consumer("bad")
+    };
+    let failed = |it: &Output| matches!(it, Output::ConsumerFailed(key, Error::Refused(_)) if *key == consumer);
+    assert_eq!(world.count(failed), 1);
+    world.pass(MINUTE);
+    assert_eq!(world.count(is_lost), 0, "neither is tried again");
+}
+
+// case C2
+#[test]
+fn what_is_declared_again_is_left_out_where_it_costs_connections_that_name_nothing() {
+    let mut world = World::ready();
+    for queue in ["a", "bad", "c"] {
+        world.declare(declare_queue(queue));
+    }
+    world.broker.script = unnamed("bad");
+    world.cut();
+    world.outputs();
+    world.pass(MINUTE);
+    assert!(world.session.is_ready());
+    assert_eq!(world.count(is_lost), 3);
+    let gists = world.gists();
+    assert_eq!(
+        gists[gists.len() - 2..],
+        ["queue.declare a", "queue.declare c"]
+    );
+}
+
+// case C2
+#[test]
+fn of_several_kinds_under_way_each_has_its_turn_until_the_culprit_is_found() {
+    let mut world = World::ready();
+    let good = world.add_consumer("good");
+    let producer = world.add_producer();
+    world.publish(producer, "innocent");
+    world.broker.script = unnamed("bad");
+    world.outputs();
+    // At once, so that nobody can tell whose fault it is.
+    let now = world.now;
+    let bad = world.session.add_consumer(now, spec("bad"));
+    world
+        .session
+        .call(now, CallToken(7), declare_queue("fine").into());
+    world.run();
+    world.pass(2 * MINUTE);
+    assert!(world.session.is_ready() && world.is_consuming(good));
+    let outputs = world.outputs();
+    let failed =
+        |it: &&Output| matches!(it, Output::ConsumerFailed(key, Error::Refused(_)) if *key == bad);
+    assert_eq!(outputs.iter().filter(failed).count(), 1);
+    let called = |it: &&Output| matches!(it, Output::Called { result: Ok(_), .. });
+    assert_eq!(outputs.iter().filter(called).count(), 1);
+}
+
+// case C2
+#[test]
+fn publishes_in_flight_are_suspected_where_the_broker_names_nothing_and_the_next_attempt_comes_soon()
+ {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    for _ in 0..10 {
+        world.publish(producer, "a");
+        world.outputs();
+        let now = world.now;
+        world
+            .broker
+            .close_over(now, ReplyCode::INTERNAL_ERROR, NO_METHOD);
+        world.run();
+        let outputs = world.outputs();
+        assert!(matches!(outputs[0], Output::PublishingRefused(_)));
+        let soon = |it: &&Output| matches!(it, Output::Lost { next: Next::Retry { delay, .. }, .. } if *delay <= SECOND / 10);
+        assert_eq!(outputs.iter().filter(soon).count(), 1);
+        world.pass_until_ready();
+    }
 }
 
 #[test]

@@ -123,7 +123,10 @@ fn low_disk_on_lavinmq_is_no_verdict_on_a_message() {
     world.outputs();
     world.close_producer_channel(producer, "Server low on disk space", basic::Publish::ID);
     assert!(!world.is_online(producer), "it backs off");
-    assert!(matches!(world.outputs()[..], [Output::ProducerOffline(_)]));
+    assert!(matches!(
+        world.outputs()[..],
+        [Output::ProducerOffline(_), Output::ProducerDelayed(..)]
+    ));
     world.pass(SECOND);
     assert!(world.is_online(producer));
 }
@@ -148,15 +151,63 @@ fn a_channel_that_was_closed_over_no_method_was_closed_over_a_publish() {
     assert!(world.is_online(producer));
 }
 
+// case B7
 #[test]
-fn a_channel_that_is_closed_over_something_else_backs_off() {
+fn a_channel_that_is_closed_over_something_else_backs_off_and_is_told_once_until_it_is_back() {
     let mut world = World::ready();
     let producer = world.add_producer();
     world.outputs();
+    world.broker.script = Box::new(|method| match method {
+        Method::ConfirmSelect(_) => Answer::Refuse(ReplyCode::NOT_IMPLEMENTED, "no confirms"),
+        _ => Answer::Usual,
+    });
     world.close_producer_channel(producer, "why not", confirm::Select::ID);
-    assert!(matches!(world.outputs()[..], [Output::ProducerOffline(_)]));
-    world.pass(SECOND);
+    world.pass(MINUTE);
+    let outputs = world.outputs();
+    let delays = |it: &&Output| matches!(it, Output::ProducerDelayed(key, Error::Refused(_)) if *key == producer);
+    assert_eq!(outputs.iter().filter(delays).count(), 1);
+    let offline = |it: &&Output| matches!(it, Output::ProducerOffline(_));
+    assert!(
+        outputs.iter().filter(offline).count() > 2,
+        "it is tried again"
+    );
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass(MINUTE);
     assert!(world.is_online(producer));
+    assert_eq!(
+        world.count(|it| matches!(it, Output::ProducerRestored(_))),
+        1
+    );
+}
+
+// case B7
+#[test]
+fn a_producer_whose_confirms_are_never_answered_is_told_and_tried_again() {
+    let mut world = World::ready();
+    world.broker.script = Box::new(|method| match method {
+        Method::ConfirmSelect(_) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    let producer = world.add_producer();
+    world.pass(2 * MINUTE);
+    let timeouts = |it: &Output| matches!(it, Output::ProducerDelayed(_, Error::Timeout(_)));
+    assert_eq!(world.count(timeouts), 1);
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass(2 * MINUTE);
+    assert!(world.is_online(producer));
+    world.publish(producer, "a");
+    assert_eq!(world.broker.arrivals.len(), 1);
+}
+
+// case C3
+#[test]
+fn what_is_published_follows_the_opening_of_its_channel_without_waiting_for_an_answer() {
+    let mut world = World::ready();
+    let producer = world.session.add_producer(world.now, true);
+    world.session.handle_timeout(world.now, &world.topology);
+    // No byte has come back yet.
+    world.publish(producer, "a");
+    assert_eq!(world.broker.arrivals.pop().unwrap().tag, 1);
 }
 
 #[test]
@@ -171,16 +222,6 @@ fn a_removed_producer_closes_its_channel_and_does_not_come_back() {
     world.cut();
     world.pass_until_ready();
     assert!(world.requests().is_empty());
-}
-
-#[test]
-fn one_that_finds_no_free_channel_gets_the_next_that_is_free() {
-    let mut world = World::with_channels(1);
-    let [first, second] = [world.add_producer(), world.add_producer()];
-    assert!(world.is_online(first) && !world.is_online(second));
-    world.session.remove_producer(world.now, first);
-    world.run();
-    assert!(world.is_online(second));
 }
 
 #[test]

@@ -1,0 +1,165 @@
+//! Whose message the broker closes a channel or a connection over, where several producers use it.
+//!
+//! The broker names neither the producer nor the message. So those who had something in flight are
+//! suspects. Half of them write what they had, and everybody else waits until that is confirmed, and the
+//! culprit is among the rest, or until it is refused again, and the culprit is among them. Once one
+//! producer is left, [its messages](super::publisher) are tried in halves in the same way: of n in flight
+//! the culprit is found after about log2 n trials.
+
+/// Which producers are suspected, and which of them are tried now.
+#[derive(Debug)]
+pub struct Isolation<K> {
+    suspects: Vec<K>,
+    /// How many of the first of them are tried.
+    tried: usize,
+}
+
+/// What a refusal says about the producers whose messages may be to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is innocent.
+    Cleared,
+    /// It is one of several, or the first time.
+    Suspected,
+    /// It was tried alone.
+    Guilty,
+}
+
+impl<K> Default for Isolation<K> {
+    fn default() -> Self {
+        Self {
+            suspects: Vec::new(),
+            tried: 0,
+        }
+    }
+}
+
+impl<K: Copy + PartialEq> Isolation<K> {
+    /// Whether nobody is suspected, so that everybody may write.
+    pub fn is_over(&self) -> bool {
+        self.suspects.is_empty()
+    }
+
+    /// Whether a producer may write now.
+    pub fn lets_write(&self, producer: K) -> bool {
+        self.is_over() || self.suspects[..self.tried].contains(&producer)
+    }
+
+    /// The one that is left.
+    pub fn alone(&self) -> Option<K> {
+        match self.suspects[..] {
+            [producer] => Some(producer),
+            _ => None,
+        }
+    }
+
+    /// The broker closed something over a message of one of those that had some `in_flight`. The result
+    /// judges any producer.
+    pub fn refused(&mut self, in_flight: &[K]) -> impl Fn(K) -> Verdict + use<K> {
+        let was_alone = self.alone();
+        let is_new = self.is_over();
+        let is_suspect = |producer: &K| is_new || self.lets_write(*producer);
+        self.suspects = in_flight.iter().copied().filter(is_suspect).collect();
+        self.try_half();
+        let suspects = self.suspects.clone();
+        move |producer| match suspects.contains(&producer) {
+            false => Verdict::Cleared,
+            true if was_alone == Some(producer) => Verdict::Guilty,
+            true => Verdict::Suspected,
+        }
+    }
+
+    /// Forgets those of the tried that turned out to be innocent, or are gone, and goes on to the rest once
+    /// nobody is left among them.
+    pub fn clear(&mut self, is_innocent: impl Fn(K) -> bool) {
+        let before = self.suspects.len();
+        let mut tried = self.tried;
+        self.suspects.retain(|producer| {
+            let is_tried = tried > 0;
+            tried = tried.saturating_sub(1);
+            !is_tried || !is_innocent(*producer)
+        });
+        self.tried -= before - self.suspects.len();
+        if self.tried == 0 {
+            self.try_half();
+        }
+    }
+
+    fn try_half(&mut self) {
+        self.tried = self.suspects.len().div_ceil(2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often the broker closes the connection until the culprit is known, and how many trials it takes.
+    fn trials(producers: usize, culprit: usize) -> usize {
+        let everybody: Vec<usize> = (0..producers).collect();
+        let mut isolation = Isolation::default();
+        let mut in_flight = everybody.clone();
+        for trial in 1..=producers + 1 {
+            if in_flight.contains(&culprit) {
+                let verdict = isolation.refused(&in_flight);
+                assert_ne!(verdict(culprit), Verdict::Cleared);
+                if verdict(culprit) == Verdict::Guilty {
+                    return trial;
+                }
+            } else {
+                isolation.clear(|producer| in_flight.contains(&producer));
+            }
+            in_flight = everybody.clone();
+            in_flight.retain(|producer| isolation.lets_write(*producer));
+        }
+        panic!("it is not found");
+    }
+
+    // case C3
+    #[test]
+    fn of_n_producers_the_culprit_is_found_in_log_n_trials() {
+        for n in [1_usize, 2, 3, 5, 64, 1000] {
+            for culprit in [0, n / 2, n - 1] {
+                let log = n.next_power_of_two().ilog2() as usize;
+                let trials = trials(n, culprit);
+                assert!(trials <= log + 2, "{trials} trials for {culprit} of {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_found_guilty_the_first_time() {
+        let mut isolation = Isolation::default();
+        assert_eq!(isolation.refused(&['a'])('a'), Verdict::Suspected);
+        assert_eq!(isolation.alone(), Some('a'));
+        assert_eq!(isolation.refused(&['a'])('a'), Verdict::Guilty);
+    }
+
+    #[test]
+    fn whoever_was_not_tried_is_cleared_by_a_refusal_and_waits_until_it_is_over() {
+        let mut isolation = Isolation::default();
+        _ = isolation.refused(&['a', 'b', 'c', 'd']);
+        assert!(isolation.lets_write('a') && isolation.lets_write('b'));
+        assert!(!isolation.lets_write('c') && !isolation.lets_write('e'));
+        let verdict = isolation.refused(&['a', 'b']);
+        assert_eq!(verdict('c'), Verdict::Cleared);
+        assert_eq!(verdict('a'), Verdict::Suspected);
+        assert!(!isolation.lets_write('c'), "somebody is still looked for");
+        isolation.clear(|it| it == 'a');
+        assert_eq!(isolation.alone(), Some('b'));
+        isolation.clear(|it| it == 'b');
+        assert!(isolation.is_over() && isolation.lets_write('c'));
+    }
+
+    #[test]
+    fn where_nobody_who_was_tried_had_anything_in_flight_it_is_over() {
+        let mut isolation = Isolation::default();
+        _ = isolation.refused(&['a', 'b']);
+        let verdict = isolation.refused(&[]);
+        assert_eq!(
+            (verdict('a'), verdict('b')),
+            (Verdict::Cleared, Verdict::Cleared)
+        );
+        assert!(isolation.is_over());
+    }
+}

@@ -1,0 +1,146 @@
+//! Who gets the channels that there are.
+//!
+//! The peers agree on a number of them. A broker may also have a limit for each user (RabbitMQ:
+//! `max-channels`), which it tells in no other way than by closing the connection over the channel that is
+//! one too many. What goes on already is not to be lost over it, so whoever wants more than there are is
+//! refused, waits or shares, in this order:
+//!
+//! - what is declared again, and calls, have a channel each, and where there are few, both use one in turn;
+//! - consumers that were there before get what is left, and are told where that is none;
+//! - new consumers, and users who drive a channel, are refused where the last would go that calls need;
+//! - producers share.
+
+use std::time::{Duration, Instant};
+
+use snowshoe_codec::method::{Arguments, channel};
+use snowshoe_codec::time::after;
+use snowshoe_codec::{ChannelId, OpenChannelError, PeerClose, ReplyCode};
+
+use super::Session;
+use super::owners::Owner;
+
+/// Why there is no channel to be had now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoChannel {
+    /// The connection is about to end, and there will be another.
+    Offline,
+    /// One is about to be free. Whoever wants one is looked at again then.
+    Soon,
+    /// All are taken.
+    NoneFree,
+}
+
+/// How many channels the broker lets this connection have, where that was not negotiated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChannelLimit {
+    channels: usize,
+    learnt_at: Instant,
+}
+
+impl ChannelLimit {
+    /// When it is to be found out again whether it is still so.
+    fn lapses_at(&self) -> Instant {
+        after(self.learnt_at, LASTS)
+    }
+}
+
+/// How long a limit is kept to. To try costs a connection.
+const LASTS: Duration = Duration::from_secs(60);
+
+impl Session {
+    /// Opens a channel for somebody who is not to be refused one.
+    pub(super) fn open_channel(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+    ) -> Result<ChannelId, NoChannel> {
+        if self.connection.is_none() {
+            return Err(NoChannel::Offline);
+        }
+        if self.free_channels(now) == 0 {
+            return Err(self.make_room(now));
+        }
+        let connection = self.connection.as_mut().ok_or(NoChannel::Offline)?;
+        let channel = connection.open_channel(now).map_err(|error| match error {
+            OpenChannelError::NoneFree => NoChannel::NoneFree,
+            _ => NoChannel::Offline,
+        })?;
+        self.owners.opening(channel, owner);
+        Ok(channel)
+    }
+
+    /// Opens a channel for somebody who can be refused one, and is, where it is the last that could be
+    /// used for calls.
+    pub(super) fn open_channel_for_new(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+    ) -> Result<ChannelId, NoChannel> {
+        let queues = [
+            (self.recovery.has_channel(), self.recovery.is_idle()),
+            (self.calls.has_channel(), self.calls.is_idle()),
+        ];
+        let idle = queues.iter().filter(|(_, is_idle)| *is_idle).count();
+        let is_busy = queues.iter().any(|(has_one, is_idle)| *has_one && !is_idle);
+        // A limit that was not agreed on may be less than what was in use before it was known.
+        let keeps_one = self.settings.makes_calls && self.channel_limit.is_none() && !is_busy;
+        if self.connection.is_some() && self.free_channels(now) + idle <= usize::from(keeps_one) {
+            return Err(match self.owners.counts().closing {
+                0 => NoChannel::NoneFree,
+                _ => NoChannel::Soon,
+            });
+        }
+        self.open_channel(now, owner)
+    }
+
+    fn free_channels(&self, now: Instant) -> usize {
+        let negotiated = (self.connection.as_ref()).map_or(0, |it| it.tuning().channel_max);
+        // One that leaves nothing is tried again while the connection lasts: nobody has anything to lose.
+        let limit = (self.channel_limit).filter(|it| it.channels > 0 || now < it.lapses_at());
+        let limit = limit.map_or(usize::MAX, |limit| limit.channels);
+        limit
+            .min(negotiated.into())
+            .saturating_sub(self.owners.counts().taken())
+    }
+
+    /// Closes a channel that is not in use, if there is one.
+    fn make_room(&mut self, now: Instant) -> NoChannel {
+        if self.owners.counts().closing == 0 {
+            let idle = self.recovery.release().or_else(|| self.calls.release());
+            let Some(idle) = idle else {
+                let tried_at = self.channel_limit.map(|limit| limit.lapses_at());
+                self.wakeups.extend(tried_at.filter(|at| *at > now));
+                return NoChannel::NoneFree;
+            };
+            self.close_channel(now, idle);
+        }
+        NoChannel::Soon
+    }
+
+    /// Whether calls have to stop for what is to be declared again, because both use one channel in turn.
+    pub(super) fn calls_give_way(&self, now: Instant) -> bool {
+        self.recovery.wants_channel() && self.free_channels(now) == 0
+    }
+
+    /// The connection was closed over the channel that was one too many, if it was.
+    ///
+    /// RabbitMQ answers a channel.open beyond the limit of a user with connection.close 530, and names no
+    /// method (seen on 3.10.8).
+    pub(super) fn learn_channel_limit(&mut self, now: Instant, close: &PeerClose) -> bool {
+        let counts = self.owners.counts();
+        let is_over_open = close.method.class == 0 || close.method == channel::Open::ID;
+        let is_limit = close.code == ReplyCode::NOT_ALLOWED && is_over_open && counts.opening > 0;
+        if is_limit {
+            self.channel_limit = Some(ChannelLimit {
+                channels: counts.open,
+                learnt_at: now,
+            });
+        }
+        is_limit
+    }
+
+    /// There is a new connection: a limit that was learnt long ago may have been lifted since.
+    pub(super) fn review_channel_limit(&mut self, now: Instant) {
+        self.channel_limit.take_if(|limit| limit.lapses_at() <= now);
+    }
+}

@@ -1,0 +1,227 @@
+//! How producers come onto channels: each has its own while there are enough, and otherwise they share.
+
+use std::time::Instant;
+
+use snowshoe_codec::method::{Arguments, basic, confirm};
+use snowshoe_codec::{ChannelCloseReason, ChannelId, PeerClose, PublisherConfirm};
+
+use super::Session;
+use super::allocation::NoChannel;
+use super::channels::{is_passing, refusal};
+use super::keys::ProducerKey;
+use super::line::Line;
+use super::output::Output;
+use super::owners::Owner;
+use super::shared_channel::SharedChannel;
+use crate::error::Error;
+
+impl Session {
+    /// Opens channels for producers that have none.
+    pub(super) fn open_producers(&mut self, now: Instant) {
+        for producer in self.producers.keys_of(|line| line.wants_channel(now)) {
+            match self.open_channel(now, Owner::Producer(producer)) {
+                Ok(channel) => self.publish_on(now, producer, channel),
+                Err(NoChannel::NoneFree) if self.share_channel(now, producer) => {}
+                Err(NoChannel::NoneFree) => self.miss_producer(producer, Error::NoFreeChannel),
+                Err(NoChannel::Soon | NoChannel::Offline) => {}
+            }
+        }
+    }
+
+    /// Lets a producer publish on a channel, which may be still on its way.
+    fn publish_on(&mut self, now: Instant, producer: ProducerKey, channel: ChannelId) {
+        let line = &mut self.producers[producer];
+        line.opening(channel);
+        if line.confirms() && self.publishes_on(channel).is_none() {
+            self.send(now, channel, confirm::Select::default().into());
+        }
+        self.outputs.push_back(Output::ProducerOnline(producer));
+    }
+
+    /// Lets a producer publish on a channel of others, of those with the fewest producers. Whether there is one.
+    fn share_channel(&mut self, now: Instant, producer: ProducerKey) -> bool {
+        let others = self.producers.iter();
+        let channels = others.filter_map(|(host, line)| Some((host, line.channel()?)));
+        let load = |channel: &ChannelId| {
+            self.shared_channels
+                .get(channel)
+                .map_or(1, SharedChannel::len)
+        };
+        let least = channels.min_by_key(|(_, channel)| (load(channel), *channel));
+        let Some((host, channel)) = least else {
+            return false;
+        };
+        let numbered = self.publishes_on(channel).unwrap_or(0);
+        let host_confirms = self.producers[host].confirms();
+        let is_online = self.producers[host].is_online();
+        let confirms = self.producers[producer].confirms();
+        let shared = self.shared_channels.entry(channel);
+        let shared = shared.or_insert_with(|| SharedChannel::new(host, host_confirms, numbered));
+        shared.join(producer, confirms);
+        self.owners.pass_on(channel, Owner::Producers);
+        let asks_for_confirms = confirms && self.publishes_on(channel).is_none();
+        self.publish_on(now, producer, channel);
+        if is_online && !asks_for_confirms {
+            // There is no answer to wait for.
+            self.producer_online(now, producer, channel);
+        }
+        true
+    }
+
+    /// How many publishes of a channel were numbered, if they are.
+    pub(super) fn publishes_on(&mut self, channel: ChannelId) -> Option<u64> {
+        self.connection.as_mut()?.channel(channel)?.published()
+    }
+
+    /// A producer has published on its channel.
+    pub fn has_published(&mut self, producer: ProducerKey) {
+        if self.shared_channels.is_empty() {
+            return;
+        }
+        let channel = self.producers.get(producer).and_then(Line::channel);
+        if let Some(channel) = channel
+            && let Some(numbered) = self.publishes_on(channel)
+            && let Some(shared) = self.shared_channels.get_mut(&channel)
+        {
+            shared.published(producer, numbered);
+        }
+    }
+
+    /// Tells the producers that share a channel of what is confirmed.
+    pub(super) fn confirm_shared(&mut self, channel: ChannelId, confirm: PublisherConfirm) {
+        let outputs = &mut self.outputs;
+        if let Some(shared) = self.shared_channels.get_mut(&channel) {
+            shared.confirm(confirm, |producer, confirm| {
+                outputs.push_back(Output::Confirm { producer, confirm });
+            });
+        }
+    }
+
+    /// The producers that share a channel, in the order in which what is open was published.
+    pub(super) fn shared_by(&self, channel: ChannelId) -> Vec<ProducerKey> {
+        let shared = self.shared_channels.get(&channel);
+        shared.map(SharedChannel::by_age).unwrap_or_default()
+    }
+
+    /// Takes a producer off its channel, which goes with the last one.
+    pub(super) fn leave_channel(
+        &mut self,
+        now: Instant,
+        producer: ProducerKey,
+        channel: ChannelId,
+    ) {
+        let shared = self.shared_channels.get_mut(&channel);
+        if shared.is_none_or(|shared| shared.leave(producer)) {
+            self.shared_channels.remove(&channel);
+            self.close_channel(now, channel);
+        }
+    }
+
+    /// The broker has confirmed a channel that producers share.
+    pub(super) fn producers_online(&mut self, now: Instant, channel: ChannelId) {
+        for producer in self.shared_by(channel) {
+            self.producer_online(now, producer, channel);
+        }
+    }
+
+    pub(super) fn producer_online(
+        &mut self,
+        now: Instant,
+        producer: ProducerKey,
+        channel: ChannelId,
+    ) {
+        let line = self.producers.get_mut(producer);
+        if line.is_some_and(|line| line.opened(now, channel)) {
+            self.outputs.push_back(Output::ProducerRestored(producer));
+        }
+    }
+
+    pub(super) fn producer_closed(
+        &mut self,
+        now: Instant,
+        producer: ProducerKey,
+        reason: ChannelCloseReason,
+    ) {
+        let Some(line) = self.producers.get(producer) else {
+            return;
+        };
+        match over_publish(&reason, line.is_online()) {
+            Some(close) => {
+                self.put_off(now, producer, close);
+                let rejected = Output::ProducerRejected(producer, close.clone());
+                self.outputs.push_back(rejected);
+            }
+            None => self.producer_offline(now, producer, reason),
+        }
+    }
+
+    /// A channel that producers share is gone, and each of them looks for another.
+    pub(super) fn shared_channel_closed(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        reason: ChannelCloseReason,
+    ) {
+        let producers = self.shared_by(channel);
+        self.shared_channels.remove(&channel);
+        let is_online = |producer: &ProducerKey| self.producers[*producer].is_online();
+        match over_publish(&reason, producers.iter().any(is_online)) {
+            Some(close) => {
+                for producer in &producers {
+                    self.put_off(now, *producer, close);
+                }
+                let rejected = Output::ProducersRejected(producers, close.clone());
+                self.outputs.push_back(rejected);
+            }
+            None => {
+                for producer in producers {
+                    self.producer_offline(now, producer, reason.clone());
+                }
+            }
+        }
+    }
+
+    /// What happens to a producer whose channel was closed over a publish.
+    fn put_off(&mut self, now: Instant, producer: ProducerKey, close: &PeerClose) {
+        let line = &mut self.producers[producer];
+        if line.confirms() && close.method == basic::Publish::ID {
+            // A poison message must not slow down the others: its channel comes back at once. Without
+            // confirms there is no end to them, so there it waits.
+            line.wait();
+        } else {
+            line.back_off(now);
+        }
+        self.wakeups.extend(line.retry_at());
+    }
+
+    fn producer_offline(
+        &mut self,
+        now: Instant,
+        producer: ProducerKey,
+        reason: ChannelCloseReason,
+    ) {
+        let line = &mut self.producers[producer];
+        line.back_off(now);
+        self.wakeups.extend(line.retry_at());
+        self.outputs.push_back(Output::ProducerOffline(producer));
+        self.miss_producer(producer, refusal(reason));
+    }
+
+    fn miss_producer(&mut self, producer: ProducerKey, reason: Error) {
+        if self.producers[producer].miss() {
+            let delayed = Output::ProducerDelayed(producer, reason);
+            self.outputs.push_back(delayed);
+        }
+    }
+}
+
+/// Why a producer's channel was closed, if that was over a message. LavinMQ names no method where the fault
+/// is in the header or the body, and a producer's channel sees nothing but publishes once it is there.
+fn over_publish(reason: &ChannelCloseReason, is_online: bool) -> Option<&PeerClose> {
+    let ChannelCloseReason::Peer(close) = reason else {
+        return None;
+    };
+    let is_over_publish =
+        close.method == basic::Publish::ID || is_online && close.method.class == 0;
+    (is_over_publish && !is_passing(close)).then_some(close)
+}
