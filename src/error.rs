@@ -114,6 +114,12 @@ pub enum ConnectionError {
     /// The credentials provider gave none, for this reason.
     #[error("no credentials: {0}")]
     Credentials(Arc<dyn error::Error + Send + Sync>),
+    /// The broker has closed a connection over the number of channels that its user has, and lets this one
+    /// have none. It is tried again after a while.
+    #[error(
+        "the broker allows the user no more channels: raise the user's limit (RabbitMQ: max-channels)"
+    )]
+    NoFreeChannel,
     /// No byte could be written for too long, and no broker said that it was blocked.
     #[error("the peer takes no more bytes")]
     WriteStalled,

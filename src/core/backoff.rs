@@ -83,7 +83,9 @@ impl Delays {
     /// the first, whatever came between.
     pub fn shortest(&mut self) -> Duration {
         let Backoff { initial, max, .. } = self.backoff;
-        self.jittered(initial.min(max)).max(LEAST)
+        let shortest = initial.min(max);
+        self.last.get_or_insert(shortest);
+        self.jittered(shortest).max(LEAST)
     }
 
     /// How long to wait before the next attempt.

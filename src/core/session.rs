@@ -388,7 +388,6 @@ impl Session {
             .is_ok()
         {
             self.outputs.push_back(Output::Connected);
-            self.review_channel_limit(now);
             self.begin_recovery(topology);
         }
     }

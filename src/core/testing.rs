@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use snowshoe_codec::frame::FRAME_END;
-use snowshoe_codec::method::{basic, confirm, exchange, queue};
+use snowshoe_codec::frame::{self, FRAME_END};
+use snowshoe_codec::method::{Arguments, basic, channel, confirm, exchange, queue};
 use snowshoe_codec::sasl::Plain;
 use snowshoe_codec::{
     ChannelId, ClientOptions, Connection, ConnectionLimits, Delivery, Event, FrameKind, Method,
@@ -68,6 +68,8 @@ pub struct Broker {
     queues_named: usize,
     /// How many methods it lives to see; any number by default.
     pub dies_after: Option<usize>,
+    /// How many channels it allows without having said so.
+    pub most_channels: usize,
     is_dead: bool,
 }
 
@@ -84,6 +86,7 @@ impl Broker {
             consumers: HashMap::new(),
             queues_named: 0,
             dies_after: None,
+            most_channels: usize::MAX,
             is_dead: false,
         }
     }
@@ -100,9 +103,33 @@ impl Broker {
     }
 
     fn hear(&mut self, now: Instant, mut bytes: BytesMut) {
+        while let Some(mut frame) = self.frame_with_limited_channels(&mut bytes) {
+            if MethodId::split_from(&frame[7..]).is_ok_and(|(id, _)| id == channel::Open::ID)
+                && self.tags.len() >= self.most_channels
+            {
+                return self.close(now, ReplyCode::NOT_ALLOWED);
+            }
+            self.hear_all(now, &mut frame);
+        }
+        self.hear_all(now, &mut bytes);
+    }
+
+    /// The next frame, where they are to be looked at one by one.
+    fn frame_with_limited_channels(&self, bytes: &mut BytesMut) -> Option<BytesMut> {
+        let is_greeting = bytes.starts_with(b"AMQP");
+        let limits = frame::Limits {
+            frame_max: u32::MAX,
+            header_frame_max: u32::MAX,
+        };
+        let frame = frame::find(bytes, &limits).ok().flatten();
+        let len = frame.filter(|_| !is_greeting)?.encoded_len();
+        (self.most_channels < usize::MAX).then(|| bytes.split_to(len))
+    }
+
+    fn hear_all(&mut self, now: Instant, bytes: &mut BytesMut) {
         let mut is_behind = true;
         while is_behind && let Some(connection) = &mut self.connection {
-            is_behind = connection.receive(now, &mut bytes);
+            is_behind = connection.receive(now, bytes);
             while let Some(event) = self.connection().poll_event() {
                 self.react(now, event);
             }

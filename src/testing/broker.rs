@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use snowshoe_codec::method::MethodId;
+use snowshoe_codec::method::{self, Arguments, MethodId, basic};
 use snowshoe_codec::{ChannelId, Connection, Outbound, ReplyCode, ShortString};
 
 use self::client::Client;
@@ -92,6 +92,8 @@ pub struct Broker {
     /// Why publishers are not read.
     blocked: Option<ShortString>,
     faults: Vec<Fault>,
+    /// How many channels a user may have.
+    max_channels: Option<usize>,
     started: Option<Instant>,
     /// The latest time that was heard of.
     latest: Option<Instant>,
@@ -114,6 +116,7 @@ impl Broker {
             names: fastrand::Rng::with_seed(options.seed),
             blocked: None,
             faults: Vec::new(),
+            max_channels: None,
             started: None,
             latest: None,
             options,
@@ -142,15 +145,24 @@ impl Broker {
             let Some(client) = self.clients.get_mut(&id) else {
                 break;
             };
-            let Some((mut frame, publishes)) = client.take_frame(input) else {
+            let Some((mut frame, method)) = client.take_frame(input) else {
                 // It judges what is not whole yet, and takes it as a sign of life.
                 _ = client.connection.receive(now, input);
                 self.hear(now, id);
                 break;
             };
+            if method == Some(method::channel::Open::ID) && self.refuse_channel(now, id) {
+                break;
+            }
+            let Some(client) = self.clients.get_mut(&id) else {
+                break;
+            };
             _ = client.connection.receive(now, &mut frame);
             // The method alone is enough: RabbitMQ does not read the message after it.
-            if let Some(reason) = self.blocked.as_ref().filter(|_| publishes)
+            if let Some(reason) = self
+                .blocked
+                .as_ref()
+                .filter(|_| method == Some(basic::Publish::ID))
                 && self.options.manner == Manner::RabbitMq
                 && client.connection.is_open()
             {
@@ -376,6 +388,12 @@ impl Broker {
         for client in self.clients.values_mut() {
             client.unblocked();
         }
+    }
+
+    /// Limits the channels that a user may have on all connections together, from now on; RabbitMQ:
+    /// `rabbitmqctl set_user_limits`, `max-channels`. One more ends the connection that asks for it.
+    pub fn limit_channels(&mut self, most: Option<usize>) {
+        self.max_channels = most;
     }
 
     /// Has the broker fail on what it would otherwise do.

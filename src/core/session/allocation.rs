@@ -35,17 +35,33 @@ pub(super) enum NoChannel {
 pub(super) struct ChannelLimit {
     channels: usize,
     learnt_at: Instant,
+    /// For how long it is kept to.
+    lasts: Duration,
 }
 
 impl ChannelLimit {
-    /// When it is to be found out again whether it is still so.
+    /// A limit that was met now, for the first time or `again`.
+    fn new(now: Instant, channels: usize, again: Option<Self>) -> Self {
+        // To try costs a connection.
+        let again = again.filter(|it| now < after(it.lapses_at(), it.lasts));
+        Self {
+            channels,
+            learnt_at: now,
+            lasts: again.map_or(LASTS, |it| (2 * it.lasts).min(LASTS_AT_MOST)),
+        }
+    }
+
+    /// When it may be found out again whether it is still so.
     fn lapses_at(&self) -> Instant {
-        after(self.learnt_at, LASTS)
+        after(self.learnt_at, self.lasts)
     }
 }
 
-/// How long a limit is kept to. To try costs a connection.
+/// How long a limit is kept to at first.
 const LASTS: Duration = Duration::from_secs(60);
+
+/// How long one is kept to that was met again and again.
+const LASTS_AT_MOST: Duration = Duration::from_secs(60 * 60);
 
 impl Session {
     /// Opens a channel for somebody who is not to be refused one.
@@ -83,7 +99,7 @@ impl Session {
         let idle = queues.iter().filter(|(_, is_idle)| *is_idle).count();
         let is_busy = queues.iter().any(|(has_one, is_idle)| *has_one && !is_idle);
         // A limit that was not agreed on may be less than what was in use before it was known.
-        let keeps_one = self.settings.makes_calls && self.channel_limit.is_none() && !is_busy;
+        let keeps_one = self.settings.makes_calls && self.limit(now).is_none() && !is_busy;
         if self.connection.is_some() && self.free_channels(now) + idle <= usize::from(keeps_one) {
             return Err(match self.owners.counts().closing {
                 0 => NoChannel::NoneFree,
@@ -93,11 +109,16 @@ impl Session {
         self.open_channel(now, owner)
     }
 
+    /// The limit that is kept to.
+    fn limit(&self, now: Instant) -> Option<&ChannelLimit> {
+        self.channel_limit
+            .as_ref()
+            .filter(|limit| now < limit.lapses_at())
+    }
+
     fn free_channels(&self, now: Instant) -> usize {
         let negotiated = (self.connection.as_ref()).map_or(0, |it| it.tuning().channel_max);
-        // One that leaves nothing is tried again while the connection lasts: nobody has anything to lose.
-        let limit = (self.channel_limit).filter(|it| it.channels > 0 || now < it.lapses_at());
-        let limit = limit.map_or(usize::MAX, |limit| limit.channels);
+        let limit = self.limit(now).map_or(usize::MAX, |limit| limit.channels);
         limit
             .min(negotiated.into())
             .saturating_sub(self.owners.counts().taken())
@@ -108,8 +129,8 @@ impl Session {
         if self.owners.counts().closing == 0 {
             let idle = self.recovery.release().or_else(|| self.calls.release());
             let Some(idle) = idle else {
-                let tried_at = self.channel_limit.map(|limit| limit.lapses_at());
-                self.wakeups.extend(tried_at.filter(|at| *at > now));
+                self.wakeups
+                    .extend(self.limit(now).map(ChannelLimit::lapses_at));
                 return NoChannel::NoneFree;
             };
             self.close_channel(now, idle);
@@ -131,16 +152,9 @@ impl Session {
         let is_over_open = close.method.class == 0 || close.method == channel::Open::ID;
         let is_limit = close.code == ReplyCode::NOT_ALLOWED && is_over_open && counts.opening > 0;
         if is_limit {
-            self.channel_limit = Some(ChannelLimit {
-                channels: counts.open,
-                learnt_at: now,
-            });
+            let again = self.channel_limit.take();
+            self.channel_limit = Some(ChannelLimit::new(now, counts.open, again));
         }
         is_limit
-    }
-
-    /// There is a new connection: a limit that was learnt long ago may have been lifted since.
-    pub(super) fn review_channel_limit(&mut self, now: Instant) {
-        self.channel_limit.take_if(|limit| limit.lapses_at() <= now);
     }
 }

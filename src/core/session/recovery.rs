@@ -6,6 +6,7 @@ use snowshoe_codec::time::after;
 use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortString};
 
 use super::Session;
+use super::allocation::NoChannel;
 use super::channels::{channel_of, is_passing};
 use super::output::Output;
 use super::owners::Owner;
@@ -146,10 +147,16 @@ impl Session {
     }
 
     fn declare_again(&mut self, now: Instant, topology: &Topology) {
-        if self.recovery.wants_channel()
-            && let Ok(channel) = self.open_channel(now, Owner::Recovery)
-        {
-            self.recovery.opening(channel);
+        if self.recovery.wants_channel() {
+            match self.open_channel(now, Owner::Recovery) {
+                Ok(channel) => self.recovery.opening(channel),
+                // A connection without any channel is of no use to anybody.
+                Err(NoChannel::NoneFree) if self.owners.counts().taken() == 0 => {
+                    self.lost(now, ConnectionError::NoFreeChannel);
+                    self.outputs.push_back(Output::Abort);
+                }
+                Err(_) => {}
+            }
         }
         let Some(mut channel) = channel_of(&mut self.connection, &self.recovery) else {
             return;

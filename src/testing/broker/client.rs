@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use snowshoe_codec::frame::{self, FrameKind, Limits, PROTOCOL_HEADER};
-use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
+use snowshoe_codec::method::{MethodId, connection};
 use snowshoe_codec::{ChannelId, Connection, FieldValue, Method, Properties, ShortString, Stage};
 
 use super::channel::{Channel, Confirms, Mode};
@@ -35,11 +35,11 @@ impl Client {
     }
 
     /// Takes one frame off the front of the input, so that it is answered before the next is looked
-    /// at; and whether a message begins with it.
-    pub(super) fn take_frame(&self, input: &mut BytesMut) -> Option<(BytesMut, bool)> {
+    /// at; and the method in it, if there is one.
+    pub(super) fn take_frame(&self, input: &mut BytesMut) -> Option<(BytesMut, Option<MethodId>)> {
         if self.connection.stage() == Stage::Greeting {
             let whole = input.len() >= PROTOCOL_HEADER.len();
-            return whole.then(|| (input.split_to(PROTOCOL_HEADER.len()), false));
+            return whole.then(|| (input.split_to(PROTOCOL_HEADER.len()), None));
         }
         // Whether it is too large is the codec's to say, which sees it before it is whole.
         let limits = Limits {
@@ -47,10 +47,13 @@ impl Client {
             header_frame_max: u32::MAX,
         };
         let frame = frame::find(input, &limits).ok()??;
-        let publishes = frame.kind == FrameKind::Method
-            && MethodId::split_from(frame.payload).is_ok_and(|(id, _)| id == basic::Publish::ID);
+        let method = match frame.kind {
+            FrameKind::Method => MethodId::split_from(frame.payload).ok(),
+            _ => None,
+        };
+        let method = method.map(|(id, _)| id);
         let len = frame.encoded_len();
-        Some((input.split_to(len), publishes))
+        Some((input.split_to(len), method))
     }
 
     /// Whether the client said that it understands something.

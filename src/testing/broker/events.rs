@@ -154,9 +154,36 @@ impl Broker {
             channel,
             client,
             host,
+            manner: self.options.manner,
             names: &mut self.names,
         };
         is_open.then(|| act(request))
+    }
+
+    /// Whether a client's next channel would be one more than its user may have, after which its connection
+    /// is closed.
+    ///
+    /// RabbitMQ does so where a user has a limit (`max-channels`), and names no method (seen on 3.10.8).
+    pub(super) fn refuse_channel(&mut self, now: Instant, id: ConnectionId) -> bool {
+        let user = self.clients.get(&id).map(|client| client.user.clone());
+        let theirs = self
+            .clients
+            .values()
+            .filter(|client| Some(&client.user) == user.as_ref());
+        let open: usize = theirs.map(|client| client.channels.len()).sum();
+        let Some(most) = self.max_channels.filter(|most| open >= *most) else {
+            return false;
+        };
+        let user = user.unwrap_or_default();
+        let refusal = Refusal::new(
+            ReplyCode::NOT_ALLOWED,
+            format_args!(
+                "number of channels opened for user '{user}' has reached the maximum allowed user \
+                 limit of ({most})"
+            ),
+        );
+        self.refuse(now, id, ChannelId(0), &refusal, NO_METHOD);
+        true
     }
 
     /// Closes the channel or the connection over what is refused.
@@ -171,6 +198,10 @@ impl Broker {
         if self.options.manner == Manner::RabbitMq {
             self.flush_confirms();
         }
+        let method = match refusal.names_method() {
+            true => method,
+            false => NO_METHOD,
+        };
         if refusal.is_soft() && channel != ChannelId(0) {
             if let Some(mut channel) = self
                 .clients

@@ -7,6 +7,7 @@ use snowshoe_codec::{
     ShortString,
 };
 
+use super::options::Manner;
 use super::refusal::Refusal;
 
 /// A message as it was published. Cloning shares its bytes.
@@ -94,8 +95,18 @@ impl Message {
         Some(Duration::from_millis(millis))
     }
 
+    /// Whether RabbitMQ can read its properties, to the last header.
+    fn is_readable(&self) -> bool {
+        let is_readable = |table: FieldTableRef<'_>| table.iter().all(|entry| entry.is_ok());
+        let properties = self.properties.decode();
+        properties.is_ok_and(|properties| properties.headers.is_none_or(is_readable))
+    }
+
     /// Whether a broker takes it from this user.
-    pub(super) fn check(&self, user: &str) -> Result<(), Refusal> {
+    pub(super) fn check(&self, user: &str, manner: Manner) -> Result<(), Refusal> {
+        if manner == Manner::RabbitMq && !self.is_readable() {
+            return Err(Refusal::crash());
+        }
         let properties = self.read();
         if let Some(claimed) = properties.user_id
             && claimed.as_bytes() != user.as_bytes()

@@ -44,6 +44,16 @@ impl Refusal {
         Self::access("operation not permitted on the default exchange")
     }
 
+    /// What RabbitMQ fails over: it names neither the method nor the reason (seen on 3.10.8).
+    pub(super) fn crash() -> Self {
+        Self::new(ReplyCode::INTERNAL_ERROR, "an internal error occurred")
+    }
+
+    /// Whether the client is told over which method.
+    pub(super) fn names_method(&self) -> bool {
+        self.code != ReplyCode::INTERNAL_ERROR
+    }
+
     /// Whether it costs the channel alone, and not the connection (AMQP 0-9-1 §1.2: soft errors).
     pub(super) fn is_soft(&self) -> bool {
         matches!(self.code.0, 311..=313 | 403..=406)

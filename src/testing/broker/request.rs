@@ -14,6 +14,7 @@ use snowshoe_codec::{ChannelId, Method, ReplyCode, ShortString};
 use super::ConnectionId;
 use super::channel::{Channel, Mode, Transaction};
 use super::client::Client;
+use super::options::Manner;
 use super::refusal::Refusal;
 use super::vhost::VirtualHost;
 
@@ -24,6 +25,7 @@ pub(super) struct Request<'a> {
     pub(super) channel: ChannelId,
     pub(super) client: &'a mut Client,
     pub(super) host: &'a mut VirtualHost,
+    pub(super) manner: Manner,
     /// What names are made up of.
     pub(super) names: &'a mut fastrand::Rng,
 }

@@ -7,7 +7,7 @@ use snowshoe::{BufferPolicy, DropReason, Unconfirmed};
 
 use crate::ledger::{Book, Entry, Ledger};
 use crate::message::{LONGEST, MessageId};
-use crate::plan::{Exchange, Queue, Target};
+use crate::plan::{Exchange, Poison, Queue, Target};
 use crate::witness::{Receipt, Record, Settle, Word};
 
 /// What is known at the end.
@@ -16,6 +16,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) record: &'a Record,
     /// What is left in the steady queues.
     pub(crate) stored: &'a BTreeSet<MessageId>,
+    /// Whether the broker takes what it cannot read.
+    pub(crate) is_lax: bool,
 }
 
 /// The first invariant that does not hold.
@@ -45,6 +47,30 @@ impl Evidence<'_> {
             let entries = (0..).zip(&book.entries);
             entries.map(move |(number, entry)| (MessageId { producer, number }, book, entry))
         })
+    }
+
+    /// Whether the broker never takes a message.
+    fn is_poison(&self, MessageId { producer, number }: MessageId) -> bool {
+        let book = &self.ledger.producers[producer as usize];
+        book.poison.contains(&number)
+            && !(self.is_lax && book.plan.poison == Some(Poison::Connection))
+    }
+
+    /// Whether the broker may have closed something over a message, which is one to an exchange that is not
+    /// there or is wrong itself.
+    fn was_refused(&self, message: MessageId) -> bool {
+        let book = &self.ledger.producers[message.producer as usize];
+        let may_be_missing = match book.plan.target {
+            Target::Queue(_) => false,
+            Target::Exchange(exchange) => exchange == Exchange::Passing,
+            Target::Missing => true,
+        };
+        let mut receipts = self.receipts(message);
+        if self.is_poison(message) {
+            receipts.next().is_some()
+        } else {
+            may_be_missing && receipts.any(|it| self.record.is_rejected(it))
+        }
     }
 
     fn receipts(&self, message: MessageId) -> impl Iterator<Item = &Receipt> {
@@ -87,10 +113,13 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
         let word = |word| move |it: &Receipt| it.word == Some(word);
         let fate = &evidence.ledger.fates[book.client];
         let is_true = match outcome {
-            Ok(()) => receipts.any(|it| it.word == Some(Word::Ack) && !it.returned),
+            Ok(()) => {
+                let is_taken = !evidence.is_poison(message);
+                is_taken && receipts.any(|it| it.word == Some(Word::Ack) && !it.returned)
+            }
             Err(Unconfirmed::Nacked { .. }) => receipts.any(word(Word::Nack)),
             Err(Unconfirmed::Returned(_)) => receipts.any(|it| it.returned),
-            Err(Unconfirmed::Rejected(_)) => receipts.any(|it| evidence.record.is_rejected(it)),
+            Err(Unconfirmed::Rejected(_)) => evidence.was_refused(message),
             Err(Unconfirmed::Dropped { reason, sent }) => {
                 let may_be = match reason {
                     DropReason::BufferFull => book.plan.policy == BufferPolicy::DropOldest,
@@ -158,12 +187,14 @@ fn messages_came_in_order(evidence: &Evidence<'_>) -> Checked {
         }
     }
     for channel in &evidence.record.channels {
-        let messages = channel
-            .receipts
-            .iter()
-            .map(|&it| evidence.record.receipts[it].message);
-        if let Some(late) = messages.clone().zip(messages.skip(1)).find(|(a, b)| a >= b) {
-            return Err(format!("{} came after {} on one channel", late.1, late.0));
+        let mut newest = BTreeMap::new();
+        for receipt in &channel.receipts {
+            let message = evidence.record.receipts[*receipt].message;
+            // Several producers may share it.
+            let before = newest.insert(message.producer, message);
+            if before.is_some_and(|before| before >= message) {
+                return Err(format!("{message} came after {before:?} on one channel"));
+            }
         }
     }
     Ok(())
@@ -331,7 +362,7 @@ fn has_gone(evidence: &Evidence<'_>, message: MessageId) -> bool {
         Some(_) => true,
         None if book.plan.policy == BufferPolicy::DropOldest => true,
         None if book.plan.confirms => {
-            receipts.any(|it| it.word.is_some() || it.returned || evidence.record.is_rejected(it))
+            evidence.was_refused(message) || receipts.any(|it| it.word.is_some() || it.returned)
         }
         // What was written once may be lost with its connection.
         None => !evidence.record.unclosed.is_empty() || receipts.next().is_some(),

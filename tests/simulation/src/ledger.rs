@@ -52,6 +52,8 @@ pub(crate) struct Book {
     pub(crate) entries: Vec<Entry>,
     /// Those with a routing key that leads nowhere.
     pub(crate) strays: BTreeSet<u32>,
+    /// Those that the broker never takes.
+    pub(crate) poison: BTreeSet<u32>,
 }
 
 impl Book {

@@ -32,6 +32,10 @@ pub(crate) struct Settings {
     /// After how many failures in a row the client gives up.
     pub(crate) max_attempts: Option<u32>,
     pub(crate) manner: Manner,
+    /// How many channels a connection has.
+    pub(crate) channel_max: u16,
+    /// How many channels all clients may have together, where they share a user with a limit.
+    pub(crate) user_channels: Option<usize>,
     /// How long the broker waits for an acknowledgement.
     pub(crate) consumer_timeout: Duration,
     /// Whether the [collected](Queue::COLLECTED) queues are consumed from the beginning, and not only
@@ -98,9 +102,20 @@ pub(crate) struct ProducerPlan {
     pub(crate) mandatory: bool,
     /// Whether some messages have a routing key that leads nowhere.
     pub(crate) strays: bool,
+    /// What is wrong with some messages.
+    pub(crate) poison: Option<Poison>,
     pub(crate) length: Length,
     pub(crate) habit: Habit,
     pub(crate) bursts: Vec<Burst>,
+}
+
+/// What is wrong with a message that the broker will never take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poison {
+    /// It is said to be from another user: the broker closes its channel.
+    Channel,
+    /// It has a header of an unknown type: the broker closes the connection, and names nothing.
+    Connection,
 }
 
 /// How long messages are.
@@ -272,6 +287,13 @@ pub(crate) enum Refused {
     Select,
     Limit,
     Consume,
+}
+
+impl Settings {
+    /// Whether there are fewer channels than what is done may need.
+    pub(crate) fn is_short_of_channels(&self) -> bool {
+        self.channel_max < 10
+    }
 }
 
 impl Plan {

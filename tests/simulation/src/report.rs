@@ -35,6 +35,20 @@ impl Counts {
         if plan.settings.manner == Manner::LavinMq {
             faults.insert("as LavinMQ", 1);
         }
+        if plan.settings.is_short_of_channels() {
+            faults.insert("few channels", 1);
+        }
+        if plan.settings.user_channels.is_some() {
+            faults.insert("limits on channels", 1);
+        }
+        faults.insert(
+            "poison",
+            ledger
+                .producers
+                .iter()
+                .map(|it| it.poison.len() as u64)
+                .sum(),
+        );
         if plan.clients() > 1 {
             faults.insert("two clients", 1);
         }

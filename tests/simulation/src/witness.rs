@@ -40,6 +40,8 @@ pub(crate) struct Record {
     /// How many channels the broker closed because it waited too long for an acknowledgement.
     pub(crate) overdue: u64,
     /// The connections on which the client has spoken, and not said that it closes them: what it
+    /// Connections that the broker has closed, and what it said.
+    ended: BTreeMap<LinkId, PeerClose>,
     /// wrote there may be lost.
     pub(crate) unclosed: BTreeSet<LinkId>,
     /// What no client may do.
@@ -73,7 +75,8 @@ pub(crate) enum Settle {
 /// One life of a channel.
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
-    confirms: bool,
+    /// How many publishes came before confirms were asked for.
+    unnumbered: Option<usize>,
     pub(crate) receipts: Vec<usize>,
     /// What the broker said when it closed the channel.
     pub(crate) closed: Option<PeerClose>,
@@ -272,7 +275,10 @@ impl Record {
         }
         if let Method::ChannelOpen(_) = method {
             channels.insert(number, self.channels.len());
-            self.channels.push(Channel::default());
+            self.channels.push(Channel {
+                closed: self.ended.get(&link).cloned(),
+                ..Channel::default()
+            });
             return;
         }
         let Some(&index) = channels.get(&number) else {
@@ -280,7 +286,9 @@ impl Record {
         };
         let channel = &mut self.channels[index];
         match method {
-            Method::ConfirmSelect(_) => channel.confirms = true,
+            Method::ConfirmSelect(_) => {
+                channel.unnumbered.get_or_insert(channel.receipts.len());
+            }
             Method::BasicPublish(_) => {
                 let Some(message) = MessageId::read(body) else {
                     return;
@@ -397,11 +405,19 @@ impl Record {
                     method: close.method_id,
                 },
             };
-            if close.code != ReplyCode::CONNECTION_FORCED {
+            // It is kicked; there is poison; or there are limits on channels, which name no method either.
+            let is_to_be_expected = match close.code {
+                ReplyCode::CONNECTION_FORCED => true,
+                ReplyCode::INTERNAL_ERROR => close.method.class == 0,
+                ReplyCode::NOT_ALLOWED => close.text.to_string_lossy().contains("channels opened"),
+                _ => false,
+            };
+            if !is_to_be_expected {
                 let offence = format!("{link}: the broker closes the connection: {close}");
                 self.offences.push(offence);
             }
-            // What still comes on its channels does not count.
+            // What still comes on its channels does not count, nor on those that are still opened.
+            self.ended.insert(link, close.clone());
             for &index in channels.values() {
                 self.channels[index].closed.get_or_insert(close.clone());
             }
@@ -475,11 +491,12 @@ impl Record {
 
     fn confirmed(&mut self, index: usize, tag: u64, multiple: bool, word: Word) {
         let channel = &self.channels[index];
+        let numbered = &channel.receipts[channel.unnumbered.unwrap_or(0)..];
         let last = usize::try_from(tag)
             .unwrap_or(usize::MAX)
-            .min(channel.receipts.len());
+            .min(numbered.len());
         let first = if multiple { 0 } else { last.saturating_sub(1) };
-        for &receipt in &channel.receipts[first..last] {
+        for &receipt in &numbered[first..last] {
             self.receipts[receipt].word.get_or_insert(word);
         }
     }

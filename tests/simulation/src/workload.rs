@@ -1,24 +1,26 @@
 //! What users do.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fastrand::Rng;
 use futures_lite::future::or;
 use snowshoe::testing::{Clock, Spawner};
 use snowshoe::{
     Binding, Client, Confirm, Consumer, Declare, Delivery, Disposition, Error, Event,
-    FireAndForget, Message, Producer, Unconfirmed,
+    FireAndForget, Message, Producer, Properties, Unconfirmed,
 };
 
 use crate::ledger::{Book, Entry, Ledger};
 use crate::log::Log;
 use crate::message::MessageId;
 use crate::plan::{
-    Call, ConsumerPlan, ConsumerPlanEnd, Exchange, Habit, Manners, ProducerPlan, Queue, Style,
-    Target,
+    Call, ConsumerPlan, ConsumerPlanEnd, Exchange, Habit, Manners, Poison, ProducerPlan, Queue,
+    Style, Target,
 };
 use crate::server::Server;
 use crate::witness::Settle;
@@ -162,7 +164,8 @@ pub(crate) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
             client: scene.index,
             plan: plan.clone(),
             entries: Vec::new(),
-            strays: std::collections::BTreeSet::new(),
+            strays: BTreeSet::new(),
+            poison: BTreeSet::new(),
         });
         ledger.producers.len() - 1
     };
@@ -234,6 +237,14 @@ async fn publish(
             .with_routing_key("nowhere")
             .expect("the key is short");
     }
+    if let Some(poison) = plan.poison
+        && random.u32(..16) == 0
+    {
+        scene.ledger.borrow_mut().producers[index]
+            .poison
+            .insert(id.number);
+        message = message.with_properties(poison.properties());
+    }
     let confirmation = match producer {
         Kind::Forget(producer) => {
             let published = match plan.habit {
@@ -301,6 +312,23 @@ async fn publish(
     }
 }
 
+impl Poison {
+    fn properties(self) -> Properties {
+        match self {
+            Self::Channel => Properties::builder()
+                .persistent()
+                .user_id("somebody else")
+                .build()
+                .expect("a name can be encoded"),
+            // The flags of headers and delivery mode; the table, which is its length, a name, and a value of
+            // type `!`; and the mode.
+            Self::Connection => Properties::from_encoded(Bytes::from_static(&[
+                0x30, 0, 0, 0, 0, 4, 1, b'x', b'!', 0, 2,
+            ])),
+        }
+    }
+}
+
 /// Consumes as planned; whoever drops this interrupts it.
 pub(crate) async fn consume(scene: Rc<Scene>, plan: ConsumerPlan) {
     scene.until(plan.from).await;
@@ -312,7 +340,7 @@ pub(crate) async fn consume(scene: Rc<Scene>, plan: ConsumerPlan) {
 }
 
 /// Takes everything from a queue, until it is dropped.
-pub(crate) async fn collect(scene: Rc<Scene>, queue: Queue, slowness: u64) {
+pub(crate) async fn collect(scene: Rc<Scene>, queue: Queue, slowness: u64, dedicated: bool) {
     let plan = ConsumerPlan {
         seed: 0,
         queue,
@@ -320,7 +348,8 @@ pub(crate) async fn collect(scene: Rc<Scene>, queue: Queue, slowness: u64) {
         until: Duration::MAX,
         prefetch: 10,
         no_ack: false,
-        dedicated: false,
+        // An exclusive queue is not for other connections.
+        dedicated: dedicated && queue != Queue::Exclusive,
         style: Style::OneByOne,
         manners: Manners {
             late: if slowness > 0 { 8 } else { 0 },

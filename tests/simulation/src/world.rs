@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use snowshoe::codec::ReplyCode;
 use snowshoe::codec::method::{Arguments, basic, confirm, queue};
 use snowshoe::testing::{
-    self, Broker, BrokerOptions, Clock, Conditions, Dials, Direction, Executor, Network, TaskId,
+    self, Broker, BrokerOptions, Clock, Conditions, Dials, Direction, Executor, Manner, Network,
+    TaskId,
 };
 use snowshoe::{Client, Driver, Events, Reconnect, ShortString, internal};
 
@@ -139,8 +140,10 @@ impl World {
     fn run(mut self, plan: &Plan) -> Result<Counts, String> {
         let (users, mut faults) = self.begin(plan);
         let mut collectors = Vec::new();
+        let most = plan.settings.user_channels;
+        self.server.with(|broker| broker.limit_channels(most));
         if plan.settings.loyal {
-            collectors = self.collect(plan.settings.slowness);
+            collectors = self.collect(&plan.settings);
         }
         faults.sort_by_key(|(at, _)| *at);
         for (at, happening) in faults {
@@ -153,7 +156,7 @@ impl World {
             self.executor.cancel(task);
         }
         if !plan.settings.loyal {
-            collectors = self.collect(plan.settings.slowness);
+            collectors = self.collect(&plan.settings);
         }
         self.wait_for("the producers never come to their end", |world| {
             world.busy.get() == 0
@@ -288,11 +291,13 @@ impl World {
     }
 
     /// Lets every client consume to the end.
-    fn collect(&mut self, slowness: u64) -> Vec<TaskId> {
+    fn collect(&mut self, settings: &Settings) -> Vec<TaskId> {
         let mut collectors = Vec::new();
         for party in &self.clients {
             for queue in Queue::COLLECTED {
-                let collector = workload::collect(Rc::clone(&party.scene), queue, slowness);
+                let scene = Rc::clone(&party.scene);
+                let dedicated = settings.is_short_of_channels();
+                let collector = workload::collect(scene, queue, settings.slowness, dedicated);
                 collectors.push(self.executor.spawn(collector));
             }
         }
@@ -420,6 +425,7 @@ impl World {
         self.server.with(|broker| {
             broker.unblock();
             broker.heal();
+            broker.limit_channels(None);
         });
     }
 
@@ -435,6 +441,7 @@ impl World {
                 ledger: &ledger,
                 record: &witness.record,
                 stored: &stored,
+                is_lax: plan.settings.manner == Manner::LavinMq,
             })?;
             let time = self.clock.now() - self.start;
             Ok(Counts::of(plan, &ledger, &witness.record, time))
@@ -499,7 +506,8 @@ fn connect(
     clock: &Clock,
     network: &Network,
 ) -> Result<(Client, Driver), String> {
-    let builder = Client::builder("amqp://localhost").map_err(|error| error.to_string())?;
+    let uri = format!("amqp://localhost?channel_max={}", plan.settings.channel_max);
+    let builder = Client::builder(&uri).map_err(|error| error.to_string())?;
     Ok(builder
         .seed(if index == 0 { plan.seed } else { !plan.seed })
         .runtime(clock.clone())

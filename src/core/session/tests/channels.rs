@@ -289,12 +289,49 @@ fn a_limit_on_channels_that_was_not_negotiated_is_learnt_and_kept_to() {
     let fifth = world.add_consumer("e");
     assert!(world.has_failed(fifth));
     assert!(running.iter().all(|it| world.is_consuming(*it)));
-    // After a while it is found out whether it is still so, with the next connection.
-    world.pass(2 * MINUTE);
-    world.cut();
-    world.pass_until_ready();
+    // After a while it is found out whether it is still so.
+    world.pass(MINUTE);
     let sixth = world.add_consumer("f");
     assert!(world.is_consuming(sixth));
+}
+
+// case B8
+#[test]
+fn a_limit_that_is_met_again_is_kept_to_for_twice_as_long() {
+    let mut world = World::ready();
+    let mut lasted = Vec::new();
+    for round in 0..8 {
+        world.outputs();
+        let consumer = world.session.add_consumer(world.now, spec("q"));
+        world.refuse_one_channel_more();
+        world.pass_until_ready();
+        assert!(world.has_failed(consumer), "round {round}");
+        let mut minutes = 0;
+        while !{
+            world.pass(MINUTE);
+            minutes += 1;
+            let next = world.add_consumer("q");
+            let is_let_in = world.is_consuming(next);
+            world.session.remove_consumer(world.now, next);
+            world.run();
+            is_let_in
+        } {}
+        lasted.push(minutes);
+    }
+    assert_eq!(lasted, [1, 2, 4, 8, 16, 32, 60, 60]);
+}
+
+// case B8
+#[test]
+fn a_consumer_that_a_limit_left_without_a_channel_comes_back_when_the_limit_is_lifted() {
+    let mut world = World::ready();
+    let consumers = ["a", "b", "c"].map(|it| world.add_consumer(it));
+    world.broker.most_channels = 2;
+    world.cut();
+    world.pass(SECOND);
+    world.broker.most_channels = usize::MAX;
+    world.pass(2 * MINUTE);
+    assert!(consumers.iter().all(|it| world.is_consuming(*it)));
 }
 
 // case B8
@@ -313,4 +350,28 @@ fn a_producer_that_gets_no_channel_at_all_is_told_and_tries_again_in_a_minute() 
         world.count(|it| matches!(it, Output::ProducerRestored(_))),
         1
     );
+}
+
+// case B8
+#[test]
+fn a_connection_that_gets_no_channel_for_what_is_declared_again_ends_with_the_reason() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    world.broker.most_channels = 0;
+    world.cut();
+    world.outputs();
+    world.pass(30 * SECOND);
+    let told = |it: &Output| {
+        matches!(
+            it,
+            Output::Lost {
+                cause: ConnectionError::NoFreeChannel,
+                ..
+            }
+        )
+    };
+    assert!(world.count(told) > 1);
+    world.broker.most_channels = usize::MAX;
+    world.pass(2 * MINUTE);
+    assert!(world.session.is_ready());
 }

@@ -18,7 +18,7 @@ impl Request<'_> {
                 "cannot publish to internal {what}"
             )));
         }
-        message.check(&self.client.user)?;
+        message.check(&self.client.user, self.manner)?;
         if published.immediate {
             return Err(Refusal::not_implemented("immediate=true"));
         }

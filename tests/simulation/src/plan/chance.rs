@@ -9,7 +9,7 @@ use snowshoe::testing::{Direction, Manner};
 
 use super::{
     Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Length, Manners,
-    Plan, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
+    Plan, Poison, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
 };
 
 impl Plan {
@@ -36,7 +36,43 @@ impl Plan {
         if random.u32(..20) == 0 {
             plan.lengthen();
         }
+        // And so is what came after that.
+        let mut random = Rng::with_seed(seed.rotate_left(32));
+        if random.u32(..4) == 0 {
+            plan.limit_channels(&mut random);
+        }
+        if random.u32(..4) == 0 {
+            plan.poison(&mut random);
+        }
         plan
+    }
+
+    /// There are few channels, and more producers.
+    fn limit_channels(&mut self, random: &mut Rng) {
+        if random.bool() {
+            self.settings.channel_max = pick(random, &[2, 3, 5]);
+        } else {
+            self.settings.user_channels = Some(random.usize(2..=12));
+        }
+        for _ in 0..random.usize(0..=8) {
+            let client = random.usize(..self.clients());
+            let producer = ProducerPlan::new(random, self.settings.length);
+            self.add(client, Deed::Produce(producer));
+        }
+    }
+
+    /// Some producers have messages that the broker closes something over.
+    fn poison(&mut self, random: &mut Rng) {
+        for step in &mut self.steps {
+            if let Step::User {
+                deed: Deed::Produce(producer),
+                ..
+            } = step
+                && random.bool()
+            {
+                producer.poison = Some(pick(random, &[Poison::Channel, Poison::Connection]));
+            }
+        }
     }
 
     /// A client, those who use it, and what goes wrong meanwhile.
@@ -147,6 +183,8 @@ impl Settings {
             heartbeat: Duration::from_secs(random.u64(1..=10)),
             max_delay: millis(random, 100..10_000),
             max_attempts: (random.u32(..12) == 0).then(|| random.u32(1..=4)),
+            channel_max: 2047,
+            user_channels: None,
             manner: pick(
                 random,
                 &[Manner::RabbitMq, Manner::RabbitMq, Manner::LavinMq],
@@ -180,6 +218,7 @@ impl ProducerPlan {
             capacity: pick(random, &[1, 3, 10, 1_000]),
             mandatory: random.bool(),
             strays: random.u32(..4) == 0,
+            poison: None,
             length: match random.u32(..8) {
                 0 => Length::SomeLong,
                 _ => Length::Short,

@@ -2,8 +2,8 @@
 
 /// One way to break the client.
 pub(crate) struct Breakage {
-    /// Its row in the table of faults.
-    pub(crate) fault: u32,
+    /// The fault or the case that comes of it, by its number.
+    pub(crate) number: &'static str,
     pub(crate) what: &'static str,
     /// From the root of the repository.
     pub(crate) file: &'static str,
@@ -16,6 +16,7 @@ pub(crate) struct Breakage {
 
 // Where what is broken stands.
 const ACKS: &str = "src/core/acks.rs";
+const ATTRIBUTION: &str = "src/core/session/attribution.rs";
 const CHANNELS: &str = "src/core/session/channels.rs";
 const CONFIRMS: &str = "src/core/confirms.rs";
 const HANDSHAKE: &str = "codec/src/connection/handshake.rs";
@@ -23,12 +24,14 @@ const INBOX: &str = "src/shared/inbox.rs";
 const OUTPUTS: &str = "src/driver/link/outputs.rs";
 const PRODUCERS: &str = "src/driver/link/producers.rs";
 const PUBLISHER: &str = "src/core/publisher.rs";
+const PUBLISHING: &str = "src/core/session/producers.rs";
 const RECOVERY: &str = "src/core/session/recovery.rs";
+const SHARED_CHANNEL: &str = "src/core/session/shared_channel.rs";
 const SUBSCRIPTION: &str = "src/core/subscription.rs";
 
 pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
-        fault: 1,
+        number: "fault 1",
         what: "a stale ack is let through under the next epoch",
         file: ACKS,
         sound: "if epoch != self.epoch {",
@@ -36,7 +39,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 3,
+        number: "fault 3",
         what: "a multiple ack spans deliveries that nobody has settled",
         file: ACKS,
         sound: "run.tag = tag;",
@@ -44,7 +47,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 5,
+        number: "fault 5",
         what: "what waits in an inbox outlives its epoch",
         file: INBOX,
         sound: "if !self.no_ack {\n            state.deliveries.clear();",
@@ -52,7 +55,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 7,
+        number: "fault 7",
         what: "confirm numbers are not reset at a reconnect",
         file: CONFIRMS,
         sound: "self.outstanding.clear();\n        self.last_tag = 0;",
@@ -60,7 +63,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 8,
+        number: "fault 8",
         what: "a multiple confirm settles one too few",
         file: CONFIRMS,
         sound: "open <= up_to",
@@ -68,7 +71,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 8,
+        number: "fault 8",
         what: "a multiple confirm settles one too many",
         file: CONFIRMS,
         sound: "open <= up_to",
@@ -76,7 +79,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 1_000,
     },
     Breakage {
-        fault: 10,
+        number: "fault 10",
         what: "of several publishes the culprit is never searched for",
         file: PUBLISHER,
         sound: "(InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {",
@@ -84,7 +87,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 13,
+        number: "fault 13",
         what: "what was in flight is not written again",
         file: PUBLISHER,
         sound: "        self.ledger.ring.rewind();\n",
@@ -92,7 +95,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 13,
+        number: "fault 13",
         what: "after a reconnect the two oldest messages have changed places",
         file: PUBLISHER,
         sound: "        self.ledger.ring.rewind();\n",
@@ -109,7 +112,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 14,
+        number: "fault 14",
         what: "a nack is taken as an ack",
         file: PUBLISHER,
         sound: "self.ledger.refuse(position);",
@@ -117,7 +120,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 17,
+        number: "fault 17",
         what: "whoever waits for room is not woken",
         file: PUBLISHER,
         sound: "let waiter = self.room.take().map(|(_, waiter)| waiter);",
@@ -125,7 +128,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 20,
+        number: "fault 20",
         what: "a return is forgotten by the time its ack comes",
         file: PUBLISHER,
         sound: "self.ledger.returned.insert(position, Box::new(details));",
@@ -133,7 +136,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 20,
+        number: "fault 20",
         what: "a return is dropped at a reconnect, and its message sent again",
         file: PUBLISHER,
         sound: "        for position in returned {
@@ -145,7 +148,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 1_000,
     },
     Breakage {
-        fault: 20,
+        number: "fault 20",
         what: "a return is dropped at a reconnect, and its message confirmed",
         file: PUBLISHER,
         sound: "        for position in returned {
@@ -158,7 +161,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 1_000,
     },
     Breakage {
-        fault: 21,
+        number: "fault 21",
         what: "publishes do not wait until there is room to write",
         file: PRODUCERS,
         sound: "OUTBOUND_LIMIT.saturating_sub(waiting)",
@@ -166,7 +169,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 1_000,
     },
     Breakage {
-        fault: 22,
+        number: "fault 22",
         what: "a message that makes room for a newer one is dropped without a word",
         file: PUBLISHER,
         sound: "self.tell(position, entry.watch, Err(outcome));",
@@ -174,7 +177,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 22,
+        number: "fault 22",
         what: "what is given up at a close is not handed back",
         file: PRODUCERS,
         sound: "report.undelivered.extend(abandoned);",
@@ -182,7 +185,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 22,
+        number: "fault 22",
         what: "a publish after the close is accepted",
         file: PUBLISHER,
         sound: "if self.ledger.closed {",
@@ -190,7 +193,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 27,
+        number: "fault 27",
         what: "that publishers are blocked outlives the connection",
         file: OUTPUTS,
         sound: "self.blocked = false;\n        self.consumers.lost();",
@@ -198,7 +201,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 29,
+        number: "fault 29",
         what: "a peer that has fallen silent goes unnoticed",
         file: HANDSHAKE,
         sound: "self.deadlines.heartbeat_receive = Some(after(now, 2 * interval));",
@@ -206,7 +209,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 47,
+        number: "fault 47",
         what: "the client's own queue is not declared again after a reconnect",
         file: RECOVERY,
         sound: "if !matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) {",
@@ -214,7 +217,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 52,
+        number: "fault 52",
         what: "a consumer that the broker cancelled is not subscribed again",
         file: SUBSCRIPTION,
         sound: "self.ended_at(now, true)",
@@ -222,7 +225,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 52,
+        number: "fault 52",
         what: "that the broker has cancelled a consumer is ignored",
         file: CHANNELS,
         sound: "        let verdict = subscription.cancelled_by_broker(now);
@@ -235,7 +238,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 54,
+        number: "fault 54",
         what: "a consumer does not come back after a reconnect",
         file: SUBSCRIPTION,
         sound: "            _ => State::Waiting,\n",
@@ -243,11 +246,43 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         seeds: 300,
     },
     Breakage {
-        fault: 57,
+        number: "fault 57",
         what: "a consumer comes back without its prefetch",
         file: SUBSCRIPTION,
         sound: "if self.spec.prefetch == 0 || self.spec.no_ack {",
         broken: "if self.spec.prefetch == 0 || self.spec.no_ack || self.established {",
         seeds: 300,
+    },
+    Breakage {
+        number: "case B1",
+        what: "a producer for which no channel is free shares none",
+        file: PUBLISHING,
+        sound: "Err(NoChannel::NoneFree) if self.share_channel(now, producer) => {}",
+        broken: "Err(NoChannel::NoneFree) if false => _ = self.share_channel(now, producer),",
+        seeds: 300,
+    },
+    Breakage {
+        number: "case B1",
+        what: "a confirm on a shared channel is taken for the first of a run",
+        file: SHARED_CHANNEL,
+        sound: "tell(run, run.own + (tag - first));",
+        broken: "tell(run, run.own);",
+        seeds: 3_000,
+    },
+    Breakage {
+        number: "case C2",
+        what: "nothing is suspected where the broker names nothing",
+        file: ATTRIBUTION,
+        sound: "return is_over_something(close) && self.attribute_to_all(now, close);",
+        broken: "return false;",
+        seeds: 300,
+    },
+    Breakage {
+        number: "case C3",
+        what: "half of what is in flight is blamed for all of it",
+        file: PUBLISHER,
+        sound: "if ring.in_flight() == 1 =>",
+        broken: "if ring.in_flight() <= 2 =>",
+        seeds: 1_000,
     },
 ];

@@ -64,8 +64,8 @@ fn misplaced() -> Vec<String> {
 
 /// How the simulation saw it: the first seed that fails, and the invariant that does not hold.
 fn print(breakage: &Breakage, caught: &str) {
-    let Breakage { fault, what, .. } = breakage;
-    println!("fault {fault:>2} | {what:<66} | {caught}");
+    let Breakage { number, what, .. } = breakage;
+    println!("{number:<8} | {what:<66} | {caught}");
 }
 
 /// The sources at another place, where they can be broken.
