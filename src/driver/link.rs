@@ -7,7 +7,6 @@ mod producers;
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -20,6 +19,7 @@ use self::channels::Channels;
 use self::consumers::Consumers;
 use self::producers::Producers;
 use super::config::Config;
+use super::guard::{Guarded, guard, guarded_mechanism};
 use super::stream::{Finishing, Stream};
 use crate::core::Epoch;
 use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
@@ -61,7 +61,7 @@ pub(super) struct Link {
 
 enum Io {
     Idle,
-    Dialing(Epoch, Connecting),
+    Dialing(Epoch, Guarded<Connecting>),
     Open(Stream),
     /// The session has ended; its last words are being written.
     Finishing(Finishing),
@@ -293,7 +293,7 @@ impl Link {
             return false;
         };
         let epoch = *epoch;
-        let Poll::Ready(result) = connecting.as_mut().poll(cx) else {
+        let Poll::Ready(result) = connecting.poll(cx) else {
             return false;
         };
         self.io = Io::Idle;
@@ -312,10 +312,15 @@ impl Link {
 
     fn client_options(&self) -> Result<ClientOptions, ConnectionError> {
         // User code: asked at every attempt (fault 28), and without any lock.
-        let asked = catch_unwind(AssertUnwindSafe(|| (self.config.credentials)()))
-            // The panic itself was told by its hook. Another attempt may find that it has passed.
-            .unwrap_or_else(|_| Err("the provider of credentials has panicked".into()));
-        let mechanisms = asked.map_err(|error| ConnectionError::Credentials(error.into()))?;
+        let asked = guard("the provider of credentials", || {
+            (self.config.credentials)()
+        });
+        let mechanisms = asked.unwrap_or_else(|panicked| Err(panicked.into()));
+        let mechanisms = mechanisms.and_then(|mechanisms| {
+            let guarded = mechanisms.into_iter().map(guarded_mechanism);
+            Ok(guarded.collect::<Result<_, _>>()?)
+        });
+        let mechanisms = mechanisms.map_err(|error| ConnectionError::Credentials(error.into()))?;
         Ok(ClientOptions {
             mechanisms,
             virtual_host: self.config.virtual_host.clone(),

@@ -14,6 +14,7 @@
 
 mod closing;
 mod config;
+mod guard;
 mod link;
 mod readiness;
 mod stream;
@@ -264,7 +265,7 @@ impl Driver {
 
     /// A connection was given up, and with it the client.
     fn end(&mut self, now: Instant, cause: &ConnectionError) {
-        log::error!("giving up: {cause}");
+        log::error!("giving up: {}", guard::text(cause));
         self.settle_first(Err(Error::from(cause.clone())));
         let mut report = CloseReport::default();
         for link in &mut self.links {

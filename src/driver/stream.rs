@@ -12,12 +12,13 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use snowshoe_codec::Outbound;
 use snowshoe_codec::time::after;
 
+use super::guard::Guarded;
 use super::readiness::Readiness;
 use crate::transport::Transport;
 
 /// An open transport.
 pub(super) struct Stream {
-    transport: Box<dyn Transport>,
+    transport: Guarded<Box<dyn Transport>>,
     readiness: Readiness,
     /// Whether there may be something to read, or room to write: until the transport says that there
     /// is not, and again once it wakes the driver.
@@ -47,7 +48,7 @@ const LEAST_ROOM: usize = 4 * 1024;
 const SPENT_BLOCKS: usize = 4;
 
 impl Stream {
-    pub(super) fn new(transport: Box<dyn Transport>) -> Self {
+    pub(super) fn new(transport: Guarded<Box<dyn Transport>>) -> Self {
         Self {
             transport,
             readiness: Readiness::new(),
@@ -200,7 +201,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A transport that is ended in order.
 pub(super) struct Finishing {
-    transport: Box<dyn Transport>,
+    transport: Guarded<Box<dyn Transport>>,
     last_words: Bytes,
     deadline: Instant,
 }
@@ -284,7 +285,8 @@ mod tests {
 
     fn stream(bytes: Bytes, seed: u64) -> Stream {
         let random = fastrand::Rng::with_seed(seed);
-        Stream::new(Box::new(Pieces { bytes, random }))
+        let transport: Box<dyn Transport> = Box::new(Pieces { bytes, random });
+        Stream::new(Guarded::new("the transport", transport))
     }
 
     /// The octets of a message, which differ from those of its neighbours.

@@ -25,6 +25,7 @@ mod identifier_reuse;
 mod low_disk;
 mod on_tokio;
 mod outages;
+mod panics;
 mod publishing;
 mod reconnecting;
 mod redelivery;

@@ -210,39 +210,6 @@ fn a_limit_of_attempts_of_any_size_is_told() {
     }
 }
 
-// case A5
-#[test]
-fn a_provider_of_credentials_that_panics_is_told_and_asked_again() {
-    let patient = Reconnect {
-        fail_fast: false,
-        ..Reconnect::default()
-    };
-    let asked = std::sync::atomic::AtomicU32::new(0);
-    let provider = move || match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-        0 => panic!("a panic that a test wants"),
-        _ => Ok(vec![
-            Box::new(snowshoe::codec::sasl::Plain::new("guest", "guest")) as Box<_>,
-        ]),
-    };
-    let what = "credentials";
-    story(
-        what,
-        |builder| builder.reconnect(patient).credentials(provider),
-        |client, _| async move {
-            let mut events = client.events();
-            client.ready().await?;
-            let told = std::iter::from_fn(|| events.try_next()).any(|event| {
-            matches!(event, snowshoe::Event::Disconnected { cause, .. } if cause.to_string().contains("panicked"))
-        });
-            if told {
-                Ok(())
-            } else {
-                Err("it was not told".into())
-            }
-        },
-    );
-}
-
 // case I3
 #[test]
 fn what_is_set_twice_is_what_was_set_last() {

@@ -1,8 +1,10 @@
 //! What the session says, carried out.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::guard::{self, Guarded, guard};
 use super::{Io, Link};
 use crate::connector::Target;
 use crate::core::Epoch;
@@ -51,7 +53,7 @@ impl Link {
                 epoch,
                 attempt,
                 endpoint,
-            } => self.begin_dial(epoch, attempt, endpoint),
+            } => self.begin_dial(now, epoch, attempt, endpoint),
             Output::Abort => {
                 if let Io::Open(stream) = mem::replace(&mut self.io, Io::Idle) {
                     stream.abort();
@@ -157,7 +159,7 @@ impl Link {
         }
     }
 
-    fn begin_dial(&mut self, epoch: Epoch, attempt: u32, endpoint: usize) {
+    fn begin_dial(&mut self, now: Instant, epoch: Epoch, attempt: u32, endpoint: usize) {
         // Counted for this host, so that the addresses of all hosts have their turn.
         let hosts = u32::try_from(self.config.endpoints.len()).unwrap_or(u32::MAX);
         let round = attempt.saturating_sub(1) / hosts.max(1) + 1;
@@ -176,10 +178,19 @@ impl Link {
             target.host,
             target.port
         );
-        self.io = Io::Dialing(
-            epoch,
-            (self.config.connector).connect(&target, &self.runtime),
-        );
+        let connector = &self.config.connector;
+        match guard("the connector", || {
+            connector.connect(&target, &self.runtime)
+        }) {
+            Ok(connecting) => {
+                let connecting = Guarded::new("the future of the connector", connecting);
+                self.io = Io::Dialing(epoch, connecting);
+            }
+            Err(panicked) => {
+                let error = ConnectionError::Dial(Arc::new(panicked.into()));
+                self.session.dial_failed(now, epoch, error);
+            }
+        }
     }
 
     fn lost(&mut self, cause: ConnectionError, next: Next) {
@@ -192,7 +203,8 @@ impl Link {
         match next {
             Next::Closed => {}
             Next::Retry { attempt, delay } => {
-                log::warn!("{role} connection: {cause}; attempt {attempt} in {delay:?}");
+                let why = guard::text(&cause);
+                log::warn!("{role} connection: {why}; attempt {attempt} in {delay:?}");
                 hub.emit_with(|| Event::Disconnected { role, cause });
                 hub.emit_with(|| Event::Reconnecting {
                     role,
