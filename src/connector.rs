@@ -6,6 +6,7 @@ mod tcp;
 mod tls;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use self::default::DefaultConnector;
 pub use self::tcp::TcpConnector;
@@ -30,10 +31,14 @@ pub struct Target {
     /// A number of the client's own, see [`ClientBuilder::seed`](crate::ClientBuilder::seed): clients
     /// of one host name spread over its addresses if each takes them in an order of its own.
     pub seed: u64,
+    /// How long the attempt may take before it is dropped, see
+    /// [`ClientBuilder::connection_timeout`](crate::ClientBuilder::connection_timeout);
+    /// [`Duration::MAX`] is no limit. Within it every address has to have its turn.
+    pub timeout: Duration,
 }
 
 impl Target {
-    /// A first attempt at a host without TLS.
+    /// A first attempt at a host without TLS, which may take any time.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
             host: host.into(),
@@ -41,6 +46,7 @@ impl Target {
             tls: false,
             attempt: 1,
             seed: 0,
+            timeout: Duration::MAX,
         }
     }
 }

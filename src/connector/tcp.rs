@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::race::first_to_answer;
+use self::race::{first_to_answer, head_start};
 use super::{Connector, Target};
 use crate::runtime::{Runtime, TcpOptions};
 use crate::transport::{Connecting, Transport};
@@ -14,8 +14,9 @@ use crate::transport::{Connecting, Transport};
 ///
 /// The host name is resolved afresh for every attempt, and its addresses are tried in the manner of
 /// RFC 8305: in an order that differs from client to client, beginning with another one each time, IPv4
-/// and IPv6 in turn, and each 250 ms after the one before it or as soon as that has failed. The first
-/// that answers is taken, and an error names all of them with their causes. Small writes are not delayed (`TCP_NODELAY`), and idle
+/// and IPv6 in turn, and each 250 ms after the one before it or as soon as that has failed; where there
+/// is no time for that, they share equally what there is. The first that answers is taken, and an error
+/// names all of them with their causes. Small writes are not delayed (`TCP_NODELAY`), and idle
 /// connections are kept alive.
 #[derive(Clone, Debug)]
 pub struct TcpConnector {
@@ -44,8 +45,10 @@ impl TcpConnector {
             port,
             attempt,
             seed,
+            timeout,
             ..
         } = target;
+        let began = runtime.now();
         let mut addresses = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
             Err(_) => (runtime.resolve(&host, port).await)
@@ -53,7 +56,9 @@ impl TcpConnector {
         };
         put_in_order(&mut addresses, seed, attempt);
         let options = TcpOptions::new(self.keepalive);
-        (first_to_answer(&runtime, addresses, options).await)
+        let left = timeout.saturating_sub(runtime.now().saturating_duration_since(began));
+        let head_start = head_start(left, addresses.len());
+        (first_to_answer(&runtime, addresses, options, head_start).await)
             .map_err(|failures| unreachable(&host, port, &failures))
     }
 }

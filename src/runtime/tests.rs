@@ -48,6 +48,24 @@ async fn end(mut socket: Box<dyn Transport>) {
     socket.close().await.expect("an end");
 }
 
+// case A3
+#[test]
+fn a_keep_alive_of_any_length_is_taken_and_that_of_no_length_is_none() {
+    let (_listener, address) = listen();
+    let socket = TcpStream::connect(address).expect("a connection");
+    for (keepalive, is_on) in [
+        (Duration::from_nanos(1), true),
+        (Duration::ZERO, false),
+        (Duration::from_millis(500), true),
+        (Duration::MAX, true),
+    ] {
+        let applied = TcpOptions::new(keepalive).apply(&socket);
+        applied.unwrap_or_else(|error| panic!("{keepalive:?}: {error}"));
+        let is = SockRef::from(&socket).keepalive().expect("it is known");
+        assert_eq!(is, is_on, "{keepalive:?}");
+    }
+}
+
 #[test]
 fn bytes_come_that_were_not_there_when_they_were_asked_for() {
     with_each(async |runtime| {

@@ -1,7 +1,7 @@
 //! How a client connects for the first time, and what it says where it cannot.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use snowshoe::codec::sasl::{Mechanism, Plain};
 use snowshoe::codec::{CloseReason, FrameError, Greeting, HandshakeError, Violation};
+use snowshoe::runtime::{AsyncIo, Resolving, Task, TcpOptions, Timer};
 use snowshoe::{
     AmqpUri, Client, ClientBuilder, Connecting, ConnectionError, Connector, Endpoint, Error, Event,
     Phase, Reconnect, ReplyCode, Runtime, Target, TcpConnector,
@@ -375,6 +376,103 @@ fn the_broker_is_told_the_name_of_the_connections() {
             connections(&name, "protocol"),
             "[[{protocol, {0, 9, 1}}], [{protocol, {0, 9, 1}}]]"
         );
+    });
+}
+
+// case A4
+#[test]
+fn heartbeats_that_are_turned_off_are_off_on_both_sides() {
+    run(async {
+        let name = unique("connection");
+        let uri = format!("amqp://guest:guest@{}/%2f?heartbeat=0", endpoint());
+        let by_uri = executor::connect(builder(&uri).connection_name(&*name));
+        let _by_uri = by_uri.await.unwrap();
+        let by_builder = builder(&url()).heartbeat(Duration::ZERO);
+        let by_builder = executor::connect(by_builder.connection_name(&*name));
+        let _by_builder = by_builder.await.unwrap();
+        assert_eq!(
+            connections(&name, "timeout"),
+            "[[{timeout, 0}], [{timeout, 0}]]"
+        );
+    });
+}
+
+// case A3
+#[test]
+fn a_keep_alive_of_any_length_lets_a_client_connect() {
+    run(async {
+        for keepalive in [Duration::ZERO, Duration::from_millis(500), Duration::MAX] {
+            let tcp = TcpConnector { keepalive };
+            let client = executor::connect(builder(&url()).connector(tcp));
+            let client = within("the connection", client).await.unwrap();
+            fresh_queue(&client).await;
+        }
+    });
+}
+
+/// A runtime of sockets, in which names have the addresses that a test gives them, and nothing that is
+/// sent to some of these arrives.
+#[derive(Debug)]
+struct Names {
+    sockets: AsyncIo,
+    /// For `broker.example`: one that swallows, and that of the broker.
+    addresses: [SocketAddr; 2],
+}
+
+impl Runtime for Names {
+    fn timer(&self) -> Box<dyn Timer> {
+        self.sockets.timer()
+    }
+
+    fn connect(&self, address: SocketAddr, options: TcpOptions) -> Connecting {
+        if address == self.addresses[1] {
+            self.sockets.connect(address, options)
+        } else {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> Resolving {
+        let swallowing = |octet| SocketAddr::from(([192, 0, 2, octet], port));
+        let addresses = match host {
+            "broker.example" => self.addresses.to_vec(),
+            _ => vec![swallowing(1), swallowing(2)],
+        };
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+
+    fn spawn(&self, driver: Task) -> io::Result<()> {
+        self.sockets.spawn(driver)
+    }
+}
+
+// case H1
+#[test]
+fn every_address_of_every_host_has_its_turn_whatever_the_others_swallow() {
+    run(async {
+        let real = endpoint();
+        let broker = (&*real.host, real.port).to_socket_addrs().unwrap();
+        let broker = broker.last().expect("it has an address");
+        for seed in 0..4 {
+            let swallowing = SocketAddr::from(([192, 0, 2, 3], real.port));
+            let names = Names {
+                sockets: AsyncIo,
+                addresses: [swallowing, broker],
+            };
+            let uri = format!(
+                "amqp://guest:guest@gone.example,broker.example:{}/%2f",
+                real.port
+            );
+            let patient = Reconnect {
+                fail_fast: false,
+                ..Reconnect::default()
+            };
+            // Less than the head start that an address has where there is time.
+            let builder = builder(&uri).reconnect(patient).seed(seed).runtime(names);
+            let builder = builder.connection_timeout(Duration::from_millis(200));
+            let client = within("the connection", builder.connect()).await.unwrap();
+            fresh_queue(&client).await;
+        }
     });
 }
 

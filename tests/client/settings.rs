@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
-use snowshoe::testing::{BrokerOptions, Clock, Executor, Server};
-use snowshoe::{Client, ClientBuilder, Error, Queue, Reconnect};
+use snowshoe::testing::{BrokerOptions, Clock, Dials, Executor, Server};
+use snowshoe::{Client, ClientBuilder, Error, Event, Queue, Reconnect};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -190,9 +190,53 @@ fn no_bound_of_a_producer_or_a_consumer_keeps_it_from_working() {
     }
 }
 
+// case A2
 #[test]
 fn a_limit_of_attempts_of_any_size_is_told() {
-    for max_attempts in [Some(0), Some(1), Some(u32::MAX)] {
+    for max_attempts in [0, 1, 3] {
+        for was_connected in [false, true] {
+            let reconnect = Reconnect {
+                max_attempts: Some(max_attempts),
+                fail_fast: false,
+                ..Reconnect::default()
+            };
+            story(
+                &format!("{max_attempts}, {was_connected}"),
+                |builder| builder.reconnect(reconnect),
+                move |client, server| async move {
+                    let mut events = client.events();
+                    if was_connected {
+                        client.ready().await?;
+                    }
+                    server.set_dials(Dials::Refused);
+                    server.reset_all();
+                    let mut ends = 1;
+                    while let Some(event) = events.next().await {
+                        match event {
+                            Event::Disconnected { .. } => ends += 1,
+                            Event::GaveUp { .. } => break,
+                            _ => {}
+                        }
+                    }
+                    // The cut is one, and there is always a first attempt.
+                    let expected = match was_connected {
+                        true => max_attempts + 1,
+                        false => max_attempts.max(1),
+                    };
+                    assert_eq!(ends, expected);
+                    let refused = client.channel().await.expect_err("it has given up");
+                    assert!(matches!(refused, Error::Closed), "{refused}");
+                    Ok(())
+                },
+            );
+        }
+    }
+}
+
+// case A2
+#[test]
+fn without_a_limit_that_matters_attempts_go_on_for_ever() {
+    for max_attempts in [None, Some(u32::MAX)] {
         let reconnect = Reconnect {
             max_attempts,
             ..Reconnect::default()
@@ -200,11 +244,20 @@ fn a_limit_of_attempts_of_any_size_is_told() {
         story(
             &format!("{max_attempts:?}"),
             |builder| builder.reconnect(reconnect),
-            |client, _| async move {
-                match client.ready().await {
-                    Ok(()) | Err(Error::Connection(_)) => Ok(()),
-                    Err(error) => Err(error.into()),
+            |client, server| async move {
+                client.ready().await?;
+                let mut events = client.events();
+                server.set_dials(Dials::Refused);
+                server.reset_all();
+                for _ in 0..1_000 {
+                    let event = events.next().await;
+                    assert!(
+                        !matches!(event, None | Some(Event::GaveUp { .. })),
+                        "{event:?}"
+                    );
                 }
+                server.set_dials(Dials::Succeed);
+                use_it(&client, &server).await
             },
         );
     }
@@ -243,7 +296,7 @@ fn what_is_set_twice_is_what_was_set_last() {
 // case I4
 #[test]
 fn events_are_a_stream_that_can_be_moved() {
-    fn is_a_stream<S: futures_lite::Stream<Item = snowshoe::Event> + Unpin + Send>(_: &S) {}
+    fn is_a_stream<S: futures_lite::Stream<Item = Event> + Unpin + Send>(_: &S) {}
     story(
         "events",
         |builder| builder,
@@ -252,10 +305,7 @@ fn events_are_a_stream_that_can_be_moved() {
             is_a_stream(&events);
             client.ready().await?;
             let first = futures_lite::StreamExt::next(&mut events).await;
-            assert!(
-                matches!(first, Some(snowshoe::Event::Connected { .. })),
-                "{first:?}"
-            );
+            assert!(matches!(first, Some(Event::Connected { .. })), "{first:?}");
             Ok(())
         },
     );

@@ -3,7 +3,6 @@ use std::future::{pending, ready};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::race::HEAD_START;
 use super::*;
 use crate::runtime::{self, Resolving};
 use crate::testing::{Clock, Executor};
@@ -74,6 +73,8 @@ struct Hosts {
     addresses: Vec<SocketAddr>,
     tried: Mutex<Vec<(Duration, SocketAddr)>>,
     began: Instant,
+    /// How long it takes to find the addresses.
+    resolving: Duration,
 }
 
 impl Runtime for Hosts {
@@ -104,7 +105,11 @@ impl Runtime for Hosts {
     }
 
     fn resolve(&self, _: &str, _: u16) -> Resolving {
-        Box::pin(ready(Ok(self.addresses.clone())))
+        let (addresses, clock, time) = (self.addresses.clone(), self.clock.clone(), self.resolving);
+        Box::pin(async move {
+            clock.sleep(time).await;
+            Ok(addresses)
+        })
     }
 }
 
@@ -112,16 +117,37 @@ impl Transport for futures_lite::io::Cursor<Vec<u8>> {}
 
 /// What becomes of an attempt at a host of these addresses, and what was tried when.
 fn dial(hosts: &[&str]) -> (Option<io::Result<()>>, Vec<(Duration, SocketAddr)>) {
+    dial_within(hosts, Duration::MAX, Duration::ZERO)
+}
+
+/// The same, where there is a limit of time, and finding the addresses takes some of it.
+fn dial_within(
+    hosts: &[&str],
+    timeout: Duration,
+    resolving: Duration,
+) -> (Option<io::Result<()>>, Vec<(Duration, SocketAddr)>) {
     let clock = Clock::new();
     let hosts = Arc::new(Hosts {
         began: clock.now(),
         clock: clock.clone(),
         addresses: addresses(hosts),
         tried: Mutex::default(),
+        resolving,
     });
     let runtime: Arc<dyn Runtime> = Arc::new(Arc::clone(&hosts));
-    let dialed = TcpConnector::default().connect(&Target::new("broker", 5672), &runtime);
-    let ended = Executor::new(clock, 1).run(async move { dialed.await.map(drop) });
+    let target = Target {
+        timeout,
+        ..Target::new("broker", 5672)
+    };
+    let dialed = TcpConnector::default().connect(&target, &runtime);
+    let time = clock.clone();
+    let dialed = async move { Some(dialed.await.map(drop)) };
+    let dropped = async move {
+        time.sleep(timeout).await;
+        None
+    };
+    let ended = Executor::new(clock, 1).run(futures_lite::future::or(dialed, dropped));
+    let ended = ended.flatten();
     let tried = hosts.tried.lock().expect("nobody panics").clone();
     (ended, tried)
 }
@@ -129,14 +155,50 @@ fn dial(hosts: &[&str]) -> (Option<io::Result<()>>, Vec<(Duration, SocketAddr)>)
 // case H1
 #[test]
 fn an_address_that_swallows_costs_a_head_start_and_no_more() {
-    for swallowing in 0..4 {
-        let mut hosts = vec!["10.0.0.2"; swallowing];
+    // Each of them is tried first by some client.
+    for number_of_addresses in 2..6 {
+        let mut hosts = vec!["10.0.0.2"; number_of_addresses - 1];
         hosts.push("10.0.0.1");
         let (ended, tried) = dial(&hosts);
         assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
-        for (number, (when, _)) in tried.iter().enumerate() {
-            assert_eq!(*when, HEAD_START * number as u32);
-        }
+        assert_eq!(
+            times(&tried),
+            multiples(Duration::from_millis(250), tried.len())
+        );
+    }
+    // The one that answers, before all others, and after them.
+    let (_, tried) = dial(&["10.0.0.1"]);
+    assert_eq!(times(&tried), [Duration::ZERO]);
+}
+
+fn times(tried: &[(Duration, SocketAddr)]) -> Vec<Duration> {
+    tried.iter().map(|(when, _)| *when).collect()
+}
+
+fn multiples(of: Duration, count: usize) -> Vec<Duration> {
+    (0..count as u32).map(|number| of * number).collect()
+}
+
+// case H1
+#[test]
+fn every_address_has_its_turn_within_the_time_that_there_is() {
+    let swallow = ["10.0.0.2", "10.0.1.2", "10.0.2.2", "10.0.3.2"];
+    for (timeout, resolving, expected) in
+        [(10_000, 0, 250), (400, 0, 100), (400, 200, 50), (1, 0, 0)]
+    {
+        let [timeout, resolving] = [timeout, resolving].map(Duration::from_millis);
+        let (ended, tried) = dial_within(&swallow, timeout, resolving);
+        assert!(ended.is_none(), "{ended:?}");
+        assert_eq!(tried.len(), swallow.len(), "{timeout:?}: {tried:?}");
+        let share = match expected {
+            0 => timeout / 4,
+            expected => Duration::from_millis(expected),
+        };
+        let since = times(&tried)
+            .iter()
+            .map(|when| *when - resolving)
+            .collect::<Vec<_>>();
+        assert_eq!(since, multiples(share, swallow.len()), "{timeout:?}");
     }
 }
 

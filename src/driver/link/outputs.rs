@@ -171,6 +171,7 @@ impl Link {
             tls: self.config.tls,
             attempt: round,
             seed: self.config.seed,
+            timeout: self.config.connection_timeout,
         };
         log::debug!(
             "{} connection: attempt {attempt}, {}:{}",
