@@ -1,13 +1,16 @@
+mod handshake_cut;
+
 use std::error;
 use std::io;
 use std::sync::Arc;
 
 use snowshoe_codec::method::{Call, MethodId};
 use snowshoe_codec::{
-    CloseReason, Greeting, HandshakeError, Method, PeerClose, ReplyCode, SendError, TableError,
-    TooLong,
+    CloseReason, Greeting, HandshakeError, Method, PeerClose, ReplyCode, SendError, Stage,
+    TableError, TooLong,
 };
 
+pub use self::handshake_cut::{HandshakeCut, Hint};
 use crate::message::Message;
 use crate::outcome::Unconfirmed;
 use crate::uri::UriError;
@@ -102,6 +105,9 @@ pub enum ConnectionError {
     /// The virtual host does not exist, or the user may not use it.
     #[error("the broker refused the virtual host: {0}")]
     VirtualHostRefused(PeerClose),
+    /// The connection was cut off before it was open, and nobody said why.
+    #[error(transparent)]
+    HandshakeCut(HandshakeCut),
     /// What answered is not an AMQP 0-9-1 broker.
     #[error(transparent)]
     NotAmqp(Greeting),
@@ -161,6 +167,16 @@ impl ConnectionError {
             CloseReason::Handshake(HandshakeError::NotAmqp(greeting)) => Self::NotAmqp(greeting),
             reason => Self::Closed(reason),
         }
+    }
+
+    /// The end of the transport, by an error or in order, as what it is in the handshake.
+    pub(crate) fn cut_in_handshake(self, stage: Stage, hint: Hint) -> Self {
+        let cause = match self {
+            Self::Transport(cause) => Some(cause),
+            Self::Closed(CloseReason::TransportEnded(_)) => None,
+            other => return other,
+        };
+        Self::HandshakeCut(HandshakeCut::new(stage, cause, hint))
     }
 }
 

@@ -108,7 +108,7 @@ mod uri;
 
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
-pub use futures_rustls::rustls;
+pub use rustls;
 #[doc(no_inline)]
 pub use snowshoe_codec as codec;
 pub use snowshoe_codec::{
@@ -126,8 +126,8 @@ pub use self::declare::{Binding, Declare, DeclaredQueue, Destination, Exchange, 
 pub use self::delivery::{Batch, Delivery, Disposition};
 pub use self::driver::Driver;
 pub use self::error::{
-    ConnectionError, ConsumerEnd, Error, Phase, PublishError, PublishErrorReason, SendMessageError,
-    SettleError,
+    ConnectionError, ConsumerEnd, Error, HandshakeCut, Hint, Phase, PublishError,
+    PublishErrorReason, SendMessageError, SettleError,
 };
 pub use self::events::{
     ChannelEvent, ConnectionRole, ConsumerId, Entity, Event, Events, ProducerId,
@@ -140,4 +140,6 @@ pub use self::producer::{
 };
 pub use self::runtime::Runtime;
 pub use self::transport::{Connecting, Transport};
-pub use self::uri::{AmqpUri, Endpoint, Password, UriError, UriOptions};
+pub use self::uri::{
+    AmqpUri, Endpoint, Password, ServerNameIndication, TlsOptions, UriError, UriOptions,
+};

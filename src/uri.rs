@@ -2,11 +2,12 @@
 //! [query parameters](https://www.rabbitmq.com/docs/uri-query-parameters) of RabbitMQ.
 
 mod password;
+mod tls;
 
 use std::fmt;
 use std::mem;
 use std::net::Ipv6Addr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use thiserror::Error;
 use zeroize::{Zeroize as _, Zeroizing};
 
 pub use self::password::Password;
+pub use self::tls::{ServerNameIndication, TlsOptions};
 
 /// Where a broker is and how to log in, as an AMQP URI says it.
 ///
@@ -91,6 +93,8 @@ pub struct UriOptions {
     /// `auth_mechanism`, which may be repeated: the SASL mechanisms to choose from, in upper case
     /// as they are registered. Empty if the URI names none.
     pub auth_mechanisms: Vec<String>,
+    /// What is about TLS.
+    pub tls: TlsOptions,
 }
 
 /// Why a text is not an AMQP URI that can be used. It never holds a part of the URI that could be
@@ -139,7 +143,8 @@ pub enum UriError {
     /// A query parameter is not known.
     #[error(
         "the query parameter {name:?} is not one of heartbeat, connection_timeout, channel_max, \
-         frame_max and auth_mechanism"
+         frame_max and auth_mechanism, nor, with amqps, of cacertfile, certfile, keyfile, verify and \
+         server_name_indication"
     )]
     UnknownParameter {
         /// Its name, up to 40 characters of it.
@@ -158,6 +163,20 @@ pub enum UriError {
         name: &'static str,
         /// What its value can be.
         expected: &'static str,
+    },
+    /// A query parameter is about TLS, which the scheme does not ask for.
+    #[error("the query parameter {name} is about TLS, and the scheme is amqp: use amqps")]
+    NotTls {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A query parameter asks for what is not done.
+    #[error("the query parameter {name} cannot be followed: {instead}")]
+    Unsupported {
+        /// Its name.
+        name: &'static str,
+        /// Why, and what to do instead.
+        instead: &'static str,
     },
 }
 
@@ -192,7 +211,7 @@ impl FromStr for AmqpUri {
             password,
             endpoints: parse_endpoints(hosts, if tls { 5671 } else { 5672 })?,
             vhost: vhost.map_or_else(|| Ok("/".to_owned()), parse_vhost)?,
-            options: parse_options(query)?,
+            options: parse_options(query, tls)?,
         })
     }
 }
@@ -270,12 +289,23 @@ fn parse_vhost(vhost: &str) -> Result<String, UriError> {
     }
 }
 
-fn parse_options(query: &str) -> Result<UriOptions, UriError> {
+fn parse_options(query: &str, tls: bool) -> Result<UriOptions, UriError> {
     let mut options = UriOptions::default();
+    let mut about_tls = tls::Parameters::default();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        options.set(&decode(name, "query")?, &decode(value, "query")?)?;
+        let (name, value) = (decode(name, "query")?, decode(value, "query")?);
+        match tls::Parameter::named(&name) {
+            Some(parameter) if tls => about_tls.set(parameter, &value)?,
+            Some(parameter) => {
+                return Err(UriError::NotTls {
+                    name: parameter.name(),
+                });
+            }
+            None => options.set(&name, &value)?,
+        }
     }
+    options.tls = about_tls.finish()?;
     Ok(options)
 }
 
@@ -291,9 +321,8 @@ impl UriOptions {
             "connection_timeout" => set_once(
                 &mut self.connection_timeout,
                 "connection_timeout",
-                parse_number::<NonZeroU32>(value)
-                    .map(|millis| Duration::from_millis(millis.get().into())),
-                "a number of milliseconds from 1",
+                parse_number::<u32>(value).map(|millis| Duration::from_millis(millis.into())),
+                "a number of milliseconds",
             ),
             "channel_max" => set_once(
                 &mut self.channel_max,
@@ -333,7 +362,9 @@ fn set_once<T>(
 
 /// A mechanism's name, as RFC 4422 §3.1 allows it.
 fn parse_mechanism(value: &str) -> Result<String, UriError> {
-    let mechanism = value.to_ascii_uppercase();
+    // RabbitMQ's client takes the module in front of the name, too.
+    let mechanism = value.strip_prefix("amqp_auth_mechanisms:").unwrap_or(value);
+    let mechanism = mechanism.to_ascii_uppercase();
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if (1..=20).contains(&mechanism.len()) && mechanism.bytes().all(valid) {
         Ok(mechanism)

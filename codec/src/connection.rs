@@ -57,6 +57,8 @@ pub struct Connection {
     reading_paused: bool,
     blocked: bool,
     peer_properties: FieldTable,
+    /// The size of the longest frame that was sent in the handshake.
+    longest_in_handshake: usize,
 }
 
 /// ```text
@@ -125,6 +127,7 @@ impl Connection {
             reading_paused: false,
             blocked: false,
             peer_properties: FieldTable::new(),
+            longest_in_handshake: 0,
             limits,
         }
     }
@@ -320,6 +323,12 @@ impl Connection {
     /// What the peer told of itself, in connection.start or start-ok; empty before that.
     pub fn peer_properties(&self) -> &FieldTable {
         &self.peer_properties
+    }
+
+    /// The size of the longest frame that this side has sent in the handshake: before tuning a peer need
+    /// take no more than 4096 bytes.
+    pub fn longest_in_handshake(&self) -> usize {
+        self.longest_in_handshake
     }
 
     /// How far the connection has come.

@@ -65,14 +65,16 @@ pub enum HandshakeError {
     /// The mechanism gave up.
     #[error("login: {0}")]
     Mechanism(#[from] MechanismError),
-    /// A method would not fit into the smallest frame, larger than which nothing may be sent before
-    /// tuning (AMQP 0-9-1 §4.2.3): the client's properties or its login are too long.
-    #[error("{method} would take {size} bytes, where at most 4096 can be sent before tuning")]
+    /// A method is too long. Before tuning a server sends 4096 bytes at most (AMQP 0-9-1 §4.2.3), and a
+    /// client no more than its own `frame_max`.
+    #[error("{method} would take {size} bytes, where at most {limit} can be sent before tuning")]
     FrameTooLarge {
         /// The method.
         method: MethodId,
         /// The size of its frame.
         size: usize,
+        /// The limit.
+        limit: u32,
     },
     /// The other end does not speak AMQP 0-9-1.
     #[error(transparent)]

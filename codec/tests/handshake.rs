@@ -302,9 +302,10 @@ impl Mechanism for InTwoSteps {
 }
 
 fn two_steps(answer: &[u8]) -> Pair {
-    let client = ClientOptions::new(InTwoSteps {
+    let mut client = ClientOptions::new(InTwoSteps {
         answer: answer.to_vec(),
     });
+    client.limits.frame_max = 4096;
     let server = ServerOptions {
         mechanisms: "PLAIN TWO-STEPS".to_owned(),
         ..ServerOptions::default()
@@ -354,9 +355,13 @@ fn a_challenge_to_a_mechanism_of_one_step_ends_the_login() {
 }
 
 #[test]
-fn nothing_over_4_kib_is_sent_before_tuning() {
+fn a_server_sends_nothing_over_4_kib_before_tuning_and_a_client_nothing_over_its_frame_max() {
     let too_large = |outcome: &CloseReason, expected: MethodId| match outcome {
-        CloseReason::Handshake(HandshakeError::FrameTooLarge { method, size }) => {
+        CloseReason::Handshake(HandshakeError::FrameTooLarge {
+            method,
+            size,
+            limit: 4096,
+        }) => {
             assert_eq!(*method, expected);
             assert!(*size > 4096);
         }
@@ -368,6 +373,7 @@ fn nothing_over_4_kib_is_sent_before_tuning() {
     let client = || {
         let mut options = ClientOptions::new(Plain::new("guest", "guest"));
         options.properties = properties();
+        options.limits.frame_max = 4096;
         client_of(options)
     };
     let outcome = read(client, &start("PLAIN"));
@@ -396,19 +402,24 @@ fn nothing_over_4_kib_is_sent_before_tuning() {
     too_large(reason, connection::SecureOk::ID);
 }
 
+// case H4
 #[test]
-fn start_ok_of_exactly_4_kib_is_sent() {
-    let with_properties = |len: usize| {
+fn start_ok_is_as_long_as_the_clients_own_frame_max_lets_it_be() {
+    let with_properties = |len: usize, frame_max: u32| {
         let value = "x".repeat(len);
         let mut options = ClientOptions::new(Plain::new("guest", "guest"));
         options.properties = FieldTable::new().with("k", &*value).unwrap();
+        options.limits.frame_max = frame_max;
         receive(client_of(options), [&start("PLAIN")[..]])
             .answer
             .len()
     };
-    let overhead = with_properties(0);
-    assert_eq!(with_properties(4096 - overhead), 4096);
-    assert_eq!(with_properties(4097 - overhead), 0);
+    let overhead = with_properties(0, 4096);
+    for frame_max in [4096, 8192, 131_072] {
+        let longest = frame_max as usize - overhead;
+        assert_eq!(with_properties(longest, frame_max), frame_max as usize);
+        assert_eq!(with_properties(longest + 1, frame_max), 0);
+    }
 }
 
 #[test]

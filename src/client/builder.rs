@@ -62,7 +62,7 @@ impl ClientBuilder {
             credentials: Arc::new(move || Ok(log_in_by(&mechanisms, &user, &password))),
             properties: client_properties(),
             limits,
-            connector: Arc::new(DefaultConnector::default()),
+            connector: Arc::new(DefaultConnector::new(uri.options.tls)),
             write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(10),
             backoff: reconnect.backoff(),
@@ -118,7 +118,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How transports are made; TCP by default, and TLS where the URI asks for it (feature `tls`).
+    /// How transports are made; TCP by default, and TLS where the URI asks for it (feature `tls`). What
+    /// the URI's query says about TLS is then left to the connector, see [`AmqpUri`].
     pub fn connector(mut self, connector: impl Connector) -> Self {
         self.config.connector = Arc::new(connector);
         self

@@ -8,15 +8,53 @@ use crate::runtime::Runtime;
 #[cfg(feature = "tls")]
 use crate::runtime::on_thread;
 use crate::transport::Connecting;
+use crate::uri::TlsOptions;
 
 /// What a client connects by unless it is told otherwise: TCP, and TLS where the URI asks for it and
 /// the feature is there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct DefaultConnector {
     tcp: TcpConnector,
-    /// Made when it is first needed: reading the system's certificates takes time and can fail.
     #[cfg(feature = "tls")]
-    tls: Arc<async_lock::OnceCell<TlsConnector>>,
+    tls: Arc<Tls>,
+}
+
+impl DefaultConnector {
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(unused_variables, reason = "it is about TLS")
+    )]
+    pub(crate) fn new(options: TlsOptions) -> Self {
+        Self {
+            tcp: TcpConnector::default(),
+            #[cfg(feature = "tls")]
+            tls: Arc::new(Tls {
+                options,
+                connector: async_lock::OnceCell::new(),
+            }),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+#[derive(Debug)]
+struct Tls {
+    options: TlsOptions,
+    /// Made when it is first needed: reading the system's certificates takes time and can fail.
+    connector: async_lock::OnceCell<TlsConnector>,
+}
+
+#[cfg(feature = "tls")]
+impl Tls {
+    async fn connector(self: &Arc<Self>) -> std::io::Result<TlsConnector> {
+        let tls = Arc::clone(self);
+        let make = || on_thread(move || TlsConnector::with_options(&tls.options));
+        if self.options.names_files() {
+            // They may be others by now.
+            return make().await;
+        }
+        self.connector.get_or_try_init(make).await.cloned()
+    }
 }
 
 impl Connector for DefaultConnector {
@@ -25,11 +63,9 @@ impl Connector for DefaultConnector {
         if target.tls {
             let (tls, target) = (Arc::clone(&self.tls), target.clone());
             let runtime = Arc::clone(runtime);
-            return Box::pin(async move {
-                let load = || on_thread(TlsConnector::with_system_certificates);
-                let tls = tls.get_or_try_init(load).await?;
-                tls.connect(&target, &runtime).await
-            });
+            return Box::pin(
+                async move { tls.connector().await?.connect(&target, &runtime).await },
+            );
         }
         self.tcp.connect(target, runtime)
     }

@@ -1,3 +1,6 @@
+mod advice;
+mod files;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,13 +9,15 @@ use std::task::{Context, Poll};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use futures_rustls::client::TlsStream;
-use futures_rustls::pki_types::ServerName;
-use futures_rustls::rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
+use self::advice::OwnCertificates;
 use super::tcp::TcpConnector;
 use super::{Connector, Target};
 use crate::runtime::Runtime;
 use crate::transport::{Connecting, Transport};
+use crate::uri::{Endpoint, ServerNameIndication, TlsOptions};
 
 /// TLS over TCP, by rustls (feature `tls`): for `amqps` URIs.
 ///
@@ -20,19 +25,23 @@ use crate::transport::{Connecting, Transport};
 /// (SNI). TLS 1.2 is the least that is accepted. A URI without TLS is connected without it, and
 /// one with TLS never falls back.
 ///
-/// A client with an `amqps` URI has one that trusts the system's certificates. Give it a
-/// configuration of your own for anything else, client certificates and certificates of your own
-/// authority among them:
+/// A client with an `amqps` URI has one that trusts the system's certificates, or does as the
+/// [query of the URI](TlsOptions) says: a certificate of your own authority and one of the client can be
+/// named there. Give it a configuration of rustls' for anything else:
 ///
 /// ```no_run
 /// use std::sync::Arc;
 /// use snowshoe::{Client, TlsConnector};
-/// use snowshoe::rustls::{ClientConfig, RootCertStore};
+/// use snowshoe::rustls::{ClientConfig, RootCertStore, crypto::ring};
 ///
 /// # fn configure(own_authority: snowshoe::rustls::pki_types::CertificateDer<'static>) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut roots = RootCertStore::empty();
 /// roots.add(own_authority)?;
-/// let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+/// // `ClientConfig::builder()` panics where other crates of the program have turned on another provider.
+/// let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+///     .with_safe_default_protocol_versions()?
+///     .with_root_certificates(roots)
+///     .with_no_client_auth();
 /// let (client, driver) = Client::builder("amqps://broker.internal")?
 ///     .connector(TlsConnector::new(Arc::new(config)))
 ///     .build();
@@ -42,6 +51,8 @@ use crate::transport::{Connecting, Transport};
 pub struct TlsConnector {
     tcp: TcpConnector,
     config: Arc<ClientConfig>,
+    certificates: Arc<OwnCertificates>,
+    server_name: Option<String>,
 }
 
 impl fmt::Debug for TlsConnector {
@@ -55,33 +66,36 @@ impl fmt::Debug for TlsConnector {
 impl TlsConnector {
     /// TLS by this configuration.
     pub fn new(config: Arc<ClientConfig>) -> Self {
+        let mut config = Arc::unwrap_or_clone(config);
+        let certificates = Arc::clone(&config.client_auth_cert_resolver);
+        let certificates = Arc::new(OwnCertificates::new(certificates));
+        config.client_auth_cert_resolver = Arc::clone(&certificates) as Arc<_>;
         Self {
             tcp: TcpConnector::default(),
-            config,
+            config: Arc::new(config),
+            certificates,
+            server_name: None,
         }
     }
 
-    /// TLS that trusts the system's certificates.
+    /// TLS that trusts the system's certificates. They are read, which blocks for a moment.
     ///
     /// # Errors
     /// None can be found.
     pub fn with_system_certificates() -> io::Result<Self> {
-        let found = rustls_native_certs::load_native_certs();
-        let mut roots = RootCertStore::empty();
-        let (added, _) = roots.add_parsable_certificates(found.certs);
-        if added == 0 {
-            let cause = found
-                .errors
-                .first()
-                .map_or_else(String::new, |error| format!(": {error}"));
-            return Err(io::Error::other(format!(
-                "the system has no certificates to trust{cause}"
-            )));
+        Self::with_options(&TlsOptions::default())
+    }
+
+    /// TLS as the query of a URI says. The files that it names are read, which blocks for a moment.
+    ///
+    /// # Errors
+    /// A file cannot be used, which is named, or no certificate to trust can be found.
+    pub fn with_options(options: &TlsOptions) -> io::Result<Self> {
+        let mut connector = Self::new(Arc::new(files::configuration(options)?));
+        if let Some(ServerNameIndication::Name(name)) = &options.server_name_indication {
+            connector.server_name = Some(name.clone());
         }
-        let config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self::new(Arc::new(config)))
+        Ok(connector)
     }
 
     /// Sets up the TCP connection beneath.
@@ -90,6 +104,31 @@ impl TlsConnector {
         self.tcp = tcp;
         self
     }
+
+    async fn connect_tls(
+        self,
+        target: Target,
+        runtime: Arc<dyn Runtime>,
+    ) -> io::Result<Box<dyn Transport>> {
+        let peer = Endpoint {
+            host: target.host.clone(),
+            port: target.port,
+        };
+        let name = self.server_name.unwrap_or_else(|| target.host.clone());
+        let name = ServerName::try_from(name).map_err(|error| {
+            let text = format!("{peer}: {error}: TLS needs a host name, or an address");
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        })?;
+        let stream = self.tcp.connect_tcp(target, runtime).await?;
+        let tls = futures_rustls::TlsConnector::from(self.config);
+        let stream = tls.connect(name, stream).await.map_err(|error| {
+            advice::handshake_failed(peer.to_string(), error, &self.certificates)
+        })?;
+        Ok(Box::new(Encrypted {
+            stream,
+            certificates: Some(self.certificates),
+        }))
+    }
 }
 
 impl Connector for TlsConnector {
@@ -97,21 +136,26 @@ impl Connector for TlsConnector {
         if !target.tls {
             return self.tcp.connect(target, runtime);
         }
-        let tls = futures_rustls::TlsConnector::from(Arc::clone(&self.config));
-        let (tcp, target) = (self.tcp.clone(), target.clone());
-        let runtime = Arc::clone(runtime);
-        Box::pin(async move {
-            let name = ServerName::try_from(target.host.clone())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-            let stream = tcp.connect_tcp(target, runtime).await?;
-            let stream = Encrypted(tls.connect(name, stream).await?);
-            let transport: Box<dyn Transport> = Box::new(stream);
-            Ok(transport)
-        })
+        let (target, runtime) = (target.clone(), Arc::clone(runtime));
+        Box::pin(self.clone().connect_tls(target, runtime))
     }
 }
 
-struct Encrypted(TlsStream<Box<dyn Transport>>);
+struct Encrypted {
+    stream: TlsStream<Box<dyn Transport>>,
+    /// Until the broker has said something: until then, it may not like the client's certificate.
+    certificates: Option<Arc<OwnCertificates>>,
+}
+
+impl Encrypted {
+    /// Adds what is suspected to an end that came before the broker's first word.
+    fn explain<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        polled.map_err(|error| match &self.certificates {
+            Some(certificates) => advice::not_a_word(error, certificates),
+            None => error,
+        })
+    }
+}
 
 impl AsyncRead for Encrypted {
     fn poll_read(
@@ -119,7 +163,18 @@ impl AsyncRead for Encrypted {
         cx: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        let read = match (read, &self.certificates) {
+            // The end, unless there was no room.
+            (Poll::Ready(Ok(0)), Some(certificates)) if !into.is_empty() => {
+                Poll::Ready(advice::end_without_a_word(certificates).map_or(Ok(0), Err))
+            }
+            (read, _) => self.explain(read),
+        };
+        if let Poll::Ready(Ok(1..)) = read {
+            self.certificates = None;
+        }
+        read
     }
 }
 
@@ -129,7 +184,8 @@ impl AsyncWrite for Encrypted {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.explain(written)
     }
 
     fn poll_write_vectored(
@@ -137,20 +193,22 @@ impl AsyncWrite for Encrypted {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.explain(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.explain(flushed)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
+        Pin::new(&mut self.stream).poll_close(cx)
     }
 }
 
 impl Transport for Encrypted {
     fn prepare_abort(&mut self) {
-        self.0.get_mut().0.prepare_abort();
+        self.stream.get_mut().0.prepare_abort();
     }
 }

@@ -8,11 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use snowshoe::codec::sasl::{Mechanism, Plain};
-use snowshoe::codec::{CloseReason, FrameError, Greeting, HandshakeError, Violation};
+use snowshoe::codec::{CloseReason, FrameError, Greeting, HandshakeError, Stage, Violation};
 use snowshoe::runtime::{AsyncIo, Resolving, Task, TcpOptions, Timer};
 use snowshoe::{
     AmqpUri, Client, ClientBuilder, Connecting, ConnectionError, Connector, Endpoint, Error, Event,
-    Phase, Reconnect, ReplyCode, Runtime, Target, TcpConnector,
+    Hint, Phase, Reconnect, ReplyCode, Runtime, Target, TcpConnector,
 };
 use support::broker::{admin, url};
 use support::client::{builder, connect};
@@ -158,11 +158,10 @@ fn garbage_is_told_from_amqp() {
 fn a_server_that_hangs_up_is_told() {
     let uri = peer(|stream| stream.shutdown(Shutdown::Both));
     let error = run(failure(builder(&uri)));
-    let ended = matches!(
-        error,
-        ConnectionError::Closed(CloseReason::TransportEnded(_)) | ConnectionError::Transport(_)
-    );
-    assert!(ended, "{error}");
+    let ConnectionError::HandshakeCut(cut) = error else {
+        panic!("{error}");
+    };
+    assert_eq!((cut.stage, cut.hint), (Stage::Greeting, Hint::Port));
 }
 
 #[test]

@@ -1,85 +1,37 @@
 //! TLS, against a terminator in front of the broker.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+mod terminator;
+
 use std::sync::Arc;
 
-use async_io::Async;
-use futures_lite::future::{self, block_on};
-use futures_lite::io::{copy, split};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use futures_lite::future::block_on;
+use rcgen::date_time_ymd;
 use snowshoe::runtime::Tokio;
-use snowshoe::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use snowshoe::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use snowshoe::{AmqpUri, Client, ClientBuilder, ConnectionError, Error, Queue, TlsConnector};
+use snowshoe::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
+use snowshoe::{AmqpUri, Client, ClientBuilder, Error, Event, Queue, Reconnect, TlsConnector};
 use support::broker::url;
+use support::waiting::{run, within};
 
-/// Takes TLS connections under a certificate of its own, and passes what they say to the broker.
-struct Terminator {
-    address: SocketAddr,
-    certificate: CertificateDer<'static>,
+use self::terminator::{Authority, Files, Identity, ONLY_1_2, Terminator, Terms, provider};
+
+/// Under this certificate, in front of the broker that the tests share.
+fn terminator(terms: &Terms<'_>) -> Terminator {
+    let broker: AmqpUri = url().parse().expect("the broker's URI");
+    let broker = &broker.endpoints[0];
+    Terminator::start(terms, (broker.host.clone(), broker.port))
 }
 
-impl Terminator {
-    /// The certificate names `host` alone.
-    fn start(host: &str) -> Self {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed([host.to_owned()]).expect("a key and a certificate");
-        let certificate = cert.der().clone();
-        let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
-            .expect("the key is that of the certificate");
-        let acceptor = futures_rustls::TlsAcceptor::from(Arc::new(config));
-        let upstream: AmqpUri = url().parse().expect("the broker's URI");
-        let upstream = upstream.endpoints[0].clone();
-
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (stream, acceptor) = (stream.expect("a connection"), acceptor.clone());
-                let broker = TcpStream::connect((&*upstream.host, upstream.port));
-                let broker = broker.expect("the broker takes connections");
-                // A client that does not like the certificate hangs up.
-                std::thread::spawn(|| block_on(pass(acceptor, stream, broker)));
-            }
-        });
-        Self {
-            address,
-            certificate,
-        }
-    }
-
-    /// A connector that trusts this certificate, and no other.
-    fn trusted(&self) -> TlsConnector {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.clone()).expect("a certificate");
-        let config = ClientConfig::builder().with_root_certificates(roots);
-        TlsConnector::new(Arc::new(config.with_no_client_auth()))
-    }
-
-    fn url(&self, host: &str) -> String {
-        format!("amqps://guest:guest@{host}:{}/%2f", self.address.port())
-    }
-}
-
-async fn pass(
-    acceptor: futures_rustls::TlsAcceptor,
-    stream: TcpStream,
-    broker: TcpStream,
-) -> io::Result<()> {
-    let stream = acceptor.accept(Async::new(stream)?).await?;
-    let (from_client, to_client) = split(stream);
-    let (from_broker, to_broker) = split(Async::new(broker)?);
-    let ends = future::or(copy(from_client, to_broker), copy(from_broker, to_client));
-    ends.await.map(drop)
-}
-
-fn trusting(terminator: &Terminator) -> ClientBuilder {
+/// A client that trusts this certificate, and no other.
+fn trusting(identity: &Identity, terminator: &Terminator) -> ClientBuilder {
+    let mut roots = RootCertStore::empty();
+    roots.add(identity.certificate()).expect("a certificate");
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("they can be had")
+        .with_root_certificates(roots);
+    let connector = TlsConnector::new(Arc::new(config.with_no_client_auth()));
     let builder = Client::builder(&terminator.url("localhost")).expect("a URI");
-    builder.connector(terminator.trusted())
+    builder.connector(connector)
 }
 
 async fn use_it(client: Client) {
@@ -102,40 +54,232 @@ async fn use_it(client: Client) {
     client.close().await;
 }
 
+/// What is said where it cannot be connected to a URI.
+fn refusal(uri: &str) -> String {
+    let connected = run(within("the failure", Client::connect(uri)));
+    match connected {
+        Err(error @ Error::Connection(_)) => error.to_string(),
+        Err(error) => panic!("a failed connection, not {error}"),
+        Ok(_) => panic!("the connection was to fail: {uri}"),
+    }
+}
+
+fn assert_says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+    assert!(!text.contains('\n'), "{text:?}");
+}
+
 #[test]
 fn amqps_works_where_the_certificate_is_trusted() {
-    let terminator = Terminator::start("localhost");
+    let identity = Identity::self_signed("localhost");
+    let terminator = terminator(&Terms::of(&identity));
     block_on(async {
-        let client = trusting(&terminator).connect().await;
+        let client = trusting(&identity, &terminator).connect().await;
         use_it(client.expect("it connects")).await;
     });
 }
 
 #[tokio::test]
 async fn amqps_works_on_the_sockets_of_tokio() {
-    let terminator = Terminator::start("localhost");
-    let client = trusting(&terminator).runtime(Tokio).connect().await;
-    use_it(client.expect("it connects")).await;
+    let identity = Identity::self_signed("localhost");
+    let terminator = terminator(&Terms::of(&identity));
+    let client = trusting(&identity, &terminator).runtime(Tokio).connect();
+    use_it(client.await.expect("it connects")).await;
 }
 
+// case H3
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_refused() {
-    let terminator = Terminator::start("localhost");
-    let error =
-        block_on(Client::connect(&terminator.url("localhost"))).expect_err("it is not trusted");
-    assert!(
-        matches!(error, Error::Connection(ConnectionError::Dial(_))),
-        "{error}"
-    );
+fn a_uri_names_the_authority_and_the_certificate_of_the_client() {
+    let (authority, files) = (Authority::new(), Files::new());
+    let (server, client) = (authority.certify("localhost"), authority.certify("hare"));
+    let ca = files.write("ca.pem", &authority.pem());
+    let cert = files.write("a certificate.pem", &client.pem());
+    let cert = cert.replace(' ', "%20");
+    let key = files.write("key.pem", &client.key_pem());
+    let both = files.write("both.pem", &(client.pem() + &client.key_pem()));
+    for versions in [ALL_VERSIONS, &ONLY_1_2] {
+        let terminator = terminator(&Terms {
+            clients_of: Some(&authority),
+            versions,
+            ..Terms::of(&server)
+        });
+        for query in [
+            format!("cacertfile={ca}&certfile={cert}&keyfile={key}&verify=verify_peer"),
+            format!("certfile={both}&cacertfile={ca}&fail_if_no_peer_cert=true&depth=3"),
+        ] {
+            let uri = format!("{}?{query}", terminator.url("localhost"));
+            let client = run(within("the connection", Client::connect(&uri)));
+            run(use_it(client.expect("it connects")));
+        }
+    }
 }
 
+// case H3
 #[test]
-fn a_certificate_for_another_host_is_refused() {
-    let terminator = Terminator::start("elsewhere.example");
-    let error = block_on(async {
-        let builder = Client::builder(&terminator.url("localhost")).expect("a URI");
-        builder.connector(terminator.trusted()).connect().await
+fn a_uri_says_what_to_call_the_broker() {
+    let (authority, files) = (Authority::new(), Files::new());
+    let server = authority.certify("rabbit.example");
+    let ca = files.write("ca.pem", &authority.pem());
+    let terminator = terminator(&Terms::of(&server));
+    let uri = format!("{}?cacertfile={ca}", terminator.url("127.0.0.1"));
+    let named = format!("{uri}&server_name_indication=rabbit.example");
+    let client = run(within("the connection", Client::connect(&named)));
+    run(use_it(client.expect("it connects")));
+    // Without a word of it, the certificate is still to be that of the host.
+    let error = refusal(&format!("{uri}&server_name_indication=disable"));
+    assert_says(&error, &["another host", "server_name_indication"]);
+}
+
+// case H3
+#[test]
+fn a_certificate_that_was_renewed_is_read_again() {
+    let (old, new, files) = (Authority::new(), Authority::new(), Files::new());
+    let server = new.certify("localhost");
+    let ca = files.write("ca.pem", &old.pem());
+    let terminator = terminator(&Terms::of(&server));
+    let patient = Reconnect {
+        fail_fast: false,
+        ..Reconnect::default()
+    };
+    let uri = format!("{}?cacertfile={ca}", terminator.url("localhost"));
+    let (client, driver) = Client::builder(&uri)
+        .expect("a URI")
+        .reconnect(patient)
+        .build();
+    std::thread::spawn(|| block_on(driver));
+    run(async {
+        let mut events = client.events();
+        let failed = |event: &Event| {
+            matches!(event, Event::Disconnected { cause, .. }
+                if cause.to_string().contains("cacertfile"))
+        };
+        support::events::next_event(&mut events, "a refusal", failed).await;
+        files.write("ca.pem", &new.pem());
+        within("the connection", client.ready())
+            .await
+            .expect("it connects");
     });
-    let error = error.expect_err("it is another's");
-    assert!(error.to_string().contains("certificate"), "{error}");
+}
+
+// case H3
+#[test]
+fn a_file_that_cannot_be_used_is_named_with_what_is_wrong_with_it() {
+    let (authority, files) = (Authority::new(), Files::new());
+    let (one, other) = (authority.certify("one"), authority.certify("other"));
+    let ca = files.write("ca.pem", &authority.pem());
+    let cert = files.write("cert.pem", &one.pem());
+    let key = files.write("other-key.pem", &other.key_pem());
+    let garbage = files.write("garbage.pem", "-----BEGIN CERTIFICATE-----\n!\n");
+    let nothing = files.write("nothing.pem", "");
+    let encrypted = files.write(
+        "encrypted.pem",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    for (query, parts) in [
+        (
+            "cacertfile=/no/such/file.pem".to_owned(),
+            &["cacertfile /no/such/file.pem", "No such file"][..],
+        ),
+        (
+            format!("cacertfile={nothing}"),
+            &["nothing.pem", "BEGIN CERTIFICATE"],
+        ),
+        (format!("cacertfile={garbage}"), &["garbage.pem"]),
+        (
+            format!("cacertfile={ca}&certfile={cert}"),
+            &["keyfile", "cert.pem", "BEGIN PRIVATE KEY"],
+        ),
+        (
+            format!("cacertfile={ca}&certfile={cert}&keyfile={encrypted}"),
+            &["encrypted.pem", "openssl"],
+        ),
+        (
+            format!("cacertfile={ca}&certfile={cert}&keyfile={key}"),
+            &["other-key.pem", "cert.pem"],
+        ),
+    ] {
+        assert_says(&refusal(&format!("amqps://localhost?{query}")), parts);
+    }
+}
+
+// case H5
+#[test]
+fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
+    let (authority, stranger, files) = (Authority::new(), Authority::new(), Files::new());
+    let ca = files.write("ca.pem", &authority.pem());
+    let localhost = authority.certify("localhost");
+    let long_ago = |year| date_time_ymd(year, 1, 1);
+    let expired = authority.certify_with("localhost", |it| it.not_after = long_ago(2020));
+    let early = authority.certify_with("localhost", |it| it.not_before = long_ago(2999));
+    let itself = Identity::self_signed("localhost");
+    let foreign = authority.certify("elsewhere.example");
+    let client_of_stranger = stranger.certify("hare");
+    let own = format!(
+        "&certfile={}&keyfile={}",
+        files.write("cert.pem", &client_of_stranger.pem()),
+        files.write("key.pem", &client_of_stranger.key_pem()),
+    );
+    let wants_certificate = |versions| Terms {
+        clients_of: Some(&authority),
+        versions,
+        ..Terms::of(&localhost)
+    };
+    for (terms, own, parts) in [
+        (
+            Terms::of(&itself),
+            "",
+            &["nobody that is trusted", "cacertfile"][..],
+        ),
+        (
+            Terms::of(&foreign),
+            "",
+            &["another host", "server_name_indication"],
+        ),
+        (Terms::of(&expired), "", &["has expired"]),
+        (Terms::of(&early), "", &["not valid yet", "clock"]),
+        (
+            wants_certificate(ALL_VERSIONS),
+            "",
+            &["asks for a certificate of the client", "certfile"],
+        ),
+        (
+            wants_certificate(&ONLY_1_2),
+            "",
+            &["asks for a certificate of the client", "certfile"],
+        ),
+        (
+            wants_certificate(ALL_VERSIONS),
+            &own,
+            &["may not accept the client's certificate"],
+        ),
+        (
+            wants_certificate(&ONLY_1_2),
+            &own,
+            &["may not accept the client's certificate"],
+        ),
+    ] {
+        let terminator = terminator(&terms);
+        let uri = format!("{}?cacertfile={ca}{own}", terminator.url("localhost"));
+        assert_says(&refusal(&uri), parts);
+    }
+}
+
+// case H5
+#[test]
+fn a_port_without_tls_is_told_from_a_failure_of_tls() {
+    // The broker's own.
+    let plain = url().replace("amqp://", "amqps://");
+    let address = plain.rsplit_once('@').expect("a login").1;
+    let address = address.split_once('/').expect("a virtual host").0;
+    assert_says(&refusal(&plain), &[address, "does not speak TLS", "5671"]);
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_refused_by_default() {
+    let identity = Identity::self_signed("localhost");
+    let terminator = terminator(&Terms::of(&identity));
+    let error = refusal(&terminator.url("localhost"));
+    assert_says(&error, &["localhost:", "cacertfile"]);
 }

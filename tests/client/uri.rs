@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::Value;
-use snowshoe::{AmqpUri, Endpoint, UriError, UriOptions};
+use snowshoe::{AmqpUri, Endpoint, ServerNameIndication, TlsOptions, UriError, UriOptions};
 
 fn parse(uri: &str) -> Result<AmqpUri, UriError> {
     uri.parse()
@@ -233,6 +233,10 @@ fn query_parameters_have_the_units_of_rabbitmq() {
         options("heartbeat=0").unwrap().heartbeat,
         Some(Duration::ZERO)
     );
+    let no_limit = options("connection_timeout=0").unwrap();
+    assert_eq!(no_limit.connection_timeout, Some(Duration::ZERO));
+    let mechanism = options("auth_mechanism=amqp_auth_mechanisms:external").unwrap();
+    assert_eq!(mechanism.auth_mechanisms, ["EXTERNAL"]);
     assert_eq!(options("").unwrap(), UriOptions::default());
 }
 
@@ -245,7 +249,7 @@ fn a_query_parameter_with_a_value_it_cannot_have_is_refused_by_name() {
         ("heartbeat=+1", "heartbeat"),
         ("heartbeat=1.5", "heartbeat"),
         ("heartbeat=65536", "heartbeat"),
-        ("connection_timeout=0", "connection_timeout"),
+        ("connection_timeout=1.5", "connection_timeout"),
         ("channel_max=65536", "channel_max"),
         ("frame_max=4294967296", "frame_max"),
         ("auth_mechanism=", "auth_mechanism"),
@@ -262,6 +266,96 @@ fn a_query_parameter_with_a_value_it_cannot_have_is_refused_by_name() {
         options("heartbeat=1&heartbeat=1"),
         Err(UriError::RepeatedParameter { name: "heartbeat" })
     );
+}
+
+/// What an amqps URI with this query asks for.
+fn tls_options(query: &str) -> Result<TlsOptions, UriError> {
+    Ok(parse(&format!("amqps://host?{query}"))?.options.tls)
+}
+
+// case H3
+#[test]
+fn the_parameters_of_rabbitmqs_client_about_tls_are_known() {
+    let given = tls_options(
+        "cacertfile=/path/to/ca.pem&certfile=C%3A%5Cclient%20cert.pem&keyfile=key.pem\
+         &verify=verify_peer&server_name_indication=rabbit.example&fail_if_no_peer_cert=true\
+         &depth=2&customize_hostname_check=https",
+    );
+    let given = given.unwrap();
+    assert_eq!(given.cacertfile, Some("/path/to/ca.pem".into()));
+    assert_eq!(given.certfile, Some("C:\\client cert.pem".into()));
+    assert_eq!(given.keyfile, Some("key.pem".into()));
+    for (value, expected) in [
+        ("disable", ServerNameIndication::Disable),
+        ("h", ServerNameIndication::Name("h".to_owned())),
+        (
+            "10.0.0.1",
+            ServerNameIndication::Name("10.0.0.1".to_owned()),
+        ),
+        ("[::1]", ServerNameIndication::Name("::1".to_owned())),
+        ("::1", ServerNameIndication::Name("::1".to_owned())),
+    ] {
+        let given = tls_options(&format!("server_name_indication={value}")).unwrap();
+        assert_eq!(given.server_name_indication, Some(expected));
+    }
+}
+
+// case H3
+#[test]
+fn what_cannot_be_done_about_tls_is_refused_with_what_to_do_instead() {
+    for (query, parts) in [
+        ("verify=verify_none", ["verify", "cacertfile"]),
+        (
+            "certfile=c&keyfile=k&password=secret",
+            ["password", "openssl"],
+        ),
+        ("keyfile=k", ["keyfile", "certfile"]),
+        ("verify=verify_some", ["verify", "verify_peer"]),
+        (
+            "server_name_indication=",
+            ["server_name_indication", "disable"],
+        ),
+        (
+            "server_name_indication=a%20b",
+            ["server_name_indication", "disable"],
+        ),
+        ("cacertfile=", ["cacertfile", "path"]),
+        (
+            "cacertfile=a&cacertfile=b",
+            ["cacertfile", "more than once"],
+        ),
+        (
+            "verify=verify_peer&verify=verify_peer",
+            ["verify", "more than once"],
+        ),
+        ("depth=x", ["depth", "number"]),
+        (
+            "fail_if_no_peer_cert=yes",
+            ["fail_if_no_peer_cert", "true or false"],
+        ),
+        (
+            "customize_hostname_check=own",
+            ["customize_hostname_check", "https"],
+        ),
+    ] {
+        let error = tls_options(query).unwrap_err().to_string();
+        for part in parts {
+            assert!(error.contains(part), "{query}: {error}");
+        }
+        assert!(!error.contains("secret"), "{error}");
+    }
+    // Whoever writes them believes that what follows is encrypted.
+    for name in [
+        "cacertfile",
+        "certfile",
+        "keyfile",
+        "verify",
+        "server_name_indication",
+    ] {
+        let error = options(&format!("{name}=verify_peer")).unwrap_err();
+        assert_eq!(error, UriError::NotTls { name });
+        assert!(error.to_string().contains("amqps"), "{error}");
+    }
 }
 
 #[test]

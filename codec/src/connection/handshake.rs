@@ -10,6 +10,7 @@ use crate::handshake::{
 };
 use crate::method::{Method, connection};
 use crate::options::Tuning;
+use crate::side::Side;
 use crate::time::after;
 use crate::types::ChannelId;
 use crate::violation::Violation;
@@ -204,17 +205,32 @@ impl Connection {
     /// Sends a method of the handshake, or ends the connection over one that is too long for it.
     fn send_in_handshake(&mut self, method: impl Into<Method>) {
         let method = method.into();
-        // All of them must fit into what a peer takes before tuning; connection.open, which comes
-        // after it, is short.
-        let written = write::method(
-            &mut self.outbound,
-            ChannelId::CONNECTION,
-            &method,
-            FRAME_MIN_SIZE,
-        );
-        if let Err(SendError::FrameTooLarge { size, .. }) = written {
-            let method = method.id();
-            self.end(HandshakeError::FrameTooLarge { method, size }.into());
+        // Nothing but 4096 bytes is sure to be taken before tuning. But a token makes a login longer, and
+        // what a server takes it does not tell: RabbitMQ up to 4.0 that, from 4.1 on 8192 bytes or
+        // what is set there, and LavinMQ 8192. So it is tried; connection.open, which comes after
+        // tuning, is short.
+        let limit = match self.side {
+            Side::Client => self.offer.tuning().frame_max,
+            Side::Server => FRAME_MIN_SIZE,
+        };
+        let before = self.outbound.len();
+        let written = write::method(&mut self.outbound, ChannelId::CONNECTION, &method, limit);
+        match written {
+            Err(SendError::FrameTooLarge { size, limit }) => {
+                let method = method.id();
+                self.end(
+                    HandshakeError::FrameTooLarge {
+                        method,
+                        size,
+                        limit,
+                    }
+                    .into(),
+                );
+            }
+            _ => {
+                let size = self.outbound.len() - before;
+                self.longest_in_handshake = self.longest_in_handshake.max(size);
+            }
         }
     }
 }

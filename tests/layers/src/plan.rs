@@ -17,6 +17,7 @@ const IO_CLOCK_LOCK_OR_WAKER: &[&str] = &[
     "log",
     "loom",
     "mio",
+    "rustls",
     "rustls_native_certs",
     "socket2",
     "std::cell",
@@ -431,12 +432,12 @@ const CLIENT: Plan = Plan {
         Rule {
             asks: OnlyIn {
                 what: "TLS and its certificates",
-                paths: &["futures_rustls", "rustls_native_certs"],
+                paths: &["futures_rustls", "rustls", "rustls_native_certs"],
                 by: &["connector::tls"],
             },
             except: &[Exception {
                 from: "crate",
-                to: "futures_rustls::rustls",
+                to: "rustls",
                 because: "users who configure TLS themselves need the same version",
             }],
         },
