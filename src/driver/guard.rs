@@ -166,7 +166,7 @@ impl AsyncWrite for Guarded<Box<dyn Transport>> {
 impl Transport for Guarded<Box<dyn Transport>> {
     fn prepare_abort(&mut self) {
         // One that has panicked is gone already.
-        _ = self.call(|transport| transport.prepare_abort());
+        _ = self.call(Transport::prepare_abort);
     }
 }
 
