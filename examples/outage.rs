@@ -39,10 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn run() -> Result<(), Box<dyn Error>> {
     let (url, server) = broker::find()?;
     // By default the delay between two attempts grows to half a minute, which is long to watch.
-    let reconnect = Reconnect {
-        max_delay: Duration::from_secs(2),
-        ..Reconnect::default()
-    };
+    let reconnect = Reconnect::default().max_delay(Duration::from_secs(2));
     let client = Client::builder(&url)?
         .reconnect(reconnect)
         .connect()

@@ -281,6 +281,9 @@ impl ConsumerBuilder {
     }
 
     /// Gives the consumer a connection to itself.
+    ///
+    /// A queue that this client has declared as [exclusive](crate::Queue::exclusive) belongs to another
+    /// of its connections, and cannot be consumed like this.
     pub fn dedicated_connection(mut self) -> Self {
         self.dedicated = true;
         self
@@ -326,7 +329,8 @@ impl ConsumerBuilder {
     /// Starts the consumer, as soon as there is a connection.
     ///
     /// # Errors
-    /// The broker refuses it, because there is no such queue as a rule. Once it has started, it
+    /// The broker refuses it, because there is no such queue as a rule, or it asks for a connection to
+    /// itself for a queue that is [exclusive](Error::ExclusiveQueue) to another. Once it has started, it
     /// comes back whatever happens.
     ///
     /// # Cancel safety

@@ -166,7 +166,9 @@ impl Queue {
         self
     }
 
-    /// Only this connection may use it, and it ends with the connection.
+    /// Only this connection may use it, and it ends with the connection: the client's main one, so that a
+    /// consumer of it cannot have a
+    /// [connection to itself](crate::ConsumerBuilder::dedicated_connection). Producers can publish to it.
     pub fn exclusive(mut self) -> Self {
         self.declare.exclusive = true;
         self
@@ -397,6 +399,7 @@ pub struct Binding {
 
 /// Where a [`Binding`] leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Destination {
     /// To a queue of this name.
     Queue(ShortString),

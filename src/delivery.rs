@@ -257,6 +257,7 @@ impl<'a> IntoIterator for &'a Batch {
 
 /// What becomes of a message that a handler has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Disposition {
     /// It is done with. `()` and `Ok(())` mean this.
     Ack,

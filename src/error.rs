@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use snowshoe_codec::method::{Call, MethodId};
 use snowshoe_codec::{
-    CloseReason, Greeting, HandshakeError, Method, PeerClose, ReplyCode, SendError, Stage,
-    TableError, TooLong,
+    CloseReason, Greeting, HandshakeError, Method, PeerClose, ReplyCode, SendError, ShortString,
+    Stage, TableError, TooLong,
 };
 
 pub use self::handshake_cut::{HandshakeCut, Hint};
@@ -71,6 +71,13 @@ pub enum Error {
         "the name of a queue is empty, which to the broker is the one that was declared last: name the queue"
     )]
     NoQueueName,
+    /// A consumer asked for a connection to itself, and this queue belongs to the client's main one, which
+    /// has declared it as exclusive: the broker lets no other connection use it.
+    #[error(
+        "the queue {0:?} is exclusive to the connection that declared it: consume it without a dedicated \
+         connection, or declare it without exclusive"
+    )]
+    ExclusiveQueue(ShortString),
     /// An argument cannot be encoded.
     #[error(transparent)]
     Argument(#[from] TableError),

@@ -59,11 +59,22 @@ pub struct AmqpUri {
 
 /// A host and a port to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Endpoint {
     /// A name or an address. An IPv6 address stands here without brackets.
     pub host: String,
     /// The TCP port.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// This port of this host.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+        }
+    }
 }
 
 impl fmt::Display for Endpoint {

@@ -23,12 +23,10 @@ const SLEEPS_AN_ATTEMPT: u64 = 30;
 fn a_client_without_a_broker_sleeps_from_one_attempt_to_the_next() {
     run(async {
         let nowhere = Nowhere::take();
-        let steady = Reconnect {
-            initial_delay: Duration::from_millis(100),
-            max_delay: Duration::from_millis(100),
-            fail_fast: false,
-            ..Reconnect::default()
-        };
+        let steady = Reconnect::default()
+            .initial_delay(Duration::from_millis(100))
+            .max_delay(Duration::from_millis(100))
+            .fail_fast(false);
         let builder = client::builder(&format!("amqp://{}", nowhere.address())).reconnect(steady);
         let (client, driver) = executor::build(builder);
         executor::spawn(driver);

@@ -66,7 +66,7 @@ impl ClientBuilder {
             write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(10),
             backoff: reconnect.backoff(),
-            fail_fast: reconnect.fail_fast,
+            fail_fast: reconnect.fails_fast(),
             seed: fastrand::u64(..),
         };
         Ok(Self {
@@ -79,7 +79,7 @@ impl ClientBuilder {
     /// How to come back after a cut.
     pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
         self.config.backoff = reconnect.backoff();
-        self.config.fail_fast = reconnect.fail_fast;
+        self.config.fail_fast = reconnect.fails_fast();
         self
     }
 

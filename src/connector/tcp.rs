@@ -18,22 +18,20 @@ use crate::transport::{Connecting, Transport};
 /// is no time for that, they share equally what there is. The first that answers is taken, and an error
 /// names all of them with their causes. Small writes are not delayed (`TCP_NODELAY`), and idle
 /// connections are kept alive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TcpConnector {
-    /// How long a connection is idle before the first keep-alive probe, and the time between probes, in
-    /// whole seconds (a fraction counts as one); zero is no keep-alive. 30 s by default.
-    pub keepalive: Duration,
-}
-
-impl Default for TcpConnector {
-    fn default() -> Self {
-        Self {
-            keepalive: Duration::from_secs(30),
-        }
-    }
+    options: TcpOptions,
 }
 
 impl TcpConnector {
+    /// How long a connection is idle before the first keep-alive probe, and the time between probes, in
+    /// whole seconds (a fraction counts as one); zero is no keep-alive. 30 s by default.
+    #[must_use]
+    pub fn keepalive(mut self, keepalive: Duration) -> Self {
+        self.options.keepalive = keepalive;
+        self
+    }
+
     /// Connects whether or not the target asks for TLS, which is then to be put on top.
     pub(super) async fn connect_tcp(
         self,
@@ -55,10 +53,9 @@ impl TcpConnector {
                 .map_err(|error| io::Error::new(error.kind(), format!("{host}: {error}")))?,
         };
         put_in_order(&mut addresses, seed, attempt);
-        let options = TcpOptions::new(self.keepalive);
         let left = timeout.saturating_sub(runtime.now().saturating_duration_since(began));
         let head_start = head_start(left, addresses.len());
-        (first_to_answer(&runtime, addresses, options, head_start).await)
+        (first_to_answer(&runtime, addresses, self.options, head_start).await)
             .map_err(|failures| unreachable(&host, port, &failures))
     }
 }

@@ -110,10 +110,7 @@ impl TlsConnector {
         target: Target,
         runtime: Arc<dyn Runtime>,
     ) -> io::Result<Box<dyn Transport>> {
-        let peer = Endpoint {
-            host: target.host.clone(),
-            port: target.port,
-        };
+        let peer = Endpoint::new(target.host.as_str(), target.port);
         let name = self.server_name.unwrap_or_else(|| target.host.clone());
         let name = ServerName::try_from(name).map_err(|error| {
             let text = format!("{peer}: {error}: TLS needs a host name, or an address");

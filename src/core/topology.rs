@@ -205,6 +205,12 @@ impl Topology {
             .is_some_and(QueueRecord::is_exclusive)
     }
 
+    /// Whether the queue that is called this on the server was declared exclusive, so that no connection
+    /// but that which declared it may use it.
+    pub fn is_locked(&self, queue: &ShortString) -> bool {
+        (self.queues.values()).any(|it| it.declare.exclusive && it.name == *queue)
+    }
+
     /// Whether there is any queue that belongs to one connection alone.
     pub fn has_exclusive_queues(&self) -> bool {
         self.queues.values().any(QueueRecord::is_exclusive)

@@ -150,6 +150,13 @@ impl Driver {
                 dedicated,
                 started,
             } => {
+                // The broker would answer 405, on a connection that was opened for it.
+                if dedicated && self.topology.is_locked(&spec.queue) {
+                    let error = Error::ExclusiveQueue(spec.queue);
+                    inbox.finish(ConsumerEnd::Failed(error.clone()));
+                    _ = started.try_send(Err(error));
+                    return;
+                }
                 let link = if dedicated {
                     self.dedicated_link(now)
                 } else {

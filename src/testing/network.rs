@@ -70,6 +70,7 @@ pub struct Conditions {
 
 /// What becomes of an attempt to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Dials {
     /// It succeeds.
     Succeed,

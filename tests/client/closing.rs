@@ -61,10 +61,7 @@ fn disconnected() -> Client {
 
 /// A client that dials by this, for ever.
 fn dialing(dial: fn(&Target, &Arc<dyn Runtime>) -> Connecting) -> Client {
-    let patient = Reconnect {
-        fail_fast: false,
-        ..Reconnect::default()
-    };
+    let patient = Reconnect::default().fail_fast(false);
     let builder = client::builder("amqp://localhost").reconnect(patient);
     let (client, driver) = executor::build(builder.connector(dial));
     executor::spawn(driver);

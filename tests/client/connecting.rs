@@ -201,11 +201,9 @@ fn a_client_need_not_fail_fast() {
     run(async {
         let proxy = Proxy::start(&url());
         proxy.refuse();
-        let patient = Reconnect {
-            initial_delay: Duration::from_millis(1),
-            fail_fast: false,
-            ..Reconnect::default()
-        };
+        let patient = Reconnect::default()
+            .initial_delay(Duration::from_millis(1))
+            .fail_fast(false);
         let (client, driver) = executor::build(builder(&proxy.url()).reconnect(patient));
         let mut events = client.events();
         executor::spawn(driver);
@@ -226,12 +224,10 @@ fn a_client_need_not_fail_fast() {
 #[test]
 fn attempts_can_be_limited() {
     run(async {
-        let limited = Reconnect {
-            initial_delay: Duration::from_millis(1),
-            fail_fast: false,
-            max_attempts: Some(3),
-            ..Reconnect::default()
-        };
+        let limited = Reconnect::default()
+            .initial_delay(Duration::from_millis(1))
+            .fail_fast(false)
+            .max_attempts(Some(3));
         let attempts = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&attempts);
         let refuse = move |_: &Target, _: &Arc<dyn Runtime>| {
@@ -274,11 +270,9 @@ fn credentials_are_asked_for_at_every_attempt() {
                 Box::new(Plain::new("guest", "guest")) as Box<dyn Mechanism>
             ]),
         };
-        let patient = Reconnect {
-            initial_delay: Duration::from_millis(1),
-            fail_fast: false,
-            ..Reconnect::default()
-        };
+        let patient = Reconnect::default()
+            .initial_delay(Duration::from_millis(1))
+            .fail_fast(false);
         let builder = builder(&url()).reconnect(patient).credentials(rotated);
         let (client, driver) = executor::build(builder);
         let mut events = client.events();
@@ -401,7 +395,7 @@ fn heartbeats_that_are_turned_off_are_off_on_both_sides() {
 fn a_keep_alive_of_any_length_lets_a_client_connect() {
     run(async {
         for keepalive in [Duration::ZERO, Duration::from_millis(500), Duration::MAX] {
-            let tcp = TcpConnector { keepalive };
+            let tcp = TcpConnector::default().keepalive(keepalive);
             let client = executor::connect(builder(&url()).connector(tcp));
             let client = within("the connection", client).await.unwrap();
             fresh_queue(&client).await;
@@ -462,10 +456,7 @@ fn every_address_of_every_host_has_its_turn_whatever_the_others_swallow() {
                 "amqp://guest:guest@gone.example,broker.example:{}/%2f",
                 real.port
             );
-            let patient = Reconnect {
-                fail_fast: false,
-                ..Reconnect::default()
-            };
+            let patient = Reconnect::default().fail_fast(false);
             // Less than the head start that an address has where there is time.
             let builder = builder(&uri).reconnect(patient).seed(seed).runtime(names);
             let builder = builder.connection_timeout(Duration::from_millis(200));

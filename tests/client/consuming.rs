@@ -3,7 +3,7 @@
 use futures_lite::{FutureExt as _, StreamExt as _};
 use snowshoe::{
     Client, ConnectionRole, Consumer, ConsumerBuilder, Delivery, Error, Event, Message, Properties,
-    ReplyCode, SettleError, ShortString,
+    Queue, ReplyCode, SettleError, ShortString,
 };
 use support::broker::url;
 use support::client::connect;
@@ -414,6 +414,29 @@ fn a_property_need_not_be_text() {
             (content_type.as_bytes(), content_type.as_str()),
             (&b"\xff\xfe"[..], None)
         );
+    });
+}
+
+// case I5
+#[test]
+fn a_connection_to_itself_is_refused_for_an_exclusive_queue_of_the_client() {
+    run(async {
+        let proxy = Proxy::start(&url());
+        let client = connect(&proxy.url()).await;
+        let named = Queue::new(unique("consuming")).exclusive();
+        for queue in [named, Queue::server_named()] {
+            let queue = client.declare(queue).await.unwrap().name;
+            let builder = client.consumer(queue.clone()).unwrap();
+            let refused = within("the answer", builder.dedicated_connection().start()).await;
+            let Err(Error::ExclusiveQueue(name)) = refused else {
+                panic!("{refused:?}");
+            };
+            assert_eq!(name, queue);
+            // Nothing was opened for it, and without one it works.
+            assert_eq!(proxy.stats().links.len(), 1);
+            let consumer = client.consumer(queue).unwrap().start().await;
+            consumer.unwrap();
+        }
     });
 }
 

@@ -25,12 +25,10 @@ fn listening() -> Server {
 }
 
 fn builder(server: &Server) -> ClientBuilder {
-    let patient = Reconnect {
-        initial_delay: Duration::from_millis(5),
-        max_delay: Duration::from_millis(20),
-        fail_fast: false,
-        ..Reconnect::default()
-    };
+    let patient = Reconnect::default()
+        .initial_delay(Duration::from_millis(5))
+        .max_delay(Duration::from_millis(20))
+        .fail_fast(false);
     server.client().reconnect(patient).runtime(Tokio)
 }
 

@@ -172,10 +172,7 @@ fn trapped(builder: ClientBuilder, server: &Server, place: Place) -> ClientBuild
         let login = TrappedLogin(trap.clone(), Plain::new("guest", "guest"));
         Ok(vec![Box::new(login) as Box<dyn Mechanism>])
     };
-    let patient = Reconnect {
-        fail_fast: false,
-        ..Reconnect::default()
-    };
+    let patient = Reconnect::default().fail_fast(false);
     builder
         .reconnect(patient)
         .connector(connector)

@@ -255,11 +255,9 @@ fn a_second_death_at_any_step_of_a_recovery_only_begins_it_again() {
                 _ => Verdict::Pass,
             }
         });
-        let at_once = Reconnect {
-            initial_delay: Duration::from_millis(1),
-            max_delay: Duration::from_millis(10),
-            ..Reconnect::default()
-        };
+        let at_once = Reconnect::default()
+            .initial_delay(Duration::from_millis(1))
+            .max_delay(Duration::from_millis(10));
         let mut cable = Cable::lay_with(proxy, |builder| builder.reconnect(at_once)).await;
         let mut ends = Ends::new(&mut cable, "reconnecting: second death").await;
         cable.proxy.all().end(End::Reset);
@@ -398,10 +396,10 @@ fn clients_that_lose_their_node_together_come_back_spread_out_and_never_give_up(
     const SLOTS: usize = 5;
     let mut node = Node::start();
     run(async {
-        let reconnect = Reconnect {
-            max_delay: Duration::from_secs(1),
-            ..Reconnect::default()
-        };
+        let (initial_delay, max_delay) = (Duration::from_millis(100), Duration::from_secs(1));
+        let reconnect = Reconnect::default()
+            .initial_delay(initial_delay)
+            .max_delay(max_delay);
         let mut clients = clients(CLIENTS, &node.url(), &reconnect).await;
         node.kill();
         // Where in its span each delay lies, by attempt: from half of 100 ms, doubled up to the
@@ -415,8 +413,7 @@ fn clients_that_lose_their_node_together_come_back_spread_out_and_never_give_up(
                     unreachable!()
                 };
                 assert_eq!(attempt, expected);
-                let longest =
-                    (reconnect.initial_delay * 2u32.pow(attempt - 1)).min(reconnect.max_delay);
+                let longest = (initial_delay * 2u32.pow(attempt - 1)).min(max_delay);
                 assert!(
                     (longest / 2..=longest).contains(&delay),
                     "{attempt}: {delay:?}"

@@ -119,13 +119,11 @@ fn no_reconnect_keeps_a_client_from_coming_back() {
         (Duration::MAX, Duration::from_secs(1)),
     ] {
         for factor in factors {
-            let reconnect = Reconnect {
-                initial_delay,
-                max_delay,
-                multiplier: factor,
-                jitter: factor,
-                ..Reconnect::default()
-            };
+            let reconnect = Reconnect::default()
+                .initial_delay(initial_delay)
+                .max_delay(max_delay)
+                .multiplier(factor)
+                .jitter(factor);
             works(&format!("{reconnect:?}"), |builder| {
                 builder.reconnect(reconnect.clone())
             });
@@ -195,11 +193,9 @@ fn no_bound_of_a_producer_or_a_consumer_keeps_it_from_working() {
 fn a_limit_of_attempts_of_any_size_is_told() {
     for max_attempts in [0, 1, 3] {
         for was_connected in [false, true] {
-            let reconnect = Reconnect {
-                max_attempts: Some(max_attempts),
-                fail_fast: false,
-                ..Reconnect::default()
-            };
+            let reconnect = Reconnect::default()
+                .max_attempts(Some(max_attempts))
+                .fail_fast(false);
             story(
                 &format!("{max_attempts}, {was_connected}"),
                 |builder| builder.reconnect(reconnect),
@@ -237,10 +233,7 @@ fn a_limit_of_attempts_of_any_size_is_told() {
 #[test]
 fn without_a_limit_that_matters_attempts_go_on_for_ever() {
     for max_attempts in [None, Some(u32::MAX)] {
-        let reconnect = Reconnect {
-            max_attempts,
-            ..Reconnect::default()
-        };
+        let reconnect = Reconnect::default().max_attempts(max_attempts);
         story(
             &format!("{max_attempts:?}"),
             |builder| builder.reconnect(reconnect),

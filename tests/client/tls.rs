@@ -139,10 +139,7 @@ fn a_certificate_that_was_renewed_is_read_again() {
     let server = new.certify("localhost");
     let ca = files.write("ca.pem", &old.pem());
     let terminator = terminator(&Terms::of(&server));
-    let patient = Reconnect {
-        fail_fast: false,
-        ..Reconnect::default()
-    };
+    let patient = Reconnect::default().fail_fast(false);
     let uri = format!("{}?cacertfile={ca}", terminator.url("localhost"));
     let (client, driver) = Client::builder(&uri)
         .expect("a URI")

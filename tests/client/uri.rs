@@ -52,13 +52,7 @@ fn the_examples_of_the_specification_give_the_parts_it_lists() {
 fn amqps_means_tls_and_its_port() {
     let uri = parse("AMQPS://host").unwrap();
     assert!(uri.tls);
-    assert_eq!(
-        uri.endpoints[0],
-        Endpoint {
-            host: "host".to_owned(),
-            port: 5671
-        }
-    );
+    assert_eq!(uri.endpoints[0], Endpoint::new("host", 5671));
 }
 
 #[test]
@@ -81,10 +75,7 @@ fn several_hosts_have_a_port_of_their_own_or_the_default() {
 fn an_ipv6_address_stands_without_brackets_in_its_endpoint() {
     assert_eq!(
         parse("amqp://[::1]:7").unwrap().endpoints[0],
-        Endpoint {
-            host: "::1".to_owned(),
-            port: 7
-        }
+        Endpoint::new("::1", 7)
     );
 }
 

@@ -39,11 +39,11 @@ fn with_each(test: impl AsyncFn(Server)) {
 }
 
 fn builder(server: &Server) -> ClientBuilder {
-    server.client().reconnect(Reconnect {
-        initial_delay: Duration::from_millis(5),
-        max_delay: Duration::from_millis(50),
-        ..Reconnect::default()
-    })
+    server.client().reconnect(
+        Reconnect::default()
+            .initial_delay(Duration::from_millis(5))
+            .max_delay(Duration::from_millis(50)),
+    )
 }
 
 async fn connect(server: &Server) -> Client {

@@ -35,6 +35,7 @@ pub struct BrokerOptions {
 
 /// Which broker the in-memory one takes after, where they differ in what a client has to bear.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Manner {
     /// Confirms come single or multiple, as they are due together; every message's in order.
     #[default]

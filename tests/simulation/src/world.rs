@@ -513,12 +513,12 @@ fn connect(
         .runtime(clock.clone())
         .connector(network.clone())
         .heartbeat(plan.settings.heartbeat)
-        .reconnect(Reconnect {
-            max_delay: plan.settings.max_delay,
-            max_attempts: plan.settings.max_attempts,
-            fail_fast: false,
-            ..Reconnect::default()
-        })
+        .reconnect(
+            Reconnect::default()
+                .max_delay(plan.settings.max_delay)
+                .max_attempts(plan.settings.max_attempts)
+                .fail_fast(false),
+        )
         .build())
 }
 

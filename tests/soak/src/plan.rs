@@ -307,10 +307,7 @@ fn all(lanes: &[Lane], marks: &[u64], is_true: impl Fn(&Page, u64) -> bool) -> b
 }
 
 fn connect(url: &str, seed: u64) -> Client {
-    let reconnect = Reconnect {
-        max_delay: Duration::from_millis(500),
-        ..Reconnect::default()
-    };
+    let reconnect = Reconnect::default().max_delay(Duration::from_millis(500));
     let client = Client::builder(url)
         .expect("the URI is right")
         .reconnect(reconnect)

@@ -9,11 +9,9 @@ use crate::waiting::within;
 
 /// A client that does not wait long between its attempts to come back.
 pub fn builder(url: &str) -> ClientBuilder {
-    let reconnect = Reconnect {
-        initial_delay: Duration::from_millis(20),
-        max_delay: Duration::from_millis(200),
-        ..Reconnect::default()
-    };
+    let reconnect = Reconnect::default()
+        .initial_delay(Duration::from_millis(20))
+        .max_delay(Duration::from_millis(200));
     Client::builder(url)
         .expect("the URI is right")
         .reconnect(reconnect)
