@@ -72,7 +72,8 @@ impl Target {
 /// ```
 pub trait Connector: Send + Sync + 'static {
     /// Begins to connect, by the means of the runtime that the driver runs on, or by others. The
-    /// future is dropped if it takes longer than the connection timeout.
+    /// future is dropped if it takes longer than the connection timeout. A panic, here, in the future or
+    /// in its transport, counts as a failure.
     fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting;
 }
 

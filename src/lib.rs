@@ -66,7 +66,7 @@
 //! | `thread` | the driver on a thread of its own, with a reactor (mio) | yes |
 //! | `async-io` | sockets and timers for a driver on any executor | yes |
 //! | `tokio` | sockets and timers of tokio | no |
-//! | `tls` | `amqps`, by rustls | no |
+//! | `tls` | `amqps`, by rustls; certificates from the system, or [from files](TlsOptions) that the URI names | no |
 //! | `testing` | a broker, a network and time for your tests | no |
 //!
 //! The protocol alone, without I/O, is the crate [`codec`].

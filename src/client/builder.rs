@@ -103,8 +103,8 @@ impl ClientBuilder {
     }
 
     /// Where the ways to log in come from, best first, instead of the URI. It is asked at every
-    /// attempt to connect, so that a rotated password or token is picked up. An error counts as a
-    /// failed attempt; its text must not hold a secret.
+    /// attempt to connect, so that a rotated password or token is picked up. An error or a panic, of the
+    /// mechanisms, too, counts as a failed attempt; its text must not hold a secret.
     ///
     /// It is called on the driver, and is to be quick.
     pub fn credentials<F>(mut self, provider: F) -> Self
