@@ -10,6 +10,7 @@ use super::{Broker, ConnectionId};
 
 /// A queue at one moment.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct QueueView {
     /// Its name.
     pub name: ShortString,
@@ -29,6 +30,7 @@ pub struct QueueView {
 
 /// A message in a queue.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct MessageView {
     /// The exchange it was published to.
     pub exchange: ShortString,
@@ -44,6 +46,7 @@ pub struct MessageView {
 
 /// An exchange at one moment.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ExchangeView {
     /// Its name; empty for the default exchange.
     pub name: ShortString,
@@ -57,6 +60,7 @@ pub struct ExchangeView {
 
 /// A binding.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct BindingView {
     /// The queue or exchange that messages go to.
     pub destination: ShortString,
@@ -70,6 +74,7 @@ pub struct BindingView {
 
 /// A connection at one moment.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConnectionView {
     /// Its id.
     pub id: ConnectionId,
