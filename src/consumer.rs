@@ -12,14 +12,14 @@ use snowshoe_codec as codec;
 use snowshoe_codec::{FieldTable, FieldValue, ShortString, TableError, TooLong};
 
 use crate::core::Epoch;
-use crate::core::ring::Limits;
+use crate::core::backlog::{Bounds, Load};
 use crate::core::subscription::ConsumerSpec;
 use crate::delivery::{Batch, Delivery, Disposition};
 use crate::error::{ConsumerEnd, Error};
 use crate::name::Name;
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
-use crate::shared::inbox::Inbox;
+use crate::shared::inbox::{self, Inbox};
 
 /// Receives a queue's messages, through outages.
 ///
@@ -48,6 +48,8 @@ pub struct Consumer {
     batch: VecDeque<codec::Delivery>,
     /// The epoch that the batch belongs to.
     epoch: Epoch,
+    /// What was handed out of the batch since the inbox was last told.
+    released: Load,
     /// How many were handed out without a pause.
     in_a_row: usize,
     client: Arc<Handle>,
@@ -56,6 +58,12 @@ pub struct Consumer {
 /// How many deliveries are handed out before other tasks have their turn: the driver, where it is
 /// one of them, tells the broker what was settled, and more is on its way before the rest is done.
 const BUDGET: usize = 256;
+
+/// How much is handed out before the inbox is told, which takes its lock.
+const TELL_AFTER: Load = Load {
+    messages: 64,
+    bytes: 64 << 10,
+};
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,6 +140,12 @@ impl Consumer {
         self.batch.len() + self.inbox.len()
     }
 
+    /// How many messages were dropped because this consumer has no acknowledgements and did not keep up.
+    /// [`Event::DeliveriesDropped`](crate::Event::DeliveriesDropped) tells of them as it happens.
+    pub fn dropped(&self) -> u64 {
+        self.inbox.dropped()
+    }
+
     /// Why the consumer ended, if it has.
     pub fn end(&self) -> Option<ConsumerEnd> {
         self.inbox.end()
@@ -177,17 +191,25 @@ impl Consumer {
             return None;
         }
         if self.inbox.is_stale(self.epoch) {
-            // The broker delivers these again (fault 5).
+            // The broker delivers these again (fault 5), and their load went with their epoch.
             self.batch.clear();
             return None;
         }
         let delivery = self.batch.pop_front()?;
+        self.released.add(inbox::cost(&delivery));
+        let Load { messages, bytes } = self.released;
+        if messages >= TELL_AFTER.messages || bytes >= TELL_AFTER.bytes {
+            let released = std::mem::take(&mut self.released);
+            self.inbox.handed_out(self.epoch, released);
+        }
         Some(Delivery::new(delivery, self.epoch, &self.inbox))
     }
 
     /// Takes what is in the inbox. Whether no more will come.
     fn refill(&mut self, waker: Option<&Waker>) -> bool {
-        let taken = self.inbox.take(&mut self.batch, waker);
+        let released = std::mem::take(&mut self.released);
+        let released = (self.epoch, released);
+        let taken = self.inbox.take(&mut self.batch, released, waker);
         self.epoch = taken.epoch;
         taken.ended
     }
@@ -221,7 +243,7 @@ pub struct ConsumerBuilder {
     client: Arc<Handle>,
     spec: ConsumerSpec,
     dedicated: bool,
-    limits: Limits,
+    bounds: Bounds,
 }
 
 impl ConsumerBuilder {
@@ -242,41 +264,50 @@ impl ConsumerBuilder {
             client,
             spec,
             dedicated: false,
-            limits: Limits {
-                messages: 1000,
-                bytes: 1 << 20,
+            bounds: Bounds {
+                messages: 10_000,
+                bytes: 16 << 20,
+                prefetch: None,
             },
         }
     }
 
     /// How many messages the broker may have delivered and not seen acknowledged; 100 by default.
-    /// It bounds what waits in the consumer, too. 0 means no limit: then
-    /// [`capacity`](Self::capacity) and [`capacity_bytes`](Self::capacity_bytes) bound it.
+    /// Together with [`capacity_bytes`](Self::capacity_bytes) it bounds what waits in the consumer, too.
+    /// 0 means no limit: then [`capacity`](Self::capacity) does so in its place.
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.spec.prefetch = messages;
         self
     }
 
     /// Takes messages as acknowledged when they are sent: fastest, and what was on its way is lost
-    /// with a connection.
+    /// with a connection. So is what there is [no room](Self::capacity_bytes) for.
     pub fn no_ack(mut self) -> Self {
         self.spec.no_ack = true;
         self
     }
 
-    /// How many messages may wait to be taken where no prefetch bounds them; 1,000 by default.
-    /// When they are exceeded, the connection is not read until some were taken, which holds up
-    /// everything on it: see [`dedicated_connection`](Self::dedicated_connection).
+    /// How many messages may wait to be taken, where no prefetch bounds them, before the broker is asked
+    /// for less; 10,000 by default. Those that are on their way then come on top.
+    ///
+    /// A connection is read whatever its consumers do, so that no call, acknowledgement, heartbeat or
+    /// other consumer waits for one that is behind. What a consumer that is behind is spared has to stay
+    /// at the broker: see [the guarantees](crate::guarantees#a-consumer-that-does-not-keep-up).
     pub fn capacity(mut self, messages: usize) -> Self {
-        self.limits.messages = messages.max(1);
+        self.bounds.messages = messages.max(1);
         self
     }
 
-    /// How many bytes of bodies may wait to be taken where no prefetch bounds them; 1 MiB by default.
-    /// A message that is larger waits alone. When they are exceeded, the same happens as with
-    /// [`capacity`](Self::capacity).
+    /// How many bytes the messages may take that wait to be taken; 16 MiB by default. Names, properties
+    /// and bodies count, and about 80 bytes for each message. Messages that were taken do not count. One
+    /// that is larger can wait alone.
+    ///
+    /// The broker is asked for less when half of it is used, and the other half is for what is on its
+    /// way. What is more than that is not kept: it goes back to the queue, and without acknowledgements it
+    /// is dropped, which [`Event::DeliveriesDropped`](crate::Event::DeliveriesDropped) tells. Give it more
+    /// than what the network holds at a time, its rate times its delay.
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
-        self.limits.bytes = bytes.max(1);
+        self.bounds.bytes = bytes.max(1);
         self
     }
 
@@ -340,18 +371,20 @@ impl ConsumerBuilder {
             client,
             spec,
             dedicated,
-            mut limits,
+            mut bounds,
         } = self;
         if spec.prefetch > 0 && !spec.no_ack {
-            limits = Limits::NONE;
+            bounds.prefetch = Some(spec.prefetch);
+            bounds.messages = usize::MAX;
         }
         let doorbell = Arc::clone(&client.shared().doorbell);
-        let inbox = Inbox::new(spec.queue.clone(), spec.no_ack, limits, doorbell);
+        let inbox = Inbox::new(&spec, bounds, doorbell);
         let inbox = Arc::new(inbox);
         let consumer = Consumer {
             inbox: Arc::clone(&inbox),
             batch: VecDeque::new(),
             epoch: Epoch::default(),
+            released: Load::default(),
             in_a_row: 0,
             client: Arc::clone(&client),
         };

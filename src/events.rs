@@ -169,6 +169,16 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// A consumer without acknowledgements did not keep up, and there was no room for what came.
+    ///
+    /// Told once for all that came at once. [`Consumer::dropped`](crate::Consumer::dropped) has the sum;
+    /// what may wait is set by [`ConsumerBuilder::capacity_bytes`](crate::ConsumerBuilder::capacity_bytes).
+    DeliveriesDropped {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// How many since the last event of the kind.
+        count: u64,
+    },
     /// The secret that the connection was opened with was replaced.
     SecretUpdated {
         /// Which connection.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use snowshoe_codec as codec;
 use snowshoe_codec::ShortString;
 
+use crate::core::backlog;
 use crate::core::ring::Limits;
 pub use crate::core::{
-    Epoch, acks, backoff, confirms, isolation, publisher, ring, session, subscription, supervisor,
-    topology,
+    Epoch, Flow, acks, backoff, confirms, isolation, publisher, ring, session, subscription,
+    supervisor, topology,
 };
 use crate::delivery::Delivery;
 use crate::driver::Driver;
@@ -42,13 +43,22 @@ pub struct Inbox(Arc<inbox::Inbox>);
 impl Inbox {
     /// An inbox whose deliveries are to be settled.
     pub fn new(queue: ShortString, limits: Limits) -> Self {
-        let doorbell = Arc::default();
-        Self(Arc::new(inbox::Inbox::new(queue, false, limits, doorbell)))
+        let spec = subscription::ConsumerSpec {
+            queue,
+            ..Default::default()
+        };
+        let bounds = backlog::Bounds {
+            messages: limits.messages,
+            bytes: limits.bytes,
+            prefetch: None,
+        };
+        Self(Arc::new(inbox::Inbox::new(&spec, bounds, Arc::default())))
     }
 
     /// A channel is there, with this queue.
     pub fn begin_epoch(&self, epoch: Epoch, queue: ShortString) {
-        self.0.begin_epoch(epoch, queue);
+        let flow = Flow::Wide { prefetch: 0 };
+        self.0.begin_epoch(epoch, queue, flow);
     }
 
     /// The driver puts deliveries in.
@@ -58,7 +68,8 @@ impl Inbox {
 
     /// The consumer swaps an empty batch for all that waits.
     pub fn take(&self, batch: &mut VecDeque<codec::Delivery>) {
-        self.0.take(batch, None);
+        let released = self.0.waiting();
+        self.0.take(batch, released, None);
     }
 
     /// A delivery as the user gets it.

@@ -61,6 +61,11 @@ impl Content {
         self.buffer.slice(self.body.range())
     }
 
+    /// How many bytes it takes in its buffer: names, properties and body, and what frames them.
+    pub fn buffer_len(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// A copy in a buffer of its own, just large enough.
     #[must_use]
     pub fn detached(&self) -> Self {

@@ -194,6 +194,20 @@ impl AckTracker {
         }
     }
 
+    /// Says that deliveries go back to the queue that were never noted here, as they were not kept. All
+    /// that were noted have lower tags.
+    pub fn give_back(&self, first: u64, last: u64, mut send: impl FnMut(SettleFrame)) {
+        let is_alone = self.deliveries.is_empty() && self.pending() == 0;
+        let tags = if is_alone { last..=last } else { first..=last };
+        for tag in tags {
+            send(SettleFrame {
+                settle: Settle::Nack { requeue: true },
+                tag,
+                multiple: is_alone && first < last,
+            });
+        }
+    }
+
     /// Says in as few frames as possible what was settled since the last flush.
     pub fn flush(&mut self, mut send: impl FnMut(SettleFrame)) {
         self.in_runs = 0;

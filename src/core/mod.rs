@@ -10,6 +10,7 @@
 //! [`backoff`]. What several of them need is the container [`keyed_queue`], which decides nothing.
 
 pub mod acks;
+pub mod backlog;
 pub mod backoff;
 pub mod call_queue;
 pub mod confirms;
@@ -53,4 +54,13 @@ impl Epoch {
     pub fn number(self) -> u64 {
         self.0
     }
+}
+
+/// How much the broker may send to a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// As the user asked, or with a lower prefetch; 0 is none.
+    Wide { prefetch: u16 },
+    /// One message at a time, to be acknowledged.
+    Narrow,
 }

@@ -41,12 +41,13 @@ use self::owners::{Owner, Owners};
 use self::recovery::Postponed;
 use self::shared_channel::SharedChannel;
 use self::stage::Stage;
-use super::Epoch;
 use super::backoff::Backoff;
 use super::call_queue::CallQueue;
+pub use super::subscription::Manner;
 use super::subscription::{ConsumerSpec, Subscription};
 use super::supervisor::{Action, Step, Supervisor};
 use super::topology::{self, Topology};
+use super::{Epoch, Flow};
 use crate::error::{ConnectionError, Error, Hint, Phase};
 
 /// How a session goes about it.
@@ -181,13 +182,6 @@ impl Session {
         } else if let Some(connection) = &mut self.connection {
             // The codec tells how far it had come.
             connection.transport_ended();
-        }
-    }
-
-    /// The transport is not read for now, because a consumer is behind.
-    pub fn reading_is_paused(&mut self, now: Instant) {
-        if let Some(connection) = &mut self.connection {
-            connection.reading_is_paused(now);
         }
     }
 
@@ -526,6 +520,57 @@ impl Session {
         }
     }
 
+    /// How the broker can be asked to send a consumer more, or less; `None` where that would cost the
+    /// consumer its queue.
+    pub fn manner(&self, consumer: ConsumerKey, flow: Flow, topology: &Topology) -> Option<Manner> {
+        let spec = self.consumers.get(consumer)?.spec();
+        let is_narrow = flow == Flow::Narrow;
+        // What was made narrow is made wide again, whatever became of its queue.
+        manner_of_exchange(spec, is_narrow, topology)
+            .or((!is_narrow).then_some(Manner::CancelFirst))
+    }
+
+    /// Asks the broker to send a consumer more, or less; [`Output::ConsumerFlows`] follows, or
+    /// [`Output::ConsumerOnline`].
+    pub fn set_flow(&mut self, now: Instant, consumer: ConsumerKey, flow: Flow, manner: Manner) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let channel = subscription.channel();
+        let methods = subscription.set_flow(flow, manner);
+        if let Some(channel) = channel {
+            for method in methods {
+                self.send(now, channel, method);
+            }
+        }
+    }
+
+    /// Goes on after [`Output::ConsumerVacant`].
+    pub fn occupy(&mut self, now: Instant, consumer: ConsumerKey) {
+        self.say(now, consumer, Subscription::occupy);
+    }
+
+    /// Asks for a sign that the broker has heard what was said on a consumer's channel up to now:
+    /// [`Output::ConsumerHeard`] follows, unless the channel ends before.
+    pub fn prove_heard(&mut self, now: Instant, consumer: ConsumerKey) {
+        self.say(now, consumer, Subscription::prove);
+    }
+
+    /// Says on a consumer's channel what it has to say, if anything.
+    fn say(
+        &mut self,
+        now: Instant,
+        consumer: ConsumerKey,
+        what: impl FnOnce(&mut Subscription) -> Option<Method>,
+    ) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        if let (Some(method), Some(channel)) = (what(subscription), subscription.channel()) {
+            self.send(now, channel, method);
+        }
+    }
+
     /// Forgets a consumer whose deliveries are settled, or will never be.
     pub fn remove_consumer(&mut self, now: Instant, consumer: ConsumerKey) {
         if let Some(subscription) = self.consumers.remove(consumer)
@@ -590,6 +635,27 @@ const SURELY_TAKEN: usize = 4096;
 /// The smallest `frame_max` that RabbitMQ takes, from 4.1 on. On 4.3.6 the end without a word was seen
 /// where it was smaller.
 const LEAST_FRAME_MAX: u32 = 8192;
+
+/// How a consumer of a queue can take the place of another, if it can without harm.
+fn manner_of_exchange(spec: &ConsumerSpec, is_narrow: bool, topology: &Topology) -> Option<Manner> {
+    if spec.queue.as_bytes().starts_with(DIRECT_REPLY_TO) {
+        // It is no queue: replies to a consumer that is gone are lost, and there is only one.
+        return None;
+    }
+    match topology.is_auto_delete(&spec.queue) {
+        Some(false) if is_narrow && spec.no_ack && topology.is_quorum(&spec.queue) => {
+            Some(Manner::OnAnother)
+        }
+        Some(false) => Some(Manner::CancelFirst),
+        // It goes with its last consumer. Of a queue that others declared, nobody knows whether it does.
+        Some(true) | None if !spec.exclusive => Some(Manner::Overlapping),
+        // An exclusive consumer is refused beside another, even beside itself.
+        Some(true) | None => None,
+    }
+}
+
+/// Where replies come to that need no queue.
+const DIRECT_REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";
 
 #[cfg(test)]
 mod tests;

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use snowshoe_codec::method::{Arguments, MethodId, basic};
 use snowshoe_codec::time::after;
-use snowshoe_codec::{ChannelCloseReason, ChannelId, FieldTable, Method, ShortString};
+use snowshoe_codec::{ChannelCloseReason, ChannelId, FieldTable, FieldValue, Method, ShortString};
 
-use super::STRIKES;
 use super::backoff::{Backoff, Delays};
+use super::{Flow, STRIKES};
 use crate::events::{ConsumerId, Entity};
 
 /// What a consumer asks of the broker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ConsumerSpec {
     pub queue: ShortString,
     /// The part of the consumer tag that is the same on every channel.
@@ -23,22 +23,98 @@ pub struct ConsumerSpec {
     pub arguments: FieldTable,
 }
 
+impl ConsumerSpec {
+    /// What the user asked for.
+    fn flow(&self) -> Flow {
+        let prefetch = if self.no_ack { 0 } else { self.prefetch };
+        Flow::Wide { prefetch }
+    }
+
+    /// The tag of the narrow consumer, which differs from that of the wide one.
+    pub fn narrow_tag(&self) -> ShortString {
+        let tag = self.tag.as_bytes();
+        let prefix: &[u8] = if tag.starts_with(b"paused") {
+            b"narrow-"
+        } else {
+            b"paused-"
+        };
+        let kept = tag.len().min(usize::from(u8::MAX) - prefix.len());
+        let narrow = [prefix, &tag[..kept]].concat();
+        ShortString::try_from(&narrow[..]).unwrap_or_default()
+    }
+
+    /// Its consumer, as it is asked of the broker.
+    fn consume(&self, flow: Flow) -> basic::Consume {
+        let wide = basic::Consume {
+            queue: self.queue.clone(),
+            consumer_tag: self.tag.clone(),
+            no_local: self.no_local,
+            no_ack: self.no_ack,
+            exclusive: self.exclusive,
+            arguments: self.arguments.clone(),
+            ..Default::default()
+        };
+        match flow {
+            Flow::Wide { .. } => wide,
+            Flow::Narrow => basic::Consume {
+                consumer_tag: self.narrow_tag(),
+                no_ack: false,
+                arguments: self.narrow_arguments(),
+                ..wide
+            },
+        }
+    }
+
+    /// Of a lower priority, so that the narrow consumer gets nothing while the wide one is there, and
+    /// nothing that another consumer would take: without acknowledgements it has to wait.
+    fn narrow_arguments(&self) -> FieldTable {
+        let mut arguments = self.arguments.clone();
+        let priority = arguments.get("x-priority").ok().flatten();
+        let priority = priority.and_then(FieldValue::as_i64).unwrap_or(0);
+        // Where it does not fit in, it is left as it is.
+        _ = arguments.set("x-priority", priority.saturating_sub(1));
+        arguments
+    }
+}
+
 /// The recovery of one consumer. It has a channel of its own, so that delivery tags, prefetch and
 /// errors are its own too.
 ///
 /// ```text
 ///            connected         open             qos-ok             consume-ok
-///   Waiting ──────────► Opening ────► Limiting ───────► Subscribing ──────────► Active
-///      ▲                   │              │                  │                   │ │
-///      │ connection lost   └──────────────┴────────┬─────────┘                   │ │
-///      │ (from anywhere)                           │ channel closed, cancelled   │ │
-///      │                                           ▼                             │ │
+///   Waiting ──────────► Opening ────► Limiting ───────► Subscribing ──────────► Active ◄──┐
+///      ▲                   │              │                  │                   │ │ │    │ all
+///      │ connection lost   └──────────────┴────────┬─────────┘                   │ │ │    │ replies
+///      │ (from anywhere)                           │ channel closed, cancelled   │ │ └► Exchanging
+///      │                                           ▼        (Exchanging, too)    │ │ flow changes
 ///      │                   ┌────────────────── BackingOff ◄──────────────────────┘ │
 ///      │                   ▼  its time has come                                    │
 ///      │                Opening              Ended ◄── cancel-ok ── Cancelling ◄───┘ cancel
 /// ```
 ///
 /// One that has cost the connection backs off across its end.
+///
+/// # Flow
+///
+/// Where no prefetch bounds what is delivered, or large messages come, the user can fall behind. The
+/// connection is read all the same, so it is the broker that has to send less. AMQP has no word for
+/// that which RabbitMQ takes (channel.flow: 540), a prefetch does not change for a consumer that is
+/// there, and a queue may be deleted with its last consumer. So a *narrow* consumer, with
+/// acknowledgements and a prefetch of 1, takes the place of the *wide* one that the user asked for,
+/// on the same channel, and the other way round later:
+///
+/// ```text
+///          Wide ── qos 1, consume narrow, cancel wide ──► Narrow
+///               ◄── qos n, consume wide, cancel narrow ──
+/// ```
+///
+/// Delivery tags go on, so nothing is delivered again, nothing becomes stale, and order holds. The new
+/// one is there before the old one goes, so the queue never is without. Where nothing happens to a queue
+/// that is without for a moment, or the queue refuses a second consumer, the old one goes first
+/// ([`Manner`]).
+///
+/// A user who cancels in the middle of it is heard once it is done: RabbitMQ fails the connection
+/// over a basic.cancel whose consume-ok has not left.
 #[derive(Debug)]
 pub struct Subscription {
     spec: ConsumerSpec,
@@ -51,7 +127,33 @@ pub struct Subscription {
     suspected: bool,
     /// Whether it was told that it is not back yet.
     missed: bool,
+    /// Which consumer is there, or on its way.
+    flow: Flow,
+    /// Which is to be there.
+    wanted: Flow,
+    /// What is to be said once the old consumer has gone.
+    next: Option<Method>,
+    /// Whether the channel is to be closed once it has.
+    moving: bool,
+    /// Whether the user has cancelled it in the middle of an exchange.
+    leaving: bool,
+    /// Whether it is awaited that the broker has heard what was said before.
+    proving: bool,
     delays: Delays,
+}
+
+/// How one consumer takes the place of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// The new one comes before the old one goes: the queue never is without.
+    Overlapping,
+    /// The old one has gone before the new one comes, so that what is to go back to the queue can do so
+    /// in between, and is not overtaken.
+    CancelFirst,
+    /// The same, and the new one comes on another channel. What a quorum queue of RabbitMQ 3.10 was about
+    /// to send to a consumer without acknowledgements that is cancelled, it has back only once the channel
+    /// is closed.
+    OnAnother,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +163,8 @@ pub enum State {
     Limiting(ChannelId),
     Subscribing(ChannelId),
     Active(ChannelId),
+    /// One consumer takes the place of another; so many replies are awaited.
+    Exchanging(ChannelId, u8),
     BackingOff(Instant),
     /// Cancelled by the user; the broker's answer is awaited.
     Cancelling(ChannelId),
@@ -82,7 +186,7 @@ impl State {
     pub fn receives(self) -> bool {
         matches!(
             self,
-            Self::Active(_) | Self::Cancelling(_) | Self::Draining(_)
+            Self::Active(_) | Self::Exchanging(..) | Self::Cancelling(_) | Self::Draining(_)
         )
     }
 }
@@ -96,7 +200,16 @@ pub enum Step {
         first: bool,
         /// It was told that it was not back yet.
         missed: bool,
+        flow: Flow,
     },
+    /// The old consumer has gone, and the new one is to be [asked for](Subscription::occupy).
+    Vacant,
+    /// The old consumer has gone, and the channel is to be closed: the new one comes on another.
+    Moving,
+    /// Another consumer has taken the place of the one before; no more comes from that.
+    Exchanged(Flow),
+    /// The broker has heard everything that was said before [`Subscription::prove`].
+    Proven,
     /// No more deliveries will come.
     Cancelled,
 }
@@ -114,8 +227,15 @@ pub enum Verdict {
 
 impl Subscription {
     pub fn new(spec: ConsumerSpec, backoff: Backoff, seed: u64) -> Self {
+        let flow = spec.flow();
         Self {
             spec,
+            flow,
+            wanted: flow,
+            next: None,
+            moving: false,
+            leaving: false,
+            proving: false,
             state: State::Waiting,
             established: false,
             strikes: 0,
@@ -141,11 +261,15 @@ impl Subscription {
 
     /// Whether it has started, and the user has not cancelled it.
     pub fn is_wanted(&self) -> bool {
-        let unwanted = matches!(
+        self.established && !self.is_unwanted()
+    }
+
+    fn is_unwanted(&self) -> bool {
+        let is_ending = matches!(
             self.state,
             State::Cancelling(_) | State::Draining(_) | State::Ended
         );
-        self.established && !unwanted
+        self.leaving || is_ending
     }
 
     /// Whether it ever received, so that it comes back whatever happens.
@@ -181,7 +305,7 @@ impl Subscription {
     pub fn under_way(&self) -> Option<MethodId> {
         match self.state {
             State::Limiting(_) => Some(basic::Qos::ID),
-            State::Subscribing(_) => Some(basic::Consume::ID),
+            State::Subscribing(_) | State::Exchanging(..) => Some(basic::Consume::ID),
             _ => None,
         }
     }
@@ -201,6 +325,7 @@ impl Subscription {
             | State::Limiting(channel)
             | State::Subscribing(channel)
             | State::Active(channel)
+            | State::Exchanging(channel, _)
             | State::Cancelling(channel)
             | State::Draining(channel) => Some(channel),
             State::Waiting | State::BackingOff(_) | State::Ended => None,
@@ -231,35 +356,55 @@ impl Subscription {
         let State::Opening(channel) = self.state else {
             return None;
         };
-        if self.spec.prefetch == 0 || self.spec.no_ack {
+        self.flow = self.wanted;
+        // A channel begins without a limit.
+        let Some(prefetch) = self.prefetch().filter(|prefetch| *prefetch > 0) else {
             return Some(self.subscribe(channel));
-        }
+        };
         self.state = State::Limiting(channel);
-        let prefetch_count = self.spec.prefetch;
-        Some(
-            basic::Qos {
-                prefetch_size: 0,
-                prefetch_count,
-                global: false,
-            }
-            .into(),
-        )
+        Some(qos(prefetch))
     }
 
-    /// The broker answered.
-    pub fn replied(&mut self, now: Instant) -> Option<Step> {
+    /// The broker answered a call.
+    pub fn replied(&mut self, now: Instant, reply: MethodId) -> Option<Step> {
         match self.state {
+            _ if self.proving && reply == basic::QosOk::ID => {
+                self.proving = false;
+                Some(Step::Proven)
+            }
             State::Limiting(channel) => Some(Step::Send(self.subscribe(channel))),
             State::Subscribing(channel) => {
                 self.state = State::Active(channel);
                 let first = !std::mem::replace(&mut self.established, true);
                 let missed = std::mem::take(&mut self.missed);
+                let flow = self.flow;
                 self.strikes = 0;
                 self.suspected = false;
                 self.delays.succeeded(now);
-                Some(Step::Active { first, missed })
+                Some(Step::Active {
+                    first,
+                    missed,
+                    flow,
+                })
             }
-            State::Cancelling(channel) => {
+            State::Exchanging(channel, awaited) if awaited > 1 => {
+                self.state = State::Exchanging(channel, awaited - 1);
+                let is_vacant = reply == basic::CancelOk::ID && self.next.is_some();
+                is_vacant.then_some(Step::Vacant)
+            }
+            State::Exchanging(channel, _) if std::mem::take(&mut self.moving) => {
+                if std::mem::take(&mut self.leaving) {
+                    self.state = State::Draining(channel);
+                    return Some(Step::Cancelled);
+                }
+                self.state = State::Waiting;
+                Some(Step::Moving)
+            }
+            State::Exchanging(channel, _) => {
+                self.state = State::Active(channel);
+                Some(Step::Exchanged(self.flow))
+            }
+            State::Cancelling(channel) if reply == basic::CancelOk::ID => {
                 self.state = State::Draining(channel);
                 Some(Step::Cancelled)
             }
@@ -302,18 +447,60 @@ impl Subscription {
         !std::mem::replace(&mut self.missed, true)
     }
 
+    /// The broker is to send more or less. What to say to it, now; where it is not there, or in the
+    /// middle of an exchange, this is to be asked again once it is.
+    pub fn set_flow(&mut self, flow: Flow, manner: Manner) -> Vec<Method> {
+        self.wanted = flow;
+        let State::Active(channel) = self.state else {
+            return Vec::new();
+        };
+        if self.flow == flow {
+            return Vec::new();
+        }
+        let cancel = self.cancel_method();
+        self.flow = flow;
+        let consume = Method::from(self.spec.consume(flow));
+        if manner == Manner::OnAnother {
+            self.moving = true;
+            self.state = State::Exchanging(channel, 1);
+            return vec![cancel];
+        }
+        let mut methods: Vec<_> = self.prefetch().map(qos).into_iter().collect();
+        self.state = State::Exchanging(channel, methods.len() as u8 + 2);
+        match manner {
+            Manner::Overlapping => methods.extend([consume, cancel]),
+            _ => {
+                methods.push(cancel);
+                self.next = Some(consume);
+            }
+        }
+        methods
+    }
+
+    /// Asks for the new consumer, where the old one has gone.
+    pub fn occupy(&mut self) -> Option<Method> {
+        self.next.take()
+    }
+
+    /// Asks for a sign that the broker has heard what was said before; [`Step::Proven`] follows. RabbitMQ
+    /// does what comes on a channel in its order.
+    pub fn prove(&mut self) -> Option<Method> {
+        let is_possible = matches!(self.state, State::Active(_)) && !self.proving;
+        self.proving |= is_possible;
+        // Any call would do; this one changes nothing for a consumer that is there.
+        is_possible.then(|| qos(NARROW))
+    }
+
     /// The user wants no more; the method to send, if the broker has to be asked.
     pub fn cancel(&mut self) -> Option<Method> {
         match self.state {
             State::Active(channel) => {
                 self.state = State::Cancelling(channel);
-                Some(
-                    basic::Cancel {
-                        consumer_tag: self.spec.tag.clone(),
-                        nowait: false,
-                    }
-                    .into(),
-                )
+                Some(self.cancel_method())
+            }
+            State::Exchanging(..) => {
+                self.leaving = true;
+                None
             }
             State::Cancelling(_) | State::Draining(_) => None,
             _ => {
@@ -323,54 +510,87 @@ impl Subscription {
         }
     }
 
+    /// What [`cancel`](Self::cancel) could not say in the middle of an exchange.
+    pub fn leave(&mut self) -> Option<Method> {
+        std::mem::take(&mut self.leaving)
+            .then(|| self.cancel())
+            .flatten()
+    }
+
+    fn cancel_method(&self) -> Method {
+        let consumer_tag = match self.flow {
+            Flow::Wide { .. } => self.spec.tag.clone(),
+            Flow::Narrow => self.spec.narrow_tag(),
+        };
+        basic::Cancel {
+            consumer_tag,
+            nowait: false,
+        }
+        .into()
+    }
+
     /// The connection is gone, and all channels with it.
     pub fn connection_lost(&mut self) {
         self.missed = false;
+        self.channel_lost();
         self.state = match self.state {
-            State::Cancelling(_) | State::Draining(_) | State::Ended => State::Ended,
+            _ if self.is_unwanted() => State::Ended,
             // Others are not to lose their connection again and again without a pause.
             State::BackingOff(until) if self.strikes > 0 => State::BackingOff(until),
             _ => State::Waiting,
         };
     }
 
+    /// What was delivered is delivered again, so the user is not behind any more. Without
+    /// acknowledgements what waits stays, and with it whether the user is behind.
+    fn channel_lost(&mut self) {
+        self.next = None;
+        self.moving = false;
+        self.proving = false;
+        if !self.spec.no_ack {
+            self.wanted = self.spec.flow();
+        }
+    }
+
     fn ended_at(&mut self, now: Instant, retry: bool) -> Verdict {
-        let (state, verdict) = match self.state {
-            State::Cancelling(_) | State::Draining(_) | State::Ended => {
-                (State::Ended, Verdict::Ended)
-            }
-            _ if !retry => (State::Ended, Verdict::Fail),
-            _ => {
-                let until = after(now, self.delays.next(now));
-                (State::BackingOff(until), Verdict::Retry(until))
-            }
+        self.channel_lost();
+        let (state, verdict) = if self.is_unwanted() {
+            (State::Ended, Verdict::Ended)
+        } else if !retry {
+            (State::Ended, Verdict::Fail)
+        } else {
+            let until = after(now, self.delays.next(now));
+            (State::BackingOff(until), Verdict::Retry(until))
         };
         self.state = state;
         verdict
     }
 
+    /// The prefetch of the present consumer, 0 for no limit; without acknowledgements there is none.
+    fn prefetch(&self) -> Option<u16> {
+        match self.flow {
+            Flow::Narrow => Some(NARROW),
+            Flow::Wide { .. } if self.spec.no_ack => None,
+            Flow::Wide { prefetch } => Some(prefetch),
+        }
+    }
+
     fn subscribe(&mut self, channel: ChannelId) -> Method {
         self.state = State::Subscribing(channel);
-        let ConsumerSpec {
-            queue,
-            tag,
-            no_ack,
-            exclusive,
-            no_local,
-            arguments,
-            ..
-        } = self.spec.clone();
-        basic::Consume {
-            queue,
-            consumer_tag: tag,
-            no_local,
-            no_ack,
-            exclusive,
-            arguments,
-            ..Default::default()
-        }
-        .into()
+        self.spec.consume(self.flow).into()
     }
+}
+
+/// The prefetch of a narrow consumer.
+const NARROW: u16 = 1;
+
+/// Sets the prefetch of the consumers that come after it on the channel.
+fn qos(prefetch_count: u16) -> Method {
+    basic::Qos {
+        prefetch_count,
+        ..Default::default()
+    }
+    .into()
 }
 
 #[cfg(test)]

@@ -344,16 +344,32 @@ fn take(outbound: &mut Outbound) -> BytesMut {
     BytesMut::from(outbound.copy_to_bytes(outbound.remaining()))
 }
 
-/// What a consumer is delivered, from tag 1 on.
-pub fn deliveries(bodies: &[&'static str]) -> Vec<Delivery> {
+/// What a consumer of this tag is delivered, with these tags and bodies.
+pub fn consumed(consumer_tag: &str, bodies: &[(u64, &[u8])]) -> Vec<Delivery> {
     let mut line = Line::open(ConnectionLimits::default());
     let channel = line.open_channel();
-    let consume = basic::Consume::default();
+    let consumer_tag = name(consumer_tag);
+    let consume = basic::Consume {
+        consumer_tag: consumer_tag.clone(),
+        ..Default::default()
+    };
     let mut opened = line.client.channel(channel).expect("it is open");
     opened.send(line.now, consume).expect("it is open");
     line.run();
-    for (tag, body) in (1..).zip(bodies) {
-        line.broker.deliver(channel, tag, body);
+    for (delivery_tag, body) in bodies {
+        let deliver = basic::Deliver {
+            consumer_tag: consumer_tag.clone(),
+            delivery_tag: *delivery_tag,
+            ..Default::default()
+        };
+        let body = Bytes::copy_from_slice(body);
+        let mut channel = line
+            .broker
+            .connection()
+            .channel(channel)
+            .expect("it is open");
+        let sent = channel.send_content(deliver, &Properties::default(), &body);
+        sent.expect("a server may deliver it");
     }
     let delivery = |event| match event {
         Event::Delivery { delivery, .. } => Some(delivery),

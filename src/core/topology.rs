@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use snowshoe_codec::method::{Arguments as _, MethodId, exchange, queue};
-use snowshoe_codec::{FieldTable, Method, ShortString, TableError};
+use snowshoe_codec::{FieldTable, FieldValue, Method, ShortString, TableError};
 
 use crate::declare;
 use crate::events::Entity;
@@ -209,6 +209,19 @@ impl Topology {
     /// but that which declared it may use it.
     pub fn is_locked(&self, queue: &ShortString) -> bool {
         (self.queues.values()).any(|it| it.declare.exclusive && it.name == *queue)
+    }
+
+    /// Whether a queue goes with its last consumer; `None` of one that was not declared here.
+    pub fn is_auto_delete(&self, name: &ShortString) -> Option<bool> {
+        let queue = self.queues.get(&self.queue_id(name))?;
+        Some(queue.declare.auto_delete)
+    }
+
+    /// Whether a queue was declared here as a quorum queue.
+    pub fn is_quorum(&self, name: &ShortString) -> bool {
+        let queue = self.queues.get(&self.queue_id(name));
+        let kind = queue.and_then(|it| it.declare.arguments.get("x-queue-type").ok().flatten());
+        kind.and_then(FieldValue::as_str) == Some("quorum")
     }
 
     /// Whether there is any queue that belongs to one connection alone.

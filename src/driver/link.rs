@@ -26,7 +26,7 @@ use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
 use crate::error::{ConnectionError, ConsumerEnd, Error};
-use crate::events::ConnectionRole;
+use crate::events::{ConnectionRole, Entity, Event};
 use crate::outcome::{CloseReport, DropReason};
 use crate::runtime::{Runtime, Timer};
 use crate::shared::answer::Answer;
@@ -261,7 +261,8 @@ impl Link {
         moved |= self.read(cx, now);
         moved |= self.let_time_pass(now, topology);
         moved |= self.carry_out(now, topology);
-        self.consumers.settle(now, &mut self.session);
+        self.consumers.settle(now, &mut self.session, topology);
+        self.tell_losses();
         moved |= self.channels.operate(now, &mut self.session);
         if may_publish && !self.blocked {
             moved |= self.producers.publish(now, &mut self.session);
@@ -274,6 +275,15 @@ impl Link {
     /// There is nothing to do for now.
     pub(super) fn rest(&mut self) {
         self.producers.rest();
+    }
+
+    fn tell_losses(&mut self) {
+        let hub = &self.shared.hub;
+        self.consumers.tell_losses(|consumer, count| {
+            let entity = Entity::Consumer(consumer.clone());
+            log::warn!("{entity} does not keep up: {count} deliveries were dropped");
+            hub.emit_with(|| Event::DeliveriesDropped { consumer, count });
+        });
     }
 
     /// What nobody waits for any more, and what was not sent, is not going to be.
@@ -330,10 +340,6 @@ impl Link {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if !self.consumers.have_room() {
-            self.session.reading_is_paused(now);
-            return false;
-        }
         let Io::Open(stream) = &mut self.io else {
             return false;
         };

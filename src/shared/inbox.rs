@@ -9,17 +9,18 @@ use snowshoe_codec::{Delivery, ShortString};
 
 use super::doorbell::{Doorbell, Ready};
 use super::place::Place;
-use crate::core::Epoch;
 use crate::core::acks::{self, AckTracker, Settle};
-use crate::core::ring::Limits;
+use crate::core::backlog::{Backlog, Bounds, Load, Stage};
 use crate::core::session::ConsumerKey;
+use crate::core::subscription::ConsumerSpec;
+use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, SettleError};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 pub(crate) struct Inbox {
     no_ack: bool,
-    /// What may wait before the connection is not read any more.
-    limits: Limits,
+    /// The tag of the consumer that may send one message at a time.
+    narrow_tag: ShortString,
     state: Mutex<InboxState>,
     /// The epoch in the state, to be looked at without the lock.
     epoch: AtomicU64,
@@ -38,8 +39,13 @@ impl fmt::Debug for Inbox {
 struct InboxState {
     queue: ShortString,
     deliveries: VecDeque<Delivery>,
-    /// The length of the bodies that wait.
-    bytes: usize,
+    /// How much waits in here and in the consumer's hands, and what follows from it.
+    backlog: Backlog,
+    /// Without acknowledgements, what came to the narrow consumer: it is acknowledged once there is a
+    /// wide one again, and not handed out before the broker has heard that, or it could come twice.
+    pledge: Option<Delivery>,
+    /// What comes after it.
+    deferred: VecDeque<Delivery>,
     epoch: Epoch,
     tracker: AckTracker,
     /// How many unsettled deliveries of this epoch are in the user's hands.
@@ -47,14 +53,34 @@ struct InboxState {
     waker: Option<Waker>,
     /// Whether the driver knows that there is something to settle.
     scheduled: bool,
-    /// Whether the driver has stopped to read until some were taken.
-    paused: bool,
+    /// Whether the driver knows that the broker is to be asked for something.
+    told: bool,
     /// Whether the consumer is gone: what still comes goes back to the queue.
     abandoned: bool,
     end: Option<ConsumerEnd>,
 }
 
 impl InboxState {
+    fn track(&mut self, batch: &VecDeque<Delivery>) {
+        for delivery in batch {
+            // A tag out of order is not tracked, and so never settled wrongly.
+            _ = self.tracker.delivered(delivery.delivery_tag);
+        }
+    }
+
+    fn flows(&mut self, flow: Flow) {
+        self.backlog.flows(flow);
+        let mut deferred = std::mem::take(&mut self.deferred);
+        self.deliveries.append(&mut deferred);
+    }
+
+    fn look_for_stream(&mut self) {
+        let last = self.deliveries.back();
+        if last.is_some_and(is_of_a_stream) {
+            self.backlog.is_a_stream();
+        }
+    }
+
     fn requeue(&mut self, delivery: &Delivery) {
         let (tag, requeue) = (delivery.delivery_tag, Settle::Nack { requeue: true });
         // What was settled already, together with others, stays so.
@@ -62,7 +88,9 @@ impl InboxState {
     }
 
     fn give_back_all(&mut self) {
-        self.bytes = 0;
+        self.backlog.clear();
+        self.pledge = None;
+        self.deferred.clear();
         for delivery in std::mem::take(&mut self.deliveries) {
             self.requeue(&delivery);
         }
@@ -70,13 +98,14 @@ impl InboxState {
 }
 
 /// What came of putting deliveries into an inbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Filled {
-    Taken,
-    /// There are more now than are to wait.
-    Behind,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filled {
     /// The consumer is gone. That they go back is to be told to the broker.
-    GivenBack,
+    pub(crate) given_back: bool,
+    /// The broker is to be [asked](Inbox::take_wish) for something.
+    pub(crate) has_wish: bool,
+    /// So many were lost.
+    pub(crate) dropped: u64,
 }
 
 /// What came of looking into an inbox.
@@ -88,28 +117,25 @@ pub(crate) struct Taken {
 }
 
 impl Inbox {
-    pub(crate) fn new(
-        queue: ShortString,
-        no_ack: bool,
-        limits: Limits,
-        doorbell: Arc<Doorbell>,
-    ) -> Self {
+    pub(crate) fn new(spec: &ConsumerSpec, bounds: Bounds, doorbell: Arc<Doorbell>) -> Self {
         let state = InboxState {
-            queue,
+            queue: spec.queue.clone(),
             deliveries: VecDeque::new(),
-            bytes: 0,
+            backlog: Backlog::new(bounds),
+            pledge: None,
+            deferred: VecDeque::new(),
             epoch: Epoch::default(),
             tracker: AckTracker::new(Epoch::default()),
             held: 0,
             waker: None,
             scheduled: false,
-            paused: false,
+            told: false,
             abandoned: false,
             end: None,
         };
         Self {
-            no_ack,
-            limits,
+            no_ack: spec.no_ack,
+            narrow_tag: spec.narrow_tag(),
             state: Mutex::new(state),
             epoch: AtomicU64::new(Epoch::default().number()),
             place: OnceLock::new(),
@@ -142,16 +168,29 @@ impl Inbox {
 
     /// How many deliveries wait.
     pub(crate) fn len(&self) -> usize {
-        self.lock().deliveries.len()
+        let state = self.lock();
+        state.deliveries.len() + state.deferred.len() + usize::from(state.pledge.is_some())
+    }
+
+    /// How many deliveries were lost for want of room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.lock().backlog.dropped_ever()
     }
 
     // What the consumer does.
 
-    /// Swaps an empty batch for all that waits. If that is nothing, `waker` is woken for more.
-    pub(crate) fn take(&self, batch: &mut VecDeque<Delivery>, waker: Option<&Waker>) -> Taken {
+    /// Swaps an empty batch for all that waits, and notes that of the batch before it, which was of this
+    /// epoch, `released` was handed out since that was last told. If nothing waits, `waker` is woken for
+    /// more.
+    pub(crate) fn take(
+        &self,
+        batch: &mut VecDeque<Delivery>,
+        (epoch, released): (Epoch, Load),
+        waker: Option<&Waker>,
+    ) -> Taken {
         let mut state = self.lock();
+        self.release_load(&mut state, epoch, released);
         std::mem::swap(batch, &mut state.deliveries);
-        state.bytes = 0;
         if !self.no_ack {
             state.held += batch.len();
         }
@@ -161,13 +200,42 @@ impl Inbox {
         };
         if batch.is_empty() && !taken.ended {
             state.waker = waker.cloned();
+            let held = state.held;
+            state.backlog.starve(held);
         }
-        let resume = std::mem::take(&mut state.paused);
+        self.tell_wish(state);
+        taken
+    }
+
+    /// All that waits or was taken, to be given for `released` where it is taken at once.
+    #[cfg(feature = "_internal")]
+    pub(crate) fn waiting(&self) -> (Epoch, Load) {
+        let state = self.lock();
+        (state.epoch, state.backlog.waiting())
+    }
+
+    /// Notes what was handed out of a batch of this epoch.
+    pub(crate) fn handed_out(&self, epoch: Epoch, released: Load) {
+        let mut state = self.lock();
+        self.release_load(&mut state, epoch, released);
+        self.tell_wish(state);
+    }
+
+    fn release_load(&self, state: &mut InboxState, epoch: Epoch, released: Load) {
+        // What belonged to an epoch that is gone does not count any more.
+        if self.no_ack || epoch == state.epoch {
+            state.backlog.release(released);
+        }
+    }
+
+    /// Tells the driver that the broker is to be asked for something, unless it knows.
+    fn tell_wish(&self, mut state: MutexGuard<'_, InboxState>) {
+        let is_news = !state.told && !state.abandoned && state.backlog.has_wish();
+        state.told |= is_news;
         drop(state);
-        if resume {
+        if is_news {
             self.ring();
         }
-        taken
     }
 
     /// Lets the deliveries of a batch, all that wait, and all that still come go back to the queue.
@@ -180,7 +248,6 @@ impl Inbox {
             }
         }
         state.abandoned = true;
-        state.paused = false;
         state.give_back_all();
         self.schedule(state);
         batch.clear();
@@ -263,41 +330,136 @@ impl Inbox {
     /// Puts deliveries in.
     pub(crate) fn fill(&self, batch: &mut VecDeque<Delivery>) -> Filled {
         let mut state = self.lock();
-        if !self.no_ack {
-            for delivery in &*batch {
-                // A tag out of order is not tracked, and so never settled wrongly.
-                _ = state.tracker.delivered(delivery.delivery_tag);
-            }
-        }
-        state.bytes += (batch.iter())
-            .map(|delivery| delivery.content.body().len())
-            .sum::<usize>();
-        if state.deliveries.is_empty() {
-            std::mem::swap(&mut state.deliveries, batch);
-        } else {
-            state.deliveries.append(batch);
+        let mut load = Load::default();
+        for delivery in &*batch {
+            load.add(cost(delivery));
         }
         if state.abandoned {
+            if !self.no_ack {
+                state.track(batch);
+            }
+            state.deliveries.append(batch);
             state.give_back_all();
-            return Filled::GivenBack;
+            return Filled {
+                given_back: true,
+                ..Filled::default()
+            };
         }
-        let Limits { messages, bytes } = self.limits;
-        state.paused = state.deliveries.len() >= messages || state.bytes >= bytes;
-        let filled = if state.paused {
-            Filled::Behind
+        if state.backlog.takes(load) {
+            state.backlog.keep(load);
+            if !self.no_ack {
+                state.track(batch);
+            }
+            if state.deliveries.is_empty() {
+                std::mem::swap(&mut state.deliveries, batch);
+            } else {
+                state.deliveries.append(batch);
+            }
         } else {
-            Filled::Taken
+            for delivery in batch.drain(..) {
+                self.put(&mut state, delivery);
+            }
+        }
+        if state.backlog.has_wish() {
+            state.look_for_stream();
+        }
+        let filled = Filled {
+            given_back: false,
+            has_wish: state.backlog.has_wish(),
+            dropped: state.backlog.take_dropped(),
         };
-        wake(state);
+        if !state.deliveries.is_empty() {
+            wake(state);
+        }
         filled
     }
 
-    /// A new epoch begins, with this queue: what belongs to the one before cannot be settled any
-    /// more, and is delivered again. Without acknowledgements, what was received stays.
-    pub(crate) fn begin_epoch(&self, epoch: Epoch, queue: ShortString) {
+    /// Puts a delivery in, where it is not plain that it fits.
+    fn put(&self, state: &mut InboxState, delivery: Delivery) {
+        if self.no_ack && delivery.consumer_tag() == self.narrow_tag.as_short_str() {
+            // A second one would break the protocol; it comes again after this channel.
+            state.pledge.get_or_insert(delivery);
+            return;
+        }
+        let cost = cost(&delivery);
+        if !self.no_ack && !state.backlog.has_room(cost) && is_of_a_stream(&delivery) {
+            state.backlog.is_a_stream();
+        }
+        if state.backlog.has_room(cost) {
+            let mut load = Load::default();
+            load.add(cost);
+            state.backlog.keep(load);
+            if self.no_ack && state.backlog.stage() == Stage::Widening {
+                state.deferred.push_back(delivery);
+            } else {
+                if !self.no_ack {
+                    _ = state.tracker.delivered(delivery.delivery_tag);
+                }
+                state.deliveries.push_back(delivery);
+            }
+        } else if self.no_ack {
+            state.backlog.drop_one();
+        } else {
+            state.backlog.give_back(delivery.delivery_tag);
+        }
+    }
+
+    /// What the broker is to be asked for, if anything. What is to go back to the queue first is
+    /// [told](Self::flush) after this.
+    pub(crate) fn take_wish(&self) -> Option<Flow> {
+        let mut state = self.lock();
+        state.told = false;
+        if state.abandoned {
+            return None;
+        }
+        state.backlog.take_wish()
+    }
+
+    /// What was not kept is to be [told](Self::flush) to go back to the queue.
+    pub(crate) fn let_back(&self) {
+        self.lock().backlog.let_back();
+    }
+
+    /// The broker cannot be asked without harm.
+    pub(crate) fn hold(&self) {
+        self.lock().backlog.hold();
+    }
+
+    /// The broker does as it was asked. What is to be acknowledged by that, if anything; then
+    /// [`heard`](Self::heard) is to follow.
+    pub(crate) fn flows(&self, flow: Flow) -> Option<u64> {
+        let mut state = self.lock();
+        if flow != Flow::Narrow
+            && let Some(pledge) = &state.pledge
+        {
+            return Some(pledge.delivery_tag);
+        }
+        state.flows(flow);
+        wake(state);
+        None
+    }
+
+    /// The broker has heard that the pledge is acknowledged.
+    pub(crate) fn heard(&self) {
+        let mut state = self.lock();
+        if let Some(pledge) = state.pledge.take() {
+            let mut load = Load::default();
+            load.add(cost(&pledge));
+            state.backlog.keep(load);
+            state.deliveries.push_back(pledge);
+        }
+        // Without acknowledgements there is but one.
+        state.flows(Flow::Wide { prefetch: 0 });
+        wake(state);
+    }
+
+    /// A new epoch begins, with this queue and flow: what belongs to the one before cannot be settled
+    /// any more, and is delivered again. Without acknowledgements, what was received stays.
+    pub(crate) fn begin_epoch(&self, epoch: Epoch, queue: ShortString, flow: Flow) {
         let mut state = self.lock();
         state.queue = queue;
         self.turn_epoch(&mut state, epoch);
+        state.flows(flow);
     }
 
     /// The channel is gone: settling is of no use until the next epoch.
@@ -312,9 +474,13 @@ impl Inbox {
         state.tracker.begin_epoch(epoch);
         state.held = 0;
         state.scheduled = false;
+        state.told = false;
+        state.pledge = None;
+        let mut deferred = std::mem::take(&mut state.deferred);
+        state.deliveries.append(&mut deferred);
+        state.backlog.channel_lost(self.no_ack);
         if !self.no_ack {
             state.deliveries.clear();
-            state.bytes = 0;
         }
     }
 
@@ -326,9 +492,14 @@ impl Inbox {
     }
 
     /// Gives the settles that wait to the driver.
-    pub(crate) fn flush(&self, send: impl FnMut(acks::SettleFrame)) {
+    pub(crate) fn flush(&self, mut send: impl FnMut(acks::SettleFrame)) {
         let mut state = self.lock();
         state.scheduled = false;
+        if let Some(returns) = state.backlog.take_returns() {
+            state
+                .tracker
+                .give_back(returns.first, returns.last, &mut send);
+        }
         state.tracker.flush(send);
     }
 
@@ -349,11 +520,6 @@ impl Inbox {
         if state.queue == *old {
             state.queue = new.clone();
         }
-    }
-
-    /// Whether reading may go on.
-    pub(crate) fn has_room(&self) -> bool {
-        !self.lock().paused
     }
 
     fn lock(&self) -> MutexGuard<'_, InboxState> {
@@ -385,6 +551,18 @@ fn wake(mut state: MutexGuard<'_, InboxState>) {
     }
 }
 
+/// What a delivery takes while it waits.
+pub(crate) fn cost(delivery: &Delivery) -> usize {
+    size_of::<Delivery>() + delivery.content.buffer_len()
+}
+
+/// Brokers tell the place in a stream with every delivery from it.
+fn is_of_a_stream(delivery: &Delivery) -> bool {
+    let properties = delivery.content.properties();
+    let headers = properties.map(|it| it.headers);
+    headers.is_ok_and(|it| it.is_some_and(|it| matches!(it.get("x-stream-offset"), Ok(Some(_)))))
+}
+
 fn settle_error(error: acks::SettleError) -> SettleError {
     match error {
         acks::SettleError::Stale => SettleError::Stale,
@@ -395,30 +573,4 @@ fn settle_error(error: acks::SettleError) -> SettleError {
 }
 
 #[cfg(all(test, not(snowshoe_loom)))]
-mod tests {
-    use super::*;
-    use crate::core::testing::{deliveries, name};
-
-    fn inbox(messages: usize, bytes: usize) -> Arc<Inbox> {
-        let limits = Limits { messages, bytes };
-        Arc::new(Inbox::new(name("q"), true, limits, Arc::default()))
-    }
-
-    #[test]
-    fn deliveries_that_wait_are_bounded_in_messages_and_in_bytes() {
-        let fill = |inbox: &Inbox, body| inbox.fill(&mut deliveries(&[body]).into());
-        let few = inbox(2, usize::MAX);
-        assert_eq!(fill(&few, "a"), Filled::Taken);
-        assert_eq!(fill(&few, "b"), Filled::Behind);
-        let small = inbox(usize::MAX, 10);
-        assert_eq!(fill(&small, "herring"), Filled::Taken);
-        assert_eq!(fill(&small, "cod"), Filled::Behind);
-        assert!(!small.has_room());
-
-        small.take(&mut VecDeque::new(), None);
-        assert!(small.has_room());
-        assert_eq!(fill(&small, "herring"), Filled::Taken);
-        small.take(&mut VecDeque::new(), None);
-        assert_eq!(fill(&small, "haddock"), Filled::Taken);
-    }
-}
+mod tests;

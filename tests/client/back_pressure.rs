@@ -1,65 +1,54 @@
-//! A consumer without acknowledgements that does not keep up stops the reading of its connection, and
-//! of no other. That is no reason to lose a message, a heartbeat or the connection.
+//! A consumer that does not keep up holds up nobody: its connection is read all the same. What waits
+//! for it is bounded, its queue stays, and nothing is lost but what is told.
 
 use std::time::Duration;
 
-use snowshoe::{Client, Consumer, Event, Events, Queue, ShortString};
+use futures_lite::future::poll_once;
+use snowshoe::{Client, Consumer, ConsumerBuilder, Event, Events, Queue, ShortString};
 use support::broker::url;
-use support::proxy::{Frame, Proxy, To, Verdict};
-use support::queues::{fresh_queue, publish, with_queue};
-use support::waiting::{PATIENCE, run, wait_until, within};
+use support::messages::{number_in, numbered};
+use support::proxy::{End, Frame, Proxy, To, Verdict};
+use support::queues::{declare, fresh_queue, new_queue, publish, unique, until_ready, with_queue};
+use support::waiting::{eventually, run, wait_until, within};
 use support::{client, executor};
 
-#[test]
-fn a_consumer_that_is_dropped_while_it_is_behind_lets_its_connection_be_read_again() {
-    run(async {
-        let client = Client::connect(&url()).await.expect("a broker");
-        let queue = client
-            .declare(Queue::server_named())
-            .await
-            .expect("a queue")
-            .name;
-        let producer = client.producer(queue.clone()).expect("a name").build();
-        for _ in 0..5_000 {
-            _ = producer.publish(vec![0; 100]).await.expect("room");
-        }
-        producer.flushed().await;
-
-        let consumer = client
-            .consumer(queue)
-            .expect("a name")
-            .no_ack()
-            .capacity(10);
-        let mut consumer = consumer.start().await.expect("the queue");
-        drop(consumer.next().await.expect("a message"));
-        drop(consumer);
-        // Its answer comes after thousands of messages that nobody takes.
-        client
-            .declare(Queue::server_named())
-            .await
-            .expect("the connection is read");
-        client.close().await;
-    });
+/// A client that soon notices a peer that it does not hear, and has no patience with its answers.
+async fn strict_client(url: &str) -> Client {
+    let builder = client::builder(url)
+        .heartbeat(Duration::from_secs(1))
+        .call_timeout(Duration::from_secs(10));
+    executor::connect(builder).await.expect("a broker")
 }
 
-/// The size of messages that are many, for a consumer to be far behind.
-const LARGE: usize = 10_000;
-
-/// More of them than all buffers between the broker and a consumer could hold.
-const MANY: usize = 2000;
-
-/// A consumer without acknowledgements of a queue with many messages, of which ten may wait for it.
-async fn far_behind(client: &Client, queue: &ShortString) -> Consumer {
+/// Publishes so many numbered messages of this length.
+async fn fill(client: &Client, queue: &ShortString, messages: usize, len: usize) {
     let producer = client.producer(queue.clone()).unwrap().build();
-    for _ in 0..MANY {
-        drop(producer.publish(vec![0; LARGE]).await.unwrap());
+    for number in 0..messages as u64 {
+        drop(producer.publish(numbered(number, len)).await.expect("room"));
     }
     producer.flushed().await;
-    let consumer = client.consumer(queue.clone()).unwrap().no_ack();
-    let consumer = consumer.capacity(10).dedicated_connection();
-    let consumer = consumer.start().await.unwrap();
-    wait_until("it is behind", || consumer.buffered() >= 10);
+}
+
+/// A consumer that is not read, as soon as the broker has been told.
+async fn behind(builder: ConsumerBuilder, waiting: usize) -> Consumer {
+    let consumer = within("the consumer", builder.start()).await.unwrap();
+    eventually("it is behind", || consumer.buffered() >= waiting).await;
     consumer
+}
+
+/// What others do on the connection of a consumer that is behind.
+async fn others_go_on(client: &Client) {
+    let queue = within("a declare", fresh_queue(client)).await;
+    drop(within("a channel", client.channel()).await.unwrap());
+    publish(client, &queue, &["one", "two"]).await;
+    let neighbour = client.consumer(queue.clone()).unwrap().prefetch(1).start();
+    let mut neighbour = within("a neighbour", neighbour).await.unwrap();
+    for _ in 0..2 {
+        let delivery = within("a delivery", neighbour.next()).await.unwrap();
+        delivery.ack().expect("its channel is there");
+    }
+    within("a cancel", neighbour.cancel()).await;
+    until_ready(client, &queue, 0).await;
 }
 
 fn assert_still_connected(events: &mut Events) {
@@ -68,45 +57,289 @@ fn assert_still_connected(events: &mut Events) {
     }
 }
 
+/// The number in the next message, which is acknowledged.
+async fn next_number(consumer: &mut Consumer, acks: bool) -> u64 {
+    let delivery = within("the next message", consumer.next()).await;
+    let delivery = delivery.expect("the consumer goes on");
+    let number = number_in(delivery.body());
+    if acks {
+        delivery.ack().expect("its channel is there");
+    }
+    number
+}
+
+/// Queues of each kind that a consumer may be the end of, or not.
+fn queues() -> Vec<Queue> {
+    vec![
+        new_queue(),
+        new_queue().auto_delete(),
+        new_queue().exclusive().auto_delete(),
+        Queue::server_named(),
+        Queue::quorum(unique("queue")).expires(Duration::from_secs(300)),
+    ]
+}
+
+/// Which of them is the quorum queue.
+const QUORUM: usize = 4;
+
+const MESSAGES: usize = 5_000;
+
+// case B2
 #[test]
-fn a_consumer_that_is_behind_stops_its_connection_and_loses_nothing() {
+fn a_consumer_that_is_not_read_holds_up_nobody_and_gets_everything_once_and_in_order_when_it_is() {
     run(async {
-        let (client, queue) = with_queue().await;
-        let mut consumer = far_behind(&client, &queue).await;
-        // What one read brings on top of the capacity, and what was taken out of the inbox.
-        let bound = 10 + 2 * (256 * 1024 / LARGE);
-        for _ in 0..MANY {
-            let buffered = consumer.buffered();
-            assert!(buffered <= bound, "{buffered} messages wait");
-            drop(consumer.next().await.unwrap());
+        let client = strict_client(&url()).await;
+        let mut events = client.events();
+        for (kind, queue) in queues().into_iter().enumerate() {
+            for acks in [true, false] {
+                let queue = declare(&client, queue.clone()).await;
+                fill(&client, &queue, MESSAGES, 100).await;
+                let builder = client.consumer(queue.clone()).unwrap().capacity(200);
+                let builder = if acks {
+                    builder.prefetch(0)
+                } else {
+                    builder.no_ack()
+                };
+                let mut consumer = behind(builder, 200).await;
+                others_go_on(&client).await;
+                let mut numbers = Vec::new();
+                for _ in 0..MESSAGES {
+                    numbers.push(next_number(&mut consumer, acks).await);
+                }
+                if kind == QUORUM {
+                    // It puts back what was on its way to a consumer that is cancelled.
+                    numbers.sort_unstable();
+                }
+                let jumps: Vec<_> = numbers.windows(2).filter(|it| it[0] + 1 != it[1]).collect();
+                assert!(jumps.is_empty(), "queue {kind}, acks {acks}: {jumps:?}");
+                assert_eq!(consumer.dropped(), 0, "queue {kind}, acks {acks}");
+                fill(&client, &queue, 1, 8).await;
+                assert_eq!(next_number(&mut consumer, acks).await, 0);
+                consumer.cancel().await;
+                _ = client.delete_queue(queue).await;
+            }
+        }
+        assert_still_connected(&mut events);
+    });
+}
+
+// case B2
+#[test]
+fn most_of_a_long_queue_stays_at_the_broker_while_its_consumer_is_not_read() {
+    const MANY: usize = 200_000;
+    run(async {
+        let client = strict_client(&url()).await;
+        let queue = fresh_queue(&client).await;
+        fill(&client, &queue, MANY, 20).await;
+        for acks in [true, false] {
+            let builder = client.consumer(queue.clone()).unwrap();
+            let builder = if acks {
+                builder.prefetch(0)
+            } else {
+                builder.no_ack()
+            };
+            let mut consumer = behind(builder, 10_000).await;
+            others_go_on(&client).await;
+            let waiting = consumer.buffered();
+            assert!(waiting < MANY / 2, "{waiting} messages wait");
+            if acks {
+                consumer.cancel().await;
+                until_ready(&client, &queue, MANY as u32).await;
+                continue;
+            }
+            for number in 0..MANY as u64 {
+                assert_eq!(next_number(&mut consumer, acks).await, number);
+            }
         }
     });
 }
 
+// cases B2 and G2
 #[test]
-fn a_consumer_that_is_behind_holds_up_its_own_connection_only() {
+fn what_there_is_no_room_for_comes_again_where_it_is_acknowledged() {
+    const LARGE: usize = 20_000;
     run(async {
-        let (client, queue) = with_queue().await;
-        let _consumer = far_behind(&client, &queue).await;
-        let other = fresh_queue(&client).await;
-        publish(&client, &other, &["hello"]).await;
-        let mut consumer = client.consumer(other).unwrap().start().await.unwrap();
-        let delivery = consumer.next().await.unwrap();
-        assert_eq!(delivery.body(), b"hello");
+        let client = strict_client(&url()).await;
+        for prefetch in [0, 400] {
+            let queue = fresh_queue(&client).await;
+            fill(&client, &queue, 500, LARGE).await;
+            let builder = client.consumer(queue.clone()).unwrap().prefetch(prefetch);
+            let mut consumer = behind(builder.capacity_bytes(10 * LARGE), 5).await;
+            others_go_on(&client).await;
+            // As many as the prefetch allows are held, which is no reason for the next not to come.
+            let mut held = Vec::new();
+            for number in 0..500 {
+                assert!(consumer.buffered() <= 11, "{}", consumer.buffered());
+                let delivery = within("the next", consumer.next()).await.unwrap();
+                assert_eq!(number_in(delivery.body()), number, "prefetch {prefetch}");
+                if prefetch == 0 || held.len() < 300 {
+                    held.push(delivery);
+                } else {
+                    delivery.ack().unwrap();
+                }
+            }
+            assert!(poll_once(consumer.next()).await.is_none());
+        }
     });
 }
 
+// case B2
 #[test]
-fn a_consumer_that_is_behind_can_be_cancelled() {
+fn what_is_dropped_without_acknowledgements_is_counted_and_told() {
     run(async {
-        // Not because the call times out, or the broker gives up.
-        let builder = client::builder(&url()).call_timeout(2 * PATIENCE);
-        let client = executor::connect(builder).await.unwrap();
-        let queue = fresh_queue(&client).await;
-        let consumer = far_behind(&client, &queue).await;
+        let client = strict_client(&url()).await;
         let mut events = client.events();
-        within("the cancel", consumer.cancel()).await;
+        let queue = declare(&client, Queue::server_named()).await;
+        fill(&client, &queue, MESSAGES, 1_000).await;
+        // Nothing takes the place of an exclusive consumer of a queue that goes with it.
+        let builder = client.consumer(queue.clone()).unwrap().exclusive();
+        let builder = builder.no_ack().capacity_bytes(100_000);
+        let mut consumer = behind(builder, 10).await;
+        others_go_on(&client).await;
+        eventually("the rest is dropped", || {
+            consumer.buffered() + consumer.dropped() as usize == MESSAGES
+        })
+        .await;
+        let mut told = 0;
+        while told < consumer.dropped() {
+            let event = within("the event", events.next()).await.unwrap();
+            if let Event::DeliveriesDropped { consumer, count } = event {
+                assert_eq!(consumer.queue, queue);
+                told += count;
+            }
+        }
+        assert_eq!(told, consumer.dropped());
+        for number in 0..MESSAGES as u64 - told {
+            assert_eq!(next_number(&mut consumer, false).await, number);
+        }
+        fill(&client, &queue, 1, 8).await;
+        assert_eq!(next_number(&mut consumer, false).await, 0);
+    });
+}
+
+// case B2
+#[test]
+fn an_exclusive_consumer_that_is_not_read_keeps_its_queue_and_loses_nothing() {
+    run(async {
+        let client = strict_client(&url()).await;
+        let queues = [
+            new_queue(),
+            new_queue().auto_delete(),
+            Queue::server_named(),
+        ];
+        for (kind, queue) in queues.into_iter().enumerate() {
+            let queue = declare(&client, queue).await;
+            fill(&client, &queue, MESSAGES, 1_000).await;
+            let builder = client.consumer(queue.clone()).unwrap().exclusive();
+            let builder = builder.prefetch(0).capacity_bytes(300_000);
+            let mut consumer = behind(builder, 100).await;
+            others_go_on(&client).await;
+            let mut numbers = Vec::new();
+            while numbers.len() < MESSAGES {
+                assert!(consumer.buffered() <= 300);
+                numbers.push(next_number(&mut consumer, true).await);
+            }
+            // What goes back while the broker goes on comes after what is on its way.
+            if kind > 0 {
+                numbers.sort_unstable();
+            }
+            assert!(numbers.iter().copied().eq(0..MESSAGES as u64), "{kind}");
+        }
+    });
+}
+
+// case B2
+#[test]
+fn a_consumer_of_direct_replies_that_is_not_read_stays() {
+    run(async {
+        let client = strict_client(&url()).await;
+        let builder = client.consumer("amq.rabbitmq.reply-to").unwrap();
+        let builder = builder.no_ack().capacity(10);
+        let mut consumer = builder.start().await.unwrap();
+        let channel = client.channel().await.unwrap();
+        drop(channel);
+        others_go_on(&client).await;
+        assert!(consumer.try_next().is_none());
+    });
+}
+
+// case B2
+#[test]
+fn a_consumer_that_is_dropped_or_cancelled_while_it_is_behind_goes_at_once() {
+    run(async {
+        let client = strict_client(&url()).await;
+        let mut events = client.events();
+        for is_dropped in [true, false] {
+            for acks in [true, false] {
+                let queue = declare(&client, new_queue()).await;
+                fill(&client, &queue, MESSAGES, 100).await;
+                for waiting in [1, 300] {
+                    let builder = client.consumer(queue.clone()).unwrap().capacity(10);
+                    let builder = if acks {
+                        builder.prefetch(0)
+                    } else {
+                        builder.no_ack()
+                    };
+                    let consumer = behind(builder, waiting.min(10)).await;
+                    if waiting > 10 {
+                        others_go_on(&client).await;
+                    }
+                    if is_dropped {
+                        drop(consumer);
+                    } else {
+                        within("the cancel", consumer.cancel()).await;
+                    }
+                }
+                if acks {
+                    until_ready(&client, &queue, MESSAGES as u32).await;
+                }
+                let declared = client.declare(Queue::new(queue.clone()).passive()).await;
+                assert!(declared.is_ok());
+            }
+        }
         assert_still_connected(&mut events);
+    });
+}
+
+// case B2
+#[test]
+fn a_consumer_that_is_behind_when_its_connection_is_cut_goes_on_after_it() {
+    run(async {
+        for acks in [true, false] {
+            let proxy = Proxy::start(&url());
+            let client = strict_client(&proxy.url()).await;
+            let queue = fresh_queue(&client).await;
+            fill(&client, &queue, MESSAGES, 100).await;
+            let builder = client.consumer(queue.clone()).unwrap().capacity(100);
+            let builder = if acks {
+                builder.prefetch(0)
+            } else {
+                builder.no_ack()
+            };
+            let mut consumer = behind(builder, 100).await;
+            others_go_on(&client).await;
+            let mut events = client.events();
+            proxy.all().end(End::Reset);
+            support::events::recovered(&mut events, snowshoe::ConnectionRole::Main).await;
+            others_go_on(&client).await;
+            let mut numbers = Vec::new();
+            while numbers.last() != Some(&(MESSAGES as u64 - 1)) {
+                let delivery = within("the next", consumer.next()).await.unwrap();
+                numbers.push(number_in(delivery.body()));
+                if acks {
+                    _ = delivery.ack();
+                }
+            }
+            if acks {
+                numbers.sort_unstable();
+                numbers.dedup();
+                assert_eq!(numbers.len(), MESSAGES);
+            } else {
+                // What was on its way is lost with the connection; nothing comes twice.
+                assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+                assert!(numbers.len() > MESSAGES / 2, "{}", numbers.len());
+            }
+        }
     });
 }
 
@@ -122,23 +355,35 @@ fn heartbeats_go_on_while_a_consumer_is_behind() {
             Verdict::Pass
         };
         proxy.on_frame(To::Server, listen);
-        let builder = client::builder(&proxy.url()).heartbeat(Duration::from_secs(1));
-        let client = executor::connect(builder).await.unwrap();
+        let client = strict_client(&proxy.url()).await;
         let mut events = client.events();
         let queue = fresh_queue(&client).await;
-        publish(&client, &queue, &["1", "2", "3", "4", "5"]).await;
+        fill(&client, &queue, MESSAGES, 100).await;
         let consumer = client.consumer(queue).unwrap().no_ack().capacity(1);
-        let mut consumer = consumer.start().await.unwrap();
-        wait_until("it is behind", || consumer.buffered() >= 1);
+        let mut consumer = behind(consumer, 1).await;
 
         // Each connection sends one a second at most: these are more than three seconds, in which
-        // a peer that is not read must not be taken for dead.
+        // a peer that is not read would be taken for dead.
         for _ in 0..6 {
             within("a heartbeat", beats.recv()).await.unwrap();
         }
-        for _ in 0..5 {
-            drop(consumer.next().await.unwrap());
+        for number in 0..MESSAGES as u64 {
+            assert_eq!(next_number(&mut consumer, false).await, number);
         }
         assert_still_connected(&mut events);
+    });
+}
+
+#[test]
+fn a_consumer_on_a_connection_of_its_own_is_bounded_in_the_same_way() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        fill(&client, &queue, MESSAGES, 1_000).await;
+        let builder = client.consumer(queue).unwrap().no_ack().capacity(10);
+        let mut consumer = behind(builder.dedicated_connection(), 10).await;
+        wait_until("it is behind", || consumer.buffered() >= 10);
+        for number in 0..MESSAGES as u64 {
+            assert_eq!(next_number(&mut consumer, false).await, number);
+        }
     });
 }

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use snowshoe::Message;
 use snowshoe::codec::{ChannelId, ConnectionLimits, Properties, Publish, ReplyCode, ShortString};
-use snowshoe::internal::Epoch;
 use snowshoe::internal::acks::Settle;
 use snowshoe::internal::backoff::Backoff;
 use snowshoe::internal::isolation::Isolation;
@@ -23,6 +22,7 @@ use snowshoe::internal::session::{
 use snowshoe::internal::subscription::ConsumerSpec;
 use snowshoe::internal::supervisor::{self, Timeouts};
 use snowshoe::internal::topology::Topology;
+use snowshoe::internal::{Epoch, Flow};
 
 use self::driver::reset;
 use self::peer::{Habits, Peer};
@@ -207,6 +207,22 @@ impl<'a> World<'a> {
         producer.publish(self.messages, message);
     }
 
+    /// As an inbox asks for more or less, whether or not it is in the middle of it.
+    fn change_flow(&mut self, key: ConsumerKey) {
+        let [is_narrow, is_limited, proves, _] = self.script.flags();
+        let flow = match (is_narrow, is_limited) {
+            (true, _) => Flow::Narrow,
+            (false, true) => Flow::Wide { prefetch: 2 },
+            (false, false) => Flow::Wide { prefetch: 0 },
+        };
+        if let Some(manner) = self.session.manner(key, flow, &self.topology) {
+            self.session.set_flow(self.now, key, flow, manner);
+        }
+        if proves {
+            self.session.prove_heard(self.now, key);
+        }
+    }
+
     fn add_producer(&mut self) {
         if self.producers.len() < 3 {
             let [confirms, drops, ..] = self.script.flags();
@@ -316,7 +332,11 @@ impl<'a> World<'a> {
                 // Only while it is open, and one at a time.
                 _ = self.session.update_secret(self.now, secret, reason);
             }
-            4 => self.session.reading_is_paused(self.now),
+            4 => {
+                if let Some(key) = nth(&self.consumers, self.script.byte()) {
+                    self.change_flow(key);
+                }
+            }
             5 => self.habits.lets_in ^= true,
             6 => {
                 let deadline = self.now + Duration::from_secs(5);

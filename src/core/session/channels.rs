@@ -117,7 +117,7 @@ impl Session {
             Some(Owner::Producer(producer)) => self.producer_online(now, producer, channel),
             Some(Owner::Producers) => self.producers_online(now, channel),
             Some(Owner::Consumer(consumer)) => {
-                self.consumer_replied(now, consumer, channel, topology);
+                self.consumer_replied(now, consumer, channel, method.id(), topology);
             }
             Some(Owner::User(_)) => {
                 self.user_channel_event(channel, Event::Reply { channel, method });
@@ -132,14 +132,19 @@ impl Session {
         now: Instant,
         consumer: ConsumerKey,
         channel: ChannelId,
+        reply: MethodId,
         topology: &mut Topology,
     ) {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
             return;
         };
-        match subscription.replied(now) {
+        match subscription.replied(now, reply) {
             Some(Step::Send(method)) => self.send(now, channel, method),
-            Some(Step::Active { first, missed }) => {
+            Some(Step::Active {
+                first,
+                missed,
+                flow,
+            }) => {
                 if first {
                     topology.consumer_started(&subscription.spec().queue);
                 }
@@ -149,6 +154,7 @@ impl Session {
                     consumer,
                     epoch: self.channel_epoch,
                     queue: subscription.spec().queue.clone(),
+                    flow,
                 });
                 if let Some(entity) = restored {
                     self.outputs.push_back(Output::Restored { entity });
@@ -158,6 +164,20 @@ impl Session {
                     self.wakeups.push(now);
                 }
             }
+            Some(Step::Vacant) => self.outputs.push_back(Output::ConsumerVacant(consumer)),
+            Some(Step::Moving) => {
+                self.close_channel(now, channel);
+                self.outputs.push_back(Output::ConsumerOffline(consumer));
+                self.wakeups.push(now);
+            }
+            Some(Step::Exchanged(flow)) => {
+                if let Some(cancel) = subscription.leave() {
+                    self.send(now, channel, cancel);
+                }
+                self.outputs
+                    .push_back(Output::ConsumerFlows(consumer, flow));
+            }
+            Some(Step::Proven) => self.outputs.push_back(Output::ConsumerHeard(consumer)),
             Some(Step::Cancelled) => self.outputs.push_back(Output::ConsumerDraining(consumer)),
             None => {}
         }

@@ -3,8 +3,8 @@ use snowshoe_codec as codec;
 use snowshoe_codec::{Delivery, Method, PeerClose, PublisherConfirm, Returned, ShortString};
 
 use super::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
-use crate::core::Epoch;
 use crate::core::supervisor::Next;
+use crate::core::{Epoch, Flow};
 use crate::error::{ConnectionError, Error};
 use crate::events::Entity;
 
@@ -69,7 +69,15 @@ pub enum Output {
         consumer: ConsumerKey,
         epoch: Epoch,
         queue: ShortString,
+        flow: Flow,
     },
+    /// The broker sends the consumer nothing for now. What is to go back to the queue has its time, then
+    /// [`Session::occupy`](super::Session::occupy) lets it send again.
+    ConsumerVacant(ConsumerKey),
+    /// The broker sends the consumer more, or less, from now on, and nothing that it began to send before.
+    ConsumerFlows(ConsumerKey, Flow),
+    /// The broker has heard all that was said before [`Session::prove_heard`](super::Session::prove_heard).
+    ConsumerHeard(ConsumerKey),
     /// What the consumer was delivered so far cannot be settled any more.
     ConsumerOffline(ConsumerKey),
     /// The broker cancelled the consumer. It is tried again.

@@ -43,12 +43,55 @@ impl World {
         assert!(self.subscription.wants_channel(self.now));
         self.subscription.opening(channel);
         self.subscription.opened();
-        self.replied();
+        if let State::Limiting(_) = self.state() {
+            self.replied();
+        }
         self.replied().expect("consume-ok")
     }
 
+    /// The broker answers what was asked last.
     fn replied(&mut self) -> Option<Step> {
-        self.subscription.replied(self.now)
+        let reply = match self.state() {
+            State::Limiting(_) => basic::QosOk::ID,
+            State::Cancelling(_) => basic::CancelOk::ID,
+            _ => basic::ConsumeOk::ID,
+        };
+        self.answered(reply)
+    }
+
+    fn answered(&mut self, reply: MethodId) -> Option<Step> {
+        self.subscription.replied(self.now, reply)
+    }
+
+    /// Asks for a flow; gives what the broker is told.
+    fn asks_for(&mut self, flow: Flow, manner: Manner) -> Vec<String> {
+        let methods = self.subscription.set_flow(flow, manner);
+        methods.iter().map(gist).collect()
+    }
+
+    /// One that has just become narrow, on channel 1.
+    fn narrow(prefetch: u16, no_ack: bool) -> Self {
+        let mut world = Self::with(prefetch, no_ack);
+        world.activate(ChannelId(1));
+        world.asks_for(Flow::Narrow, Manner::Overlapping);
+        assert_eq!(world.exchanged(), Some(Step::Exchanged(Flow::Narrow)));
+        world
+    }
+
+    /// The broker answers all that belongs to an exchange; what follows the last.
+    fn exchanged(&mut self) -> Option<Step> {
+        let State::Exchanging(_, awaited) = self.state() else {
+            panic!("{:?}", self.state());
+        };
+        let replies = [basic::QosOk::ID, basic::ConsumeOk::ID, basic::CancelOk::ID];
+        let replies = &replies[replies.len() - usize::from(awaited)..];
+        let [first @ .., last] = replies else {
+            panic!("something is awaited");
+        };
+        for reply in first {
+            assert_eq!(self.answered(*reply), None);
+        }
+        self.answered(*last)
     }
 
     fn refused(&mut self) -> Verdict {
@@ -62,6 +105,19 @@ impl World {
 
     fn state(&self) -> State {
         self.subscription.state()
+    }
+}
+
+/// What a method is called, and what matters of it here.
+fn gist(method: &Method) -> String {
+    match method {
+        Method::BasicQos(qos) => format!("qos {}", qos.prefetch_count),
+        Method::BasicConsume(consume) => {
+            let acks = if consume.no_ack { " without acks" } else { "" };
+            format!("consume {}{acks}", consume.consumer_tag)
+        }
+        Method::BasicCancel(cancel) => format!("cancel {}", cancel.consumer_tag),
+        other => other.name().to_owned(),
     }
 }
 
@@ -83,7 +139,8 @@ fn the_prefetch_is_set_before_anything_can_be_delivered() {
         world.replied(),
         Some(Step::Active {
             first: true,
-            missed: false
+            missed: false,
+            flow: Flow::Wide { prefetch: 10 },
         })
     );
     assert_eq!(world.state(), State::Active(ChannelId(1)));
@@ -171,7 +228,8 @@ fn a_lost_connection_is_no_reason_to_wait() {
         world.activate(ChannelId(1)),
         Step::Active {
             first: false,
-            missed: false
+            missed: false,
+            flow: Flow::Wide { prefetch: 10 },
         }
     );
 }
@@ -231,4 +289,209 @@ fn it_follows_its_queue_to_a_new_name_and_no_other() {
     };
     assert_eq!(rename(&mut world, "other", "new"), name("q"));
     assert_eq!(rename(&mut world, "q", "new"), name("new"));
+}
+
+// case B2
+#[test]
+fn a_narrow_consumer_takes_the_place_of_the_wide_one_which_is_there_until_then() {
+    let mut world = World::with(0, false);
+    world.activate(ChannelId(1));
+    let said = world.asks_for(Flow::Narrow, Manner::Overlapping);
+    assert_eq!(said, ["qos 1", "consume paused-tag", "cancel tag"]);
+    assert_eq!(world.state(), State::Exchanging(ChannelId(1), 3));
+    assert!(world.subscription.receives());
+    assert_eq!(world.exchanged(), Some(Step::Exchanged(Flow::Narrow)));
+    // A limit that was set holds for all consumers that come after it.
+    let wide = Flow::Wide { prefetch: 0 };
+    let said = world.asks_for(wide, Manner::Overlapping);
+    assert_eq!(said, ["qos 0", "consume tag", "cancel paused-tag"]);
+    assert_eq!(world.exchanged(), Some(Step::Exchanged(wide)));
+    assert_eq!(world.state(), State::Active(ChannelId(1)));
+}
+
+// case B2
+#[test]
+fn without_acks_the_narrow_consumer_has_them_and_gets_nothing_before_the_wide_one_is_gone() {
+    let mut world = World::with(0, true);
+    world.activate(ChannelId(1));
+    let (flow, manner) = (Flow::Narrow, Manner::Overlapping);
+    let methods = world.subscription.set_flow(flow, manner);
+    let Method::BasicConsume(narrow) = &methods[1] else {
+        panic!("{methods:?}");
+    };
+    assert!(!narrow.no_ack);
+    let priority = narrow.arguments.get("x-priority").unwrap().unwrap();
+    assert_eq!(priority.as_i64(), Some(-1));
+    world.exchanged();
+    let wide = Flow::Wide { prefetch: 0 };
+    let said = world.asks_for(wide, Manner::Overlapping);
+    assert_eq!(said, ["consume tag without acks", "cancel paused-tag"]);
+}
+
+// case B2
+#[test]
+fn where_there_is_no_harm_in_it_the_one_has_gone_before_the_other_comes() {
+    let mut world = World::with(0, false);
+    world.activate(ChannelId(1));
+    let said = world.asks_for(Flow::Narrow, Manner::CancelFirst);
+    assert_eq!(said, ["qos 1", "cancel tag"]);
+    assert_eq!(world.answered(basic::QosOk::ID), None);
+    assert_eq!(world.answered(basic::CancelOk::ID), Some(Step::Vacant));
+    let consume = world.subscription.occupy().expect("there is none now");
+    assert_eq!(gist(&consume), "consume paused-tag");
+    assert_eq!(world.subscription.occupy(), None);
+    let exchanged = world.answered(basic::ConsumeOk::ID);
+    assert_eq!(exchanged, Some(Step::Exchanged(Flow::Narrow)));
+}
+
+// case G2
+#[test]
+fn a_wide_consumer_can_come_back_with_a_lower_prefetch() {
+    let mut world = World::narrow(10, false);
+    let said = world.asks_for(Flow::Wide { prefetch: 3 }, Manner::Overlapping);
+    assert_eq!(said[0], "qos 3");
+}
+
+#[test]
+fn what_is_asked_for_while_it_is_not_there_holds_when_it_comes() {
+    let mut world = World::with(0, true);
+    assert!(world.asks_for(Flow::Narrow, Manner::Overlapping).is_empty());
+    assert_eq!(
+        world.activate(ChannelId(1)),
+        Step::Active {
+            first: true,
+            missed: false,
+            flow: Flow::Narrow
+        }
+    );
+}
+
+#[test]
+fn what_is_there_already_is_not_asked_for() {
+    let mut world = World::active();
+    let wide = Flow::Wide { prefetch: 10 };
+    assert!(world.asks_for(wide, Manner::Overlapping).is_empty());
+}
+
+// case B2
+#[test]
+fn one_without_acks_comes_back_narrow_for_what_waits_is_still_there() {
+    for (no_ack, comes_back) in [(true, Flow::Narrow), (false, Flow::Wide { prefetch: 0 })] {
+        for is_in_the_middle in [false, true] {
+            let mut world = World::narrow(0, no_ack);
+            if is_in_the_middle {
+                world = World::with(0, no_ack);
+                world.activate(ChannelId(1));
+                world.asks_for(Flow::Narrow, Manner::Overlapping);
+            }
+            world.subscription.connection_lost();
+            let Step::Active { flow, .. } = world.activate(ChannelId(1)) else {
+                panic!("it is there");
+            };
+            assert_eq!(flow, comes_back);
+        }
+    }
+}
+
+// case B2
+#[test]
+fn a_cancel_in_the_middle_of_an_exchange_is_said_at_its_end_and_once() {
+    let mut world = World::narrow(0, false);
+    world.asks_for(Flow::Wide { prefetch: 0 }, Manner::Overlapping);
+    assert_eq!(world.subscription.cancel(), None);
+    assert!(!world.subscription.is_wanted());
+    assert_eq!(world.subscription.cancel(), None, "once is enough");
+    assert!(matches!(world.exchanged(), Some(Step::Exchanged(_))));
+    let cancel = world.subscription.leave().expect("it can be said now");
+    assert_eq!(gist(&cancel), "cancel tag");
+    assert_eq!(world.subscription.leave(), None);
+    assert_eq!(world.replied(), Some(Step::Cancelled));
+}
+
+#[test]
+fn a_narrow_consumer_is_cancelled_under_its_own_name() {
+    let mut world = World::narrow(0, false);
+    let cancel = world.subscription.cancel().expect("the broker is asked");
+    assert_eq!(gist(&cancel), "cancel paused-tag");
+}
+
+// fault 48
+#[test]
+fn one_that_was_cancelled_in_the_middle_of_an_exchange_does_not_come_back() {
+    for is_connection in [false, true] {
+        let mut world = World::active();
+        world.asks_for(Flow::Narrow, Manner::Overlapping);
+        world.subscription.cancel();
+        if is_connection {
+            world.subscription.connection_lost();
+        } else {
+            assert_eq!(world.refused(), Verdict::Ended);
+        }
+        assert!(world.subscription.is_ended());
+    }
+}
+
+#[test]
+fn one_whose_exchange_is_refused_is_tried_again() {
+    let mut world = World::active();
+    world.asks_for(Flow::Narrow, Manner::Overlapping);
+    assert_eq!(world.subscription.under_way(), Some(basic::Consume::ID));
+    assert!(matches!(world.refused(), Verdict::Retry(_)));
+    let mut world = World::active();
+    world.asks_for(Flow::Narrow, Manner::Overlapping);
+    let verdict = world.subscription.cancelled_by_broker(world.now);
+    assert!(matches!(verdict, Verdict::Retry(_)));
+}
+
+// case B2
+#[test]
+fn a_sign_that_the_broker_has_heard_is_not_taken_for_another_answer() {
+    let mut world = World::active();
+    let call = world.subscription.prove().expect("it is there");
+    assert_eq!(gist(&call), "qos 1");
+    assert_eq!(world.subscription.prove(), None, "once is enough");
+    world.subscription.cancel();
+    assert_eq!(world.answered(basic::QosOk::ID), Some(Step::Proven));
+    assert_eq!(world.answered(basic::CancelOk::ID), Some(Step::Cancelled));
+}
+
+#[test]
+fn the_tag_of_the_narrow_consumer_differs_from_any_that_a_user_chooses() {
+    let long = "paused-".repeat(40);
+    for tag in ["", "tag", "paused-tag", &long[..255], &"x".repeat(255)] {
+        let spec = ConsumerSpec {
+            tag: name(tag),
+            ..ConsumerSpec::default()
+        };
+        assert_ne!(spec.narrow_tag(), spec.tag);
+        assert!(!spec.narrow_tag().as_bytes().is_empty());
+    }
+}
+
+// case B2
+#[test]
+fn where_the_channel_holds_on_to_what_was_not_sent_the_other_comes_on_another() {
+    for is_cancelled in [false, true] {
+        let mut world = World::with(0, true);
+        world.activate(ChannelId(1));
+        let said = world.asks_for(Flow::Narrow, Manner::OnAnother);
+        assert_eq!(said, ["cancel tag"]);
+        if is_cancelled {
+            world.subscription.cancel();
+            let step = world.answered(basic::CancelOk::ID);
+            assert_eq!(step, Some(Step::Cancelled));
+            assert_eq!(world.state(), State::Draining(ChannelId(1)));
+            continue;
+        }
+        let step = world.answered(basic::CancelOk::ID);
+        assert_eq!(step, Some(Step::Moving));
+        let active = world.activate(ChannelId(2));
+        assert!(matches!(
+            active,
+            Step::Active {
+                flow: Flow::Narrow,
+                ..
+            }
+        ));
+    }
 }

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use snowshoe_codec::{Delivery, ShortString};
 
-use crate::core::Epoch;
 use crate::core::acks::{Settle, SettleFrame};
-use crate::core::session::{ConsumerKey, Session};
+use crate::core::session::{ConsumerKey, Manner, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
+use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, Error};
+use crate::events::ConsumerId;
 use crate::shared::answer::Answer;
-use crate::shared::inbox::{Filled, Inbox};
+use crate::shared::inbox::Inbox;
 use crate::shared::place::{LinkIndex, Place};
 
 /// Consumers by the session's keys for them, and in their order, so that a run can be repeated.
@@ -22,8 +23,8 @@ pub(super) struct Consumers {
     consumers: BTreeMap<ConsumerKey, Consumer>,
     /// Those that have something to settle.
     settling: Vec<ConsumerKey>,
-    /// Those that are behind: until all of them have caught up, nothing is read.
-    behind: Vec<ConsumerKey>,
+    /// Those of which deliveries were lost.
+    losing: Vec<ConsumerKey>,
     /// Deliveries that came one after the other, for one lock of their inbox.
     batch: VecDeque<Delivery>,
     /// Whose the batch is.
@@ -32,6 +33,9 @@ pub(super) struct Consumers {
 
 struct Consumer {
     inbox: Arc<Inbox>,
+    tag: ShortString,
+    /// How many deliveries were lost, and not yet told.
+    dropped: u64,
     /// Whoever waits for the consumer to start.
     started: Option<Answer<Result<(), Error>>>,
     /// Whether it is to be forgotten once its deliveries are settled.
@@ -47,6 +51,7 @@ impl Consumers {
         (inbox, spec): (Arc<Inbox>, ConsumerSpec),
         started: Answer<Result<(), Error>>,
     ) {
+        let tag = spec.tag.clone();
         let key = session.add_consumer(now, spec);
         inbox.register(Place { link, key });
         // What it had to say before that was not told.
@@ -56,6 +61,8 @@ impl Consumers {
             key,
             Consumer {
                 inbox,
+                tag,
+                dropped: 0,
                 started,
                 draining: false,
             },
@@ -81,32 +88,37 @@ impl Consumers {
         }
     }
 
-    /// A consumer has something to settle, or has made room.
+    /// A consumer has something to settle, or the broker is to be asked for more or less.
     pub(super) fn is_ready(&mut self, key: ConsumerKey) {
         self.settling.push(key);
     }
 
-    /// Writes what was settled.
-    pub(super) fn settle(&mut self, now: Instant, session: &mut Session) {
+    /// Writes what was settled, and asks the broker for more or less.
+    pub(super) fn settle(&mut self, now: Instant, session: &mut Session, topology: &Topology) {
         for key in std::mem::take(&mut self.settling) {
             let Some(consumer) = self.consumers.get(&key) else {
                 continue;
             };
+            let wish = consumer.inbox.take_wish();
+            let wish = wish.map(|flow| (flow, session.manner(key, flow, topology)));
+            if let Some((Flow::Wide { .. }, Some(Manner::Overlapping))) = wish {
+                // There is no moment without a consumer, so it has to be before there are more.
+                consumer.inbox.let_back();
+            }
             flush(session, key, &consumer.inbox);
+            match wish {
+                Some((flow, Some(manner))) => {
+                    log::debug!("consumer {:?}: {flow:?}, {manner:?}", consumer.tag);
+                    session.set_flow(now, key, flow, manner);
+                }
+                Some((_, None)) => consumer.inbox.hold(),
+                None => {}
+            }
             if consumer.draining && consumer.inbox.is_drained() {
                 session.remove_consumer(now, key);
                 self.consumers.remove(&key);
             }
         }
-    }
-
-    /// Whether the connection may be read: no consumer is too far behind.
-    pub(super) fn have_room(&mut self) -> bool {
-        let consumers = &self.consumers;
-        let is_behind =
-            |key: &ConsumerKey| consumers.get(key).is_some_and(|it| !it.inbox.has_room());
-        self.behind.retain(is_behind);
-        self.behind.is_empty()
     }
 
     /// Puts a delivery to the batch that is handed over next.
@@ -123,26 +135,86 @@ impl Consumers {
         if self.batch.is_empty() {
             return;
         }
-        match self.consumers.get(&self.addressee) {
-            Some(consumer) => match consumer.inbox.fill(&mut self.batch) {
-                Filled::Taken => {}
-                Filled::Behind => self.behind.push(self.addressee),
-                Filled::GivenBack => self.settling.push(self.addressee),
-            },
+        match self.consumers.get_mut(&self.addressee) {
+            Some(consumer) => {
+                let filled = consumer.inbox.fill(&mut self.batch);
+                if filled.given_back || filled.has_wish {
+                    self.settling.push(self.addressee);
+                }
+                if filled.dropped > 0 && consumer.dropped == 0 {
+                    self.losing.push(self.addressee);
+                }
+                consumer.dropped += filled.dropped;
+            }
             // Its channel is being closed; the broker delivers these again.
             None => self.batch.clear(),
         }
     }
 
     /// A consumer receives from now on, under this epoch and from this queue.
-    pub(super) fn online(&mut self, key: ConsumerKey, epoch: Epoch, queue: ShortString) {
+    pub(super) fn online(
+        &mut self,
+        key: ConsumerKey,
+        epoch: Epoch,
+        queue: ShortString,
+        flow: Flow,
+    ) {
         let Some(consumer) = self.consumers.get_mut(&key) else {
             return;
         };
-        consumer.inbox.begin_epoch(epoch, queue);
+        consumer.inbox.begin_epoch(epoch, queue, flow);
+        self.settling.push(key);
         if let Some(started) = consumer.started.take() {
             // If nobody waits any more, the consumer was dropped, and cancelled by that.
             _ = started.try_send(Ok(()));
+        }
+    }
+
+    /// The broker sends a consumer nothing: what is to go back to its queue comes first when it goes on.
+    pub(super) fn vacant(&mut self, now: Instant, session: &mut Session, key: ConsumerKey) {
+        if let Some(consumer) = self.consumers.get(&key) {
+            consumer.inbox.let_back();
+            flush(session, key, &consumer.inbox);
+        }
+        session.occupy(now, key);
+    }
+
+    /// The broker sends a consumer more, or less, from now on.
+    pub(super) fn flows(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: ConsumerKey,
+        flow: Flow,
+    ) {
+        let Some(consumer) = self.consumers.get(&key) else {
+            return;
+        };
+        if let Some(tag) = consumer.inbox.flows(flow) {
+            if let Some(mut channel) = session.consumer_channel(key) {
+                // Only a channel that is closing refuses, and then the broker delivers again.
+                _ = channel.ack(tag, false);
+            }
+            session.prove_heard(now, key);
+        }
+        self.settling.push(key);
+    }
+
+    /// The broker has heard what was said before.
+    pub(super) fn heard(&mut self, key: ConsumerKey) {
+        if let Some(consumer) = self.consumers.get(&key) {
+            consumer.inbox.heard();
+            self.settling.push(key);
+        }
+    }
+
+    /// Tells how many deliveries were lost for want of room.
+    pub(super) fn tell_losses(&mut self, mut tell: impl FnMut(ConsumerId, u64)) {
+        for key in self.losing.drain(..) {
+            if let Some(consumer) = self.consumers.get_mut(&key) {
+                let id = ConsumerId::new(consumer.inbox.queue(), consumer.tag.clone());
+                tell(id, std::mem::take(&mut consumer.dropped));
+            }
         }
     }
 
@@ -183,11 +255,6 @@ impl Consumers {
         }
     }
 
-    /// The connection is gone; with it, nobody is behind any more.
-    pub(super) fn lost(&mut self) {
-        self.behind.clear();
-    }
-
     /// Whether every settle was written.
     pub(super) fn have_settled(&self) -> bool {
         self.consumers
@@ -207,7 +274,7 @@ impl Consumers {
             consumer.inbox.finish(end.clone());
         }
         self.settling.clear();
-        self.behind.clear();
+        self.losing.clear();
     }
 }
 

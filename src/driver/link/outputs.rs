@@ -122,7 +122,11 @@ impl Link {
                 consumer,
                 epoch,
                 queue,
-            } => consumers.online(consumer, epoch, queue),
+                flow,
+            } => consumers.online(consumer, epoch, queue, flow),
+            Output::ConsumerVacant(key) => consumers.vacant(now, session, key),
+            Output::ConsumerFlows(key, flow) => consumers.flows(now, session, key, flow),
+            Output::ConsumerHeard(key) => consumers.heard(key),
             Output::ConsumerOffline(key) => consumers.offline(key),
             Output::ConsumerCancelled(key) => {
                 if let Some(queue) = consumers.queue(key) {
@@ -197,7 +201,6 @@ impl Link {
     fn lost(&mut self, cause: ConnectionError, next: Next) {
         let (hub, role) = (&self.shared.hub, self.role);
         self.blocked = false;
-        self.consumers.lost();
         if matches!(self.io, Io::Dialing(..)) {
             self.io = Io::Idle;
         }

@@ -244,6 +244,8 @@ impl World<'_> {
                 }
             }
 
+            Output::ConsumerVacant(key) => self.session.occupy(self.now, key),
+
             Output::Called { token, .. } => assert!(self.calls.remove(&token.0), "answered twice"),
             Output::ChannelClosed(key, _) => {
                 self.session.remove_channel(self.now, key);
@@ -257,6 +259,8 @@ impl World<'_> {
             | Output::Ready
             | Output::SecretUpdated
             | Output::ConsumerCancelled(_)
+            | Output::ConsumerFlows(..)
+            | Output::ConsumerHeard(_)
             | Output::QueueRenamed { .. }
             | Output::Delayed { .. }
             | Output::Restored { .. }

@@ -149,9 +149,15 @@ impl Record {
                 life.unconfirmed.get_or_insert(life.published.len());
             }
             Method::BasicPublish(_) => life.outgoing = Some(Body::new()),
-            Method::BasicConsume(it) if it.consumer_tag.as_bytes().starts_with(WATCHED) => {
-                life.is_watched = true;
-                self.subscribed.insert(it.consumer_tag, id);
+            Method::BasicConsume(it) => {
+                let tag = it.consumer_tag.as_bytes();
+                // So is the one that takes its place called.
+                let tag = tag.strip_prefix(b"paused-").unwrap_or(tag);
+                if tag.starts_with(WATCHED) {
+                    life.is_watched = true;
+                    let tag = tag.try_into().expect("it is shorter than it was");
+                    self.subscribed.insert(tag, id);
+                }
             }
             Method::BasicAck(it) => {
                 self.client_settles(id, it.delivery_tag, it.multiple, Settle::Ack);

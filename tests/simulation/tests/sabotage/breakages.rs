@@ -196,8 +196,8 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         number: "fault 27",
         what: "that publishers are blocked outlives the connection",
         file: OUTPUTS,
-        sound: "self.blocked = false;\n        self.consumers.lost();",
-        broken: "self.consumers.lost();",
+        sound: "self.blocked = false;\n        if matches!(self.io, Io::Dialing(..)) {",
+        broken: "if matches!(self.io, Io::Dialing(..)) {",
         seeds: 300,
     },
     Breakage {
@@ -249,8 +249,8 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         number: "fault 57",
         what: "a consumer comes back without its prefetch",
         file: SUBSCRIPTION,
-        sound: "if self.spec.prefetch == 0 || self.spec.no_ack {",
-        broken: "if self.spec.prefetch == 0 || self.spec.no_ack || self.established {",
+        sound: "self.prefetch().filter(|prefetch| *prefetch > 0)",
+        broken: "self.prefetch().filter(|prefetch| *prefetch > 0 && !self.established)",
         seeds: 300,
     },
     Breakage {

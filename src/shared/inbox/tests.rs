@@ -1,0 +1,278 @@
+use super::*;
+use crate::core::testing::{consumed, name};
+
+const WIDE: Flow = Flow::Wide { prefetch: 0 };
+
+/// What a delivery of these tests takes, whose bodies are empty.
+fn one() -> usize {
+    cost(&delivery(1, "tag"))
+}
+
+fn delivery(tag: u64, consumer: &str) -> Delivery {
+    consumed(consumer, &[(tag, &[])]).remove(0)
+}
+
+struct World {
+    inbox: Inbox,
+    batch: VecDeque<Delivery>,
+    epoch: Epoch,
+}
+
+impl World {
+    fn new(spec: ConsumerSpec, messages: usize, room: usize) -> Self {
+        let bounds = Bounds {
+            messages,
+            bytes: room * one(),
+            prefetch: (spec.prefetch > 0).then_some(spec.prefetch),
+        };
+        let spec = ConsumerSpec {
+            queue: name("q"),
+            tag: name("tag"),
+            ..spec
+        };
+        let inbox = Inbox::new(&spec, bounds, Arc::default());
+        let epoch = Epoch::default().next();
+        inbox.begin_epoch(epoch, name("q"), WIDE);
+        Self {
+            inbox,
+            batch: VecDeque::new(),
+            epoch,
+        }
+    }
+
+    fn acked(messages: usize, room: usize) -> Self {
+        Self::new(ConsumerSpec::default(), messages, room)
+    }
+
+    fn without_acks(messages: usize, room: usize) -> Self {
+        let spec = ConsumerSpec {
+            no_ack: true,
+            ..ConsumerSpec::default()
+        };
+        Self::new(spec, messages, room)
+    }
+
+    fn fill(&self, tags: impl IntoIterator<Item = u64>) -> Filled {
+        self.fill_from("tag", tags)
+    }
+
+    fn fill_from(&self, consumer: &str, tags: impl IntoIterator<Item = u64>) -> Filled {
+        let tags = tags.into_iter();
+        self.inbox
+            .fill(&mut tags.map(|tag| delivery(tag, consumer)).collect())
+    }
+
+    /// Hands out up to so many; which they were.
+    fn hand_out(&mut self, limit: usize) -> Vec<u64> {
+        let mut tags = Vec::new();
+        while tags.len() < limit {
+            if self.batch.is_empty() {
+                let nothing = (self.epoch, Load::default());
+                self.inbox.take(&mut self.batch, nothing, None);
+            }
+            let Some(delivery) = self.batch.pop_front() else {
+                break;
+            };
+            let mut load = Load::default();
+            load.add(cost(&delivery));
+            self.inbox.handed_out(self.epoch, load);
+            tags.push(delivery.delivery_tag);
+        }
+        tags
+    }
+
+    /// What the broker is told of deliveries.
+    fn told(&self) -> Vec<(Settle, u64, bool)> {
+        let mut told = Vec::new();
+        self.inbox
+            .flush(|frame| told.push((frame.settle, frame.tag, frame.multiple)));
+        told
+    }
+
+    /// The broker is asked to become narrow, and does.
+    fn narrow(&self) {
+        assert_eq!(self.inbox.take_wish(), Some(Flow::Narrow));
+        assert_eq!(self.inbox.flows(Flow::Narrow), None);
+    }
+}
+
+const BACK: Settle = Settle::Nack { requeue: true };
+
+// case B2
+#[test]
+fn the_broker_is_asked_for_less_when_too_many_wait_and_for_more_when_half_are_taken() {
+    let mut world = World::acked(4, 100);
+    assert!(!world.fill(1..=4).has_wish);
+    assert!(world.fill([5]).has_wish);
+    world.narrow();
+    assert!(!world.fill_from("paused-tag", [6]).has_wish);
+    assert_eq!(world.hand_out(3), [1, 2, 3]);
+    assert_eq!(world.inbox.take_wish(), None);
+    assert_eq!(world.hand_out(1), [4]);
+    assert_eq!(world.inbox.take_wish(), Some(WIDE));
+    assert_eq!(world.inbox.flows(WIDE), None);
+    assert_eq!(world.hand_out(9), [5, 6]);
+}
+
+// case G2
+#[test]
+fn what_was_taken_out_in_one_go_and_not_handed_out_still_waits() {
+    let mut world = World::acked(100, 8);
+    world.fill(1..=4);
+    world.hand_out(1);
+    assert!(!world.fill([5]).has_wish);
+    assert!(world.fill([6]).has_wish);
+    assert_eq!(world.inbox.waiting().1.messages, 5);
+}
+
+// case B2
+#[test]
+fn what_there_is_no_room_for_goes_back_to_the_queue_once_there_is() {
+    let mut world = World::acked(100, 4);
+    world.fill(1..=3);
+    world.narrow();
+    world.fill([4, 5, 6]);
+    world.fill_from("paused-tag", [7]);
+    assert_eq!(world.inbox.len(), 4);
+    assert_eq!(world.told(), []);
+    assert_eq!(world.hand_out(9), [1, 2, 3, 4]);
+    assert_eq!(world.inbox.take_wish(), Some(WIDE));
+    assert_eq!(world.told(), [], "more may be on its way");
+    world.inbox.let_back();
+    // The others are in the user's hands, so that no multiple can be said.
+    assert_eq!(
+        world.told(),
+        [(BACK, 5, false), (BACK, 6, false), (BACK, 7, false)]
+    );
+    world.inbox.flows(WIDE);
+    world.fill([8, 9]);
+    assert_eq!(world.hand_out(9), [8, 9]);
+    assert_eq!(
+        world.inbox.settle(world.epoch, 9, Settle::Ack, false, 1),
+        Ok(())
+    );
+    assert_eq!(world.told(), [(Settle::Ack, 9, false)]);
+}
+
+#[test]
+fn what_goes_back_is_said_in_one_where_nothing_else_is_unsettled() {
+    let mut world = World::acked(100, 4);
+    world.fill(1..=9);
+    world.narrow();
+    for tag in world.hand_out(9) {
+        let settled = world.inbox.settle(world.epoch, tag, Settle::Ack, false, 1);
+        assert_eq!(settled, Ok(()));
+    }
+    assert_eq!(world.told(), [(Settle::Ack, 4, true)]);
+    assert_eq!(world.inbox.take_wish(), Some(WIDE));
+    world.inbox.let_back();
+    assert_eq!(world.told(), [(BACK, 9, true)]);
+}
+
+#[test]
+fn a_message_that_is_larger_than_all_the_room_waits_alone() {
+    let mut world = World::acked(100, 4);
+    let large = consumed("tag", &[(1, &[0; 10_000]), (2, &[0; 10_000])]);
+    assert!(world.inbox.fill(&mut large.into()).has_wish);
+    world.narrow();
+    assert_eq!(world.hand_out(9), [1]);
+    assert_eq!(world.inbox.take_wish(), Some(WIDE));
+    world.inbox.let_back();
+    assert_eq!(world.told(), [(BACK, 2, false)]);
+}
+
+// case B2
+#[test]
+fn without_acks_what_there_is_no_room_for_is_dropped_and_counted() {
+    let mut world = World::without_acks(100, 4);
+    let filled = world.fill(1..=6);
+    assert_eq!(filled.dropped, 2);
+    assert!(filled.has_wish);
+    assert_eq!(world.fill([7]).dropped, 1);
+    assert_eq!(world.inbox.dropped(), 3);
+    assert_eq!(world.hand_out(9), [1, 2, 3, 4]);
+}
+
+// case B2
+#[test]
+fn without_acks_what_came_to_the_narrow_consumer_is_handed_out_once_the_broker_has_heard() {
+    let mut world = World::without_acks(2, 100);
+    world.fill(1..=3);
+    world.narrow();
+    world.fill_from("paused-tag", [4]);
+    assert_eq!(world.hand_out(9), [1, 2, 3]);
+    assert_eq!(world.inbox.take_wish(), Some(WIDE));
+    world.fill([5]);
+    assert_eq!(world.hand_out(9), [], "it would overtake");
+    assert_eq!(world.inbox.flows(WIDE), Some(4));
+    world.fill([6]);
+    assert_eq!(world.hand_out(9), []);
+    world.inbox.heard();
+    assert_eq!(world.hand_out(9), [4, 5, 6]);
+    world.fill([7]);
+    assert_eq!(world.hand_out(9), [7]);
+}
+
+// case B2
+#[test]
+fn without_acks_a_lost_channel_takes_along_what_the_broker_may_send_again_and_nothing_else() {
+    let mut world = World::without_acks(2, 100);
+    world.fill(1..=3);
+    world.narrow();
+    world.fill_from("paused-tag", [4]);
+    assert_eq!(world.hand_out(3), [1, 2, 3]);
+    assert_eq!(world.inbox.take_wish(), Some(WIDE));
+    world.fill([5]);
+    world.inbox.flows(WIDE);
+    world.inbox.end_epoch();
+    assert_eq!(world.hand_out(9), [5]);
+}
+
+// case B2
+#[test]
+fn without_acks_who_is_behind_stays_so_through_a_reconnect() {
+    let mut world = World::without_acks(2, 100);
+    world.fill(1..=3);
+    world.narrow();
+    world.inbox.end_epoch();
+    world.hand_out(1);
+    world
+        .inbox
+        .begin_epoch(world.epoch.next(), name("q"), Flow::Narrow);
+    assert_eq!(world.inbox.take_wish(), None);
+    world.hand_out(1);
+    assert_eq!(world.inbox.take_wish(), Some(WIDE));
+}
+
+// case B2
+#[test]
+fn a_broker_that_cannot_be_asked_is_given_back_what_there_is_no_room_for() {
+    let mut world = World::acked(100, 4);
+    world.fill(1..=5);
+    assert_eq!(world.inbox.take_wish(), Some(Flow::Narrow));
+    world.inbox.hold();
+    world.fill([6]);
+    assert_eq!(world.hand_out(2), [1, 2]);
+    assert_eq!(world.inbox.take_wish(), None);
+    assert_eq!(world.told(), []);
+    assert_eq!(world.hand_out(1), [3]);
+    assert_eq!(world.inbox.take_wish(), None, "it goes on as it is");
+    assert_eq!(world.told(), [(BACK, 5, false), (BACK, 6, false)]);
+    world.fill([7]);
+    assert_eq!(world.hand_out(9), [4, 7]);
+}
+
+// case B2
+#[test]
+fn who_goes_away_gives_back_what_there_was_no_room_for_too() {
+    let world = World::acked(100, 2);
+    world.fill(1..=5);
+    world.inbox.abandon(&mut VecDeque::new(), world.epoch);
+    assert_eq!(world.inbox.take_wish(), None);
+    let mut back = world.told();
+    back.sort_by_key(|it| it.1);
+    assert_eq!(back.len(), 4);
+    assert!(back.iter().all(|it| it.0 == BACK));
+    assert!(world.fill([6]).given_back);
+    assert_eq!(world.told(), [(BACK, 6, false)]);
+}
