@@ -406,8 +406,9 @@ fn a_driver_whose_broker_sends_less_hears_when_most_of_it_was_taken() {
             assert!(consumer.try_next().is_none());
             consumer
         });
-        if inbox.fill(&mut deliveries().into()).has_wish {
-            assert_eq!(inbox.take_wish(), Some(Flow::Narrow));
+        inbox.fill(&mut deliveries().into());
+        // Where both were taken before it looks, there is nothing to ask for.
+        if inbox.take_wish().is_some() {
             inbox.flows(Flow::Narrow);
             if inbox.take_wish().is_none() {
                 drive(&world.shared, |taken| {

@@ -191,6 +191,9 @@ pub(crate) struct ConsumerPlan {
     pub(crate) until: Duration,
     pub(crate) prefetch: u16,
     pub(crate) no_ack: bool,
+    /// How many messages may wait, where no prefetch bounds them, and how many bytes, if not the usual.
+    pub(crate) capacity: usize,
+    pub(crate) room: Option<usize>,
     pub(crate) dedicated: bool,
     pub(crate) style: Style,
     pub(crate) manners: Manners,

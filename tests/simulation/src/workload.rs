@@ -75,7 +75,13 @@ impl Scene {
 
     /// A consumer holds so many deliveries that are not settled.
     fn holds(&self, plan: &ConsumerPlan, consumer: usize, held: usize) {
-        if plan.prefetch > 0 && held > usize::from(plan.prefetch) && !plan.no_ack {
+        let prefetch = usize::from(plan.prefetch);
+        // One that was behind has a prefetch of its own beside that of the one before it.
+        let most = match plan.room {
+            None => prefetch,
+            Some(_) => 2 * prefetch + 2,
+        };
+        if prefetch > 0 && held > most && !plan.no_ack {
             let offence = format!("consumer {consumer} holds more than its prefetch");
             self.ledger.borrow_mut().offences.push(offence);
         }
@@ -348,6 +354,8 @@ pub(crate) async fn collect(scene: Rc<Scene>, queue: Queue, slowness: u64, dedic
         until: Duration::MAX,
         prefetch: 10,
         no_ack: false,
+        capacity: 10,
+        room: None,
         // An exclusive queue is not for other connections.
         dedicated: dedicated && queue != Queue::Exclusive,
         style: Style::OneByOne,
@@ -376,11 +384,14 @@ async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
             .expect("the name is short");
         let mut builder = builder
             .prefetch(plan.prefetch)
-            .capacity(5)
+            .capacity(plan.capacity)
             .argument(CONSUMER_INDEX, index as u32)
             .expect("a number can be encoded");
         if plan.no_ack {
             builder = builder.no_ack();
+        }
+        if let Some(room) = plan.room {
+            builder = builder.capacity_bytes(room);
         }
         if plan.dedicated {
             builder = builder.dedicated_connection();

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use snowshoe::codec::method::{basic, confirm, exchange, queue};
-use snowshoe::codec::{ChannelId, Connection, Event, Method, MethodId, ServerOptions};
+use snowshoe::codec::{ChannelId, Connection, Event, Method, MethodId, Properties, ServerOptions};
 use snowshoe::{ReplyCode, ShortString};
 
 /// What the broker hears that a script may refuse.
@@ -34,6 +34,17 @@ pub enum Answer {
     Silence,
     /// The channel is closed over it.
     Refuse(ReplyCode, &'static str),
+    /// To basic.consume: it does that, and sends so many messages of this size whatever the prefetch.
+    Flood(u64, usize),
+}
+
+/// Messages for a consumer, as fast as they are taken.
+struct Flood {
+    channel: ChannelId,
+    consumer_tag: ShortString,
+    sent: u64,
+    messages: u64,
+    body: Bytes,
 }
 
 type Script = Arc<Mutex<dyn FnMut(&Heard<'_>) -> Answer + Send>>;
@@ -88,6 +99,7 @@ struct Session {
     script: Script,
     /// How many messages were published on each channel.
     published: HashMap<ChannelId, u64>,
+    flood: Option<Flood>,
 }
 
 fn serve(mut stream: TcpStream, script: &Script) -> io::Result<()> {
@@ -97,11 +109,16 @@ fn serve(mut stream: TcpStream, script: &Script) -> io::Result<()> {
         connection: Connection::server(ServerOptions::default(), Instant::now()),
         script: Arc::clone(script),
         published: HashMap::new(),
+        flood: None,
     };
     let mut input = BytesMut::new();
     let mut buffer = vec![0; 64 * 1024];
     while !session.connection.is_closed() {
-        match stream.read(&mut buffer) {
+        // Who has much to say does not wait for what is said to it.
+        stream.set_nonblocking(session.pour())?;
+        let read = stream.read(&mut buffer);
+        stream.set_nonblocking(false)?;
+        match read {
             Ok(0) => return Ok(()),
             Ok(len) => input.extend_from_slice(&buffer[..len]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -129,6 +146,27 @@ impl Session {
         Ok(!bytes.is_empty())
     }
 
+    /// Delivers some of a flood. Whether there was any.
+    fn pour(&mut self) -> bool {
+        let Some(mut flood) = self.flood.take_if(|it| it.sent < it.messages) else {
+            return false;
+        };
+        for _ in 0..10 {
+            flood.sent += 1;
+            let deliver = basic::Deliver {
+                consumer_tag: flood.consumer_tag.clone(),
+                delivery_tag: flood.sent,
+                ..Default::default()
+            };
+            if let Some(mut channel) = self.connection.channel(flood.channel) {
+                // One that is closed takes no more.
+                _ = channel.send_content(deliver, &Properties::EMPTY, &flood.body);
+            }
+        }
+        self.flood = Some(flood);
+        true
+    }
+
     fn react(&mut self, event: Event) {
         match event {
             // What the client said before it heard that the channel is closed is not looked at.
@@ -140,11 +178,23 @@ impl Session {
             Event::Request { channel, method } => match self.ask(&Heard::Method(&method)) {
                 Answer::Usual => self.comply(channel, *method),
                 Answer::Silence => {}
+                Answer::Flood(messages, len) => {
+                    if let Method::BasicConsume(consume) = &*method {
+                        self.flood = Some(Flood {
+                            channel,
+                            consumer_tag: consume.consumer_tag.clone(),
+                            sent: 0,
+                            messages,
+                            body: vec![b'.'; len].into(),
+                        });
+                    }
+                    self.comply(channel, *method);
+                }
                 refusal @ Answer::Refuse(..) => self.refuse(channel, refusal, method.id()),
             },
             Event::Published { channel, published } => {
                 match self.ask(&Heard::Published(published.content.body())) {
-                    Answer::Usual => self.confirm(channel),
+                    Answer::Usual | Answer::Flood(..) => self.confirm(channel),
                     Answer::Silence => *self.published.entry(channel).or_default() += 1,
                     refusal @ Answer::Refuse(..) => {
                         self.refuse(
@@ -174,6 +224,14 @@ impl Session {
             .into(),
             Method::QueueBind(_) => queue::BindOk {}.into(),
             Method::ConfirmSelect(_) => confirm::SelectOk {}.into(),
+            Method::BasicQos(_) => basic::QosOk {}.into(),
+            Method::BasicConsume(basic::Consume { consumer_tag, .. }) => {
+                basic::ConsumeOk { consumer_tag }.into()
+            }
+            Method::BasicCancel(basic::Cancel { consumer_tag, .. }) => {
+                self.flood.take_if(|it| it.consumer_tag == consumer_tag);
+                basic::CancelOk { consumer_tag }.into()
+            }
             // No test asks for more yet.
             _ => return,
         };

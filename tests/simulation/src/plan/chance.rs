@@ -282,6 +282,8 @@ impl ConsumerPlan {
             until: from + within(random, length),
             prefetch: pick(random, &[1, 2, 10, 100, 0]),
             no_ack,
+            capacity: pick(random, &[1, 5, 5, 50]),
+            room: pick(random, &[None, None, None, Some(600), Some(5_000)]),
             dedicated: random.u32(..8) == 0,
             style: match random.u32(..3) {
                 0 => Style::OneByOne,
