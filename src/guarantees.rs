@@ -109,6 +109,43 @@
 //! With [`no_ack`](crate::ConsumerBuilder::no_ack) the broker forgets a message when it has sent it:
 //! **at most once**.
 //!
+//! ## A consumer that does not keep up
+//!
+//! It is dealt with in this order: first that nobody else waits for it, then that memory is bounded, then
+//! that no message is lost.
+//!
+//! **Nobody waits.** Its connection is read whatever it does, also where that is
+//! [its own](crate::ConsumerBuilder::dedicated_connection): a RabbitMQ that cannot write for 15 s closes a
+//! connection, and heartbeats and answers would stand behind what is not read.
+//!
+//! **Memory.** What waits is bounded by the prefetch and by
+//! [`capacity_bytes`](crate::ConsumerBuilder::capacity_bytes); where there is no prefetch, because it is 0
+//! or because there are no acknowledgements, by [`capacity`](crate::ConsumerBuilder::capacity) in the place
+//! of it. When half of the bytes are used, or more messages wait than may, the broker is asked for less:
+//! another consumer, with acknowledgements and a prefetch of 1, takes the place of the one that was started,
+//! on the same channel. So nothing becomes stale and nothing is delivered twice, what was delivered can be
+//! settled, and an auto-delete queue, or one that expires, is not without a consumer. When most of it was
+//! taken, the first one comes back; one with a prefetch comes back with as much of it as fits in, where
+//! messages are large. Its place has a tag that begins with `paused-`, and a priority that is lower by one.
+//!
+//! **Messages.** What was on its way has the other half of the bytes. What does not fit in is not kept:
+//!
+//! - with acknowledgements it goes back to the queue once there is room, and **nothing is lost**. It comes
+//!   again marked as redelivered, and to a quorum queue that counts as a delivery;
+//! - without them it is **dropped**: it was given up by the broker when it was sent. That is counted by
+//!   [`Consumer::dropped`](crate::Consumer::dropped) and told by
+//!   [`Event::DeliveriesDropped`](crate::Event::DeliveriesDropped). It takes a network that holds more than
+//!   half of the capacity at a time, or one of the cases below.
+//!
+//! | where | what is different, and why |
+//! |---|---|
+//! | an exclusive consumer of a queue that this client declared, and not as auto-delete | there cannot be two, so the one goes before the other comes. Somebody else may have the queue in between; then it is tried again until it is free |
+//! | an exclusive consumer of another queue | it stays, as the queue could go with it. So what does not fit in comes again (and perhaps behind what is newer), or without acknowledgements is dropped |
+//! | direct replies (`amq.rabbitmq.reply-to`) | the same: replies to a consumer that is gone are lost, and there cannot be two |
+//! | a single active consumer | it loses its place to the next one, if there is one. Give it a prefetch that its capacity holds |
+//! | a quorum queue | RabbitMQ 3.10 puts back what was on its way to a consumer that is cancelled: it comes later, marked as redelivered. Without acknowledgements it does so when the channel is closed, so the other comes on another channel; where this client did not declare the queue, it cannot know, and they come when the consumer ends |
+//! | a stream | it is bounded by its prefetch, which it needs, and not in bytes: what is given back to it does not come again, and another consumer would begin elsewhere |
+//!
 //! # Making duplicates harmless
 //!
 //! Give each message an id of your own ([`message_id`](crate::PropertiesBuilder::message_id)) when it
@@ -164,6 +201,7 @@
 //! | [`capacity`](crate::ProducerBuilder::capacity), [`capacity_bytes`](crate::ProducerBuilder::capacity_bytes) | a longer outage is ridden through; more to send again, and more that can be a duplicate | less memory |
 //! | [`policy`](crate::ProducerBuilder::policy) | `Block` loses nothing and waits | `Error` leaves it to you; `DropOldest` loses the oldest and says so |
 //! | [`prefetch`](crate::ConsumerBuilder::prefetch) | throughput | fewer messages delivered again after a cut |
+//! | [`capacity_bytes`](crate::ConsumerBuilder::capacity_bytes) of a consumer | fewer messages that are delivered again, or dropped, because it was behind | less memory |
 //! | [`heartbeat`](crate::ClientBuilder::heartbeat) | fewer false alarms | a dead peer is noticed sooner |
 //! | [`Reconnect::max_delay`](crate::Reconnect::max_delay) | gentler on a broker that comes up | back sooner |
 //! | [`close_timeout`](crate::ClientBuilder::close_timeout) | more is settled before a close | a close is sooner through, and reports more as undelivered |

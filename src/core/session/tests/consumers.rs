@@ -358,3 +358,114 @@ fn what_is_delivered_before_a_consumer_is_confirmed_is_nobodys_for_its_tag_means
     world.run();
     assert_eq!(world.consumer_story(), []);
 }
+
+/// What stands in the place of a queue.
+fn manner(world: &mut World, spec: ConsumerSpec, flow: Flow) -> Option<Manner> {
+    let consumer = world.session.add_consumer(world.now, spec);
+    world.run();
+    world.session.manner(consumer, flow, &world.topology)
+}
+
+// case B2
+#[test]
+fn a_consumer_is_exchanged_in_the_way_that_costs_its_queue_nothing() {
+    let wide = Flow::Wide { prefetch: 0 };
+    let mut world = World::ready();
+    let mut auto_delete = declare_queue("auto-delete");
+    auto_delete.auto_delete = true;
+    let mut quorum = declare_queue("quorum");
+    quorum.arguments.set("x-queue-type", "quorum").unwrap();
+    world.declare(declare_queue("ours"));
+    world.declare(auto_delete);
+    world.declare(quorum);
+    let exclusive = |queue| ConsumerSpec {
+        exclusive: true,
+        ..spec(queue)
+    };
+    let no_ack = |queue| ConsumerSpec {
+        no_ack: true,
+        ..spec(queue)
+    };
+    for (spec, narrow) in [
+        (spec("ours"), Some(Manner::CancelFirst)),
+        (spec("auto-delete"), Some(Manner::Overlapping)),
+        (spec("others"), Some(Manner::Overlapping)),
+        (exclusive("ours"), Some(Manner::CancelFirst)),
+        (exclusive("auto-delete"), None),
+        (exclusive("others"), None),
+        (spec("quorum"), Some(Manner::CancelFirst)),
+        (no_ack("quorum"), Some(Manner::OnAnother)),
+        (no_ack("amq.rabbitmq.reply-to"), None),
+    ] {
+        let queue = spec.queue.clone();
+        let asked = manner(&mut world, spec.clone(), Flow::Narrow);
+        assert_eq!(asked, narrow, "{queue}");
+        let back = match narrow {
+            None | Some(Manner::OnAnother) => Some(Manner::CancelFirst),
+            same => same,
+        };
+        assert_eq!(manner(&mut world, spec, wide), back, "{queue}");
+    }
+}
+
+// case B2
+#[test]
+fn what_goes_back_to_a_queue_has_its_time_between_two_consumers() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    let consumer = world.add_consumer("q");
+    world.outputs();
+    world.requests();
+    let now = world.now;
+    (world.session).set_flow(now, consumer, Flow::Narrow, Manner::CancelFirst);
+    world.run();
+    assert_eq!(world.request_names(), ["basic.qos", "basic.cancel"]);
+    let outputs = world.outputs();
+    assert!(matches!(outputs[..], [Output::ConsumerVacant(key)] if key == consumer));
+    world.session.occupy(now, consumer);
+    world.run();
+    assert_eq!(world.request_names(), ["basic.consume"]);
+    let outputs = world.outputs();
+    assert!(matches!(outputs[..], [Output::ConsumerFlows(key, Flow::Narrow)] if key == consumer));
+}
+
+// case B2
+#[test]
+fn a_consumer_that_is_cancelled_in_the_middle_of_an_exchange_is_so_at_its_end() {
+    for manner in [Manner::Overlapping, Manner::CancelFirst, Manner::OnAnother] {
+        let mut world = World::ready();
+        let consumer = world.add_consumer("q");
+        world.consumer_story();
+        world.requests();
+        let now = world.now;
+        (world.session).set_flow(now, consumer, Flow::Narrow, manner);
+        (world.session).cancel_consumer(now, consumer, &mut world.topology);
+        world.run();
+        world.session.occupy(now, consumer);
+        world.run();
+        assert_eq!(world.consumer_story(), [Story::Draining], "{manner:?}");
+        let cancels = world.request_names();
+        let cancels = cancels.iter().filter(|it| **it == "basic.cancel").count();
+        let both = if manner == Manner::OnAnother { 1 } else { 2 };
+        assert_eq!(cancels, both, "{manner:?}");
+        world.cut();
+        world.pass_until_ready();
+        assert!(world.requests().is_empty(), "it does not come back");
+    }
+}
+
+// case B2
+#[test]
+fn a_consumer_whose_exchange_is_refused_is_tried_until_it_is_back() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("q");
+    world.broker.script = refuse_consume(ReplyCode::ACCESS_REFUSED);
+    let now = world.now;
+    (world.session).set_flow(now, consumer, Flow::Narrow, Manner::Overlapping);
+    world.run();
+    assert_eq!(world.consumer_story(), [online(), Story::Offline]);
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass(MINUTE);
+    assert!(world.is_consuming(consumer));
+    assert_eq!(world.consumer_story(), [online()]);
+}
