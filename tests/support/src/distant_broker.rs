@@ -86,6 +86,8 @@ struct Feed {
     acked: u64,
     /// How many may be unacknowledged.
     prefetch: u64,
+    /// Its consumer was cancelled, and may come back.
+    is_paused: bool,
 }
 
 impl Session {
@@ -205,11 +207,19 @@ impl Session {
             }
             Method::BasicConsume(consume) => {
                 let consumer_tag = consume.consumer_tag.clone();
-                self.feed = Feed::new(number, channel.prefetch, consume).or(self.feed.take());
+                let is_known = |feed: &&mut Feed| feed.deliver.consumer_tag == consumer_tag;
+                if let Some(feed) = self.feed.as_mut().filter(is_known) {
+                    feed.is_paused = false;
+                } else if !consumer_tag.as_bytes().starts_with(b"paused-") {
+                    // Nothing comes to the place of a consumer that is behind.
+                    self.feed = Feed::new(number, channel.prefetch, consume).or(self.feed.take());
+                }
                 basic::ConsumeOk { consumer_tag }.into()
             }
             Method::BasicCancel(basic::Cancel { consumer_tag, .. }) => {
-                self.feed = None;
+                if let Some(feed) = &mut self.feed {
+                    feed.is_paused |= feed.deliver.consumer_tag == consumer_tag;
+                }
                 basic::CancelOk { consumer_tag }.into()
             }
             Method::QueueDeclare(queue::Declare { queue, .. }) => queue::DeclareOk {
@@ -273,7 +283,7 @@ impl Session {
 
     /// Whether there was anything to deliver.
     fn deliver(&mut self) -> bool {
-        let Some(feed) = &mut self.feed else {
+        let Some(feed) = self.feed.as_mut().filter(|feed| !feed.is_paused) else {
             return false;
         };
         let from = feed.deliver.delivery_tag;
@@ -317,6 +327,7 @@ impl Feed {
             content,
             total,
             acked: 0,
+            is_paused: false,
             prefetch: if consume.no_ack {
                 total
             } else {

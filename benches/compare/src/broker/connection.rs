@@ -311,6 +311,12 @@ impl Connection {
                 } else {
                     self.channel(number).prefetch
                 };
+                let mut feeds = self.feeds.iter_mut();
+                // Nothing comes to the place of a consumer that is behind.
+                let is_place = tag.starts_with(b"paused-");
+                if is_place || feeds.any(|feed| feed.pause(number, tag, false)) {
+                    return;
+                }
                 if let Some(messages) = feed(queue) {
                     let feed = Feed::new(number, tag, messages, prefetch.into(), self.frame_max);
                     self.feeds.push(feed);
@@ -322,6 +328,10 @@ impl Connection {
                         delivered: 0,
                     });
                 }
+            }
+            Request::Cancel { tag } => {
+                let mut feeds = self.feeds.iter_mut();
+                feeds.any(|feed| feed.pause(number, tag, true));
             }
             Request::Other => {}
         }

@@ -7,6 +7,9 @@ use crate::wire::{Arguments, DELIVER, FRAME_HEADER, write_content};
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) channel: u16,
+    consumer_tag: Vec<u8>,
+    /// Its consumer was cancelled, and may come back, as Snowshoe's do that were behind.
+    is_paused: bool,
     /// Deliveries, one like the other but for their tags.
     block: Vec<u8>,
     /// Length of one.
@@ -44,6 +47,8 @@ impl Feed {
         let stride = message.len();
         Self {
             channel,
+            consumer_tag: consumer_tag.to_vec(),
+            is_paused: false,
             block: message.repeat(BLOCK.div_ceil(stride)),
             stride,
             tag_at: FRAME_HEADER + 4 + 1 + consumer_tag.len(),
@@ -55,6 +60,15 @@ impl Feed {
             // amqp-client 0.1 loses what comes right after consume-ok; it is not held against it.
             starts: Some(Instant::now() + START_DELAY),
         }
+    }
+
+    /// Pauses or goes on, if it is of this consumer; whether it is.
+    pub(super) fn pause(&mut self, channel: u16, consumer_tag: &[u8], is_paused: bool) -> bool {
+        let is_it = self.channel == channel && self.consumer_tag == consumer_tag;
+        if is_it {
+            self.is_paused = is_paused;
+        }
+        is_it
     }
 
     /// When its first delivery is due, if none was sent.
@@ -99,7 +113,11 @@ impl Feed {
     }
 
     fn credit(&self) -> u64 {
-        let left = self.total - self.sent;
+        let left = if self.is_paused {
+            0
+        } else {
+            self.total - self.sent
+        };
         match self.prefetch {
             0 => left,
             prefetch => left.min(prefetch.saturating_sub(self.sent - self.acked)),

@@ -12,6 +12,9 @@ pub(super) enum Request<'a> {
         tag: &'a [u8],
         no_ack: bool,
     },
+    Cancel {
+        tag: &'a [u8],
+    },
     /// A reply is all it takes, if that.
     Other,
 }
@@ -52,6 +55,7 @@ pub(super) fn reply<'a>(
         (60, 30) => {
             let (tag, _) = short_string(arguments);
             ok(out, Arguments::new().short_string(tag));
+            return Request::Cancel { tag };
         }
         (85, 10) => {
             if arguments[0] & 1 == 0 {
