@@ -102,6 +102,8 @@ pub(crate) struct ProducerPlan {
     pub(crate) mandatory: bool,
     /// Whether some messages have a routing key that leads nowhere.
     pub(crate) strays: bool,
+    /// Whether it is kept for as long as its client lives, after it has nothing more to publish.
+    pub(crate) stays: bool,
     /// What is wrong with some messages.
     pub(crate) poison: Option<Poison>,
     pub(crate) length: Length,

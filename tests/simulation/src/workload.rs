@@ -195,6 +195,9 @@ pub(crate) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
     }
     producer.flushed().await;
     scene.busy.set(scene.busy.get() - 1);
+    if plan.stays {
+        std::future::pending::<()>().await;
+    }
 }
 
 enum Kind {

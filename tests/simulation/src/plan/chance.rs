@@ -56,7 +56,8 @@ impl Plan {
         }
         for _ in 0..random.usize(0..=8) {
             let client = random.usize(..self.clients());
-            let producer = ProducerPlan::new(random, self.settings.length);
+            let mut producer = ProducerPlan::new(random, self.settings.length);
+            producer.stays = random.bool();
             self.add(client, Deed::Produce(producer));
         }
     }
@@ -218,6 +219,7 @@ impl ProducerPlan {
             capacity: pick(random, &[1, 3, 10, 1_000]),
             mandatory: random.bool(),
             strays: random.u32(..4) == 0,
+            stays: false,
             poison: None,
             length: match random.u32(..8) {
                 0 => Length::SomeLong,
