@@ -142,7 +142,8 @@ impl Channel {
     /// Fetches one message from a queue; `None` if it is empty.
     ///
     /// # Errors
-    /// The broker refused it, or the channel is gone.
+    /// The broker refused it, or the channel is gone. [`Error::Oversized`] where the message is longer
+    /// than [is accepted](crate::ClientBuilder::max_message_size): it is to be settled all the same.
     pub async fn get(&self, queue: impl Name, no_ack: bool) -> Result<Option<Got>, Error> {
         let get = basic::Get {
             queue: queue.into_short_string()?,

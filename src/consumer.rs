@@ -14,7 +14,7 @@ use snowshoe_codec::{FieldTable, FieldValue, ShortString, TableError, TooLong};
 use crate::core::Epoch;
 use crate::core::backlog::{Bounds, Load};
 use crate::core::subscription::ConsumerSpec;
-use crate::delivery::{Batch, Delivery, Disposition};
+use crate::delivery::{Batch, Delivery, Disposition, OversizedDelivery};
 use crate::error::{ConsumerEnd, Error};
 use crate::name::Name;
 use crate::shared::command::Command;
@@ -32,6 +32,10 @@ use crate::shared::inbox::{self, Inbox};
 /// [`next_batch`](Self::next_batch) as they come, and
 /// [`process`](Self::process) runs a handler whose result settles them.
 /// Dropping it cancels it; deliveries at hand can still be settled.
+///
+/// None of them gives a message that is longer than
+/// [is accepted](crate::ClientBuilder::max_message_size), since its body is not there: it goes the way
+/// of [`on_oversized`](ConsumerBuilder::on_oversized) when its turn comes.
 ///
 /// ```no_run
 /// # async fn run(client: snowshoe::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -52,7 +56,18 @@ pub struct Consumer {
     released: Load,
     /// How many were handed out without a pause.
     in_a_row: usize,
+    on_oversized: OnOversized,
     client: Arc<Handle>,
+}
+
+/// Decides what becomes of messages that are too long.
+#[derive(Clone)]
+struct OnOversized(Arc<dyn Fn(&OversizedDelivery) -> Disposition + Send + Sync>);
+
+impl fmt::Debug for OnOversized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnOversized")
+    }
 }
 
 /// How many deliveries are handed out before other tasks have their turn: the driver, where it is
@@ -187,22 +202,28 @@ impl Consumer {
     }
 
     fn take_from_batch(&mut self) -> Option<Delivery> {
-        if self.batch.is_empty() {
-            return None;
+        loop {
+            if self.batch.is_empty() {
+                return None;
+            }
+            if self.inbox.is_stale(self.epoch) {
+                // The broker delivers these again (fault 5), and their load went with their epoch.
+                self.batch.clear();
+                return None;
+            }
+            let delivery = self.batch.pop_front()?;
+            self.released.add(inbox::cost(&delivery));
+            let Load { messages, bytes } = self.released;
+            if messages >= TELL_AFTER.messages || bytes >= TELL_AFTER.bytes {
+                let released = std::mem::take(&mut self.released);
+                self.inbox.handed_out(self.epoch, released);
+            }
+            let delivery = Delivery::new(delivery, self.epoch, &self.inbox);
+            let decide = &*self.on_oversized.0;
+            if let Some(delivery) = OversizedDelivery::settled_or_ordinary(delivery, decide) {
+                return Some(delivery);
+            }
         }
-        if self.inbox.is_stale(self.epoch) {
-            // The broker delivers these again (fault 5), and their load went with their epoch.
-            self.batch.clear();
-            return None;
-        }
-        let delivery = self.batch.pop_front()?;
-        self.released.add(inbox::cost(&delivery));
-        let Load { messages, bytes } = self.released;
-        if messages >= TELL_AFTER.messages || bytes >= TELL_AFTER.bytes {
-            let released = std::mem::take(&mut self.released);
-            self.inbox.handed_out(self.epoch, released);
-        }
-        Some(Delivery::new(delivery, self.epoch, &self.inbox))
     }
 
     /// Takes what is in the inbox. Whether no more will come.
@@ -244,6 +265,7 @@ pub struct ConsumerBuilder {
     spec: ConsumerSpec,
     dedicated: bool,
     bounds: Bounds,
+    on_oversized: OnOversized,
 }
 
 impl ConsumerBuilder {
@@ -264,6 +286,7 @@ impl ConsumerBuilder {
             client,
             spec,
             dedicated: false,
+            on_oversized: OnOversized(Arc::new(OversizedDelivery::usual_disposition)),
             bounds: Bounds {
                 messages: 10_000,
                 bytes: 16 << 20,
@@ -308,6 +331,37 @@ impl ConsumerBuilder {
     /// than what the network holds at a time, its rate times its delay.
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.bounds.bytes = bytes.max(1);
+        self
+    }
+
+    /// Decides what becomes of a message that is longer than
+    /// [is accepted](crate::ClientBuilder::max_message_size). Its body was skipped, so it is never handed
+    /// out as a message: whoever worked on it would take it for an empty one.
+    ///
+    /// By default it is refused ([`Disposition::Discard`]): dead-lettered, or dropped where the queue
+    /// has nowhere to dead-letter to; one of a stream, which keeps it, is passed over. Nothing else
+    /// ends by itself: back in the queue it would come again at once, and kept unsettled it would take
+    /// up the prefetch. [`Event::Oversized`](crate::Event::Oversized) tells of each in any case.
+    ///
+    /// `decide` is called in the place where the message would have been handed out, by whoever waits
+    /// for the next. Without acknowledgements it is called as well, and nothing comes of what it says.
+    ///
+    /// ```no_run
+    /// use snowshoe::Disposition;
+    ///
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// let orders = client.consumer("orders")?.on_oversized(|order| {
+    ///     eprintln!("left to others: {}, from {}", order.excess(), order.exchange());
+    ///     Disposition::Discard
+    /// });
+    /// let mut orders = orders.start().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn on_oversized<F>(mut self, decide: F) -> Self
+    where
+        F: Fn(&OversizedDelivery) -> Disposition + Send + Sync + 'static,
+    {
+        self.on_oversized = OnOversized(Arc::new(decide));
         self
     }
 
@@ -372,6 +426,7 @@ impl ConsumerBuilder {
             spec,
             dedicated,
             mut bounds,
+            on_oversized,
         } = self;
         if spec.prefetch > 0 && !spec.no_ack {
             bounds.prefetch = Some(spec.prefetch);
@@ -386,6 +441,7 @@ impl ConsumerBuilder {
             epoch: Epoch::default(),
             released: Load::default(),
             in_a_row: 0,
+            on_oversized,
             client: Arc::clone(&client),
         };
         let (answer, started) = async_channel::bounded(1);

@@ -1,3 +1,5 @@
+mod oversized;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -5,6 +7,7 @@ use bytes::Bytes;
 use snowshoe_codec as codec;
 use snowshoe_codec::{PropertiesError, PropertiesRef, ShortStr};
 
+pub use self::oversized::OversizedDelivery;
 use crate::core::Epoch;
 use crate::core::acks::Settle;
 use crate::error::SettleError;

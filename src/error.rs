@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use snowshoe_codec::method::{Call, MethodId};
 use snowshoe_codec::{
-    CloseReason, Greeting, HandshakeError, Method, PeerClose, ReplyCode, SendError, ShortString,
-    Stage, TableError, TooLong,
+    CloseReason, Greeting, HandshakeError, Method, Oversized, PeerClose, ReplyCode, SendError,
+    ShortString, Stage, TableError, TooLong,
 };
 
 pub use self::handshake_cut::{HandshakeCut, Hint};
@@ -81,6 +81,11 @@ pub enum Error {
     /// An argument cannot be encoded.
     #[error(transparent)]
     Argument(#[from] TableError),
+    /// The message that was fetched is longer than
+    /// [is accepted](crate::ClientBuilder::max_message_size), and was skipped. Its delivery tag is in it,
+    /// by which it is to be settled.
+    #[error("a message is longer than is accepted: {}", .0.excess)]
+    Oversized(Box<Oversized>),
     /// It does not fit into a frame, or cannot be sent this way.
     #[error(transparent)]
     Send(#[from] SendError),

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::Stream;
-use snowshoe_codec::{PeerClose, ShortString};
+use snowshoe_codec::{Excess, PeerClose, ShortString};
 
 pub use self::channel::ChannelEvent;
 pub use self::entity::{ConsumerId, Entity};
@@ -131,6 +131,15 @@ pub enum Event {
     ConsumerCancelled {
         /// The consumer's queue.
         queue: ShortString,
+    },
+    /// A message for a consumer is longer than [is accepted](crate::ClientBuilder::max_message_size). Its
+    /// body was skipped, and its consumer
+    /// [decides](crate::ConsumerBuilder::on_oversized) what becomes of it.
+    Oversized {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// What was too long.
+        excess: Excess,
     },
     /// A producer's messages were confirmed.
     Confirmed {

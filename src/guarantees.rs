@@ -99,6 +99,12 @@
 //! - A delivery that is dropped unsettled stays with the broker, and counts against the prefetch,
 //!   until its consumer ends.
 //!
+//! - A message that is longer than [is accepted](crate::ClientBuilder::max_message_size) is not handed
+//!   out, because its body is not there. Unless
+//!   [you decide otherwise](crate::ConsumerBuilder::on_oversized) it is refused: **dead-lettered, or
+//!   dropped** where the queue has nowhere to dead-letter to.
+//!   [`Event::Oversized`](crate::Event::Oversized) tells of it.
+//!
 //! A consumer can be back before the broker has noticed that its old connection is dead: half open,
 //! or to another node of a cluster, which died. It then gets newer messages first, and after them
 //! those that the broker had sent over the old connection, marked as redelivered. Where order
@@ -202,6 +208,7 @@
 //! | [`policy`](crate::ProducerBuilder::policy) | `Block` loses nothing and waits | `Error` leaves it to you; `DropOldest` loses the oldest and says so |
 //! | [`prefetch`](crate::ConsumerBuilder::prefetch) | throughput | fewer messages delivered again after a cut |
 //! | [`capacity_bytes`](crate::ConsumerBuilder::capacity_bytes) of a consumer | fewer messages that are delivered again, or dropped, because it was behind | less memory |
+//! | [`max_message_size`](crate::ClientBuilder::max_message_size) | fewer messages are refused | less memory for one message |
 //! | [`heartbeat`](crate::ClientBuilder::heartbeat) | fewer false alarms | a dead peer is noticed sooner |
 //! | [`Reconnect::max_delay`](crate::Reconnect::max_delay) | gentler on a broker that comes up | back sooner |
 //! | [`close_timeout`](crate::ClientBuilder::close_timeout) | more is settled before a close | a close is sooner through, and reports more as undelivered |

@@ -112,7 +112,7 @@ pub use rustls;
 #[doc(no_inline)]
 pub use snowshoe_codec as codec;
 pub use snowshoe_codec::{
-    Delivery as RawDelivery, FieldArray, FieldTable, FieldValue, PeerClose, Properties,
+    Delivery as RawDelivery, Excess, FieldArray, FieldTable, FieldValue, PeerClose, Properties,
     PropertiesBuilder, PropertiesRef, ReplyCode, Returned, ShortStr, ShortString,
 };
 
@@ -123,7 +123,7 @@ pub use self::connector::TlsConnector;
 pub use self::connector::{Connector, Target, TcpConnector};
 pub use self::consumer::{Consumer, ConsumerBuilder};
 pub use self::declare::{Binding, Declare, DeclaredQueue, Destination, Exchange, Queue};
-pub use self::delivery::{Batch, Delivery, Disposition};
+pub use self::delivery::{Batch, Delivery, Disposition, OversizedDelivery};
 pub use self::driver::Driver;
 pub use self::error::{
     ConnectionError, ConsumerEnd, Error, HandshakeCut, Hint, Phase, PublishError,

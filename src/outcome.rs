@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use snowshoe_codec::{PeerClose, Properties, ReplyCode, Returned, SendError, ShortString};
+use snowshoe_codec::{Excess, PeerClose, Properties, ReplyCode, Returned, SendError, ShortString};
 
 use crate::message::Message;
 
@@ -74,6 +74,9 @@ pub struct Return {
     pub properties: Properties,
     /// Its body.
     pub body: Bytes,
+    /// What of it was longer than [is accepted](crate::ClientBuilder::max_message_size), where body and
+    /// properties could not be taken back from the broker, nor be filled in from what was published.
+    pub excess: Option<Excess>,
 }
 
 impl Return {
@@ -86,7 +89,13 @@ impl Return {
             routing_key: content.routing_key().to_owned(),
             properties: Properties::from_encoded(Bytes::copy_from_slice(content.raw_properties())),
             body: Bytes::copy_from_slice(content.body()),
+            excess: content.excess(),
         }
+    }
+
+    /// What was published, in the place of what was too long to come back.
+    pub(crate) fn complete(&mut self, properties: Properties, body: Bytes) {
+        (self.properties, self.body, self.excess) = (properties, body, None);
     }
 }
 

@@ -3,13 +3,17 @@
 mod announcement;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 
 pub(crate) use self::announcement::{Announcement, ContentMethod};
 use self::announcement::{METHOD_ID_LEN, Purpose, arguments_of};
-use crate::content::{CONTENT_HEADER_LEN, Content, Delivery, Got, Published, Returned, Span};
+use crate::content::{
+    CONTENT_HEADER_LEN, Content, Delivery, Excess, Got, Incoming, Oversized, Published, Returned,
+    Span,
+};
 use crate::event::Event;
 use crate::frame::{self, FRAME_OVERHEAD, Frame, FrameKind, Limits};
 use crate::method::{Arguments, basic};
@@ -23,6 +27,7 @@ pub(crate) struct Layout {
     arguments_at: u32,
     properties: Span,
     body: Span,
+    excess_at: Option<NonZeroU32>,
     frames_len: u32,
 }
 
@@ -70,6 +75,7 @@ impl Layout {
             arguments_at: arguments_at as u32,
             properties: Span::new(&properties, arguments_at),
             body: Span::new(&body, arguments_at),
+            excess_at: None,
             frames_len: frames_len as u32,
         })
     }
@@ -89,6 +95,7 @@ impl Layout {
             routing_key: self.announcement.routing_key,
             properties: self.properties,
             body: self.body,
+            excess_at: self.excess_at,
         };
         match self.announcement.purpose {
             Purpose::Publish {
@@ -152,6 +159,8 @@ pub(crate) enum Assembly {
         properties: Range<usize>,
         missing: u64,
     },
+    /// The message is longer than is accepted, which was told. So much of its body is to be skipped.
+    Skipping { missing: u64 },
 }
 
 impl Assembly {
@@ -182,10 +191,57 @@ impl Assembly {
     }
 
     fn header(&mut self, frame: &Frame<'_>, max_message: u32) -> Result<Option<Event>, Violation> {
+        let (announcement, mut joined, header) = self.announced(frame)?;
+        let arguments_len = joined.len();
+        joined.extend_from_slice(header.properties);
+        let missing = header.body_size;
+        if missing > max_message.into() {
+            let excess = Excess::Body {
+                size: missing,
+                limit: max_message,
+            };
+            *self = Self::skipping(missing);
+            let event = oversized(frame.channel, announcement, joined, arguments_len, excess);
+            return Ok(Some(event));
+        }
+        *self = Self::Body {
+            announcement,
+            properties: arguments_len..joined.len(),
+            joined,
+            missing,
+        };
+        Ok(self.finish(frame.channel))
+    }
+
+    /// A content header of so many bytes, which is more than is accepted. `frame` has no more of it
+    /// than what stands in front of the properties. What is to be told of the message.
+    pub(crate) fn add_large_header(
+        &mut self,
+        frame: &Frame<'_>,
+        size: u64,
+        limit: u32,
+    ) -> Result<Event, Violation> {
+        let (announcement, joined, header) = self.announced(frame)?;
+        let excess = Excess::Header {
+            size,
+            limit,
+            body_size: header.body_size,
+        };
+        *self = Self::skipping(header.body_size);
+        let arguments_len = joined.len();
+        let event = oversized(frame.channel, announcement, joined, arguments_len, excess);
+        Ok(event)
+    }
+
+    /// What a content header belongs to, and what it says.
+    fn announced<'f>(
+        &mut self,
+        frame: &Frame<'f>,
+    ) -> Result<(Announcement, Vec<u8>, ContentHeader<'f>), Violation> {
         let channel = frame.channel;
         let Self::Header {
             announcement,
-            mut joined,
+            joined,
         } = std::mem::take(self)
         else {
             return Err(Violation::unexpected(frame));
@@ -196,35 +252,36 @@ impl Assembly {
             let class = header.class;
             return Err(Violation::ContentClass { channel, class });
         }
-        if header.body_size > max_message.into() {
-            return Err(Violation::MessageTooLarge {
-                size: header.body_size,
-                limit: max_message,
-            });
+        Ok((announcement, joined, header))
+    }
+
+    fn skipping(missing: u64) -> Self {
+        match missing {
+            0 => Self::Idle,
+            missing => Self::Skipping { missing },
         }
-        let arguments_len = joined.len();
-        joined.extend_from_slice(header.properties);
-        *self = Self::Body {
-            announcement,
-            properties: arguments_len..joined.len(),
-            joined,
-            missing: header.body_size,
-        };
-        Ok(self.finish(frame.channel))
     }
 
     fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Event>, Violation> {
-        let Self::Body {
-            joined, missing, ..
-        } = self
-        else {
+        let (Self::Body { missing, .. } | Self::Skipping { missing }) = self else {
             return Err(Violation::unexpected(frame));
         };
-        let len = frame.payload.len() as u64;
-        *missing = missing.checked_sub(len).ok_or(Violation::BodyTooLong {
+        let len = frame.payload.len();
+        let left = missing.checked_sub(len as u64);
+        *missing = left.ok_or(Violation::BodyTooLong {
             channel: frame.channel,
         })?;
-        // Grows with what has come, never by what was announced.
+        let missing = *missing;
+        let Self::Body { joined, .. } = self else {
+            *self = Self::skipping(missing);
+            return Ok(None);
+        };
+        if joined.capacity() - joined.len() < len {
+            // Grows with what has come, never by what was announced; nor beyond it, since the message
+            // may be kept for long.
+            let ahead = usize::try_from(missing).unwrap_or(usize::MAX);
+            joined.reserve_exact(len + ahead.min(joined.len()));
+        }
         joined.extend_from_slice(frame.payload);
         Ok(self.finish(frame.channel))
     }
@@ -243,6 +300,7 @@ impl Assembly {
                     arguments_at: 0,
                     body: Span::new(&(properties.end..joined.len()), 0),
                     properties: Span::new(&properties, 0),
+                    excess_at: None,
                     frames_len: joined.len() as u32,
                 };
                 Some(layout.event(channel, joined.into()))
@@ -264,7 +322,41 @@ impl fmt::Debug for Assembly {
             Self::Body {
                 joined, missing, ..
             } => write!(f, "Body({} bytes, {missing} missing)", joined.len()),
+            Self::Skipping { missing } => write!(f, "Skipping({missing} missing)"),
         }
+    }
+}
+
+/// What is to be told of a message that is too long. `joined` holds its arguments, and behind them
+/// what is kept of its properties.
+fn oversized(
+    channel: ChannelId,
+    announcement: Announcement,
+    mut joined: Vec<u8>,
+    arguments_len: usize,
+    excess: Excess,
+) -> Event {
+    let end = joined.len();
+    excess.encode(&mut joined);
+    let layout = Layout {
+        announcement,
+        arguments_at: 0,
+        properties: Span::new(&(arguments_len..end), 0),
+        body: Span::new(&(end..end), 0),
+        excess_at: NonZeroU32::new(end as u32),
+        frames_len: joined.len() as u32,
+    };
+    let message = match layout.event(channel, joined.into()) {
+        Event::Delivery { delivery, .. } => Incoming::Delivery(delivery),
+        Event::Got { got, .. } => Incoming::Got(got),
+        Event::Returned { returned, .. } => Incoming::Returned(returned),
+        Event::Published { published, .. } => Incoming::Published(published),
+        // A layout makes no other.
+        event => return event,
+    };
+    Event::Oversized {
+        channel,
+        oversized: Box::new(Oversized { excess, message }),
     }
 }
 

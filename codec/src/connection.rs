@@ -12,7 +12,7 @@ use self::time::Deadlines;
 use crate::channel::{Channel, NO_METHOD, Wire};
 use crate::channels::Channels;
 use crate::event::{CloseReason, Event};
-use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER};
+use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER, RestOfFrame};
 use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
 use crate::method::{Arguments, Method, MethodId, connection};
 use crate::options::{ClientOptions, ConnectionLimits, Offer, ServerOptions, Tuning};
@@ -53,6 +53,10 @@ pub struct Connection {
     written_before: u64,
     /// How much of the input was the front of a frame when it was last seen.
     left_over: usize,
+    /// What is still to come of a frame of which nobody wants the rest.
+    skipping: Option<RestOfFrame>,
+    /// Messages whose frames are shorter than this are copied out of the input.
+    copy_below: usize,
     /// Whether the last word was that the transport is not being read.
     reading_paused: bool,
     blocked: bool,
@@ -124,6 +128,8 @@ impl Connection {
             },
             written_before: 0,
             left_over: 0,
+            skipping: None,
+            copy_below: 0,
             reading_paused: false,
             blocked: false,
             peer_properties: FieldTable::new(),
@@ -144,6 +150,15 @@ impl Connection {
     /// What happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop()
+    }
+
+    /// From now on copies messages out of the input whose frames come to less than so many bytes. At
+    /// first it is 0, and all that come in one piece share the input's memory.
+    ///
+    /// Sharing costs least where messages are dropped soon, but one that is kept keeps all of the
+    /// block that it was read into. Whoever reads into blocks knows whether they come back.
+    pub fn copy_below(&mut self, bytes: usize) {
+        self.copy_below = bytes;
     }
 
     /// What is to be written. Advance it by what the transport took.

@@ -1,8 +1,12 @@
+mod oversized;
+
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use bytes::Bytes;
 
+pub use self::oversized::{Excess, Incoming, Oversized};
 use crate::parse::short_str;
 use crate::properties::{PropertiesError, PropertiesRef};
 use crate::reply::ReplyCode;
@@ -24,6 +28,8 @@ pub struct Content {
     pub(crate) routing_key: u16,
     pub(crate) properties: Span,
     pub(crate) body: Span,
+    /// Where it is noted what was too long and therefore skipped; the note is at the end.
+    pub(crate) excess_at: Option<NonZeroU32>,
 }
 
 impl Content {
@@ -51,7 +57,7 @@ impl Content {
         &self.buffer[self.properties.range()]
     }
 
-    /// The body.
+    /// The body; empty where it was skipped, as [`excess`](Self::excess) tells.
     pub fn body(&self) -> &[u8] {
         &self.buffer[self.body.range()]
     }
@@ -66,10 +72,20 @@ impl Content {
         self.buffer.len()
     }
 
+    /// What of it was longer than is accepted, so that it is here without a body. No content is but
+    /// that of an [`Oversized`] message.
+    pub fn excess(&self) -> Option<Excess> {
+        let at = self.excess_at?.get() as usize;
+        Excess::decode(self.buffer.get(at..)?)
+    }
+
     /// A copy in a buffer of its own, just large enough.
     #[must_use]
     pub fn detached(&self) -> Self {
-        let end = self.body.range().end.max(self.properties.range().end);
+        let end = match self.excess_at {
+            None => self.body.range().end.max(self.properties.range().end),
+            Some(_) => self.buffer.len(),
+        };
         Self {
             buffer: Bytes::copy_from_slice(&self.buffer[..end]),
             ..self.clone()

@@ -1,4 +1,4 @@
-use crate::content::{Delivery, Got, Published, Returned};
+use crate::content::{Delivery, Got, Oversized, Published, Returned};
 use crate::handshake::{HandshakeError, Stage};
 use crate::method::{Method, MethodId, channel, connection};
 use crate::options::Tuning;
@@ -63,6 +63,15 @@ pub enum Event {
         channel: ChannelId,
         /// The message.
         returned: Returned,
+    },
+    /// A message of any kind that is longer than
+    /// [is accepted](crate::ConnectionLimits::max_message_size). It costs itself, and is to be settled
+    /// like any other. It is told at once; its body, which is skipped, may still be coming.
+    Oversized {
+        /// The channel.
+        channel: ChannelId,
+        /// The message, without its body.
+        oversized: Box<Oversized>,
     },
     /// The broker took responsibility for published messages, or refused to.
     Confirm {

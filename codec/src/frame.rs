@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use bytes::BufMut;
+use bytes::{Buf, BufMut};
 use thiserror::Error;
 
 use crate::{encode::put_with_length, types::ChannelId};
@@ -33,7 +33,7 @@ pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\0\0\x09\x01";
 /// The only heartbeat there is (AMQP 0-9-1 §4.2.7).
 pub const HEARTBEAT: [u8; 8] = [FrameKind::Heartbeat as u8, 0, 0, 0, 0, 0, 0, FRAME_END];
 
-const HEADER_LEN: usize = 7;
+pub(crate) const HEADER_LEN: usize = 7;
 
 /// What the payload of a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -215,6 +215,37 @@ pub fn find<'a>(input: &'a [u8], limits: &Limits) -> Result<Option<Frame<'a>>, F
             channel,
             found,
         }),
+    }
+}
+
+/// What is still to come of a frame of which nobody wants the rest.
+#[derive(Debug)]
+pub(crate) struct RestOfFrame {
+    pub(crate) kind: FrameKind,
+    pub(crate) channel: ChannelId,
+    /// How many bytes of its payload are left, before its end.
+    pub(crate) payload: u64,
+}
+
+impl RestOfFrame {
+    /// Drops what there is of it off the front of `input`; whether that was all.
+    pub(crate) fn skip(&mut self, input: &mut impl Buf) -> Result<bool, FrameError> {
+        let there = input.remaining() as u64;
+        let step = self.payload.min(there);
+        // No more than there is, so it fits.
+        input.advance(step as usize);
+        self.payload -= step;
+        if self.payload > 0 || !input.has_remaining() {
+            return Ok(false);
+        }
+        match input.get_u8() {
+            FRAME_END => Ok(true),
+            found => Err(FrameError::WrongEnd {
+                kind: self.kind,
+                channel: self.channel,
+                found,
+            }),
+        }
     }
 }
 

@@ -300,7 +300,7 @@ mod tests;
 pub use self::{
     channel::Channel,
     connection::{Connection, OpenChannelError},
-    content::{Content, Delivery, Got, Published, Returned},
+    content::{Content, Delivery, Excess, Got, Incoming, Oversized, Published, Returned},
     event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm},
     frame::{Frame, FrameError, FrameHeader, FrameKind},
     handshake::{Greeting, HandshakeError, Stage},

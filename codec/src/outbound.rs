@@ -20,6 +20,17 @@ pub struct Outbound {
     kept: VecDeque<Kept>,
     kept_len: usize,
     written: u64,
+    replies: Replies,
+}
+
+/// How many bytes wait of what the peer made us answer, counted in two parts.
+#[derive(Debug, Default)]
+struct Replies {
+    /// What was counted up to a place in the stream.
+    older: usize,
+    older_end: u64,
+    /// What was counted since.
+    newer: usize,
 }
 
 struct Kept {
@@ -66,6 +77,22 @@ impl Outbound {
     /// The buffer to append encoded frames to.
     pub(crate) fn copied(&mut self) -> &mut Vec<u8> {
         &mut self.copied
+    }
+
+    /// Notes that so many bytes were appended as answers to the peer. How many bytes of answers may be
+    /// waiting now: no fewer than there are, and no more than these and what was written last.
+    pub(crate) fn count_reply(&mut self, len: usize) -> usize {
+        let before = self.queued() - len as u64;
+        let replies = &mut self.replies;
+        if self.written >= replies.older_end {
+            replies.older = std::mem::take(&mut replies.newer);
+            replies.older_end = before;
+            if self.written >= before {
+                replies.older = 0;
+            }
+        }
+        replies.newer += len;
+        replies.older + replies.newer
     }
 
     /// Appends a body, or the part of one that one frame carries.
@@ -209,6 +236,32 @@ mod tests {
         outbound.push(&body, 0..KEEP_FROM);
         outbound.advance(4);
         assert_eq!(outbound.chunk().as_ptr(), body.as_ptr());
+    }
+
+    // case G5
+    #[test]
+    fn answers_count_until_they_are_written() {
+        let mut outbound = Outbound::new();
+        let mut answer = |written: usize| {
+            outbound.copied().extend_from_slice(&[0; 10]);
+            let waiting = outbound.count_reply(10);
+            outbound.advance(written);
+            (waiting, outbound.len())
+        };
+        for round in 1..=100 {
+            assert_eq!(answer(0), (10 * round, 10 * round));
+        }
+        // They are taken off in two parts, each once all of it has left.
+        assert_eq!(answer(505), (1010, 505));
+        assert_eq!(answer(515), (1010, 0));
+        for _ in 0..100 {
+            assert_eq!(answer(10), (10, 0));
+        }
+        // A peer that reads, if late, is never told to have more waiting than twice what there is.
+        answer(0);
+        for _ in 0..100 {
+            assert!(answer(10).0 <= 40);
+        }
     }
 
     #[test]

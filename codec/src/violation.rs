@@ -72,13 +72,12 @@ pub enum Violation {
         /// The channel it came on.
         channel: ChannelId,
     },
-    /// A message over the limit that this side set for itself.
-    #[error("a message of {size} bytes was announced, over the limit of {limit}")]
-    MessageTooLarge {
-        /// The announced length of the body, in bytes.
-        size: u64,
-        /// The limit, in bytes.
-        limit: u32,
+    /// The peer wants answers, and does not read them: channel.flow, basic.cancel or closed channels
+    /// without end.
+    #[error("the peer does not read what it is answered: {bytes} bytes wait")]
+    UnreadReplies {
+        /// How many bytes of answers wait to be written.
+        bytes: usize,
     },
     /// connection.start for another version of the protocol.
     #[error("the server speaks AMQP {major}.{minor}, not 0-9-1")]
@@ -127,7 +126,7 @@ impl Violation {
             Self::UnexpectedFrame { .. } | Self::ContentClass { .. } => ReplyCode::UNEXPECTED_FRAME,
             Self::UnknownChannel { .. } | Self::ChannelInUse { .. } => ReplyCode::CHANNEL_ERROR,
             Self::UnknownConfirm { .. } => ReplyCode::PRECONDITION_FAILED,
-            Self::MessageTooLarge { .. } => ReplyCode::RESOURCE_ERROR,
+            Self::UnreadReplies { .. } => ReplyCode::RESOURCE_ERROR,
             Self::Version { .. } | Self::FrameMax(_) | Self::TuneExceeded { .. } => {
                 ReplyCode::NOT_ALLOWED
             }

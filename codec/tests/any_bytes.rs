@@ -5,9 +5,11 @@ mod pair;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use pair::read::{client, digests, receive, server};
-use pair::wire::{body, channel_close, connection_close, deliver, delivery, header, method, tune};
-use pair::{client_options, server_options};
+use pair::read::{client, client_with, digests, receive, server};
+use pair::wire::{
+    body, channel_close, connection_close, deliver, delivery, header, header_of, method, tune,
+};
+use pair::{Pair, client_options, server_options};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -16,7 +18,7 @@ use snowshoe_codec::method::{basic, channel, confirm, connection, queue};
 use snowshoe_codec::{ChannelId, Connection, ConnectionLimits, Event, ReplyCode};
 
 /// Ends at several places of their lives.
-fn ends() -> [fn() -> Connection; 6] {
+fn ends() -> [fn() -> Connection; 8] {
     [
         || Connection::client(client_options(ConnectionLimits::default()), Instant::now()),
         || Connection::server(server_options(ConnectionLimits::default()), Instant::now()),
@@ -29,7 +31,21 @@ fn ends() -> [fn() -> Connection; 6] {
             client.close(Instant::now(), ReplyCode::SUCCESS, text);
             client
         },
+        || client_with(3, narrow()),
+        || {
+            let mut pair = Pair::open_with(ConnectionLimits::default(), narrow());
+            pair.open_channel();
+            pair.server.connection
+        },
     ]
+}
+
+/// Some of the bodies are longer than this.
+fn narrow() -> ConnectionLimits {
+    ConnectionLimits {
+        max_message_size: 2,
+        ..ConnectionLimits::default()
+    }
 }
 
 /// A client with calls open, confirms due, and a channel being closed.
@@ -87,6 +103,8 @@ fn frames() -> Vec<Vec<u8>> {
             method(ChannelId(id), deliver(1)),
             header(ChannelId(id), 0),
             header(ChannelId(id), 3),
+            header(ChannelId(id), 1 << 63),
+            header_of(ChannelId(id), 60, 0, 3, &[0; 140_000]),
             body(ChannelId(id), b""),
             body(ChannelId(id), b"a"),
             body(ChannelId(id), b"bc"),

@@ -4,7 +4,7 @@ mod pair;
 
 use std::time::{Duration, Instant};
 
-use pair::read::{client, client_with, content_of, read};
+use pair::read::{client, client_with, content_of, read, receive};
 use pair::wire::{delivery_in, header, method, written};
 use pair::{Pair, goodbye};
 use snowshoe_codec::method::{Arguments, basic, channel, confirm, connection, queue, tx};
@@ -524,4 +524,39 @@ fn blocked_and_unblocked_are_told() {
     let blocked = Err(SendError::NotSendable(connection::Unblocked::ID));
     let client = &mut pair.client.connection;
     assert_eq!(client.send_notice(connection::Unblocked), blocked);
+}
+
+// case G5
+#[test]
+fn a_peer_that_does_not_read_what_it_is_answered_is_at_fault() {
+    let cancel = basic::Cancel {
+        consumer_tag: "consumer".try_into().unwrap(),
+        nowait: false,
+    };
+    for frame in [
+        method(ChannelId(1), channel::Flow { active: true }),
+        method(ChannelId(1), cancel),
+    ] {
+        // An answer each; as many as any honest peer has under way are no fault.
+        let outcome = receive(client(1), [&frame.repeat(2_000)[..]]);
+        assert!(outcome.connection.is_open());
+        assert_eq!(
+            outcome.answer.len() / 2_000,
+            outcome.answer.len().div_ceil(2_000)
+        );
+
+        let outcome = receive(client(1), [&frame.repeat(200_000)[..]]);
+        let Violation::UnreadReplies { bytes } = *outcome.violation() else {
+            panic!("{}", outcome.violation());
+        };
+        assert!(outcome.answer.len() < bytes + 300, "{bytes}");
+        assert_eq!(outcome.violation().reply_code(), ReplyCode::RESOURCE_ERROR);
+
+        // A peer that reads them may have as many as it likes.
+        let mut client = client(1);
+        for _ in 0..200 {
+            client = receive(client, [&frame.repeat(1_000)[..]]).connection;
+        }
+        assert!(client.is_open());
+    }
 }

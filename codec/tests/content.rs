@@ -303,30 +303,6 @@ fn a_body_longer_than_announced_ends_the_connection_at_once() {
 }
 
 #[test]
-fn a_message_over_our_limit_is_refused_at_its_header() {
-    let limits = ConnectionLimits {
-        max_message_size: 10,
-        ..ConnectionLimits::default()
-    };
-    let make = || client_with(1, limits.clone());
-    let outcome = read(make, &delivery(ChannelId(1), 1, &[0; 10]));
-    assert_eq!(bodies(&outcome.events)[0].1.len(), 10);
-
-    for size in [11, u64::from(u32::MAX) + 1, u64::MAX] {
-        let bytes = [method(ChannelId(1), deliver(1)), header(ChannelId(1), size)].concat();
-        let outcome = read(make, &bytes);
-        let too_large = Violation::MessageTooLarge { size, limit: 10 };
-        assert_eq!(*outcome.violation(), too_large);
-    }
-    let outcome = read(make, &delivery(ChannelId(1), 1, &[0; 11]));
-    let too_large = Violation::MessageTooLarge {
-        size: 11,
-        limit: 10,
-    };
-    assert_eq!(*outcome.violation(), too_large);
-}
-
-#[test]
 fn a_content_header_of_another_class_ends_the_connection() {
     for rest in [
         header_of(ChannelId(1), 50, 0, 0, &[0, 0]),
@@ -501,6 +477,25 @@ fn a_message_in_one_read_is_not_copied() {
     let event = client.poll_event().unwrap();
     let body = content_of(&event).unwrap().body_bytes();
     assert!(block.contains(&body.as_ptr()));
+}
+
+#[test]
+fn a_message_is_copied_where_that_was_asked_for() {
+    for (below, is_copied) in [(10_000, false), (10_100, true)] {
+        let mut client = client(1);
+        client.copy_below(below);
+        let whole = delivery(ChannelId(1), 1, &[7; 10_000]);
+        let mut input = BytesMut::from(&[&whole[..], &whole].concat()[..]);
+        let block = input.as_ptr_range();
+        _ = client.receive(std::time::Instant::now(), &mut input);
+        assert!(input.is_empty());
+        for _ in 0..2 {
+            let event = client.poll_event().unwrap();
+            let body = content_of(&event).unwrap().body_bytes();
+            assert_eq!(block.contains(&body.as_ptr()), !is_copied);
+            assert_eq!(body, [7; 10_000][..]);
+        }
+    }
 }
 
 fn published(body: &Bytes, properties: &Properties, frame_max: u32) -> Pair {
@@ -679,7 +674,7 @@ fn a_content_header_may_be_larger_than_what_was_negotiated() {
     let outcome = read(make, &with_header_of(131_072));
     assert_eq!(bodies(&outcome.events), [(1, "body".into())]);
     let outcome = read(make, &with_header_of(131_072 + FRAME_OVERHEAD + 1));
-    assert!(matches!(outcome.violation(), Violation::Frame(_)));
+    assert!(matches!(outcome.only_event(), Event::Oversized { .. }));
 
     let large_body = delivery(ChannelId(1), 1, &[0; 4097]);
     let outcome = read(make, &large_body);

@@ -7,12 +7,12 @@ mod pair;
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
-use pair::read::{client, server};
+use pair::read::{client, client_with, server};
 use pair::wire::{body, deliver, frame, header, header_of, method};
 use peak_alloc::PeakAlloc;
 use snowshoe_codec::frame::HEARTBEAT;
 use snowshoe_codec::method::{basic, channel, connection, queue, tx};
-use snowshoe_codec::{ChannelId, Connection, FieldTable, FrameKind, ShortString};
+use snowshoe_codec::{ChannelId, Connection, ConnectionLimits, FieldTable, FrameKind, ShortString};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -21,6 +21,12 @@ const INPUT: usize = 64 * 1024;
 const ALLOWED: usize = 1024 * 1024;
 
 #[test]
+fn a_peer_makes_nobody_hold_more_than_it_is_worth() {
+    no_64_kib_of_input_hold_more_than_a_mib();
+    no_flood_holds_more_than_a_mib();
+    no_storm_of_closes_holds_more_than_a_mib();
+}
+
 fn no_64_kib_of_input_hold_more_than_a_mib() {
     let half_told = |id| [method(id, deliver(1)), header(id, 1 << 20), body(id, b"x")].concat();
     let split = [
@@ -107,6 +113,139 @@ fn no_64_kib_of_input_hold_more_than_a_mib() {
     for (what, input) in to_a_server {
         holds_little(what, server(1), &input);
     }
+}
+
+// cases C1 and G5
+/// What a peer sends over and over, while it reads nothing, for 8 MiB.
+fn no_flood_holds_more_than_a_mib() {
+    let skipped = |size, part: &[u8]| {
+        let id = ChannelId(1);
+        [method(id, deliver(1)), header(id, size), body(id, part)].concat()
+    };
+    let large_header = header_of(ChannelId(1), 60, 0, 0, &[0; 200_000]);
+    let flow = |active| method(ChannelId(1), channel::Flow { active });
+    let cancel = basic::Cancel {
+        consumer_tag: ShortString::from_static("consumer"),
+        nowait: false,
+    };
+    let returned = method(ChannelId(1), basic::Return::default());
+    let blocked = connection::Blocked {
+        reason: ShortString::from_static("low on memory"),
+    };
+    let nothing = Vec::new();
+    let to_a_client = [
+        ("bodies that are too long", skipped(9, b"too long!"), false),
+        (
+            "content headers that are too long",
+            [method(ChannelId(1), deliver(1)), large_header].concat(),
+            false,
+        ),
+        (
+            "returned bodies that are too long",
+            [
+                returned.clone(),
+                header(ChannelId(1), 9),
+                body(ChannelId(1), &[0; 9]),
+            ]
+            .concat(),
+            false,
+        ),
+        ("heartbeats", HEARTBEAT.to_vec(), false),
+        (
+            "returned messages",
+            [
+                returned,
+                header(ChannelId(1), 8),
+                body(ChannelId(1), &[0; 8]),
+            ]
+            .concat(),
+            false,
+        ),
+        (
+            "blocked and unblocked",
+            [
+                method(ChannelId(0), blocked),
+                method(ChannelId(0), connection::Unblocked),
+            ]
+            .concat(),
+            false,
+        ),
+        (
+            "pauses of the flow",
+            [flow(false), flow(true)].concat(),
+            true,
+        ),
+        ("cancels", method(ChannelId(1), cancel), true),
+    ];
+    for (what, frames, is_violation) in to_a_client {
+        let mut client = narrow_client();
+        flood(what, &mut client, &nothing, &frames, is_violation);
+    }
+    // A body without an end.
+    let front = skipped(1 << 63, b"");
+    let part = body(ChannelId(1), &[0; 1000]);
+    let what = "a body without an end";
+    flood(what, &mut narrow_client(), &front, &part, false);
+
+    let open = method(ChannelId(2), channel::Open::default());
+    let close = method(ChannelId(2), channel::Close::default());
+    let frames = [open, close].concat();
+    flood("short channels", &mut server(1), &nothing, &frames, true);
+}
+
+// case G5
+/// A client that opens a channel again as often as it is closed, and a peer that reads nothing.
+fn no_storm_of_closes_holds_more_than_a_mib() {
+    let now = Instant::now();
+    let mut client = client(1);
+    let mut channel = ChannelId(1);
+    let before = ALLOCATOR.current_usage();
+    for round in 0..1_000_000 {
+        let frames = [
+            method(channel, channel::OpenOk::default()),
+            method(channel, channel::Close::default()),
+        ];
+        let is_open = client.channel(channel).is_some_and(|it| it.is_open());
+        let frames = &frames[usize::from(is_open)..].concat()[..];
+        _ = client.receive(now, &mut BytesMut::from(frames));
+        while client.poll_event().is_some() {}
+        let held = ALLOCATOR.current_usage().saturating_sub(before);
+        assert!(held <= ALLOWED, "a storm of closes: {held} bytes are held");
+        match client.open_channel(now) {
+            Ok(next) => channel = next,
+            Err(_) => return assert!(client.is_closed(), "after {round} rounds"),
+        }
+    }
+    panic!("a storm of closes went on");
+}
+
+fn narrow_client() -> Connection {
+    let limits = ConnectionLimits {
+        max_message_size: 8,
+        ..ConnectionLimits::default()
+    };
+    client_with(1, limits)
+}
+
+#[track_caller]
+fn flood(what: &str, connection: &mut Connection, front: &[u8], frames: &[u8], is_violation: bool) {
+    const FLOOD: usize = 8 << 20;
+    let now = Instant::now();
+    let mut input = BytesMut::from(front);
+    let repeated = frames.repeat((INPUT / frames.len()).max(1));
+    let before = ALLOCATOR.current_usage();
+    let mut sent = 0;
+    while sent < FLOOD && !connection.is_closed() {
+        input.extend_from_slice(&repeated);
+        sent += repeated.len();
+        while connection.receive(now, &mut input) {
+            while connection.poll_event().is_some() {}
+        }
+        while connection.poll_event().is_some() {}
+        let held = ALLOCATOR.current_usage().saturating_sub(before);
+        assert!(held <= ALLOWED, "{what}: {held} bytes are held");
+    }
+    assert_eq!(connection.is_closed(), is_violation, "{what}");
 }
 
 /// As many of `frames` as fit.

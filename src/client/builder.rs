@@ -180,7 +180,13 @@ impl ClientBuilder {
         self
     }
 
-    /// The longest body that is accepted from the broker; 128 MiB by default.
+    /// The longest body that is accepted from the broker; 128 MiB by default, and 2 GiB at most.
+    ///
+    /// A longer one costs its own message, and nothing else: it is skipped as it comes, and never in
+    /// memory. What becomes of the message is up to its consumer
+    /// ([`on_oversized`](crate::ConsumerBuilder::on_oversized)); on a [`Channel`](crate::Channel) it is
+    /// [`ChannelEvent::Oversized`](crate::ChannelEvent::Oversized) or
+    /// [`Error::Oversized`](crate::Error::Oversized).
     pub fn max_message_size(mut self, bytes: u32) -> Self {
         self.config.limits.max_message_size = bytes;
         self

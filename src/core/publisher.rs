@@ -503,7 +503,14 @@ impl<W> Publisher<W> {
     /// encoded the properties anew, so they only choose among those that are alike otherwise.
     pub fn returned(&mut self, returned: &Returned) {
         let found = self.find_returned(returned);
-        let details = Return::new(returned);
+        let mut details = Return::new(returned);
+        if details.excess.is_some()
+            && let Some(position) = found
+            && let Some((_, entry)) = self.ledger.ring.iter_from(position).next()
+        {
+            let properties = self.address.properties(self.ledger.overrides.get(position));
+            details.complete(properties.clone(), entry.body.clone());
+        }
         self.ledger.news.returned.push(details.clone());
         let Some(position) = found else { return };
         self.returned_before = position + 1;
@@ -523,6 +530,12 @@ impl<W> Publisher<W> {
             let key = address.routing_key(overrides(position));
             key.as_short_str() == content.routing_key()
         };
+        // Of what is too long to be taken back, there is only the length.
+        let excess = content.excess();
+        let has_body = |body: &[u8]| match excess {
+            None => body == content.body(),
+            Some(excess) => body.len() as u64 == excess.body_size(),
+        };
         let is_same = |position: &u64| {
             let properties = address.properties(overrides(*position));
             properties.as_bytes() == content.raw_properties()
@@ -530,7 +543,7 @@ impl<W> Publisher<W> {
         let alike = || {
             (ring.iter_from(self.returned_before))
                 .take_while(|(position, _)| *position < ring.written())
-                .filter(|(position, entry)| entry.body == content.body() && has_key(*position))
+                .filter(|(position, entry)| has_body(&entry.body) && has_key(*position))
                 .map(|(position, _)| position)
         };
         alike().find(is_same).or_else(|| alike().next())

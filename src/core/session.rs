@@ -345,21 +345,8 @@ impl Session {
             } => {
                 self.consumer_cancelled(now, channel, consumer_tag, topology);
             }
-            Event::Returned { channel, returned } => match self.owner(channel) {
-                Some(Owner::Producer(producer)) => {
-                    self.outputs
-                        .push_back(Output::Returned { producer, returned });
-                }
-                Some(Owner::Producers) => {
-                    let producers = self.shared_by(channel);
-                    let returned = Output::ReturnedToOneOf {
-                        producers,
-                        returned,
-                    };
-                    self.outputs.push_back(returned);
-                }
-                _ => self.user_channel_event(channel, Event::Returned { channel, returned }),
-            },
+            Event::Returned { channel, returned } => self.returned(channel, returned),
+            Event::Oversized { channel, oversized } => self.oversized(channel, oversized),
             Event::Delivery { channel, .. }
             | Event::Got { channel, .. }
             | Event::Confirm { channel, .. } => self.user_channel_event(channel, event),

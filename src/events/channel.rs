@@ -1,4 +1,4 @@
-use snowshoe_codec::{Delivery, PublisherConfirm, Returned, ShortString};
+use snowshoe_codec::{Delivery, Oversized, PublisherConfirm, Returned, ShortString};
 
 /// What came over a [`Channel`](crate::Channel) without being asked for.
 #[derive(Debug)]
@@ -8,6 +8,10 @@ pub enum ChannelEvent {
     Delivery(Delivery),
     /// A message that could not be routed.
     Returned(Returned),
+    /// A message for a consumer, or a returned one, that is longer than
+    /// [is accepted](crate::ClientBuilder::max_message_size), without its body. A delivery is to be
+    /// settled like any other; refused, as a rule.
+    Oversized(Box<Oversized>),
     /// The broker confirmed or refused what was published.
     Confirm(PublisherConfirm),
     /// The broker ended a consumer.

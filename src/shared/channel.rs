@@ -104,6 +104,7 @@ impl ChannelInbox {
         let event = match event {
             CodecEvent::Delivery { delivery, .. } => ChannelEvent::Delivery(delivery),
             CodecEvent::Returned { returned, .. } => ChannelEvent::Returned(returned),
+            CodecEvent::Oversized { oversized, .. } => ChannelEvent::Oversized(oversized),
             CodecEvent::Confirm { confirm, .. } => ChannelEvent::Confirm(confirm),
             CodecEvent::ConsumerCancelled { consumer_tag, .. } => {
                 ChannelEvent::ConsumerCancelled { consumer_tag }

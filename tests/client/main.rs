@@ -26,6 +26,7 @@ mod identifier_reuse;
 mod low_disk;
 mod on_tokio;
 mod outages;
+mod oversized;
 mod panics;
 mod publishing;
 mod reconnecting;

@@ -1,13 +1,13 @@
 use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Connection, Phase};
 use crate::assembly::{Announcement, ContentMethod, Layout};
 use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
-use crate::content::Delivery;
+use crate::content::{CONTENT_HEADER_LEN, Delivery};
 use crate::event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm};
-use crate::frame::{self, Frame, FrameKind};
+use crate::frame::{self, Frame, FrameError, FrameKind, HEADER_LEN, RestOfFrame};
 use crate::handshake::Stage;
 use crate::method::{Arguments, Method, MethodError, MethodId, basic, channel, connection};
 use crate::side::Side;
@@ -19,7 +19,8 @@ impl Connection {
     /// Takes what was read from the transport: whole frames are consumed, the rest of a frame
     /// stays in `input` for the next call, after which more is to be appended.
     ///
-    /// Messages share the memory of `input` instead of copying it. Any split of the stream gives
+    /// Messages share the memory of `input` instead of copying it, unless told
+    /// [otherwise](Self::copy_below). Any split of the stream gives
     /// the same events. Once the connection has ended, input is discarded.
     ///
     /// It stops when 128 events wait to be polled, so that no input, however long, holds more memory
@@ -74,9 +75,18 @@ impl Connection {
                 return Ok(true);
             }
         }
+        if let Some(rest) = &mut self.skipping {
+            let is_through = rest.skip(input)?;
+            if is_through {
+                self.skipping = None;
+            }
+            return Ok(is_through);
+        }
         let limits = self.frame_limits();
-        let Some(frame) = frame::find(input, &limits)? else {
-            return Ok(false);
+        let frame = match frame::find(input, &limits) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Ok(false),
+            Err(error) => return self.large_frame(input, error),
         };
         let Frame { kind, channel, .. } = frame;
         let len = frame.encoded_len();
@@ -92,7 +102,7 @@ impl Connection {
                     let max_message = self.limits.max_message_size;
                     match Layout::of_whole(announcement, input, &frame, &limits, max_message) {
                         Some(layout) => {
-                            let buffer = input.split_to(layout.frames_len()).freeze();
+                            let buffer = self.take_message(input, layout.frames_len());
                             self.message(layout.event(channel, buffer), deliver);
                             return Ok(true);
                         }
@@ -202,6 +212,17 @@ impl Connection {
         Ok(Some(announcement))
     }
 
+    /// A whole message, off the front of the input.
+    #[inline]
+    fn take_message(&self, input: &mut BytesMut, len: usize) -> Bytes {
+        if len >= self.copy_below {
+            return input.split_to(len).freeze();
+        }
+        let copy = Bytes::copy_from_slice(&input[..len]);
+        input.advance(len);
+        copy
+    }
+
     /// A whole message.
     #[inline]
     fn message(
@@ -241,6 +262,49 @@ impl Connection {
         Ok(())
     }
 
+    /// A frame that cannot be taken. Of those that are too long, a content header need not be the
+    /// peer's fault: no broker can split one, and each forwards what any publisher wrote. So it costs
+    /// its message alone, and the rest of it is skipped as it comes.
+    #[cold]
+    fn large_frame(&mut self, input: &mut BytesMut, error: FrameError) -> Result<bool, Violation> {
+        const FRONT: usize = HEADER_LEN + CONTENT_HEADER_LEN;
+        let FrameError::TooLarge {
+            kind: kind @ FrameKind::Header,
+            channel: channel @ ChannelId(1..),
+            size,
+            max,
+        } = error
+        else {
+            return Err(error.into());
+        };
+        if !matches!(self.phase, Phase::Open | Phase::Closing) {
+            return Err(error.into());
+        }
+        let Some(payload) = input.get(HEADER_LEN..FRONT) else {
+            return Ok(false);
+        };
+        let frame = Frame {
+            kind,
+            channel,
+            payload,
+        };
+        match (&self.phase, self.channels.get_mut(channel)) {
+            (Phase::Open, Some(state)) if !state.is_closing() => {
+                let event = state.assembly.add_large_header(&frame, size, max)?;
+                self.events.push(event);
+            }
+            (Phase::Open, None) => self.frame_without_channel(&frame)?,
+            _ => {}
+        }
+        input.advance(FRONT);
+        self.skipping = Some(RestOfFrame {
+            kind,
+            channel,
+            payload: size - (FRONT + 1) as u64,
+        });
+        Ok(true)
+    }
+
     /// A frame on a channel that does not exist.
     fn frame_without_channel(&mut self, frame: &Frame<'_>) -> Result<(), Violation> {
         let channel = frame.channel;
@@ -257,7 +321,7 @@ impl Connection {
                     return unknown;
                 }
                 self.channels.insert(channel, ChannelPhase::Open);
-                write::short_method(&mut self.outbound, channel, &channel::OpenOk::default());
+                self.reply(channel, &channel::OpenOk::default())?;
                 self.events.push(Event::ChannelOpen { channel });
                 Ok(())
             }
@@ -276,7 +340,7 @@ impl Connection {
             (ChannelPhase::Opening { reused: true }, channel::Close::ID) => Ok(()),
             (ChannelPhase::Opening { .. } | ChannelPhase::Open, channel::Close::ID) => {
                 let close = decode::<channel::Close>(frame)?;
-                write::short_method(&mut self.outbound, channel, &channel::CloseOk);
+                self.reply(channel, &channel::CloseOk)?;
                 self.release_channel(channel);
                 self.channel_closed(
                     channel,
@@ -326,7 +390,7 @@ impl Connection {
             channel::Close::ID if !*answered => {
                 let close = decode::<channel::Close>(frame)?;
                 (*told, *answered) = (true, true);
-                write::short_method(&mut self.outbound, channel, &channel::CloseOk);
+                self.reply(channel, &channel::CloseOk)?;
                 if !told_before {
                     self.channel_closed(
                         channel,
@@ -373,7 +437,7 @@ impl Connection {
         match method {
             Method::ChannelFlow(channel::Flow { active }) => {
                 state.flow_active = active;
-                write::short_method(&mut self.outbound, channel, &channel::FlowOk { active });
+                self.reply(channel, &channel::FlowOk { active })?;
                 Ok(Event::Flow { channel, active })
             }
             Method::BasicCancel(basic::Cancel {
@@ -382,7 +446,7 @@ impl Connection {
             }) => {
                 let reply = basic::CancelOk { consumer_tag };
                 if !nowait {
-                    write::short_method(&mut self.outbound, channel, &reply);
+                    self.reply(channel, &reply)?;
                 }
                 Ok(Event::ConsumerCancelled {
                     channel,
@@ -400,6 +464,18 @@ impl Connection {
         }
     }
 
+    /// Answers what the peer may say as often as it likes. It is to read the answers, or they would
+    /// fill our memory.
+    fn reply(&mut self, channel: ChannelId, method: &impl Arguments) -> Result<(), Violation> {
+        let before = self.outbound.len();
+        write::short_method(&mut self.outbound, channel, method);
+        let bytes = self.outbound.count_reply(self.outbound.len() - before);
+        if bytes > MAX_UNREAD_REPLIES {
+            return Err(Violation::UnreadReplies { bytes });
+        }
+        Ok(())
+    }
+
     fn release_channel(&mut self, channel: ChannelId) {
         match self.side {
             Side::Client => self.channels.release(channel),
@@ -411,6 +487,10 @@ impl Connection {
         self.events.push(Event::ChannelClosed { channel, reason });
     }
 }
+
+/// How many bytes of answers may wait for a peer to read them: those to thousands of channels at once,
+/// and more than any honest peer has under way.
+const MAX_UNREAD_REPLIES: usize = 256 * 1024;
 
 /// The arguments of a method whose ids were read.
 fn decode<A: Arguments>(frame: &Frame<'_>) -> Result<A, MethodError> {

@@ -134,6 +134,7 @@ fn content_of(event: &Event) -> Option<&Content> {
         Event::Returned { returned, .. } => Some(&returned.content),
         Event::Got { got, .. } => Some(&got.content),
         Event::Published { published, .. } => Some(&published.content),
+        Event::Oversized { oversized, .. } => Some(oversized.message.content()),
         _ => None,
     }
 }

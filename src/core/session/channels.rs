@@ -5,7 +5,8 @@ use std::time::Instant;
 use snowshoe_codec as codec;
 use snowshoe_codec::method::MethodId;
 use snowshoe_codec::{
-    ChannelCloseReason, ChannelId, Connection, Event, Method, PeerClose, ReplyCode, ShortString,
+    ChannelCloseReason, ChannelId, Connection, Event, Incoming, Method, Oversized, PeerClose,
+    ReplyCode, Returned, ShortString,
 };
 
 use super::Session;
@@ -314,6 +315,48 @@ impl Session {
             let result = Err(error(call.id()));
             self.outputs.push_back(Output::Called { token, result });
             self.perhaps_done.push(call);
+        }
+    }
+
+    /// A message was returned.
+    pub(super) fn returned(&mut self, channel: ChannelId, returned: Returned) {
+        match self.owner(channel) {
+            Some(Owner::Producer(producer)) => {
+                self.outputs
+                    .push_back(Output::Returned { producer, returned });
+            }
+            Some(Owner::Producers) => {
+                let producers = self.shared_by(channel);
+                self.outputs.push_back(Output::ReturnedToOneOf {
+                    producers,
+                    returned,
+                });
+            }
+            _ => self.user_channel_event(channel, Event::Returned { channel, returned }),
+        }
+    }
+
+    /// A message is too long, and here without its body.
+    pub(super) fn oversized(&mut self, channel: ChannelId, oversized: Box<Oversized>) {
+        let (owner, excess) = (self.owner(channel), oversized.excess);
+        match (owner, oversized.message) {
+            (Some(Owner::Consumer(consumer)), Incoming::Delivery(delivery)) => {
+                let subscription = self.consumers.get(consumer);
+                if subscription.is_some_and(Subscription::receives) {
+                    self.outputs.push_back(Output::Oversized {
+                        consumer,
+                        excess,
+                        delivery,
+                    });
+                }
+            }
+            (Some(Owner::Producer(_) | Owner::Producers), Incoming::Returned(returned)) => {
+                self.returned(channel, returned);
+            }
+            (_, message) => {
+                let oversized = Box::new(Oversized { excess, message });
+                self.user_channel_event(channel, Event::Oversized { channel, oversized });
+            }
         }
     }
 

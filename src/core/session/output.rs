@@ -1,6 +1,8 @@
 use bytes::Bytes;
 use snowshoe_codec as codec;
-use snowshoe_codec::{Delivery, Method, PeerClose, PublisherConfirm, Returned, ShortString};
+use snowshoe_codec::{
+    Delivery, Excess, Method, PeerClose, PublisherConfirm, Returned, ShortString,
+};
 
 use super::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
 use crate::core::supervisor::Next;
@@ -88,6 +90,13 @@ pub enum Output {
     ConsumerDraining(ConsumerKey),
     Delivery {
         consumer: ConsumerKey,
+        delivery: Delivery,
+    },
+
+    /// A delivery that is too long, without its body.
+    Oversized {
+        consumer: ConsumerKey,
+        excess: Excess,
         delivery: Delivery,
     },
 

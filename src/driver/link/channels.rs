@@ -138,20 +138,25 @@ impl Channels {
             return;
         };
         let reply = match event {
-            codec::Event::Reply { method, .. } => ChannelReply::Method(*method),
-            codec::Event::Got { got, .. } => ChannelReply::Got(got),
+            codec::Event::Reply { method, .. } => Ok(ChannelReply::Method(*method)),
+            codec::Event::Got { got, .. } => Ok(ChannelReply::Got(got)),
+            codec::Event::Oversized { oversized, .. }
+                if matches!(oversized.message, codec::Incoming::Got(_)) =>
+            {
+                Err(Error::Oversized(oversized))
+            }
             other => return channel.inbox.push(other),
         };
         // The oldest call of its kind: RabbitMQ's basic.consume-ok comes after replies to later
         // calls.
         let id = match &reply {
-            ChannelReply::Method(method) => method.id(),
-            ChannelReply::Got(_) => basic::GetOk::ID,
+            Ok(ChannelReply::Method(method)) => method.id(),
+            Ok(ChannelReply::Got(_)) | Err(_) => basic::GetOk::ID,
         };
         let asked_by = |(call, _): &(MethodId, _)| id.is_reply_to(*call);
         if let Some(index) = channel.calls.iter().position(asked_by) {
             let (_, answer) = channel.calls.remove(index);
-            _ = answer.try_send(Ok(reply));
+            _ = answer.try_send(reply);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::core::session::Output;
 use crate::core::supervisor::Next;
 use crate::core::topology::Topology;
 use crate::error::{ConnectionError, Error};
-use crate::events::{Entity, Event};
+use crate::events::{ConsumerId, Entity, Event};
 use crate::shared::hub::Hub;
 
 impl Link {
@@ -118,6 +118,20 @@ impl Link {
             } => producers.returned(now, session, &sharers, &returned),
 
             Output::Delivery { consumer, delivery } => consumers.deliver(consumer, delivery),
+            Output::Oversized {
+                consumer,
+                excess,
+                delivery,
+            } => {
+                if let Some(queue) = consumers.queue(consumer) {
+                    log::warn!("skipped a message from {queue:?}: {excess}");
+                    hub.emit_with(|| {
+                        let consumer = ConsumerId::new(queue, delivery.consumer_tag().to_owned());
+                        Event::Oversized { consumer, excess }
+                    });
+                }
+                consumers.deliver(consumer, delivery);
+            }
             Output::ConsumerOnline {
                 consumer,
                 epoch,

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
-use snowshoe_codec::{ChannelId, Event, FieldTableRef, Method, ReplyCode, Secret, ShortString};
+use snowshoe_codec::{
+    ChannelId, Event, Excess, FieldTableRef, Method, ReplyCode, Secret, ShortString,
+};
 
 use super::channel::{Channel, Settle};
 use super::refusal::Refusal;
@@ -63,6 +65,16 @@ impl Broker {
                 if let Some(Err(refusal)) = self.with_request(now, id, channel, publish) {
                     self.refuse(now, id, channel, &refusal, basic::Publish::ID);
                 }
+            }
+            Event::Oversized { channel, oversized } => {
+                let refusal = match oversized.excess {
+                    // As RabbitMQ says it (`rabbit_channel:check_msg_size`).
+                    Excess::Body { size, limit } => Refusal::precondition(format_args!(
+                        "message size {size} is larger than configured max size {limit}"
+                    )),
+                    excess => Refusal::new(ReplyCode::FRAME_ERROR, excess),
+                };
+                self.refuse(now, id, channel, &refusal, basic::Publish::ID);
             }
             _ => {}
         }

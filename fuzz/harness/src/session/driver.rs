@@ -255,6 +255,8 @@ impl World<'_> {
                 assert!(self.user_channels.contains(&key));
             }
 
+            Output::Oversized { .. } => unreachable!("nothing is as long as that"),
+
             Output::Connected
             | Output::Ready
             | Output::SecretUpdated
