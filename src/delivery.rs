@@ -42,8 +42,9 @@ impl Delivery {
         self.delivery.content.body()
     }
 
-    /// The body as shared bytes, without a copy. They share the block that they were read into
-    /// with other messages; copy what is kept for long.
+    /// The body as shared bytes, without a copy. They keep the rest of the delivery, too, which is
+    /// in a block with others as long as few are kept: of those that are kept, all take 1 MiB for each
+    /// connection, or no more than four times their size.
     pub fn body_bytes(&self) -> Bytes {
         self.delivery.content.body_bytes()
     }

@@ -1,5 +1,6 @@
 mod channel;
 mod entity;
+mod queue;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use snowshoe_codec::{Excess, PeerClose, ShortString};
 
 pub use self::channel::ChannelEvent;
 pub use self::entity::{ConsumerId, Entity};
+pub(crate) use self::queue::EventQueue;
 use crate::error::{ConnectionError, Error};
 use crate::outcome::{DropReason, Return};
-use crate::sync::{Mutex, lock};
 
 /// Which of a client's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -204,30 +205,38 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProducerId(pub(crate) u64);
 
+impl Event {
+    /// How many bytes are in it that can be of any length.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Returned { returned, .. } => {
+                returned.body.len() + returned.properties.as_bytes().len()
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// A subscription to a client's [events](Event), which is a [`Stream`] of them, too.
 ///
-/// It holds the last 1,024; who falls further behind is told by [`Event::Lagged`].
+/// It holds the last 1,024, and no more of returned messages than comes to 1 MiB, or than one of them
+/// has; who falls further behind is told by [`Event::Lagged`].
 #[derive(Debug)]
 pub struct Events {
-    /// Boxed, so that this can be moved while it is waited for.
-    receiver: Pin<Box<async_channel::Receiver<Event>>>,
-    lag: Arc<Mutex<u64>>,
+    queue: Arc<EventQueue>,
 }
 
 impl Stream for Events {
     type Item = Event;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.poll_event(cx)
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.queue.poll_next(cx)
     }
 }
 
 impl Events {
-    pub(crate) fn new(receiver: async_channel::Receiver<Event>, lag: Arc<Mutex<u64>>) -> Self {
-        Self {
-            receiver: Box::pin(receiver),
-            lag,
-        }
+    pub(crate) fn new(queue: Arc<EventQueue>) -> Self {
+        Self { queue }
     }
 
     /// The next event; `None` once the client has ended and all were taken.
@@ -235,24 +244,17 @@ impl Events {
     /// # Cancel safety
     /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
-        std::future::poll_fn(|cx| self.poll_event(cx)).await
+        std::future::poll_fn(|cx| self.queue.poll_next(cx)).await
     }
 
     /// The next event, if there is one now.
     pub fn try_next(&mut self) -> Option<Event> {
-        self.take_lag().or_else(|| self.receiver.try_recv().ok())
+        self.queue.try_next()
     }
+}
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        match self.take_lag() {
-            Some(lagged) => Poll::Ready(Some(lagged)),
-            None => self.receiver.as_mut().poll_next(cx),
-        }
-    }
-
-    fn take_lag(&self) -> Option<Event> {
-        let mut missed = lock(&self.lag);
-        let missed = std::mem::take(&mut *missed);
-        (missed > 0).then_some(Event::Lagged { missed })
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.queue.abandon();
     }
 }

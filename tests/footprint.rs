@@ -1,17 +1,20 @@
-//! How much memory a client takes on the heap, with nothing to do and with much. It is measured for
+//! How much memory a client takes on the heap, with nothing to do, with much, and with much that
+//! nobody reads. It is measured for
 //! the whole process, so there is one test in this file.
 
 use peak_alloc::PeakAlloc;
 use snowshoe::{Client, Properties};
 use support::client::connect;
-use support::distant_broker;
 use support::waiting::{run, within};
+use support::{broker, distant_broker};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 const IDLE: usize = 2 << 20;
 const BUSY: usize = 16 << 20;
+const SUBSCRIPTIONS: usize = 16 << 10;
+const RETURNED: usize = 1 << 20;
 
 /// More than any buffer holds.
 const MESSAGES: usize = 100_000;
@@ -50,6 +53,31 @@ async fn consume(client: &Client) {
     consumer.cancel().await;
 }
 
+// case G3
+/// What unread subscriptions hold: of 100,000 that were dropped while nothing happened, and of one,
+/// while messages of 32 MiB come back.
+async fn subscribe(client: &Client) -> (usize, usize) {
+    let before = ALLOCATOR.current_usage();
+    for _ in 0..100_000 {
+        drop(client.events());
+    }
+    let dropped = ALLOCATOR.current_usage().saturating_sub(before);
+
+    let producer = client.exchange_producer("amq.direct", "a queue that is not there");
+    let producer = producer
+        .expect("the names are short")
+        .mandatory(true)
+        .build();
+    let events = client.events();
+    for _ in 0..512 {
+        let returned = producer.send(vec![b'.'; 64 << 10]).await;
+        returned.expect_err("no queue takes it");
+    }
+    let unread = ALLOCATOR.current_usage().saturating_sub(before);
+    drop(events);
+    (dropped, unread)
+}
+
 #[test]
 fn an_idle_client_takes_less_than_two_mebibytes_and_a_busy_one_less_than_sixteen() {
     run(async {
@@ -73,5 +101,11 @@ fn an_idle_client_takes_less_than_two_mebibytes_and_a_busy_one_less_than_sixteen
         eprintln!("consuming: {consuming} bytes");
         assert!(consuming < BUSY, "{consuming} bytes");
         consumer.cancel().await;
+
+        let client = connect(&broker::url()).await;
+        let (dropped, unread) = within("what comes back", subscribe(&client)).await;
+        eprintln!("subscriptions: {dropped} bytes of those that were dropped, {unread} of one");
+        assert!(dropped < SUBSCRIPTIONS, "{dropped} bytes");
+        assert!(unread < IDLE + RETURNED, "{unread} bytes");
     });
 }

@@ -170,6 +170,14 @@ impl Session {
         })
     }
 
+    /// Copies what comes in messages of less than so many bytes, instead of letting them share the
+    /// input's memory; see [`Connection::copy_below`].
+    pub fn copy_below(&mut self, bytes: usize) {
+        if let Some(connection) = &mut self.connection {
+            connection.copy_below(bytes);
+        }
+    }
+
     /// The transport ended; with an error, if it did not end in order.
     pub fn transport_ended(&mut self, now: Instant, error: Option<ConnectionError>) {
         if let Some(error) = error {

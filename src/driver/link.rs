@@ -18,6 +18,7 @@ use snowshoe_codec::{ClientOptions, Method, ShortString};
 use self::channels::Channels;
 use self::consumers::Consumers;
 use self::producers::Producers;
+use super::blocks::Blocks;
 use super::config::Config;
 use super::guard::{Guarded, guard, guarded_mechanism};
 use super::stream::{Finishing, Stream};
@@ -45,6 +46,8 @@ pub(super) struct Link {
     shared: Arc<Shared>,
     session: Session,
     io: Io,
+    /// What transports are read into.
+    blocks: Blocks,
     /// Whether the session stopped in the middle of what was read.
     is_behind: bool,
     timer: Box<dyn Timer>,
@@ -84,6 +87,7 @@ impl Link {
             shared,
             session,
             io: Io::Idle,
+            blocks: Blocks::new(),
             is_behind: false,
             timer,
             armed: None,
@@ -312,6 +316,7 @@ impl Link {
             Ok((transport, options)) => {
                 // Where it comes too late, the attempt is dropped (fault 34).
                 if self.session.dialed(now, epoch, options) {
+                    self.blocks.begin_life();
                     self.io = Io::Open(Stream::new(transport));
                 }
             }
@@ -343,7 +348,7 @@ impl Link {
         let Io::Open(stream) = &mut self.io else {
             return false;
         };
-        match stream.read(cx) {
+        match stream.read(cx, &mut self.blocks) {
             Poll::Pending => return false,
             Poll::Ready(Ok(0)) => {
                 self.io = Io::Idle;
@@ -363,6 +368,7 @@ impl Link {
     fn take_in(&mut self, now: Instant) {
         if let Io::Open(stream) = &mut self.io {
             let (consumers, input) = (&mut self.consumers, stream.input());
+            self.session.copy_below(self.blocks.share_from());
             self.is_behind = (self.session).receive(now, input, |consumer, delivery| {
                 consumers.deliver(consumer, delivery);
             });

@@ -12,6 +12,7 @@
 //! While it runs nobody can wake it, so a burst of publishes wakes it once. Reading never waits for
 //! writing, and nothing in here waits for user code.
 
+mod blocks;
 mod closing;
 mod config;
 mod guard;

@@ -1,8 +1,6 @@
 //! A transport with its buffers.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -12,6 +10,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use snowshoe_codec::Outbound;
 use snowshoe_codec::time::after;
 
+use super::blocks::Blocks;
 use super::guard::Guarded;
 use super::readiness::Readiness;
 use crate::transport::Transport;
@@ -24,28 +23,12 @@ pub(super) struct Stream {
     /// is not, and again once it wakes the driver.
     may_read: bool,
     may_write: bool,
-    /// Zeroed memory to read into.
-    block: BytesMut,
-    /// How much to allocate next: grows and shrinks with what a read brings.
-    block_size: usize,
-    /// Blocks that were filled, oldest first, to be read into again once nobody has a part of them.
-    spent: VecDeque<BytesMut>,
-    /// What was read and not yet consumed; the block goes on after it.
+    /// What was read and not yet consumed; the room to read into goes on after it.
     input: BytesMut,
     /// Since when there were bytes to write of which the transport took none.
     stalled_since: Option<Instant>,
     unflushed: bool,
 }
-
-/// The size of a block on a quiet connection, and on a busy one: about that of a core's cache.
-const BLOCK_SIZES: (usize, usize) = (16 * 1024, 256 * 1024);
-
-/// A block with less room than this is not worth a read.
-const LEAST_ROOM: usize = 4 * 1024;
-
-/// How many spent blocks are kept. A new one costs more than to read it full, as the system clears
-/// each of its pages when it is first touched.
-const SPENT_BLOCKS: usize = 4;
 
 impl Stream {
     pub(super) fn new(transport: Guarded<Box<dyn Transport>>) -> Self {
@@ -54,67 +37,30 @@ impl Stream {
             readiness: Readiness::new(),
             may_read: true,
             may_write: true,
-            block: BytesMut::new(),
-            block_size: BLOCK_SIZES.0,
-            spent: VecDeque::new(),
             input: BytesMut::new(),
             stalled_since: None,
             unflushed: false,
         }
     }
 
-    /// Reads once. `Ok(0)` is the end of the stream.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads once, into a block of these. `Ok(0)` is the end of the stream.
+    pub(super) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        blocks: &mut Blocks,
+    ) -> Poll<io::Result<usize>> {
         self.look(cx);
         if !self.may_read {
             return Poll::Pending;
         }
-        if self.block.len() < LEAST_ROOM {
-            self.begin_block();
-        }
+        let room = blocks.room(&mut self.input);
         let cx = &mut Context::from_waker(self.readiness.waker());
-        let read = Pin::new(&mut self.transport).poll_read(cx, &mut self.block);
+        let read = Pin::new(&mut self.transport).poll_read(cx, room);
         self.may_read = read.is_ready();
         let len = ready!(read)?;
-        let (smallest, largest) = BLOCK_SIZES;
-        if len == self.block.len() {
-            self.block_size = (self.block_size * 2).min(largest);
-        } else if len < self.block_size / 8 {
-            self.block_size = (self.block_size / 2).max(smallest);
-            self.spent.clear();
-        }
         // Joined without a copy, as it continues the same block.
-        self.input.unsplit(self.block.split_to(len));
+        self.input.unsplit(blocks.take(len));
         Poll::Ready(Ok(len))
-    }
-
-    /// Goes on in another block. Messages that were handed out share the old one; it lives as long
-    /// as they do.
-    fn begin_block(&mut self) {
-        // What is there of a frame moves along, and the rest of it is to have room.
-        let begun = self.input.len();
-        let size = self.block_size.max(2 * begun);
-        let mut block = self.recycled(size);
-        block[..begun].copy_from_slice(&self.input);
-        self.input = block.split_to(begun);
-        let mut spent = mem::replace(&mut self.block, block);
-        spent.clear();
-        self.spent.push_back(spent);
-        if self.spent.len() > SPENT_BLOCKS {
-            self.spent.pop_front();
-        }
-    }
-
-    /// Memory for a block: that of the oldest spent one, if nobody has a part of it any more.
-    fn recycled(&mut self, size: usize) -> BytesMut {
-        let spent = self.spent.front_mut();
-        if spent.is_some_and(|spent| spent.try_reclaim(size)) {
-            let mut block = self.spent.pop_front().unwrap_or_default();
-            block.resize(size, 0);
-            block
-        } else {
-            BytesMut::zeroed(size)
-        }
     }
 
     /// What was read and not yet consumed.
@@ -234,6 +180,7 @@ impl Finishing {
 
 #[cfg(all(test, not(snowshoe_loom)))]
 mod tests {
+    use std::collections::VecDeque;
     use std::task::Waker;
 
     use super::*;
@@ -308,6 +255,7 @@ mod tests {
             let messages = lens.iter().enumerate();
             let bytes: Vec<u8> = messages.flat_map(|(n, &len)| message(n, len)).collect();
             let mut stream = stream(bytes.into(), seed);
+            let mut blocks = Blocks::new();
             let cx = &mut Context::from_waker(Waker::noop());
             let mut held = VecDeque::new();
             let mut check = |(number, taken): (usize, Bytes)| {
@@ -315,7 +263,7 @@ mod tests {
             };
             for (number, &len) in lens.iter().enumerate() {
                 while stream.input().len() < len {
-                    let read = stream.read(cx);
+                    let read = stream.read(cx, &mut blocks);
                     assert!(matches!(read, Poll::Ready(Ok(1..))), "{read:?}");
                 }
                 held.push_back((number, stream.input().split_to(len).freeze()));
@@ -324,23 +272,6 @@ mod tests {
                 }
             }
             held.into_iter().for_each(&mut check);
-        }
-    }
-
-    #[test]
-    fn a_block_is_read_into_again_unless_somebody_has_a_part_of_it() {
-        for held in [false, true] {
-            let mut stream = stream(Bytes::new(), 0);
-            stream.begin_block();
-            let first = stream.block.as_ptr();
-            let part = held.then(|| stream.block.split_to(10));
-            for _ in 0..SPENT_BLOCKS {
-                stream.begin_block();
-                assert_ne!(stream.block.as_ptr(), first);
-            }
-            stream.begin_block();
-            assert_eq!(stream.block.as_ptr() == first, !held);
-            drop(part);
         }
     }
 }

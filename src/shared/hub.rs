@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::events::{Event, Events};
+use crate::events::{Event, EventQueue, Events};
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, lock};
 
 /// Where events go.
@@ -13,37 +13,25 @@ pub(crate) struct Hub {
 
 #[derive(Debug, Default)]
 struct Subscribers {
-    list: Vec<Subscriber>,
+    list: Vec<Arc<EventQueue>>,
     /// No more events will come, and whoever subscribes is to know.
     closed: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Subscriber {
-    sender: async_channel::Sender<Event>,
-    lag: Arc<Mutex<u64>>,
-}
-
 impl Hub {
     pub(crate) fn subscribe(&self) -> Events {
-        let (sender, receiver) = async_channel::bounded(1024);
-        let lag = Arc::new(Mutex::new(0));
+        let queue = Arc::new(EventQueue::default());
         let mut subscribers = self.lock();
-        // Those who went away in a quiet time were not noticed yet, and each keeps its buffer.
-        let mut gone = std::mem::take(&mut subscribers.list);
-        let stay = gone.extract_if(.., |subscriber| !subscriber.sender.is_closed());
-        subscribers.list = stay.collect();
-        if !subscribers.closed {
-            subscribers.list.push(Subscriber {
-                sender,
-                lag: Arc::clone(&lag),
-            });
+        // Those who went away in a quiet time were not noticed yet.
+        subscribers.list.retain(|queue| !queue.is_abandoned());
+        if subscribers.closed {
+            queue.end();
+        } else {
+            subscribers.list.push(Arc::clone(&queue));
         }
         drop(subscribers);
-        // Events may be dropped with them, so it is done without the lock.
-        drop(gone);
         self.listened_to.store(true, Ordering::Relaxed);
-        Events::new(receiver, lag)
+        Events::new(queue)
     }
 
     /// Tells whoever listens. The event is only made if anybody does.
@@ -54,25 +42,15 @@ impl Hub {
     }
 
     pub(crate) fn emit(&self, event: &Event) {
-        // Sending wakes, so it is done without the lock.
-        let mut subscribers = self.lock().list.clone();
-        if subscribers.is_empty() {
-            return;
+        // This wakes, so it is done without the lock.
+        let subscribers = self.lock().list.clone();
+        let mut some_are_gone = false;
+        for queue in subscribers {
+            some_are_gone |= !queue.push(event.clone());
         }
-        subscribers.retain(
-            |Subscriber { sender, lag }| match sender.force_send(event.clone()) {
-                Ok(None) => false,
-                Ok(Some(_)) => {
-                    *lock(lag) += 1;
-                    false
-                }
-                Err(_) => true,
-            },
-        );
-        // Those that are left have gone away.
-        if !subscribers.is_empty() {
+        if some_are_gone {
             let mut subscribers = self.lock();
-            (subscribers.list).retain(|subscriber| !subscriber.sender.is_closed());
+            subscribers.list.retain(|queue| !queue.is_abandoned());
             self.listened_to
                 .store(!subscribers.list.is_empty(), Ordering::Relaxed);
         }
@@ -85,7 +63,7 @@ impl Hub {
         let list = std::mem::take(&mut subscribers.list);
         drop(subscribers);
         // This wakes, so it is done without the lock.
-        drop(list);
+        list.iter().for_each(|queue| queue.end());
     }
 
     fn lock(&self) -> MutexGuard<'_, Subscribers> {
@@ -95,8 +73,11 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
+    use snowshoe_codec::{Properties, ReplyCode, ShortString};
+
     use super::*;
-    use crate::events::ConnectionRole;
+    use crate::events::{ConnectionRole, ProducerId};
+    use crate::outcome::Return;
 
     fn unblocked() -> Event {
         Event::Unblocked {
@@ -117,6 +98,64 @@ mod tests {
         ));
         let rest = std::iter::from_fn(|| events.try_next()).count();
         assert_eq!(rest, 1024);
+    }
+
+    /// A message that came back, which has so many bytes with its properties.
+    fn returned(len: usize) -> Event {
+        let properties = Properties::EMPTY;
+        let body = vec![0; len - properties.as_bytes().len()].into();
+        let returned = Return {
+            code: ReplyCode::NO_ROUTE,
+            text: ShortString::EMPTY,
+            exchange: ShortString::EMPTY,
+            routing_key: ShortString::EMPTY,
+            properties,
+            body,
+            excess: None,
+        };
+        Event::Returned {
+            producer: ProducerId(0),
+            returned: Box::new(returned),
+        }
+    }
+
+    // case G3
+    #[test]
+    fn returned_messages_that_nobody_reads_are_bounded_in_bytes() {
+        let hub = Hub::default();
+        let mut events = hub.subscribe();
+        for _ in 0..1000 {
+            hub.emit(&returned(64 << 10));
+        }
+        hub.emit(&unblocked());
+        let missed = match events.try_next() {
+            Some(Event::Lagged { missed }) => missed,
+            other => panic!("{other:?}"),
+        };
+        let rest: Vec<_> = std::iter::from_fn(|| events.try_next()).collect();
+        assert_eq!((missed, rest.len()), (984, 16 + 1));
+        assert!(matches!(rest.last(), Some(Event::Unblocked { .. })));
+
+        // One that is larger than all may be is told, and nothing beside it.
+        for len in [10, 5 << 20, 10] {
+            hub.emit(&returned(len));
+        }
+        assert!(matches!(
+            events.try_next(),
+            Some(Event::Lagged { missed: 2 })
+        ));
+        let lens = std::iter::from_fn(|| events.try_next()).map(|event| match event {
+            Event::Returned { returned, .. } => returned.body.len() + 2,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(lens.collect::<Vec<_>>(), [10]);
+        hub.emit(&returned(5 << 20));
+        assert!(matches!(events.try_next(), Some(Event::Returned { .. })));
+        // What was taken does not count any more.
+        for _ in 0..16 {
+            hub.emit(&returned(64 << 10));
+        }
+        assert!(matches!(events.try_next(), Some(Event::Returned { .. })));
     }
 
     #[test]

@@ -296,11 +296,6 @@ const CLIENT: Plan = Plan {
                 },
                 Exception {
                     from: "events",
-                    to: "async_channel",
-                    because: "`Events` is where a user waits for them",
-                },
-                Exception {
-                    from: "events",
                     to: "futures_lite::Stream",
                     because: "`Events` is a stream of them",
                 },
@@ -322,7 +317,17 @@ const CLIENT: Plan = Plan {
                 Exception {
                     from: "events",
                     to: "std::sync::Mutex",
-                    because: "`Events` knows how many it has missed, and the driver counts them",
+                    because: "`Events` shares with the driver what happened and was not taken",
+                },
+                Exception {
+                    from: "events",
+                    to: "std::sync::MutexGuard",
+                    because: "the same, while it is looked at",
+                },
+                Exception {
+                    from: "events",
+                    to: "loom::sync::MutexGuard",
+                    because: "the same, in the models of how threads meet",
                 },
                 Exception {
                     from: "events",

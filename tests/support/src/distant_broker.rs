@@ -5,7 +5,8 @@
 //! meanwhile comes together. Where a message passes it allocates nothing, so that the allocations of
 //! the process are the client's.
 //!
-//! It takes what is published, to any queue. A queue named `feed-N` has N messages.
+//! It takes what is published, to any queue. A queue named `feed-N` has N messages, and one named
+//! `feed-N-SIZE` has N whose bodies have so many bytes.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,7 +24,7 @@ pub const THREAD: &str = "broker";
 /// How many channels a connection may have, as RabbitMQ has it.
 const CHANNEL_MAX: u16 = 2047;
 
-/// Every message of a feed.
+/// Every message of a feed that says nothing of their size.
 pub const BODY: &[u8] = b"sixteen bytes...";
 
 const FRAME_MAX: u32 = 131_072;
@@ -34,8 +35,8 @@ const DISTANCE: Duration = Duration::from_millis(1);
 /// What is read at once, at most.
 const BLOCK: usize = 256 << 10;
 
-/// How many deliveries are written at once, at most.
-const BATCH: u64 = 1000;
+/// How many deliveries are written at once, at most, and about how many bytes.
+const BATCH: (u64, usize) = (1000, 256 << 10);
 
 /// Starts a broker that serves until the process ends.
 pub fn start() -> SocketAddr {
@@ -288,8 +289,12 @@ impl Session {
         };
         let from = feed.deliver.delivery_tag;
         let to = feed.total.min(feed.acked + feed.prefetch);
-        let to = to.min(from + BATCH);
+        let (messages, bytes) = BATCH;
+        let to = to.min(from + messages);
         for tag in from + 1..=to {
+            if self.output.len() >= bytes {
+                break;
+            }
             feed.deliver.delivery_tag = tag;
             let deliver = &feed.deliver;
             frame::encode(&mut self.output, FrameKind::Method, feed.channel, |out| {
@@ -305,15 +310,20 @@ impl Feed {
     /// The feed that a queue is, by its name.
     fn new(channel: ChannelId, prefetch: u16, consume: basic::Consume) -> Option<Self> {
         let name = std::str::from_utf8(consume.queue.as_bytes()).ok()?;
-        let total = name.strip_prefix("feed-")?.parse().ok()?;
+        let feed = name.strip_prefix("feed-")?;
+        let (total, body) = match feed.split_once('-') {
+            Some((total, size)) => (total, vec![b'.'; size.parse().ok()?]),
+            None => (feed, BODY.to_vec()),
+        };
+        let total = total.parse().ok()?;
         let mut content = Vec::new();
         frame::encode(&mut content, FrameKind::Header, channel, |out| {
             out.extend([0, 60, 0, 0]);
-            out.extend((BODY.len() as u64).to_be_bytes());
+            out.extend((body.len() as u64).to_be_bytes());
             out.extend([0, 0]);
         });
         frame::encode(&mut content, FrameKind::Body, channel, |out| {
-            out.extend(BODY);
+            out.extend(&body);
         });
         Some(Self {
             channel,
