@@ -2,6 +2,7 @@
 
 mod channels;
 mod consumers;
+mod log_limit;
 mod outputs;
 mod producers;
 
@@ -17,6 +18,7 @@ use snowshoe_codec::{ClientOptions, Method, ShortString};
 
 use self::channels::Channels;
 use self::consumers::Consumers;
+use self::log_limit::LogLimit;
 use self::producers::Producers;
 use super::blocks::Blocks;
 use super::config::Config;
@@ -58,6 +60,7 @@ pub(super) struct Link {
     channels: Channels,
     calls: BTreeMap<CallToken, Answer<Result<Method, Error>>>,
     blocked: bool,
+    log: LogLimit,
     was_ready: bool,
     given_up: Option<ConnectionError>,
 }
@@ -96,6 +99,7 @@ impl Link {
             channels: Channels::default(),
             calls: BTreeMap::new(),
             blocked: false,
+            log: LogLimit::default(),
             was_ready: false,
             given_up: None,
         }

@@ -21,6 +21,7 @@ mod declaring;
 mod executors;
 mod fairness;
 mod fault_table;
+mod floods;
 mod handlers;
 mod identifier_reuse;
 mod low_disk;

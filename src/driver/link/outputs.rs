@@ -4,6 +4,8 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
+use log::Level;
+
 use super::super::guard::{self, Guarded, guard};
 use super::{Io, Link};
 use crate::connector::Target;
@@ -47,7 +49,7 @@ impl Link {
     fn carry_out_one(&mut self, now: Instant, output: Output) {
         let (hub, role, session) = (&self.shared.hub, self.role, &mut self.session);
         let (producers, consumers) = (&mut self.producers, &mut self.consumers);
-        let channels = &mut self.channels;
+        let (channels, log) = (&mut self.channels, &mut self.log);
         match output {
             Output::Dial {
                 epoch,
@@ -76,12 +78,14 @@ impl Link {
             Output::Lost { cause, next } => self.lost(cause, next),
             Output::Blocked(reason) => {
                 self.blocked = true;
-                log::warn!("{role} connection: blocked by the broker: {reason}");
+                let line = format_args!("{role} connection: blocked by the broker: {reason}");
+                log.say(now, Level::Warn, line);
                 hub.emit_with(|| Event::Blocked { role, reason });
             }
             Output::Unblocked => {
                 self.blocked = false;
-                log::info!("{role} connection: no longer blocked");
+                let line = format_args!("{role} connection: no longer blocked");
+                log.say(now, Level::Info, line);
                 hub.emit_with(|| Event::Unblocked { role });
             }
             Output::SecretUpdated => hub.emit_with(|| Event::SecretUpdated { role }),
@@ -124,7 +128,8 @@ impl Link {
                 delivery,
             } => {
                 if let Some(queue) = consumers.queue(consumer) {
-                    log::warn!("skipped a message from {queue:?}: {excess}");
+                    let line = format_args!("skipped a message from {queue:?}: {excess}");
+                    log.say(now, Level::Warn, line);
                     hub.emit_with(|| {
                         let consumer = ConsumerId::new(queue, delivery.consumer_tag().to_owned());
                         Event::Oversized { consumer, excess }
@@ -144,7 +149,8 @@ impl Link {
             Output::ConsumerOffline(key) => consumers.offline(key),
             Output::ConsumerCancelled(key) => {
                 if let Some(queue) = consumers.queue(key) {
-                    log::warn!("the broker cancelled the consumer of {queue:?}");
+                    let line = format_args!("the broker cancelled the consumer of {queue:?}");
+                    log.say(now, Level::Warn, line);
                     hub.emit_with(|| Event::ConsumerCancelled { queue });
                 }
             }

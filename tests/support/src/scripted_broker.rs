@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use snowshoe::codec::method::{basic, confirm, exchange, queue};
+use snowshoe::codec::frame::{self, FrameKind};
+use snowshoe::codec::method::{basic, channel, confirm, exchange, queue};
 use snowshoe::codec::{ChannelId, Connection, Event, Method, MethodId, Properties, ServerOptions};
 use snowshoe::{ReplyCode, ShortString};
 
@@ -36,6 +37,8 @@ pub enum Answer {
     Refuse(ReplyCode, &'static str),
     /// To basic.consume: it does that, and sends so many messages of this size whatever the prefetch.
     Flood(u64, usize),
+    /// So many channel.flow on its channel, while nothing is read, and then what is usual.
+    FlowFlood(usize),
 }
 
 /// Messages for a consumer, as fast as they are taken.
@@ -100,6 +103,8 @@ struct Session {
     /// How many messages were published on each channel.
     published: HashMap<ChannelId, u64>,
     flood: Option<Flood>,
+    /// What is to be said without listening, and how often.
+    flow_flood: Option<(Vec<u8>, usize)>,
 }
 
 fn serve(mut stream: TcpStream, script: &Script) -> io::Result<()> {
@@ -110,6 +115,7 @@ fn serve(mut stream: TcpStream, script: &Script) -> io::Result<()> {
         script: Arc::clone(script),
         published: HashMap::new(),
         flood: None,
+        flow_flood: None,
     };
     let mut input = BytesMut::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -139,6 +145,12 @@ impl Session {
         self.connection.handle_timeout(Instant::now());
         while let Some(event) = self.connection.poll_event() {
             self.react(event);
+        }
+        if let Some((frame, times)) = self.flow_flood.take() {
+            let many = frame.repeat(1000);
+            for _ in 0..times.div_ceil(1000) {
+                stream.write_all(&many)?;
+            }
         }
         let outbound = self.connection.outbound();
         let bytes = outbound.copy_to_bytes(outbound.remaining());
@@ -190,11 +202,21 @@ impl Session {
                     }
                     self.comply(channel, *method);
                 }
+                Answer::FlowFlood(times) => {
+                    let mut frame = Vec::new();
+                    frame::encode(&mut frame, FrameKind::Method, channel, |out| {
+                        Method::from(channel::Flow { active: true }).encode(out);
+                    });
+                    self.flow_flood = Some((frame, times));
+                    self.comply(channel, *method);
+                }
                 refusal @ Answer::Refuse(..) => self.refuse(channel, refusal, method.id()),
             },
             Event::Published { channel, published } => {
                 match self.ask(&Heard::Published(published.content.body())) {
-                    Answer::Usual | Answer::Flood(..) => self.confirm(channel),
+                    Answer::Usual | Answer::Flood(..) | Answer::FlowFlood(_) => {
+                        self.confirm(channel)
+                    }
                     Answer::Silence => *self.published.entry(channel).or_default() += 1,
                     refusal @ Answer::Refuse(..) => {
                         self.refuse(
