@@ -2,7 +2,7 @@
 //! whole process, so there is one test in this file.
 
 use peak_alloc::PeakAlloc;
-use snowshoe::{Client, Delivery};
+use snowshoe::{Client, Delivery, Producer};
 use support::client::connect;
 use support::distant_broker;
 use support::queues::fresh_queue;
@@ -56,18 +56,16 @@ async fn kept_unread(body: usize, one_in: usize, count: usize) -> usize {
     // Everything is as large as it gets.
     let producer = feeder.producer(read).unwrap().build();
     let producer_of_unread = feeder.producer(unread).unwrap().build();
-    let round = async |producer: &snowshoe::Producer| {
-        producer
-            .publish(vec![b'.'; body])
-            .await
-            .expect("there is room")
+    let publish = async |producer: &Producer| {
+        let confirmation = producer.publish(vec![b'.'; body]).await;
+        drop(confirmation.expect("there is room"));
     };
     let before = ALLOCATOR.current_usage();
     for _ in 0..count {
         for _ in 1..one_in {
-            _ = round(&producer).await;
+            publish(&producer).await;
         }
-        _ = round(&producer_of_unread).await;
+        publish(&producer_of_unread).await;
         for _ in 1..one_in {
             let delivery = consumer.next().await.expect("it comes");
             delivery.ack().expect("the channel is the same");

@@ -11,8 +11,8 @@ use bytes::{Buf, Bytes};
 pub(crate) use self::announcement::{Announcement, ContentMethod};
 use self::announcement::{METHOD_ID_LEN, Purpose, arguments_of};
 use crate::content::{
-    CONTENT_HEADER_LEN, Content, Delivery, Excess, Got, Incoming, Oversized, Published, Returned,
-    Span,
+    CONTENT_HEADER_LEN, Content, Delivery, Digest, Excess, Got, Incoming, Note, Oversized,
+    Published, Returned, Span,
 };
 use crate::event::Event;
 use crate::frame::{self, FRAME_OVERHEAD, Frame, FrameKind, Limits};
@@ -159,8 +159,23 @@ pub(crate) enum Assembly {
         properties: Range<usize>,
         missing: u64,
     },
-    /// The message is longer than is accepted, which was told. So much of its body is to be skipped.
-    Skipping { missing: u64 },
+    /// The message is longer than is accepted. So much of its body is still to be skipped.
+    Skipping {
+        missing: u64,
+        /// Unless it was told before.
+        untold: Option<Box<Untold>>,
+    },
+}
+
+/// A returned message that is too long. To know which of those that were published it is, all of it is
+/// looked at.
+pub(crate) struct Untold {
+    announcement: Announcement,
+    /// Its arguments, and behind them what is kept of its properties.
+    joined: Vec<u8>,
+    arguments_len: usize,
+    excess: Excess,
+    digest: Digest,
 }
 
 impl Assembly {
@@ -200,9 +215,8 @@ impl Assembly {
                 size: missing,
                 limit: max_message,
             };
-            *self = Self::skipping(missing);
-            let event = oversized(frame.channel, announcement, joined, arguments_len, excess);
-            return Ok(Some(event));
+            let untold = Untold::new(announcement, joined, arguments_len, excess);
+            return Ok(self.skip(frame.channel, untold));
         }
         *self = Self::Body {
             announcement,
@@ -214,23 +228,22 @@ impl Assembly {
     }
 
     /// A content header of so many bytes, which is more than is accepted. `frame` has no more of it
-    /// than what stands in front of the properties. What is to be told of the message.
+    /// than what stands in front of the properties.
     pub(crate) fn add_large_header(
         &mut self,
         frame: &Frame<'_>,
         size: u64,
         limit: u32,
-    ) -> Result<Event, Violation> {
+    ) -> Result<Option<Event>, Violation> {
         let (announcement, joined, header) = self.announced(frame)?;
         let excess = Excess::Header {
             size,
             limit,
             body_size: header.body_size,
         };
-        *self = Self::skipping(header.body_size);
         let arguments_len = joined.len();
-        let event = oversized(frame.channel, announcement, joined, arguments_len, excess);
-        Ok(event)
+        let untold = Untold::new(announcement, joined, arguments_len, excess);
+        Ok(self.skip(frame.channel, untold))
     }
 
     /// What a content header belongs to, and what it says.
@@ -255,15 +268,39 @@ impl Assembly {
         Ok((announcement, joined, header))
     }
 
-    fn skipping(missing: u64) -> Self {
-        match missing {
-            0 => Self::Idle,
-            missing => Self::Skipping { missing },
+    /// Begins to skip a body. What is to be told of its message now.
+    fn skip(&mut self, channel: ChannelId, untold: Untold) -> Option<Event> {
+        let missing = untold.excess.body_size();
+        if untold.announcement.is_return() {
+            let untold = Some(Box::new(untold));
+            *self = Self::Skipping { missing, untold };
+            return self.skipped(channel);
+        }
+        let event = untold.event(channel, None);
+        *self = Self::Skipping {
+            missing,
+            untold: None,
+        };
+        self.skipped(channel);
+        Some(event)
+    }
+
+    /// What is to be told once nothing is missing of what is skipped.
+    fn skipped(&mut self, channel: ChannelId) -> Option<Event> {
+        match std::mem::take(self) {
+            Self::Skipping { missing: 0, untold } => untold.map(|untold| {
+                let digest = untold.digest;
+                untold.event(channel, Some(digest))
+            }),
+            unfinished => {
+                *self = unfinished;
+                None
+            }
         }
     }
 
     fn body(&mut self, frame: &Frame<'_>) -> Result<Option<Event>, Violation> {
-        let (Self::Body { missing, .. } | Self::Skipping { missing }) = self else {
+        let (Self::Body { missing, .. } | Self::Skipping { missing, .. }) = self else {
             return Err(Violation::unexpected(frame));
         };
         let len = frame.payload.len();
@@ -272,9 +309,15 @@ impl Assembly {
             channel: frame.channel,
         })?;
         let missing = *missing;
-        let Self::Body { joined, .. } = self else {
-            *self = Self::skipping(missing);
-            return Ok(None);
+        let joined = match self {
+            Self::Body { joined, .. } => joined,
+            Self::Skipping { untold, .. } => {
+                if let Some(untold) = untold {
+                    untold.digest.add(frame.payload);
+                }
+                return Ok(self.skipped(frame.channel));
+            }
+            Self::Idle | Self::Header { .. } => return Err(Violation::unexpected(frame)),
         };
         if joined.capacity() - joined.len() < len {
             // Grows with what has come, never by what was announced; nor beyond it, since the message
@@ -322,41 +365,57 @@ impl fmt::Debug for Assembly {
             Self::Body {
                 joined, missing, ..
             } => write!(f, "Body({} bytes, {missing} missing)", joined.len()),
-            Self::Skipping { missing } => write!(f, "Skipping({missing} missing)"),
+            Self::Skipping { missing, .. } => write!(f, "Skipping({missing} missing)"),
         }
     }
 }
 
-/// What is to be told of a message that is too long. `joined` holds its arguments, and behind them
-/// what is kept of its properties.
-fn oversized(
-    channel: ChannelId,
-    announcement: Announcement,
-    mut joined: Vec<u8>,
-    arguments_len: usize,
-    excess: Excess,
-) -> Event {
-    let end = joined.len();
-    excess.encode(&mut joined);
-    let layout = Layout {
-        announcement,
-        arguments_at: 0,
-        properties: Span::new(&(arguments_len..end), 0),
-        body: Span::new(&(end..end), 0),
-        excess_at: NonZeroU32::new(end as u32),
-        frames_len: joined.len() as u32,
-    };
-    let message = match layout.event(channel, joined.into()) {
-        Event::Delivery { delivery, .. } => Incoming::Delivery(delivery),
-        Event::Got { got, .. } => Incoming::Got(got),
-        Event::Returned { returned, .. } => Incoming::Returned(returned),
-        Event::Published { published, .. } => Incoming::Published(published),
-        // A layout makes no other.
-        event => return event,
-    };
-    Event::Oversized {
-        channel,
-        oversized: Box::new(Oversized { excess, message }),
+impl Untold {
+    fn new(
+        announcement: Announcement,
+        joined: Vec<u8>,
+        arguments_len: usize,
+        excess: Excess,
+    ) -> Self {
+        Self {
+            announcement,
+            joined,
+            arguments_len,
+            excess,
+            digest: Digest::new(),
+        }
+    }
+
+    fn event(self, channel: ChannelId, digest: Option<Digest>) -> Event {
+        let Self {
+            announcement,
+            mut joined,
+            arguments_len,
+            excess,
+            ..
+        } = self;
+        let end = joined.len();
+        Note { excess, digest }.encode(&mut joined);
+        let layout = Layout {
+            announcement,
+            arguments_at: 0,
+            properties: Span::new(&(arguments_len..end), 0),
+            body: Span::new(&(end..end), 0),
+            excess_at: NonZeroU32::new(end as u32),
+            frames_len: joined.len() as u32,
+        };
+        let message = match layout.event(channel, joined.into()) {
+            Event::Delivery { delivery, .. } => Incoming::Delivery(delivery),
+            Event::Got { got, .. } => Incoming::Got(got),
+            Event::Returned { returned, .. } => Incoming::Returned(returned),
+            Event::Published { published, .. } => Incoming::Published(published),
+            // A layout makes no other.
+            event => return event,
+        };
+        Event::Oversized {
+            channel,
+            oversized: Box::new(Oversized { excess, message }),
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+mod digest;
 mod oversized;
 
 use std::fmt;
@@ -6,6 +7,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+pub(crate) use self::digest::Digest;
+pub(crate) use self::oversized::Note;
 pub use self::oversized::{Excess, Incoming, Oversized};
 use crate::parse::short_str;
 use crate::properties::{PropertiesError, PropertiesRef};
@@ -75,8 +78,21 @@ impl Content {
     /// What of it was longer than is accepted, so that it is here without a body. No content is but
     /// that of an [`Oversized`] message.
     pub fn excess(&self) -> Option<Excess> {
+        Some(self.note()?.excess)
+    }
+
+    /// Whether its body is this one. Of a [returned](Returned) message that was too long, it is known
+    /// by its length and a digest; of others that were, not at all.
+    pub fn has_body(&self, body: &[u8]) -> bool {
+        let Some(Note { excess, digest }) = self.note() else {
+            return self.body() == body;
+        };
+        excess.body_size() == body.len() as u64 && digest == Some(Digest::of(body))
+    }
+
+    fn note(&self) -> Option<Note> {
         let at = self.excess_at?.get() as usize;
-        Excess::decode(self.buffer.get(at..)?)
+        Note::decode(self.buffer.get(at..)?)
     }
 
     /// A copy in a buffer of its own, just large enough.

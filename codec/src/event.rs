@@ -66,7 +66,8 @@ pub enum Event {
     },
     /// A message of any kind that is longer than
     /// [is accepted](crate::ConnectionLimits::max_message_size). It costs itself, and is to be settled
-    /// like any other. It is told at once; its body, which is skipped, may still be coming.
+    /// like any other. Unless it is returned, it is told at once; its body, which is skipped, may
+    /// still be coming.
     Oversized {
         /// The channel.
         channel: ChannelId,

@@ -172,6 +172,33 @@ fn messages_of_every_kind_may_be_too_long() {
 
 // case C1
 #[test]
+fn a_returned_message_that_is_too_long_is_known_by_its_body_all_the_same() {
+    let long: Vec<u8> = (0..100).collect();
+    let other: Vec<u8> = (1..101).collect();
+    for per_frame in [1, 60, 100] {
+        let mut bytes = method(ONE, basic::Return::default());
+        bytes.extend(header(ONE, 100));
+        bytes.extend(long.chunks(per_frame).flat_map(|part| body(ONE, part)));
+        let outcome = read(narrow_client, &bytes);
+        let (_, told) = oversized(outcome.only_event());
+        for content in [told.message.content(), &told.message.content().detached()] {
+            assert!(content.has_body(&long));
+            assert!(!content.has_body(&other) && !content.has_body(b""));
+        }
+        // Until all of it has come, nothing is known.
+        let cut = &bytes[..bytes.len() - 1];
+        assert!(receive(narrow_client(), [cut]).events.is_empty());
+    }
+    let outcome = read(narrow_client, &delivery(ONE, 1, &long));
+    let (_, told) = oversized(outcome.only_event());
+    assert!(!told.message.content().has_body(&long));
+    let outcome = read(narrow_client, &delivery(ONE, 1, b"short"));
+    let content = content_of(outcome.only_event()).unwrap();
+    assert!(content.has_body(b"short") && !content.has_body(b"other"));
+}
+
+// case C1
+#[test]
 fn what_is_too_long_is_told_before_its_body_has_come() {
     for size in [11, 1 << 32, 1 << 63, u64::MAX] {
         let front = [method(ONE, deliver(1)), header(ONE, size)].concat();

@@ -530,12 +530,6 @@ impl<W> Publisher<W> {
             let key = address.routing_key(overrides(position));
             key.as_short_str() == content.routing_key()
         };
-        // Of what is too long to be taken back, there is only the length.
-        let excess = content.excess();
-        let has_body = |body: &[u8]| match excess {
-            None => body == content.body(),
-            Some(excess) => body.len() as u64 == excess.body_size(),
-        };
         let is_same = |position: &u64| {
             let properties = address.properties(overrides(*position));
             properties.as_bytes() == content.raw_properties()
@@ -543,7 +537,7 @@ impl<W> Publisher<W> {
         let alike = || {
             (ring.iter_from(self.returned_before))
                 .take_while(|(position, _)| *position < ring.written())
-                .filter(|(position, entry)| has_body(&entry.body) && has_key(*position))
+                .filter(|(position, entry)| content.has_body(&entry.body) && has_key(*position))
                 .map(|(position, _)| position)
         };
         alike().find(is_same).or_else(|| alike().next())

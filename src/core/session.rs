@@ -354,7 +354,7 @@ impl Session {
                 self.consumer_cancelled(now, channel, consumer_tag, topology);
             }
             Event::Returned { channel, returned } => self.returned(channel, returned),
-            Event::Oversized { channel, oversized } => self.oversized(channel, oversized),
+            Event::Oversized { channel, oversized } => self.oversized(channel, *oversized),
             Event::Delivery { channel, .. }
             | Event::Got { channel, .. }
             | Event::Confirm { channel, .. } => self.user_channel_event(channel, event),

@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn what_is_kept_counts_through_quiet_times_and_lives_of_the_connection() {
         for pause in [Blocks::begin_life, |blocks: &mut Blocks| {
-            drop(blocks.take(1))
+            drop(blocks.take(1));
         }] {
             let (mut blocks, mut input) = (Blocks::new(), BytesMut::new());
             let mut kept = Vec::new();

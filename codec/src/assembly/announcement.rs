@@ -64,6 +64,10 @@ pub(super) enum Purpose {
 }
 
 impl Announcement {
+    pub(super) fn is_return(&self) -> bool {
+        matches!(self.purpose, Purpose::Return { .. })
+    }
+
     /// Reads the payload of the method's frame; `None` where it is malformed.
     pub(crate) fn parse(method: ContentMethod, payload: &[u8]) -> Option<Self> {
         let mut arguments = Reader::new(arguments_of(payload));

@@ -290,8 +290,9 @@ impl Connection {
         };
         match (&self.phase, self.channels.get_mut(channel)) {
             (Phase::Open, Some(state)) if !state.is_closing() => {
-                let event = state.assembly.add_large_header(&frame, size, max)?;
-                self.events.push(event);
+                if let Some(event) = state.assembly.add_large_header(&frame, size, max)? {
+                    self.events.push(event);
+                }
             }
             (Phase::Open, None) => self.frame_without_channel(&frame)?,
             _ => {}

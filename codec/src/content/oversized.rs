@@ -1,10 +1,11 @@
-use super::{Content, Delivery, Got, Published, Returned};
+use super::{Content, Delivery, Digest, Got, Published, Returned};
 
 /// A message that is longer than is accepted, without its body, which is skipped as it comes.
 ///
-/// It is told as soon as its length is known, and can be settled from then on. Its number and its
-/// names are there, and its properties unless it was they that were too long. The `content` has no
-/// body: that is no empty one.
+/// It is told as soon as its length is known, and can be settled from then on; a returned one, of
+/// which nothing is to be settled, once all of it has come. Its number and its names are there, and
+/// its properties unless it was they that were too long. The `content` has no body: that is no empty
+/// one.
 #[derive(Clone, Debug)]
 pub struct Oversized {
     /// What was too long.
@@ -70,32 +71,48 @@ impl Excess {
             Self::Header { body_size, .. } => body_size,
         }
     }
+}
 
-    /// Notes it at the end of a message's buffer, so that messages of the usual length need no room
-    /// for it.
+/// What is noted of a message that is too long, at the end of its buffer, so that messages of the
+/// usual length need no room for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Note {
+    pub(crate) excess: Excess,
+    /// What the body is known by, where all of it came before its message was told.
+    pub(crate) digest: Option<Digest>,
+}
+
+impl Note {
     pub(crate) fn encode(self, out: &mut Vec<u8>) {
-        let (is_header, size, limit) = match self {
-            Self::Body { size, limit } => (0, size, limit),
-            Self::Header { size, limit, .. } => (1, size, limit),
+        let (is_header, size, limit) = match self.excess {
+            Excess::Body { size, limit } => (0, size, limit),
+            Excess::Header { size, limit, .. } => (1, size, limit),
         };
         out.push(is_header);
         out.extend_from_slice(&size.to_be_bytes());
         out.extend_from_slice(&limit.to_be_bytes());
-        out.extend_from_slice(&self.body_size().to_be_bytes());
+        out.extend_from_slice(&self.excess.body_size().to_be_bytes());
+        if let Some(Digest(digest)) = self.digest {
+            out.extend_from_slice(&digest.to_be_bytes());
+        }
     }
 
     pub(super) fn decode(note: &[u8]) -> Option<Self> {
         let (is_header, rest) = note.split_first()?;
         let (size, rest) = rest.split_first_chunk()?;
         let (limit, rest) = rest.split_first_chunk()?;
+        let (body_size, digest) = rest.split_first_chunk()?;
         let (size, limit) = (u64::from_be_bytes(*size), u32::from_be_bytes(*limit));
-        Some(match is_header {
-            0 => Self::Body { size, limit },
-            _ => Self::Header {
+        let excess = match is_header {
+            0 => Excess::Body { size, limit },
+            _ => Excess::Header {
                 size,
                 limit,
-                body_size: u64::from_be_bytes(*rest.first_chunk()?),
+                body_size: u64::from_be_bytes(*body_size),
             },
-        })
+        };
+        let digest = digest.first_chunk();
+        let digest = digest.map(|digest| Digest(u64::from_be_bytes(*digest)));
+        Some(Self { excess, digest })
     }
 }

@@ -50,7 +50,8 @@ pub fn hostile_peer(data: &[u8]) {
 }
 
 /// 64 KiB from a peer never hold more than a MiB, even where events are polled only when nothing
-/// more is taken.
+/// more is taken. Where bodies are limited, neither do these over and over, from a peer that reads
+/// nothing.
 ///
 /// `allocated` is how many bytes are allocated at present, in all of the process.
 pub fn held_by_hostile_peer(data: &[u8], allocated: impl Fn() -> usize) {
@@ -68,17 +69,45 @@ pub fn held_by_hostile_peer(data: &[u8], allocated: impl Fn() -> usize) {
         let held = allocated().saturating_sub(before) + stream.len();
         assert!(held <= 1 << 20, "{held} bytes are held");
     }
+    if stream.is_empty() || !is_narrow(*which) {
+        return;
+    }
+    let repeated = stream.repeat(FLOOD.div_ceil(stream.len()));
+    for _ in 0..16 {
+        input.extend_from_slice(&repeated);
+        while connection.receive(Instant::now(), &mut input) {
+            while connection.poll_event().is_some() {}
+        }
+        while connection.poll_event().is_some() {}
+        let held = allocated().saturating_sub(before);
+        assert!(
+            held <= (1 << 20) + repeated.len(),
+            "{held} bytes are held of a flood"
+        );
+    }
 }
+
+/// How much of a flood comes at a time.
+const FLOOD: usize = 64 << 10;
 
 /// An end of a connection, at some place of its life.
 fn end(which: u8) -> Connection {
     let fresh = || Pair::new(ConnectionLimits::default());
-    match which % 6 {
+    let narrow = || {
+        let limits = ConnectionLimits {
+            max_message_size: 8,
+            ..ConnectionLimits::default()
+        };
+        Pair::open_with(3, limits)
+    };
+    match which % 8 {
         0 => fresh().client,
         1 => fresh().server,
         2 => Pair::open(3).client,
         3 => Pair::open(3).server,
         4 => busy_client(),
+        6 => narrow().client,
+        7 => narrow().server,
         _ => {
             let mut client = busy_client();
             let text = ShortString::from_static("goodbye");
@@ -86,6 +115,11 @@ fn end(which: u8) -> Connection {
             client
         }
     }
+}
+
+/// Whether such an end takes short bodies alone.
+fn is_narrow(which: u8) -> bool {
+    matches!(which % 8, 6 | 7)
 }
 
 /// A client with calls under way, confirms due, and a channel being closed.

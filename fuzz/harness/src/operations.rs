@@ -79,6 +79,8 @@ impl<'a> World<'a> {
             frame_max: 4096,
             call_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
+            // Some of what the peer delivers, and the broker hands on, is longer.
+            max_message_size: 1000,
             ..ConnectionLimits::default()
         };
         let mut world = Self {
@@ -375,6 +377,7 @@ impl World<'_> {
             | Event::Got { channel, .. }
             | Event::Delivery { channel, .. }
             | Event::Returned { channel, .. }
+            | Event::Oversized { channel, .. }
             | Event::Confirm { channel, .. }
             | Event::ConsumerCancelled { channel, .. }
             | Event::Flow { channel, .. } => {

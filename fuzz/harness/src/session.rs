@@ -135,6 +135,8 @@ impl<'a> World<'a> {
             limits: ConnectionLimits {
                 channel_max: if is_narrow { 3 } else { 100 },
                 frame_max: 4096,
+                // Some of what the peer delivers is longer.
+                max_message_size: 20,
                 ..ConnectionLimits::default()
             },
             network: Network::Good,

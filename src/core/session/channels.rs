@@ -337,7 +337,7 @@ impl Session {
     }
 
     /// A message is too long, and here without its body.
-    pub(super) fn oversized(&mut self, channel: ChannelId, oversized: Box<Oversized>) {
+    pub(super) fn oversized(&mut self, channel: ChannelId, oversized: Oversized) {
         let (owner, excess) = (self.owner(channel), oversized.excess);
         match (owner, oversized.message) {
             (Some(Owner::Consumer(consumer)), Incoming::Delivery(delivery)) => {
