@@ -43,11 +43,9 @@ fn closed() -> Connection {
 fn both_ends_know_an_open_channel() {
     let mut pair = Pair::open();
     let id = pair.client.connection.open_channel(pair.now).unwrap();
-    let mut channel = pair.client.connection.channel(id).unwrap();
+    let channel = pair.client.connection.channel(id).unwrap();
     assert_eq!(channel.id(), id);
     assert!(!channel.is_open());
-    let early = channel.send(pair.now, queue::Declare::default());
-    assert_eq!(early, Err(SendError::NotOpen));
     pair.run();
     for end in [&mut pair.client, &mut pair.server] {
         let [Event::ChannelOpen { channel }] = end.events[..] else {
@@ -56,6 +54,20 @@ fn both_ends_know_an_open_channel() {
         assert_eq!(channel, id);
         assert!(end.connection.channel(id).unwrap().is_open());
     }
+}
+
+#[test]
+fn what_is_sent_on_a_channel_before_it_is_open_comes_right_after_its_opening() {
+    let mut pair = Pair::open();
+    let id = pair.client.connection.open_channel(pair.now).unwrap();
+    let mut channel = pair.client.connection.channel(id).unwrap();
+    channel.send(pair.now, queue::Declare::default()).unwrap();
+    assert!(!channel.is_open());
+    pair.run();
+    assert!(matches!(
+        &pair.server.events[..],
+        [Event::ChannelOpen { .. }, Event::Request { method, .. }] if method.name() == "queue.declare"
+    ));
 }
 
 #[test]

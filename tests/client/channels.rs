@@ -311,8 +311,9 @@ fn there_are_no_more_channels_than_were_agreed() {
     run(async {
         let url = url();
         let separator = if url.contains('?') { '&' } else { '?' };
-        let builder = client::builder(&format!("{url}{separator}channel_max=2"));
+        let builder = client::builder(&format!("{url}{separator}channel_max=3"));
         let client = executor::connect(builder).await.unwrap();
+        // The last is for calls.
         let first = client.channel().await.unwrap();
         let _second = client.channel().await.unwrap();
         let error = client.channel().await.unwrap_err();

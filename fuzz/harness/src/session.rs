@@ -71,6 +71,7 @@ struct World<'a> {
     producers: BTreeMap<ProducerKey, Producer>,
     /// Which of them has cost a channel or the connection, where that is not known.
     isolation: Isolation<ProducerKey>,
+    producers_made: u32,
     messages: MessageId,
     consumers: BTreeMap<ConsumerKey, Consumer>,
     started: usize,
@@ -155,6 +156,7 @@ impl<'a> World<'a> {
             messages: 0,
             consumers: BTreeMap::new(),
             started: 0,
+            producers_made: 0,
             user_channels: BTreeSet::new(),
             calls: BTreeSet::new(),
             called: 0,
@@ -193,7 +195,8 @@ impl<'a> World<'a> {
         };
         let [is_long, is_huge, has_key, _] = self.script.flags();
         self.messages += 1;
-        let mut body = self.messages.to_be_bytes().to_vec();
+        let number = self.producers[&key].number;
+        let mut body = [self.messages, number].map(u32::to_be_bytes).concat();
         body.resize(if is_long { 3000 } else { 8 }, 7);
         let mut message = Message::from(body);
         if is_huge && self.script.below(4) == 3 {
@@ -229,7 +232,9 @@ impl<'a> World<'a> {
         if self.producers.len() < 3 {
             let [confirms, drops, ..] = self.script.flags();
             let key = self.session.add_producer(self.now, !confirms);
-            self.producers.insert(key, Producer::new(!confirms, drops));
+            let producer = Producer::new(self.producers_made, !confirms, drops);
+            self.producers.insert(key, producer);
+            self.producers_made += 1;
         }
     }
 

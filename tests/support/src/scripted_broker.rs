@@ -215,7 +215,7 @@ impl Session {
             Event::Published { channel, published } => {
                 match self.ask(&Heard::Published(published.content.body())) {
                     Answer::Usual | Answer::Flood(..) | Answer::FlowFlood(_) => {
-                        self.confirm(channel)
+                        self.confirm(channel);
                     }
                     Answer::Silence => *self.published.entry(channel).or_default() += 1,
                     refusal @ Answer::Refuse(..) => {

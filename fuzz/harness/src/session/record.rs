@@ -43,6 +43,8 @@ pub(super) struct Record {
 struct Life {
     /// The messages that were published; none where one is not a producer's.
     published: Vec<Option<MessageId>>,
+    /// The last that each producer published.
+    newest: BTreeMap<u32, MessageId>,
     /// How many of them were before confirms were asked for.
     unconfirmed: Option<usize>,
     /// The message on its way, and how much of it is still to come.
@@ -134,9 +136,11 @@ impl Record {
         let life = &mut self.lives[id.0];
         if let Some(body) = put(&mut life.outgoing, kind, payload) {
             let message = message_id(&body);
-            // What was published earlier is written earlier, in every life.
-            let last = life.published.iter().flatten().next_back();
-            assert!(message.is_none() || last.is_none_or(|last| Some(*last) < message));
+            // What one producer published earlier is written earlier, in every life.
+            if let (Some(message), Some(producer)) = (message, producer_of(&body)) {
+                let last = life.newest.insert(producer, message);
+                assert!(last.is_none_or(|last| last < message));
+            }
             self.published.extend(message);
             life.published.push(message);
         }
@@ -270,6 +274,12 @@ fn put(body: &mut Option<Body>, kind: FrameKind, payload: &[u8]) -> Option<Vec<u
         .size
         .is_some_and(|size| part.bytes.len() as u64 >= size);
     body.take_if(|_| is_whole).map(|body| body.bytes)
+}
+
+/// Which producer has published it.
+fn producer_of(body: &[u8]) -> Option<u32> {
+    let number = body.get(4..)?.first_chunk()?;
+    Some(u32::from_be_bytes(*number))
 }
 
 fn message_id(body: &[u8]) -> Option<MessageId> {

@@ -12,6 +12,8 @@ use snowshoe::{DropReason, Message, Unconfirmed};
 use super::record::{LifeId, MessageId, Record};
 
 pub(super) struct Producer {
+    /// No other has the same, before or after.
+    pub(super) number: u32,
     pub(super) publisher: Publisher<u64>,
     pub(super) confirms: bool,
     drops: bool,
@@ -21,7 +23,7 @@ pub(super) struct Producer {
 }
 
 impl Producer {
-    pub(super) fn new(confirms: bool, drops: bool) -> Self {
+    pub(super) fn new(number: u32, confirms: bool, drops: bool) -> Self {
         let address = Address {
             exchange: ShortString::EMPTY,
             routing_key: ShortString::from_static("key"),
@@ -37,6 +39,7 @@ impl Producer {
             bytes: 1 << 16,
         };
         Self {
+            number,
             publisher: Publisher::new(address, settlement, overflow, limits),
             confirms,
             drops,
