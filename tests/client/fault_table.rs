@@ -7,7 +7,7 @@ use std::path::Path;
 const FAULTS: u32 = 57;
 
 /// A test by its file, as its path below this directory, and its name.
-type Test = (String, String);
+pub(crate) type Test = (String, String);
 
 const TABLE: &str = include_str!("../README.md");
 
@@ -30,7 +30,7 @@ fn table() -> BTreeMap<u32, BTreeSet<Test>> {
 }
 
 /// The tests in a cell such as `` `file.rs`: `one`, `another`<br>`other.rs`: `third` ``.
-fn tests_in(cell: &str) -> BTreeSet<Test> {
+pub(crate) fn tests_in(cell: &str) -> BTreeSet<Test> {
     let mut tests = BTreeSet::new();
     for of_a_file in cell.split("<br>").filter(|part| !part.is_empty()) {
         let quoted: Vec<_> = of_a_file.split('`').skip(1).step_by(2).collect();

@@ -9,6 +9,7 @@ mod advice;
 mod back_pressure;
 mod blocked_connections;
 mod buffer_policies;
+mod case_table;
 mod channel_limits;
 mod channels;
 mod closing;

@@ -574,3 +574,50 @@ fn a_clock_is_advanced_by_hand_on_any_executor() {
         assert_eq!(depth(&server), 0);
     });
 }
+
+/// How long it takes in virtual time until each of so many messages, published at once, has its outcome.
+fn time_for(count: usize, poison: Option<usize>, round_trip: Duration) -> Duration {
+    let clock = Clock::new();
+    let mut executor = Executor::new(clock.clone(), 1);
+    let server = Server::in_virtual_time(BrokerOptions::default(), clock.clone());
+    let (client, driver) = server.client().build();
+    executor.spawn(driver);
+    let took = executor.run(async move {
+        client.declare(Queue::new("orders")).await.unwrap();
+        let producer = client.producer("orders").unwrap().capacity(count).build();
+        producer.send("first").await.unwrap();
+        server.set_delay(round_trip);
+        let before = clock.now();
+        let mut confirmations = Vec::new();
+        for number in 0..count {
+            let mut message = Message::from("an order");
+            if Some(number) == poison {
+                let forged = Properties::builder().user_id("somebody else");
+                message = message.with_properties(forged.build().unwrap());
+            }
+            confirmations.push(producer.try_publish(message).unwrap());
+        }
+        for (number, confirmation) in confirmations.into_iter().enumerate() {
+            assert_eq!(confirmation.await.is_err(), Some(number) == poison);
+        }
+        clock.now() - before
+    });
+    took.expect("all have an outcome")
+}
+
+// case C3
+#[test]
+fn a_poison_message_among_10_000_costs_its_neighbours_log_n_round_trips() {
+    const COUNT: usize = 10_000;
+    let round_trip = Duration::from_millis(20);
+    let without = time_for(COUNT, None, round_trip);
+    let log = COUNT.next_power_of_two().ilog2();
+    for poison in [0, COUNT / 3, COUNT - 1] {
+        let more = time_for(COUNT, Some(poison), round_trip) - without;
+        println!("{poison}: {more:?} more than {without:?}");
+        assert!(
+            more <= round_trip * (log + 4),
+            "{poison}: {more:?} more than {without:?}"
+        );
+    }
+}
