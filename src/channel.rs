@@ -17,7 +17,9 @@ use crate::shared::handle::Handle;
 ///
 /// It is for what the rest of the crate has no words for: basic.get, transactions, consuming and
 /// publishing by hand. Nothing on it is recovered: when the channel or the connection ends, every
-/// call says so, and you open another. Methods are structs of [`codec::method`](crate::codec::method).
+/// call says so, and you open another. What you declare on it is not declared again after a reconnect;
+/// what you delete or unbind on it, though [`Client::declare`](crate::Client::declare) declared it, is
+/// not either. Methods are structs of [`codec::method`](crate::codec::method).
 ///
 /// ```no_run
 /// use snowshoe::codec::method::{queue, tx};
@@ -54,6 +56,9 @@ impl Channel {
     /// # Errors
     /// The broker refused it, which closes the channel; or the channel is gone; or there is no
     /// reply to wait for.
+    ///
+    /// One that deletes or unbinds waits, and what comes after it on the channel, while another of the
+    /// client's connections is declaring the same after a reconnect.
     ///
     /// # Cancel safety
     /// Dropped before it was sent, the method is not called. After that it may be.

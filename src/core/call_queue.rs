@@ -49,6 +49,10 @@ impl<T> CallQueue<T> {
         self.queue.iter()
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.queue.iter_mut()
+    }
+
     /// The oldest call under way: the one that was refused where the broker names its kind.
     pub fn oldest_sent(&self) -> Option<&T> {
         self.queue.front().filter(|_| self.sent > 0)
@@ -95,11 +99,11 @@ impl<T> CallQueue<T> {
     }
 
     /// The next call to send.
-    pub fn next_to_send(&mut self) -> Option<&T> {
+    pub fn next_to_send(&mut self) -> Option<&mut T> {
         if self.channel().is_none() || self.sent >= WINDOW {
             return None;
         }
-        let call = self.queue.get(self.sent)?;
+        let call = self.queue.get_mut(self.sent)?;
         self.sent += 1;
         Some(call)
     }
@@ -118,6 +122,16 @@ impl<T> CallQueue<T> {
         self.answered(|_| true)
     }
 
+    /// Puts a call in front of those that were not sent.
+    pub fn push_next(&mut self, call: T) {
+        self.queue.insert(self.sent, call);
+    }
+
+    /// The calls that were sent on the current channel and not answered yet, oldest first.
+    pub fn under_way(&self) -> impl Iterator<Item = &T> {
+        self.queue.iter().take(self.sent)
+    }
+
     /// Takes the call that [`next_to_send`](Self::next_to_send) gave last off the queue.
     pub fn unsendable(&mut self) -> Option<T> {
         self.sent = self.sent.checked_sub(1)?;
@@ -130,9 +144,9 @@ impl<T> CallQueue<T> {
     }
 
     /// Drops those calls, among the ones that were not sent on the current channel, that were given up.
-    pub fn withdraw_unsent(&mut self, mut is_given_up: impl FnMut(&T) -> bool) {
+    pub fn withdraw_unsent(&mut self, mut is_given_up: impl FnMut(&mut T) -> bool) {
         let mut sent = self.sent;
-        self.queue.retain(|call| {
+        self.queue.retain_mut(|call| {
             let is_sent = sent > 0;
             sent = sent.saturating_sub(1);
             is_sent || !is_given_up(call)
@@ -202,7 +216,7 @@ mod tests {
         calls.opening(ChannelId(1));
         assert_eq!(calls.next_to_send(), None);
         calls.opened();
-        assert_eq!(calls.next_to_send(), Some(&1));
+        assert_eq!(calls.next_to_send(), Some(&mut 1));
     }
 
     #[test]
@@ -278,6 +292,16 @@ mod tests {
         assert_eq!(send_all(&mut calls).len(), WINDOW);
         calls.refused();
         assert_eq!(send_all(&mut calls).len(), 1);
+    }
+
+    #[test]
+    fn a_call_that_is_put_in_front_comes_after_what_was_sent() {
+        let mut calls = calls_with(&[1, 2, 3]);
+        calls.next_to_send();
+        calls.push_next(4);
+        assert_eq!(calls.under_way().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(send_all(&mut calls), [4, 2, 3]);
+        assert_eq!(calls.refused(), Some(1));
     }
 
     #[test]

@@ -11,6 +11,8 @@
 
 mod allocation;
 mod attribution;
+mod by_hand;
+mod calls;
 mod channels;
 mod keys;
 mod line;
@@ -21,7 +23,7 @@ mod recovery;
 mod shared_channel;
 mod stage;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -32,6 +34,8 @@ use snowshoe_codec::{
 
 use self::allocation::ChannelLimit;
 use self::attribution::SuspectStep;
+use self::by_hand::{ByHand, Unanswered};
+use self::calls::Calls;
 use self::channels::UserChannel;
 use self::keys::Keyed;
 pub use self::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
@@ -46,7 +50,7 @@ use super::call_queue::CallQueue;
 pub use super::subscription::Manner;
 use super::subscription::{ConsumerSpec, Subscription};
 use super::supervisor::{Action, Step, Supervisor};
-use super::topology::{self, Topology};
+use super::topology::{self, Deletion, Topology};
 use super::{Epoch, Flow};
 use crate::error::{ConnectionError, Error, Hint, Phase};
 
@@ -79,9 +83,17 @@ pub struct Session {
     consumers: Keyed<ConsumerKey, Subscription>,
     user_channels: Keyed<ChannelKey, UserChannel>,
     recovery: CallQueue<topology::Step>,
-    calls: CallQueue<(CallToken, Method)>,
+    /// What was to be declared while somebody was deleting it.
+    left_out: BTreeSet<topology::Step>,
+    calls: Calls,
+    by_hand: ByHand,
     /// Calls of which nobody knows whether the broker has done them.
     perhaps_done: Vec<Method>,
+    /// What ended, and is still to be told to the topology.
+    deletions_ended: Vec<Deletion>,
+    declarations_ended: Vec<topology::Step>,
+    /// How many changes of the topology had ended when it was last looked at.
+    changes_seen: u64,
     postponed: Vec<Postponed>,
     suspects: Vec<SuspectStep>,
     /// When there may be channels to open, for the first time or again, or calls to make.
@@ -106,8 +118,13 @@ impl Session {
             consumers: Keyed::new(),
             user_channels: Keyed::new(),
             recovery: CallQueue::new(),
-            calls: CallQueue::new(),
+            left_out: BTreeSet::new(),
+            calls: Calls::new(),
+            by_hand: ByHand::default(),
             perhaps_done: Vec::new(),
+            deletions_ended: Vec::new(),
+            declarations_ended: Vec::new(),
+            changes_seen: 0,
             postponed: Vec::new(),
             suspects: Vec::new(),
             wakeups: Vec::new(),
@@ -255,7 +272,7 @@ impl Session {
             .min()
     }
 
-    pub fn handle_timeout(&mut self, now: Instant, topology: &Topology) {
+    pub fn handle_timeout(&mut self, now: Instant, topology: &mut Topology) {
         while let Some(action) = self.supervisor.handle_timeout(now) {
             match action {
                 Action::Dial {
@@ -301,11 +318,12 @@ impl Session {
     /// What is to be done, or has happened, next.
     pub fn poll_output(&mut self, now: Instant, topology: &mut Topology) -> Option<Output> {
         loop {
+            self.tell_what_ended(topology);
+            if topology.changes_ended() != self.changes_seen {
+                self.advance(now, topology);
+                continue;
+            }
             if let Some(output) = self.outputs.pop_front() {
-                // What was to be deleted is not declared again, whether or not the broker has done it.
-                for call in self.perhaps_done.drain(..) {
-                    topology.forget_what_is_deleted(&call);
-                }
                 return Some(output);
             }
             let event = self.connection.as_mut()?.poll_event()?;
@@ -331,6 +349,20 @@ impl Session {
                 }
                 (event, _) => self.event(now, event, topology),
             }
+        }
+    }
+
+    /// Lets the topology know what is no longer under way, before any other session declares from it.
+    pub fn tell_what_ended(&mut self, topology: &mut Topology) {
+        // What was to be deleted is not declared again, whether or not the broker has done it.
+        for call in self.perhaps_done.drain(..) {
+            topology.forget_what_is_deleted(&call);
+        }
+        for deletion in self.deletions_ended.drain(..) {
+            topology.deletion_ended(deletion);
+        }
+        for step in self.declarations_ended.drain(..) {
+            topology.declaring_ended(&step);
         }
     }
 
@@ -374,7 +406,7 @@ impl Session {
         self.advance(now, topology);
     }
 
-    fn connected(&mut self, now: Instant, topology: &Topology) {
+    fn connected(&mut self, now: Instant, topology: &mut Topology) {
         if self
             .supervisor
             .handshaken(self.supervisor.epoch(), now)
@@ -452,19 +484,6 @@ impl Session {
         let channel = self.user_channels.insert(UserChannel::Waiting);
         self.wakeups.push(now);
         channel
-    }
-
-    /// Makes a call, now or as soon as the connection is ready; [`Output::Called`] follows.
-    pub fn call(&mut self, now: Instant, token: CallToken, method: Method) {
-        self.calls.push((token, method));
-        self.wakeups.push(now);
-    }
-
-    /// Drops the calls that were given up before they were sent.
-    pub fn withdraw_calls(&mut self, mut is_given_up: impl FnMut(CallToken) -> bool) {
-        if self.calls.has_unsent() {
-            self.calls.withdraw_unsent(|(token, _)| is_given_up(*token));
-        }
     }
 
     /// The channel of a producer that has one. Where it has published there, that
@@ -585,9 +604,10 @@ impl Session {
     }
 
     /// Closes and forgets a channel that a user drove.
-    pub fn remove_channel(&mut self, now: Instant, channel: ChannelKey) {
+    pub fn remove_channel(&mut self, now: Instant, key: ChannelKey) {
+        self.ended_by_hand(key, Unanswered::PerhapsDone);
         if let Some(UserChannel::Opening(channel) | UserChannel::Open(channel)) =
-            self.user_channels.remove(channel)
+            self.user_channels.remove(key)
         {
             self.close_channel(now, channel);
         }

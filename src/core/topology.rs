@@ -2,13 +2,18 @@
 //!
 //! After a reconnect the broker may have forgotten transient, exclusive and auto-delete entities,
 //! or everything. The registry holds the user's intent and nothing else: what was not declared is
-//! never invented, and what was deleted does not rise again.
+//! never invented, and what was deleted does not rise again. Since several sessions declare from it, it
+//! knows what is on its way, too: see [`changes`].
 
-use std::collections::BTreeMap;
+mod changes;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use snowshoe_codec::method::{Arguments as _, MethodId, exchange, queue};
 use snowshoe_codec::{FieldTable, FieldValue, Method, ShortString, TableError};
 
+use self::changes::Changes;
+pub use self::changes::{Declaring, Deletion};
 use crate::declare;
 use crate::events::Entity;
 
@@ -67,8 +72,8 @@ impl BindingKey {
     }
 }
 
-/// One entity to declare again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One entity to declare again. Those that others are bound to come before them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     Exchange(ShortString),
     Queue(QueueId),
@@ -97,6 +102,18 @@ impl Step {
             }
             _ => false,
         }
+    }
+
+    /// What a binding binds; the others bind nothing.
+    fn bound(&self) -> Vec<Self> {
+        let Self::Binding(binding) = self else {
+            return Vec::new();
+        };
+        let destination = match &binding.destination {
+            BindingEnd::Queue(queue) => Self::Queue(queue.clone()),
+            BindingEnd::Exchange(name) => Self::Exchange(name.clone()),
+        };
+        vec![Self::Exchange(binding.source.clone()), destination]
     }
 }
 
@@ -147,6 +164,7 @@ pub struct Topology {
     server_named: u64,
     /// How many consumers of ours a queue has.
     consumers: BTreeMap<QueueId, usize>,
+    changes: Changes,
 }
 
 impl Topology {
@@ -181,13 +199,20 @@ impl Topology {
 
     /// Takes note of a call that deletes or unbinds something: nobody wants that any more.
     pub fn forget_what_is_deleted(&mut self, call: &Method) {
-        match call {
-            Method::ExchangeDelete(delete) => self.forget_exchange(&delete.exchange),
-            Method::QueueDelete(delete) => self.forget_queue(&self.queue_id(&delete.queue)),
-            Method::QueueUnbind(unbind) => self.forget_queue_binding(unbind),
-            Method::ExchangeUnbind(unbind) => self.forget_exchange_binding(unbind),
-            _ => {}
+        if let Some(deleted) = self.deleted_by(call) {
+            self.forget(deleted);
         }
+    }
+
+    /// What a call deletes, if it deletes anything. A purge leaves the queue.
+    fn deleted_by(&self, call: &Method) -> Option<Step> {
+        Some(match call {
+            Method::ExchangeDelete(delete) => Step::Exchange(delete.exchange.clone()),
+            Method::QueueDelete(delete) => Step::Queue(self.queue_id(&delete.queue)),
+            Method::QueueUnbind(unbind) => Step::Binding(self.unbound_queue(unbind)),
+            Method::ExchangeUnbind(unbind) => Step::Binding(unbound_exchange(unbind)),
+            _ => return None,
+        })
     }
 
     /// Whether a step is about a queue that belongs to one connection alone.
@@ -289,36 +314,61 @@ impl Topology {
         self.bindings.insert(binding, bind.arguments.clone());
     }
 
-    pub fn forget_queue_binding(&mut self, unbind: &queue::Unbind) {
-        let binding = BindingKey::new(
+    fn unbound_queue(&self, unbind: &queue::Unbind) -> BindingKey {
+        BindingKey::new(
             &unbind.exchange,
             BindingEnd::Queue(self.queue_id(&unbind.queue)),
             &unbind.routing_key,
             &unbind.arguments,
-        );
-        self.forget_bindings(|other| *other == binding);
-    }
-
-    pub fn forget_exchange_binding(&mut self, unbind: &exchange::Unbind) {
-        let binding = BindingKey::new(
-            &unbind.source,
-            BindingEnd::Exchange(unbind.destination.clone()),
-            &unbind.routing_key,
-            &unbind.arguments,
-        );
-        self.forget_bindings(|other| *other == binding);
+        )
     }
 
     /// A queue was deleted on purpose.
     pub fn forget_queue(&mut self, queue: &QueueId) {
-        self.queues.remove(queue);
-        self.forget_bindings(|binding| binding.leads_to_queue(queue));
+        self.forget(Step::Queue(queue.clone()));
     }
 
-    /// An exchange was deleted on purpose.
-    pub fn forget_exchange(&mut self, name: &ShortString) {
-        self.exchanges.remove(name);
-        self.forget_bindings(|binding| binding.source == *name || binding.leads_to_exchange(name));
+    /// Something was deleted on purpose.
+    fn forget(&mut self, deleted: Step) {
+        for step in self.with_what_goes_along(deleted) {
+            match step {
+                Step::Exchange(name) => _ = self.exchanges.remove(&name),
+                Step::Queue(queue) => _ = self.queues.remove(&queue),
+                Step::Binding(binding) => _ = self.bindings.remove(&binding),
+            }
+        }
+    }
+
+    /// An entity, and what the broker deletes together with it: its bindings, the auto-delete exchanges
+    /// that lose the last binding from them, the bindings to those, and so on.
+    fn with_what_goes_along(&self, deleted: Step) -> BTreeSet<Step> {
+        let mut all = BTreeSet::from([deleted.clone()]);
+        let mut unseen = vec![deleted];
+        while let Some(step) = unseen.pop() {
+            let along = match &step {
+                Step::Binding(binding) => self.left_unbound(binding, &all).into_iter().collect(),
+                _ => self.bindings_of(&step),
+            };
+            unseen.extend(along.into_iter().filter(|step| all.insert(step.clone())));
+        }
+        all
+    }
+
+    fn bindings_of(&self, entity: &Step) -> Vec<Step> {
+        let bindings = self.bindings.keys().cloned().map(Step::Binding);
+        bindings.filter(|step| step.binds(entity)).collect()
+    }
+
+    /// The auto-delete exchange that goes with this binding, if no other is left than the `doomed`. One
+    /// that was never bound stays.
+    fn left_unbound(&self, binding: &BindingKey, doomed: &BTreeSet<Step>) -> Option<Step> {
+        let source = &binding.source;
+        let goes = self.exchanges.get(source).is_some_and(|it| it.auto_delete)
+            && self.bindings.contains_key(binding)
+            && !self.bindings.keys().any(|other| {
+                other.source == *source && !doomed.contains(&Step::Binding(other.clone()))
+            });
+        goes.then(|| Step::Exchange(source.clone()))
     }
 
     /// A consumer of a queue was started.
@@ -426,32 +476,15 @@ impl Topology {
             }),
         })
     }
+}
 
-    /// Forgets bindings, and the auto-delete exchanges that the broker deletes with the last
-    /// binding from them, and the bindings to those, and so on.
-    fn forget_bindings(&mut self, doomed: impl Fn(&BindingKey) -> bool) {
-        let mut sources = self.remove_bindings(doomed);
-        while let Some(name) = sources.pop() {
-            let auto_delete = self.exchanges.get(&name).is_some_and(|it| it.auto_delete);
-            if auto_delete && !self.bindings.keys().any(|binding| binding.source == name) {
-                self.exchanges.remove(&name);
-                sources.extend(self.remove_bindings(|binding| binding.leads_to_exchange(&name)));
-            }
-        }
-    }
-
-    /// Removes bindings, and tells what they were bindings from.
-    fn remove_bindings(&mut self, doomed: impl Fn(&BindingKey) -> bool) -> Vec<ShortString> {
-        let mut sources = Vec::new();
-        self.bindings.retain(|binding, _| {
-            let doomed = doomed(binding);
-            if doomed {
-                sources.push(binding.source.clone());
-            }
-            !doomed
-        });
-        sources
-    }
+fn unbound_exchange(unbind: &exchange::Unbind) -> BindingKey {
+    BindingKey::new(
+        &unbind.source,
+        BindingEnd::Exchange(unbind.destination.clone()),
+        &unbind.routing_key,
+        &unbind.arguments,
+    )
 }
 
 /// The entries by name; those of one name keep their order.

@@ -223,6 +223,11 @@ impl Link {
         self.session.abandon(now);
     }
 
+    /// Nothing comes of what was under way on it.
+    pub(super) fn let_go(&mut self, topology: &mut Topology) {
+        self.session.tell_what_ended(topology);
+    }
+
     /// Whether it has ended, or is about to.
     pub(super) fn is_closing(&self) -> bool {
         self.session.is_closing()
@@ -271,7 +276,7 @@ impl Link {
         moved |= self.carry_out(now, topology);
         self.consumers.settle(now, &mut self.session, topology);
         self.tell_losses();
-        moved |= self.channels.operate(now, &mut self.session);
+        moved |= self.channels.operate(now, &mut self.session, topology);
         if may_publish && !self.blocked {
             moved |= self.producers.publish(now, &mut self.session);
         }
@@ -379,7 +384,7 @@ impl Link {
         }
     }
 
-    fn let_time_pass(&mut self, now: Instant, topology: &Topology) -> bool {
+    fn let_time_pass(&mut self, now: Instant, topology: &mut Topology) -> bool {
         let due = self.session.poll_timeout().is_some_and(|at| at <= now);
         if due {
             self.session.handle_timeout(now, topology);

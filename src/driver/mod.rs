@@ -113,7 +113,10 @@ impl Driver {
         let (config, shared) = (Arc::clone(&self.config), Arc::clone(&self.shared));
         let link = Link::new(id, session, config, Arc::clone(&self.runtime), shared);
         match self.links.get_mut(id.index()) {
-            Some(old) => *old = link,
+            Some(old) => {
+                old.let_go(&mut self.topology);
+                *old = link;
+            }
             None => self.links.push(link),
         }
     }
@@ -320,6 +323,7 @@ impl Driver {
         // Publishing waits for queues that only the main connection can declare again.
         let may_publish =
             self.links[LinkIndex::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();
+        let ended = self.topology.changes_ended();
         for link in &mut self.links {
             let link_moved = link.turn(cx, now, &mut self.topology, may_publish);
             if !link_moved {
@@ -328,6 +332,8 @@ impl Driver {
             }
             moved |= link_moved;
         }
+        // Another connection may have waited for it.
+        moved |= self.topology.changes_ended() != ended;
         self.close_unused(now);
         self.review(now);
         moved |= !self.done && self.go_on_closing(cx, now);

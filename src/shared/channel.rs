@@ -33,6 +33,26 @@ pub(crate) enum ChannelOperation {
     Close,
 }
 
+impl ChannelOperation {
+    /// The method to send, unless it is a publish.
+    pub(crate) fn method(&self) -> Option<&Method> {
+        match self {
+            Self::Call { method, .. } | Self::Send { method, .. } => Some(method),
+            Self::Publish { .. } | Self::Close => None,
+        }
+    }
+
+    /// Whether nobody waits for its answer any more, so that it is not to be sent: a basic.get would take
+    /// a message that nobody reads.
+    pub(crate) fn is_given_up(&self) -> bool {
+        match self {
+            Self::Call { answer, .. } => answer.is_closed(),
+            Self::Send { method, answer } => method.is_nowait() && answer.is_closed(),
+            Self::Publish { .. } | Self::Close => false,
+        }
+    }
+}
+
 /// The answer to a call on a channel.
 #[derive(Debug)]
 pub(crate) enum ChannelReply {

@@ -93,7 +93,7 @@ impl Session {
 
     fn attribute_to_call(&mut self, close: &PeerClose) -> bool {
         let oldest = self.calls.oldest_sent();
-        let is_it = oldest.is_some_and(|(_, method)| method.id() == close.method);
+        let is_it = oldest.is_some_and(|method| method.id() == close.method);
         if is_it {
             self.refuse_call(close);
         }
@@ -102,10 +102,7 @@ impl Session {
 
     /// The oldest call under way is not made again.
     fn refuse_call(&mut self, close: &PeerClose) {
-        if let Some((token, _)) = self.calls.refused() {
-            let result = Err(Error::Refused(close.clone()));
-            self.outputs.push_back(Output::Called { token, result });
-        }
+        self.call_refused(Error::Refused(close.clone()));
     }
 
     fn attribute_to_step(&mut self, close: &PeerClose) -> bool {
@@ -177,7 +174,7 @@ impl Session {
     }
 
     /// Why a step is left out of this connection's recovery, if it is: for what it has cost.
-    pub(super) fn left_out(&self, step: &Step) -> Option<&PeerClose> {
+    pub(super) fn given_up(&self, step: &Step) -> Option<&PeerClose> {
         let suspect = self.suspects.iter().find(|it| it.step == *step)?;
         (suspect.strikes >= STRIKES).then_some(&suspect.close)
     }

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use snowshoe_codec as codec;
-use snowshoe_codec::method::MethodId;
 use snowshoe_codec::{
-    ChannelCloseReason, ChannelId, Connection, Event, Incoming, Method, Oversized, PeerClose,
-    ReplyCode, Returned, ShortString,
+    ChannelCloseReason, ChannelId, Connection, Event, Incoming, Method, MethodId, Oversized,
+    PeerClose, ReplyCode, Returned, ShortString,
 };
 
 use super::Session;
 use super::allocation::NoChannel;
+use super::by_hand::Unanswered;
 use super::keys::ConsumerKey;
 use super::output::Output;
 use super::owners::{Owner, Owners};
@@ -104,23 +104,14 @@ impl Session {
     ) {
         match self.owner(channel) {
             Some(Owner::Recovery) => self.entity_recovered(&method, topology),
-            Some(Owner::Calls) => {
-                let id = method.id();
-                let answered = self.calls.answered(|(_, call)| id.is_reply_to(call.id()));
-                if let Some((token, call)) = answered {
-                    topology.observe(&call, &method);
-                    self.outputs.push_back(Output::Called {
-                        token,
-                        result: Ok(method),
-                    });
-                }
-            }
+            Some(Owner::Calls) => self.call_answered(method, topology),
             Some(Owner::Producer(producer)) => self.producer_online(now, producer, channel),
             Some(Owner::Producers) => self.producers_online(now, channel),
             Some(Owner::Consumer(consumer)) => {
                 self.consumer_replied(now, consumer, channel, method.id(), topology);
             }
-            Some(Owner::User(_)) => {
+            Some(Owner::User(key)) => {
+                self.answered_by_hand(key, method.id(), topology);
                 self.user_channel_event(channel, Event::Reply { channel, method });
             }
             None => {}
@@ -273,27 +264,20 @@ impl Session {
         let owner = self.owners.ended(channel);
         match owner {
             Some(Owner::Recovery) => self.entity_refused(now, reason, topology),
-            Some(Owner::Calls) => {
-                let is_refused = matches!(reason, ChannelCloseReason::Peer(_));
-                if let Some((token, call)) = self.calls.refused() {
-                    let result = Err(refusal(reason));
-                    self.outputs.push_back(Output::Called { token, result });
-                    if !is_refused {
-                        self.perhaps_done.push(call);
-                    }
-                }
-                if !is_refused {
-                    // The broker may be doing what comes after it, too.
-                    self.withdraw_harmful(Error::Timeout);
-                }
-                self.calls.channel_lost();
-            }
+            Some(Owner::Calls) => self.calls_closed(refusal(reason)),
             Some(Owner::Producer(producer)) => self.producer_closed(now, producer, reason),
             Some(Owner::Producers) => self.shared_channel_closed(now, channel, reason),
             Some(Owner::Consumer(consumer)) => {
                 self.consumer_closed(now, consumer, reason, topology);
             }
             Some(Owner::User(key)) => {
+                self.ended_by_hand(
+                    key,
+                    match reason {
+                        ChannelCloseReason::Peer(_) => Unanswered::NotDone,
+                        _ => Unanswered::PerhapsDone,
+                    },
+                );
                 if let Some(state) = self.user_channels.get_mut(key) {
                     *state = UserChannel::Closed;
                     self.outputs
@@ -305,17 +289,6 @@ impl Session {
         // Some channels are to be back at once, and some found no number free until now.
         self.wakeups.push(now);
         self.progressed(now);
-    }
-
-    /// Calls under way whose fate is not known, and of which a second one could do harm, are not made
-    /// again: their callers are told.
-    fn withdraw_harmful(&mut self, error: impl Fn(MethodId) -> Error) {
-        let harmful = self.calls.withdraw_sent(|(_, call)| !is_repeatable(call));
-        for (token, call) in harmful {
-            let result = Err(error(call.id()));
-            self.outputs.push_back(Output::Called { token, result });
-            self.perhaps_done.push(call);
-        }
     }
 
     /// A message was returned.
@@ -372,9 +345,10 @@ impl Session {
         self.owners = Owners::default();
         self.wakeups.clear();
         self.postponed.clear();
-        self.withdraw_harmful(|_| Error::ConnectionLost);
-        self.calls.channel_lost();
+        self.calls_lost();
+        self.declarations_lost();
         self.recovery = CallQueue::new();
+        self.left_out.clear();
         self.shared_channels.clear();
         for (producer, line) in self.producers.iter_mut() {
             if line.channel().is_some() {
@@ -399,12 +373,13 @@ impl Session {
 
     /// Channels that users drive do not come back: they hear why.
     pub(super) fn close_user_channels(&mut self, error: &Error) {
-        for (key, state) in self.user_channels.iter_mut() {
-            if matches!(state, UserChannel::Opening(_) | UserChannel::Open(_)) {
-                *state = UserChannel::Closed;
-                self.outputs
-                    .push_back(Output::ChannelClosed(key, error.clone()));
-            }
+        let is_open =
+            |it: &UserChannel| matches!(it, UserChannel::Opening(_) | UserChannel::Open(_));
+        for key in self.user_channels.keys_of(is_open) {
+            self.ended_by_hand(key, Unanswered::PerhapsDone);
+            self.user_channels[key] = UserChannel::Closed;
+            let closed = Output::ChannelClosed(key, error.clone());
+            self.outputs.push_back(closed);
         }
     }
 
@@ -482,42 +457,6 @@ impl Session {
             }
         }
     }
-
-    /// Makes the calls that users asked for.
-    pub(super) fn make_calls(&mut self, now: Instant) {
-        if self.calls.wants_channel() {
-            match self.open_channel(now, Owner::Calls) {
-                Ok(channel) => self.calls.opening(channel),
-                Err(NoChannel::Offline | NoChannel::Soon) => {}
-                // It is their turn when what is declared again is there.
-                Err(NoChannel::NoneFree) if self.recovery.has_channel() => {}
-                // Who holds them may do so for ever.
-                Err(NoChannel::NoneFree) => {
-                    self.outputs.extend(self.calls.give_up().map(|(token, _)| {
-                        let result = Err(Error::NoFreeChannel);
-                        Output::Called { token, result }
-                    }));
-                }
-            }
-        }
-        if self.calls_give_way(now) {
-            return;
-        }
-        let Some(mut channel) = channel_of(&mut self.connection, &self.calls) else {
-            return;
-        };
-        while let Some((_, method)) = self.calls.next_to_send() {
-            let Err(error) = channel.send(now, method.clone()) else {
-                continue;
-            };
-            if let Some((token, _)) = self.calls.unsendable() {
-                self.outputs.push_back(Output::Called {
-                    token,
-                    result: Err(error.into()),
-                });
-            }
-        }
-    }
 }
 
 /// The channel on which queued calls can be made now. One that ended a moment ago takes none, and its
@@ -535,18 +474,6 @@ pub(super) fn channel_of<'a, T>(
 pub(super) fn is_passing(close: &PeerClose) -> bool {
     close.code == ReplyCode::PRECONDITION_FAILED
         && close.text.to_string_lossy().contains("disk space")
-}
-
-/// Whether a call can be made twice without harm: one that declares can. Between two that delete, purge or
-/// unbind, others may have declared, published or bound.
-fn is_repeatable(call: &Method) -> bool {
-    matches!(
-        call,
-        Method::QueueDeclare(_)
-            | Method::ExchangeDeclare(_)
-            | Method::QueueBind(_)
-            | Method::ExchangeBind(_)
-    )
 }
 
 pub(super) fn refusal(reason: ChannelCloseReason) -> Error {

@@ -1,5 +1,6 @@
 //! What happens between the end of a handshake and the first publish.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use snowshoe_codec::time::after;
@@ -11,7 +12,7 @@ use super::channels::{channel_of, is_passing};
 use super::output::Output;
 use super::owners::Owner;
 use super::stage::Stage;
-use crate::core::topology::{QueueId, Step, Topology};
+use crate::core::topology::{Declaring, QueueId, Step, Topology};
 use crate::error::{ConnectionError, Error, Phase};
 
 /// What the broker refuses for a time: an exclusive queue that another connection still holds, as a
@@ -41,7 +42,14 @@ impl Session {
 
     /// Does whatever can be done now: makes calls, and goes on to the next stage when one is
     /// through. Cheap when there is nothing to do.
-    pub(super) fn advance(&mut self, now: Instant, topology: &Topology) {
+    pub(super) fn advance(&mut self, now: Instant, topology: &mut Topology) {
+        if mem::replace(&mut self.changes_seen, topology.changes_ended()) != self.changes_seen {
+            self.try_held_calls_again();
+            // What is still being deleted is left out again, and what was deleted is not known any more.
+            for step in mem::take(&mut self.left_out) {
+                self.recovery.push(step);
+            }
+        }
         if self.stage == Stage::Offline {
             return;
         }
@@ -65,11 +73,11 @@ impl Session {
             self.enter(now, next, topology);
         }
         if self.stage == Stage::Ready {
-            self.make_calls(now);
+            self.make_calls(now, topology);
         }
     }
 
-    fn enter(&mut self, now: Instant, stage: Stage, topology: &Topology) {
+    fn enter(&mut self, now: Instant, stage: Stage, topology: &mut Topology) {
         match stage {
             Stage::Offline | Stage::Entities => {}
             Stage::Bindings => {
@@ -118,26 +126,23 @@ impl Session {
     /// Declares a consumer's queue again, which is gone, if the user declared it (faults 47 and 52).
     pub(super) fn redeclare_queue(&mut self, queue: &ShortString, topology: &Topology) {
         let step = Step::Queue(topology.queue_id(queue));
-        // Brokers tell the consumers of a queue before they answer who deletes it (fault 48).
-        let is_being_deleted = self.calls.iter().any(|(_, call)| match call {
-            Method::QueueDelete(delete) => delete.queue == *queue,
-            _ => false,
-        });
-        let is_wanted = topology.method(&step).is_some() && !is_being_deleted;
+        // Brokers tell the consumers of a queue before they answer who deletes it (fault 48). While it is
+        // being deleted, it is left out.
+        let is_wanted = topology.method(&step).is_some();
         let is_queued = self.recovery.iter().any(|queued| *queued == step)
             || self
                 .postponed
                 .iter()
                 .any(|postponed| postponed.step == step);
-        let is_left_out = self.left_out(&step).is_some();
-        if is_wanted && !is_queued && !is_left_out && self.is_ours(&step, topology) {
+        let is_given_up = self.given_up(&step).is_some();
+        if is_wanted && !is_queued && !is_given_up && self.is_ours(&step, topology) {
             self.recovery.push(step);
         }
     }
 
     /// Declares it again, unless that has cost too many connections.
     fn push_step(&mut self, step: Step, topology: &Topology) {
-        match self.left_out(&step).cloned() {
+        match self.given_up(&step).cloned() {
             None => self.recovery.push(step),
             Some(reason) => self.outputs.push_back(Output::NotRecovered {
                 entity: topology.entity(&step),
@@ -146,7 +151,7 @@ impl Session {
         }
     }
 
-    fn declare_again(&mut self, now: Instant, topology: &Topology) {
+    fn declare_again(&mut self, now: Instant, topology: &mut Topology) {
         if self.recovery.wants_channel() {
             match self.open_channel(now, Owner::Recovery) {
                 Ok(channel) => self.recovery.opening(channel),
@@ -162,10 +167,19 @@ impl Session {
             return;
         };
         while let Some(step) = self.recovery.next_to_send() {
-            let method = topology.method(step);
-            if method.is_none_or(|method| channel.send(now, method).is_err()) {
-                // It was forgotten since, or does not fit into the frames of this broker.
-                self.recovery.unsendable();
+            match topology.begin_declaring(step) {
+                Declaring::Begun(method) => {
+                    if channel.send(now, method).is_err() {
+                        // It does not fit into the frames of this broker.
+                        self.declarations_ended.extend(self.recovery.unsendable());
+                    }
+                }
+                Declaring::BeingDeleted => self.left_out.extend(self.recovery.unsendable()),
+                Declaring::Forgotten => {
+                    if let Some(step) = self.recovery.unsendable() {
+                        self.postponed.retain(|it| it.step != step);
+                    }
+                }
             }
         }
     }
@@ -175,6 +189,7 @@ impl Session {
         let Some(step) = (self.recovery).answered(|step| id.is_reply_to(step.method_id())) else {
             return;
         };
+        self.declarations_ended.push(step.clone());
         self.clear(&step);
         let postponed = self.postponed.extract_if(.., |it| it.step == step);
         if postponed.count() > 0 {
@@ -221,6 +236,7 @@ impl Session {
     ) {
         match reason {
             ChannelCloseReason::Peer(close) => {
+                self.declarations_lost();
                 if let Some(step) = self.recovery.channel_closed() {
                     self.postpone_or_skip(now, step, close, topology);
                 }
@@ -230,8 +246,17 @@ impl Session {
                 self.lost(now, ConnectionError::Timeout(Phase::Recovery));
                 self.outputs.push_back(Output::Abort);
             }
-            _ => self.recovery.channel_lost(),
+            _ => {
+                self.declarations_lost();
+                self.recovery.channel_lost();
+            }
         }
+    }
+
+    /// What was to be declared on a channel or connection that has ended will not be answered.
+    pub(super) fn declarations_lost(&mut self) {
+        let under_way = self.recovery.under_way().cloned();
+        self.declarations_ended.extend(under_way);
     }
 
     fn postpone_or_skip(

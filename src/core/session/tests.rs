@@ -2,6 +2,7 @@ mod attribution;
 mod calls;
 mod channels;
 mod consumers;
+mod deletions;
 mod life;
 mod producers;
 mod recovery;

@@ -33,6 +33,11 @@ pub struct World {
     pub network: Network,
     /// What the session proposes for its next connection.
     pub limits: ConnectionLimits,
+    /// Whether what the session says reaches the broker at once, and not when it does so again.
+    pub is_heard: bool,
+    /// The same for what the broker says.
+    pub hears: bool,
+    on_the_way: (BytesMut, BytesMut),
     /// Whether there is a transport.
     connected: bool,
     /// How often the session was told that time has passed.
@@ -74,6 +79,9 @@ impl World {
             broker: Broker::new(ConnectionLimits::default()),
             network: Network::Good,
             limits: ConnectionLimits::default(),
+            is_heard: true,
+            hears: true,
+            on_the_way: <(BytesMut, BytesMut)>::default(),
             connected: false,
             wakeups: 0,
             dialing: VecDeque::new(),
@@ -135,11 +143,16 @@ impl World {
             .min()
             .filter(|next| *next <= until)
         {
-            self.now = self.now.max(next);
-            self.broker.handle_timeout(self.now);
+            self.time_is(self.now.max(next));
             self.run();
         }
         self.now = until;
+    }
+
+    /// Lets the time pass, for which the broker does what is due.
+    pub fn time_is(&mut self, now: Instant) {
+        self.now = now;
+        self.broker.handle_timeout(now);
     }
 
     /// Lets the time pass until the session is ready again, which it is to be within a minute.
@@ -214,10 +227,10 @@ impl World {
     }
 
     /// One round of a driver's loop; whether anything moved.
-    fn step(&mut self) -> bool {
+    pub fn step(&mut self) -> bool {
         let mut moved = self.exchange();
         if self.session.poll_timeout().is_some_and(|at| at <= self.now) {
-            self.session.handle_timeout(self.now, &self.topology);
+            self.session.handle_timeout(self.now, &mut self.topology);
             self.wakeups += 1;
             moved = true;
         }
@@ -236,7 +249,12 @@ impl World {
             .outbound()
             .filter(|_| self.connected)
             .map_or_else(BytesMut::new, take);
-        let mut back = self.broker.speak();
+        let (mut there, mut back) = (there, self.broker.speak());
+        if !self.connected {
+            self.on_the_way = <(BytesMut, BytesMut)>::default();
+        }
+        hold(&mut self.on_the_way.0, &mut there, self.is_heard);
+        hold(&mut self.on_the_way.1, &mut back, self.hears);
         let moved = !there.is_empty() || !back.is_empty();
         if !lost && self.connected {
             let outputs = &mut self.outputs;
@@ -282,5 +300,13 @@ impl World {
     /// Whether there is a transport.
     pub fn is_connected(&self) -> bool {
         self.connected
+    }
+}
+
+/// Holds bytes back, after those that are held already, until they may pass.
+fn hold(held: &mut BytesMut, bytes: &mut BytesMut, may_pass: bool) {
+    held.unsplit(std::mem::take(bytes));
+    if may_pass {
+        *bytes = std::mem::take(held);
     }
 }

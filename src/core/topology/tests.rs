@@ -52,6 +52,13 @@ fn bind_exchange(source: &str, destination: &str, key: &str) -> exchange::Bind {
     }
 }
 
+fn delete_exchange(exchange: &str) -> exchange::Delete {
+    exchange::Delete {
+        exchange: name(exchange),
+        ..exchange::Delete::default()
+    }
+}
+
 fn unbind_queue(bind: &queue::Bind) -> queue::Unbind {
     queue::Unbind {
         ticket: 0,
@@ -141,7 +148,7 @@ fn a_binding_is_forgotten_whatever_the_order_of_its_arguments() {
         .unwrap()
         .with("a", 1)
         .unwrap();
-    topology.forget_queue_binding(&unbind);
+    topology.forget_what_is_deleted(&unbind.into());
     assert_eq!(topology.plan(), []);
 }
 
@@ -290,7 +297,7 @@ fn a_deleted_exchange_takes_the_bindings_on_both_its_sides_along() {
     topology.record_exchange_binding(&bind_exchange("e", "f", ""));
     topology.record_exchange_binding(&bind_exchange("f", "e", ""));
     topology.record_queue_binding(&bind_queue("f", "e", ""));
-    topology.forget_exchange(&name("e"));
+    topology.forget_what_is_deleted(&delete_exchange("e").into());
     assert_eq!(topology.methods(), [bind_queue("f", "e", "").into()]);
 }
 
@@ -307,9 +314,9 @@ fn auto_delete_exchanges_go_with_their_last_binding_one_after_the_other() {
     topology.record_exchange_binding(&bind_exchange("kept", "amq.topic", ""));
     topology.record_queue_binding(&bind_queue("b", "q", "1"));
     topology.record_queue_binding(&bind_queue("b", "q", "2"));
-    topology.forget_queue_binding(&unbind_queue(&bind_queue("b", "q", "1")));
+    topology.forget_what_is_deleted(&unbind_queue(&bind_queue("b", "q", "1")).into());
     assert_eq!(topology.plan().len(), 8);
-    topology.forget_queue_binding(&unbind_queue(&bind_queue("b", "q", "2")));
+    topology.forget_what_is_deleted(&unbind_queue(&bind_queue("b", "q", "2")).into());
     let expected: [Method; 3] = [
         declare_exchange("kept", true).into(),
         declare_queue("q").into(),
@@ -321,7 +328,7 @@ fn auto_delete_exchanges_go_with_their_last_binding_one_after_the_other() {
 #[test]
 fn an_auto_delete_exchange_that_was_never_bound_stays() {
     let mut topology = Topology::default().with_exchange("e", true);
-    topology.forget_queue_binding(&unbind_queue(&bind_queue("e", "q", "")));
+    topology.forget_what_is_deleted(&unbind_queue(&bind_queue("e", "q", "")).into());
     assert_eq!(topology.plan().len(), 1);
 }
 
@@ -377,7 +384,7 @@ fn what_is_deleted_during_the_recovery_is_not_declared_by_a_later_step() {
     topology.record_queue_binding(&bind_queue("e", "amq.gen-1", ""));
     let plan = topology.plan();
     topology.forget_queue(&id);
-    topology.forget_exchange(&name("e"));
+    topology.forget_what_is_deleted(&delete_exchange("e").into());
     for step in &plan {
         assert_eq!(topology.method(step), None, "{step:?}");
     }
@@ -504,14 +511,7 @@ fn call(broker: &mut Broker, topology: &mut Topology, method: &Method) {
         }
         Method::QueueBind(it) => topology.record_queue_binding(it),
         Method::ExchangeBind(it) => topology.record_exchange_binding(it),
-        Method::QueueUnbind(it) => topology.forget_queue_binding(it),
-        Method::ExchangeUnbind(it) => topology.forget_exchange_binding(it),
-        Method::QueueDelete(it) => {
-            let id = topology.queue_id(&it.queue);
-            topology.forget_queue(&id);
-        }
-        Method::ExchangeDelete(it) => topology.forget_exchange(&it.exchange),
-        _ => unreachable!("no test sends {method:?}"),
+        deletes => topology.forget_what_is_deleted(deletes),
     }
 }
 

@@ -9,6 +9,7 @@ use snowshoe_codec::method::{Arguments, MethodId, basic};
 
 use super::producers::is_full;
 use crate::core::session::{ChannelKey, Session};
+use crate::core::topology::Topology;
 use crate::error::Error;
 use crate::shared::answer::Answer;
 use crate::shared::channel::{ChannelInbox, ChannelOperation, ChannelReply};
@@ -19,6 +20,8 @@ pub(super) struct Channels {
     channels: BTreeMap<ChannelKey, Channel>,
     /// What was asked of them and not done yet.
     asked: VecDeque<(Arc<ChannelInbox>, ChannelOperation)>,
+    /// Those that hold something.
+    holding: Vec<ChannelKey>,
 }
 
 struct Channel {
@@ -27,6 +30,9 @@ struct Channel {
     opened: Option<Answer<Result<(), Error>>>,
     /// Whoever waits for a reply, in the order of the calls.
     calls: Vec<(MethodId, Answer<Result<ChannelReply, Error>>)>,
+    /// What cannot be sent yet, since another connection is declaring what it deletes; and what comes
+    /// after it.
+    held: VecDeque<ChannelOperation>,
 }
 
 impl Channels {
@@ -45,6 +51,7 @@ impl Channels {
                 inbox,
                 opened: Some(answer),
                 calls: Vec::new(),
+                held: VecDeque::new(),
             },
         );
     }
@@ -55,22 +62,35 @@ impl Channels {
     }
 
     /// Does what was asked, in order, while there is room to write. Whether anything was done.
-    pub(super) fn operate(&mut self, now: Instant, session: &mut Session) -> bool {
+    pub(super) fn operate(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        topology: &mut Topology,
+    ) -> bool {
         let mut moved = false;
+        let channels = &mut self.channels;
+        self.holding.retain(|key| {
+            channels.get_mut(key).is_some_and(|channel| {
+                moved |= channel.go_on(now, *key, session, topology);
+                !channel.held.is_empty()
+            })
+        });
         while !is_full(session)
             && let Some((inbox, operation)) = self.asked.pop_front()
         {
             moved = true;
-            self.operate_one(now, session, &inbox, operation);
+            self.take_in(now, session, topology, &inbox, operation);
         }
         moved
     }
 
     /// Where the channel is gone, dropping the operation tells.
-    fn operate_one(
+    fn take_in(
         &mut self,
         now: Instant,
         session: &mut Session,
+        topology: &mut Topology,
         inbox: &Arc<ChannelInbox>,
         operation: ChannelOperation,
     ) {
@@ -85,40 +105,12 @@ impl Channels {
             session.remove_channel(now, key);
             return inbox.close(Error::ChannelClosed);
         }
-        let Some(mut wire) = session.user_channel(key) else {
-            return;
-        };
-        match operation {
-            // Given up before it was sent: a basic.get would take a message that nobody reads.
-            ChannelOperation::Call { answer, .. } if answer.is_closed() => {}
-            ChannelOperation::Call { method, answer } => {
-                let id = method.id();
-                match wire.send(now, method) {
-                    Ok(()) => channel.calls.push((id, answer)),
-                    Err(error) => _ = answer.try_send(Err(error.into())),
-                }
+        channel.held.push_back(operation);
+        if channel.held.len() == 1 {
+            channel.go_on(now, key, session, topology);
+            if !channel.held.is_empty() {
+                self.holding.push(key);
             }
-            ChannelOperation::Send { method, answer } => {
-                _ = answer.try_send(wire.send(now, method).map_err(Error::from));
-            }
-            ChannelOperation::Publish {
-                exchange,
-                routing_key,
-                mandatory,
-                message,
-                answer,
-            } => {
-                let properties = message.properties.unwrap_or_default();
-                let publish = codec::Publish {
-                    exchange: exchange.as_short_str(),
-                    routing_key: routing_key.as_short_str(),
-                    mandatory,
-                    properties: &properties,
-                    body: &message.body,
-                };
-                _ = answer.try_send(wire.publish(&publish).map_err(Error::from));
-            }
-            ChannelOperation::Close => {}
         }
     }
 
@@ -185,6 +177,80 @@ impl Channels {
         self.asked.clear();
         for (_, channel) in std::mem::take(&mut self.channels) {
             channel.inbox.close(Error::Closed);
+        }
+    }
+}
+
+impl Channel {
+    /// Does what was held, as far as it can be done. Whether anything was.
+    fn go_on(
+        &mut self,
+        now: Instant,
+        key: ChannelKey,
+        session: &mut Session,
+        topology: &mut Topology,
+    ) -> bool {
+        let mut moved = false;
+        while !is_full(session)
+            && let Some(operation) = self.held.pop_front()
+        {
+            if operation.is_given_up() {
+                session.given_up_by_hand(key);
+            } else if let Some(method) = operation.method()
+                && !session.may_send_by_hand(key, method, topology)
+            {
+                self.held.push_front(operation);
+                break;
+            } else {
+                self.operate(now, key, session, topology, operation);
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    /// Where the channel is not open, dropping the operation tells.
+    fn operate(
+        &mut self,
+        now: Instant,
+        key: ChannelKey,
+        session: &mut Session,
+        topology: &mut Topology,
+        operation: ChannelOperation,
+    ) {
+        let Some(mut wire) = session.user_channel(key) else {
+            return session.given_up_by_hand(key);
+        };
+        match operation {
+            ChannelOperation::Call { method, answer } => {
+                let id = method.id();
+                match session.send_by_hand(now, key, method, topology) {
+                    Ok(()) => self.calls.push((id, answer)),
+                    Err(error) => _ = answer.try_send(Err(error.into())),
+                }
+            }
+            ChannelOperation::Send { method, answer } => {
+                let sent = session.send_by_hand(now, key, method, topology);
+                _ = answer.try_send(sent.map_err(Error::from));
+            }
+            ChannelOperation::Publish {
+                exchange,
+                routing_key,
+                mandatory,
+                message,
+                answer,
+            } => {
+                let properties = message.properties.unwrap_or_default();
+                let publish = codec::Publish {
+                    exchange: exchange.as_short_str(),
+                    routing_key: routing_key.as_short_str(),
+                    mandatory,
+                    properties: &properties,
+                    body: &message.body,
+                };
+                _ = answer.try_send(wire.publish(&publish).map_err(Error::from));
+            }
+            ChannelOperation::Close => {}
         }
     }
 }

@@ -118,7 +118,7 @@ impl World<'_> {
     fn turn(&mut self) -> bool {
         let mut moved = self.carry();
         if self.session.poll_timeout().is_some_and(|at| at <= self.now) {
-            self.session.handle_timeout(self.now, &self.topology);
+            self.session.handle_timeout(self.now, &mut self.topology);
             moved = true;
         }
         while let Some(output) = self.session.poll_output(self.now, &mut self.topology) {

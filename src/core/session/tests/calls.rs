@@ -17,7 +17,7 @@ impl World {
     /// Lets the time pass, and what is on its way to the session arrive at the end of it.
     fn delay_arrival(&mut self, delay: Duration) {
         self.now += delay;
-        self.session.handle_timeout(self.now, &self.topology);
+        self.session.handle_timeout(self.now, &mut self.topology);
         self.run();
     }
 

@@ -48,7 +48,7 @@ impl World {
     /// Has the broker end the connection over the channel that is opened next.
     fn refuse_one_channel_more(&mut self) {
         // It is not written yet when the broker says so.
-        self.session.handle_timeout(self.now, &self.topology);
+        self.session.handle_timeout(self.now, &mut self.topology);
         let now = self.now;
         self.broker
             .close_over(now, ReplyCode::NOT_ALLOWED, NO_METHOD);

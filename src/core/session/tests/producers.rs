@@ -204,7 +204,7 @@ fn a_producer_whose_confirms_are_never_answered_is_told_and_tried_again() {
 fn what_is_published_follows_the_opening_of_its_channel_without_waiting_for_an_answer() {
     let mut world = World::ready();
     let producer = world.session.add_producer(world.now, true);
-    world.session.handle_timeout(world.now, &world.topology);
+    world.session.handle_timeout(world.now, &mut world.topology);
     // No byte has come back yet.
     world.publish(producer, "a");
     assert_eq!(world.broker.arrivals.pop().unwrap().tag, 1);
@@ -237,7 +237,7 @@ fn the_end_of_a_channel_is_told_to_its_owner_and_not_to_the_next_at_its_number()
     world.exchange();
     // A consumer looks for a channel just now.
     let consumer = world.session.add_consumer(now, spec("q"));
-    world.session.handle_timeout(now, &world.topology);
+    world.session.handle_timeout(now, &mut world.topology);
     world.run();
     let offline =
         |output: &Output| matches!(output, Output::ProducerOffline(it) if *it == producer);

@@ -277,7 +277,7 @@ fn however_many_there_are_only_what_is_refused_is_missing() {
         world.declare(declare_queue(queue));
     }
     world.cut();
-    let mut declared = std::collections::BTreeSet::new();
+    let mut declared = BTreeSet::new();
     let failed = ReplyCode::PRECONDITION_FAILED;
     world.broker.script = refuse_queue("q001", failed, "inequivalent", usize::MAX);
     world.requests();
