@@ -1,6 +1,7 @@
 //! The client itself, and in `builder` how it is set up and started.
 
 mod builder;
+mod delete;
 mod login;
 mod reconnect;
 
@@ -9,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use snowshoe_codec::method::{Call, exchange, queue};
+use snowshoe_codec::method::{Call, queue};
 use snowshoe_codec::{Method, ShortString};
 
 pub use self::builder::ClientBuilder;
+pub use self::delete::{DeleteExchange, DeleteQueue};
 pub use self::reconnect::Reconnect;
 use crate::channel::Channel;
 use crate::consumer::ConsumerBuilder;
@@ -155,18 +157,25 @@ impl Client {
     /// Deletes a queue with all its messages, and forgets it; how many messages it held. A queue
     /// that is not there is no error.
     ///
+    /// ```no_run
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// let messages = client.delete_queue("orders").await?;
+    /// client.delete_queue("replies").if_unused().if_empty().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// What is deleted does not rise again: while one of the client's connections is declaring it after
+    /// a reconnect, deleting it waits until that is through.
+    ///
     /// # Errors
-    /// The name is empty, the broker refuses, or the connection was lost before its answer
-    /// ([`Error::ConnectionLost`]): it may be done or not, and is not done a second time.
+    /// The name is empty, the broker refuses, as it does where a condition is not met
+    /// ([`Error::Refused`], 406), and the queue stays as it is; or the connection was lost before its
+    /// answer ([`Error::ConnectionLost`]): it may be done or not, and is not done a second time.
     ///
     /// # Cancel safety
     /// Dropped before it was sent, as while there is no connection, it is not done. After that it may be.
-    pub async fn delete_queue(&self, queue: impl Name) -> Result<u32, Error> {
-        let delete = queue::Delete {
-            queue: queue_name(queue)?,
-            ..Default::default()
-        };
-        Ok(self.call(delete).await?.message_count)
+    pub fn delete_queue(&self, queue: impl Name) -> DeleteQueue<'_> {
+        DeleteQueue::new(self, queue)
     }
 
     /// Deletes all messages of a queue that are not delivered; how many there were.
@@ -187,19 +196,21 @@ impl Client {
 
     /// Deletes an exchange, and forgets it with its bindings. One that is not there is no error.
     ///
+    /// ```no_run
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// client.delete_exchange("orders").if_unused().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// The broker refuses, or the connection was lost before its answer
+    /// The broker refuses, as it does where a condition is not met ([`Error::Refused`], 406), and the
+    /// exchange stays as it is; or the connection was lost before its answer
     /// ([`Error::ConnectionLost`]): it may be done or not, and is not done a second time.
     ///
     /// # Cancel safety
     /// Dropped before it was sent, as while there is no connection, it is not done. After that it may be.
-    pub async fn delete_exchange(&self, exchange: impl Name) -> Result<(), Error> {
-        let delete = exchange::Delete {
-            exchange: exchange.into_short_string()?,
-            ..Default::default()
-        };
-        self.call(delete).await?;
-        Ok(())
+    pub fn delete_exchange(&self, exchange: impl Name) -> DeleteExchange<'_> {
+        DeleteExchange::new(self, exchange)
     }
 
     /// Removes a binding, and forgets it.

@@ -117,7 +117,7 @@ pub use snowshoe_codec::{
 };
 
 pub use self::channel::Channel;
-pub use self::client::{Client, ClientBuilder, Reconnect};
+pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Reconnect};
 #[cfg(feature = "tls")]
 pub use self::connector::TlsConnector;
 pub use self::connector::{Connector, Target, TcpConnector};

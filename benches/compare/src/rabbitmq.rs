@@ -23,7 +23,7 @@ impl RabbitMq {
     pub(crate) fn connect() -> Result<Self, Box<dyn Error>> {
         let url = std::env::var("AMQP_URL").map_err(|_| "AMQP_URL names no broker")?;
         let client = block_on(Client::connect(&url))?;
-        block_on(client.delete_queue(QUEUE))?;
+        block_on(client.delete_queue(QUEUE).into_future())?;
         block_on(client.declare(Queue::new(QUEUE)))?;
         block_on(client.declare(Queue::new(IDLE_QUEUE)))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
