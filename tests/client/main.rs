@@ -19,6 +19,7 @@ mod connection_errors;
 mod consuming;
 mod credentials;
 mod declaring;
+mod deletions;
 mod executors;
 mod fairness;
 mod fault_table;
