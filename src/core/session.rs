@@ -16,6 +16,7 @@ mod calls;
 mod channels;
 mod keys;
 mod line;
+mod looks;
 mod output;
 mod owners;
 mod producers;
@@ -40,6 +41,7 @@ use self::channels::UserChannel;
 use self::keys::Keyed;
 pub use self::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
 use self::line::Line;
+use self::looks::Looks;
 pub use self::output::Output;
 use self::owners::{Owner, Owners};
 use self::recovery::Postponed;
@@ -83,6 +85,7 @@ pub struct Session {
     consumers: Keyed<ConsumerKey, Subscription>,
     user_channels: Keyed<ChannelKey, UserChannel>,
     recovery: CallQueue<topology::Step>,
+    looks: Looks,
     /// What was to be declared while somebody was deleting it.
     left_out: BTreeSet<topology::Step>,
     calls: Calls,
@@ -118,6 +121,7 @@ impl Session {
             consumers: Keyed::new(),
             user_channels: Keyed::new(),
             recovery: CallQueue::new(),
+            looks: Looks::default(),
             left_out: BTreeSet::new(),
             calls: Calls::new(),
             by_hand: ByHand::default(),
@@ -306,7 +310,7 @@ impl Session {
         if let Some(connection) = &mut self.connection {
             connection.handle_timeout(now);
         }
-        self.retry(now);
+        self.retry(now, topology);
         self.advance(now, topology);
     }
 

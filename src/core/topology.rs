@@ -401,6 +401,12 @@ impl Topology {
         (queue.name != *name).then(|| std::mem::replace(&mut queue.name, name.clone()))
     }
 
+    /// Whether it is a queue that the server named, and that is looked for before another is declared.
+    pub fn is_looked_for(&self, step: &Step) -> bool {
+        let Step::Queue(id) = step else { return false };
+        self.queues.get(id).is_some_and(QueueRecord::is_looked_for)
+    }
+
     /// The broker does not know the queue of a step. Whether it was looked for under the name that the
     /// server gave it: it is to be declared anew, then, and will have another.
     pub fn queue_is_gone(&mut self, step: &Step) -> bool {

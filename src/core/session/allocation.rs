@@ -116,7 +116,7 @@ impl Session {
             .filter(|limit| now < limit.lapses_at())
     }
 
-    fn free_channels(&self, now: Instant) -> usize {
+    pub(super) fn free_channels(&self, now: Instant) -> usize {
         let negotiated = (self.connection.as_ref()).map_or(0, |it| it.tuning().channel_max);
         let limit = self.limit(now).map_or(usize::MAX, |limit| limit.channels);
         limit

@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use snowshoe_codec::method::{Arguments, basic};
+use snowshoe_codec::method::{Arguments, basic, queue};
 use snowshoe_codec::{PeerClose, ReplyCode};
 
 use super::Session;
@@ -56,13 +56,20 @@ impl Session {
     /// several, each kind has its own turn on the next connection, and is alone then.
     fn attribute_to_all(&mut self, now: Instant, close: &PeerClose) -> bool {
         let step = self.recovery.oldest_sent().cloned();
+        let are_looking = self.looks.suspect();
         let has_call = self.calls.oldest_sent().is_some();
         let consumers = (self.consumers).keys_of(|it| it.under_way().is_some());
         let may_publish = self
             .producers
             .iter()
             .any(|(_, line)| line.channel().is_some());
-        let kinds = [step.is_some(), has_call, !consumers.is_empty(), may_publish];
+        let kinds = [
+            step.is_some(),
+            are_looking,
+            has_call,
+            !consumers.is_empty(),
+            may_publish,
+        ];
         let is_alone = kinds.into_iter().filter(|kind| *kind).count() == 1;
         if let Some(step) = step.filter(|_| is_alone) {
             self.strike(step, close);
@@ -108,7 +115,7 @@ impl Session {
     fn attribute_to_step(&mut self, close: &PeerClose) -> bool {
         let oldest = self.recovery.oldest_sent();
         let Some(step) = oldest.filter(|step| step.method_id() == close.method) else {
-            return false;
+            return close.method == queue::Declare::ID && self.looks.suspect();
         };
         self.strike(step.clone(), close);
         true

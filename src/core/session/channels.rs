@@ -61,6 +61,7 @@ impl Session {
         self.owners.opened(channel);
         match self.owner(channel) {
             Some(Owner::Recovery) => self.recovery.opened(),
+            Some(Owner::Look) => self.look_opened(channel),
             Some(Owner::Calls) => self.calls.opened(),
             Some(Owner::Producer(producer)) => {
                 // With confirms the answer to confirm.select is awaited, too.
@@ -104,6 +105,7 @@ impl Session {
     ) {
         match self.owner(channel) {
             Some(Owner::Recovery) => self.entity_recovered(&method, topology),
+            Some(Owner::Look) => self.look_answered(channel, &method, topology),
             Some(Owner::Calls) => self.call_answered(method, topology),
             Some(Owner::Producer(producer)) => self.producer_online(now, producer, channel),
             Some(Owner::Producers) => self.producers_online(now, channel),
@@ -264,6 +266,7 @@ impl Session {
         let owner = self.owners.ended(channel);
         match owner {
             Some(Owner::Recovery) => self.entity_refused(now, reason, topology),
+            Some(Owner::Look) => self.look_closed(now, channel, reason, topology),
             Some(Owner::Calls) => self.calls_closed(refusal(reason)),
             Some(Owner::Producer(producer)) => self.producer_closed(now, producer, reason),
             Some(Owner::Producers) => self.shared_channel_closed(now, channel, reason),
@@ -344,11 +347,8 @@ impl Session {
         self.stage = Stage::Offline;
         self.owners = Owners::default();
         self.wakeups.clear();
-        self.postponed.clear();
         self.calls_lost();
-        self.declarations_lost();
-        self.recovery = CallQueue::new();
-        self.left_out.clear();
+        self.recovery_lost();
         self.shared_channels.clear();
         for (producer, line) in self.producers.iter_mut() {
             if line.channel().is_some() {

@@ -7,6 +7,8 @@ use super::keys::{ChannelKey, ConsumerKey, ProducerKey};
 pub(super) enum Owner {
     /// What was declared is declared again.
     Recovery,
+    /// A queue is looked for.
+    Look,
     /// What users ask for, one call after the other.
     Calls,
     Producer(ProducerKey),

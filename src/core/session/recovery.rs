@@ -12,6 +12,7 @@ use super::channels::{channel_of, is_passing};
 use super::output::Output;
 use super::owners::Owner;
 use super::stage::Stage;
+use crate::core::call_queue::CallQueue;
 use crate::core::topology::{Declaring, QueueId, Step, Topology};
 use crate::error::{ConnectionError, Error, Phase};
 
@@ -47,16 +48,19 @@ impl Session {
             self.try_held_calls_again();
             // What is still being deleted is left out again, and what was deleted is not known any more.
             for step in mem::take(&mut self.left_out) {
-                self.recovery.push(step);
+                self.push_to_declare(step, topology);
             }
         }
         if self.stage == Stage::Offline {
             return;
         }
         self.declare_again(now, topology);
+        self.look(now, topology);
         loop {
             let next = match self.stage {
-                Stage::Entities if self.recovery.is_empty() => Stage::Bindings,
+                Stage::Entities if self.recovery.is_empty() && self.looks.is_empty() => {
+                    Stage::Bindings
+                }
                 Stage::Bindings if self.recovery.is_empty() => Stage::Consumers,
                 Stage::Consumers => {
                     if self.open_suspects(now) {
@@ -94,13 +98,16 @@ impl Session {
                 {
                     self.outputs.push_back(Output::Ready);
                 }
+                if self.suspects.is_empty() {
+                    self.looks.are_cleared();
+                }
                 self.open_user_channels(now);
             }
         }
     }
 
     /// Tries again what was refused for a time.
-    pub(super) fn retry(&mut self, now: Instant) {
+    pub(super) fn retry(&mut self, now: Instant, topology: &Topology) {
         let due = self.wakeups.extract_if(.., |at| *at <= now).count();
         // One pass serves all of them: it is their owners that know whether it is time.
         // Those whose stage is yet to come are found when it is entered.
@@ -115,11 +122,15 @@ impl Session {
                 self.open_user_channels(now);
             }
         }
+        let mut due = Vec::new();
         for postponed in &mut self.postponed {
             if postponed.retry_at.take_if(|at| *at <= now).is_some() {
                 postponed.tried_at = now;
-                self.recovery.push(postponed.step.clone());
+                due.push(postponed.step.clone());
             }
+        }
+        for step in due {
+            self.push_to_declare(step, topology);
         }
     }
 
@@ -130,20 +141,21 @@ impl Session {
         // being deleted, it is left out.
         let is_wanted = topology.method(&step).is_some();
         let is_queued = self.recovery.iter().any(|queued| *queued == step)
+            || self.looks.contains(&step)
             || self
                 .postponed
                 .iter()
                 .any(|postponed| postponed.step == step);
         let is_given_up = self.given_up(&step).is_some();
         if is_wanted && !is_queued && !is_given_up && self.is_ours(&step, topology) {
-            self.recovery.push(step);
+            self.push_to_declare(step, topology);
         }
     }
 
     /// Declares it again, unless that has cost too many connections.
     fn push_step(&mut self, step: Step, topology: &Topology) {
         match self.given_up(&step).cloned() {
-            None => self.recovery.push(step),
+            None => self.push_to_declare(step, topology),
             Some(reason) => self.outputs.push_back(Output::NotRecovered {
                 entity: topology.entity(&step),
                 reason: Error::Refused(reason),
@@ -189,19 +201,23 @@ impl Session {
         let Some(step) = (self.recovery).answered(|step| id.is_reply_to(step.method_id())) else {
             return;
         };
+        self.entity_declared(&step, reply, topology);
+    }
+
+    pub(super) fn entity_declared(&mut self, step: &Step, reply: &Method, topology: &mut Topology) {
         self.declarations_ended.push(step.clone());
-        self.clear(&step);
-        let postponed = self.postponed.extract_if(.., |it| it.step == step);
+        self.clear(step);
+        let postponed = self.postponed.extract_if(.., |it| it.step == *step);
         if postponed.count() > 0 {
-            let entity = topology.entity(&step);
+            let entity = topology.entity(step);
             self.outputs.push_back(Output::Restored { entity });
         }
-        if let (Step::Queue(id), Method::QueueDeclareOk(ok)) = (&step, reply) {
+        if let (Step::Queue(id), Method::QueueDeclareOk(ok)) = (step, reply) {
             self.queue_declared(id, &ok.queue, topology);
         }
         if self.stage > Stage::Entities {
             // It was gone, or refused until now: what binds it had to wait for it.
-            self.push_bindings(topology, |binding| binding.binds(&step));
+            self.push_bindings(topology, |binding| binding.binds(step));
         }
     }
 
@@ -241,11 +257,7 @@ impl Session {
                     self.postpone_or_skip(now, step, close, topology);
                 }
             }
-            // The broker may be anywhere. The whole is begun again (fault 51).
-            _ if self.stage < Stage::Ready => {
-                self.lost(now, ConnectionError::Timeout(Phase::Recovery));
-                self.outputs.push_back(Output::Abort);
-            }
+            _ if self.stage < Stage::Ready => self.recovery_timed_out(now),
             _ => {
                 self.declarations_lost();
                 self.recovery.channel_lost();
@@ -253,13 +265,30 @@ impl Session {
         }
     }
 
-    /// What was to be declared on a channel or connection that has ended will not be answered.
-    pub(super) fn declarations_lost(&mut self) {
+    /// The broker may be anywhere. The whole is begun again (fault 51).
+    pub(super) fn recovery_timed_out(&mut self, now: Instant) {
+        self.lost(now, ConnectionError::Timeout(Phase::Recovery));
+        self.outputs.push_back(Output::Abort);
+    }
+
+    /// What was to be declared on a channel that has ended will not be answered.
+    fn declarations_lost(&mut self) {
         let under_way = self.recovery.under_way().cloned();
         self.declarations_ended.extend(under_way);
     }
 
-    fn postpone_or_skip(
+    /// All channels are gone, and with them what was being declared.
+    pub(super) fn recovery_lost(&mut self) {
+        self.declarations_lost();
+        self.declarations_ended
+            .extend(self.looks.under_way().cloned());
+        self.recovery = CallQueue::new();
+        self.looks.lost();
+        self.left_out.clear();
+        self.postponed.clear();
+    }
+
+    pub(super) fn postpone_or_skip(
         &mut self,
         now: Instant,
         step: Step,

@@ -42,6 +42,8 @@ pub struct World {
     connected: bool,
     /// How often the session was told that time has passed.
     pub wakeups: usize,
+    /// How often bytes went one way, or both at once: two make a round trip.
+    pub trips: usize,
     /// Attempts that the network leaves without an answer.
     pub dialing: VecDeque<Epoch>,
     outputs: Vec<Output>,
@@ -84,6 +86,7 @@ impl World {
             on_the_way: <(BytesMut, BytesMut)>::default(),
             connected: false,
             wakeups: 0,
+            trips: 0,
             dialing: VecDeque::new(),
             outputs: Vec::new(),
         }
@@ -256,6 +259,7 @@ impl World {
         hold(&mut self.on_the_way.0, &mut there, self.is_heard);
         hold(&mut self.on_the_way.1, &mut back, self.hears);
         let moved = !there.is_empty() || !back.is_empty();
+        self.trips += usize::from(moved);
         if !lost && self.connected {
             let outputs = &mut self.outputs;
             let is_behind = (self.session).receive(self.now, &mut back, |consumer, delivery| {

@@ -150,6 +150,103 @@ fn a_server_named_queue_that_is_not_there_any_more_is_declared_anew_before_its_b
     }
 }
 
+/// The answer to looking for the queues of these numbers, and to nothing else.
+fn for_named(
+    numbers: std::ops::RangeInclusive<usize>,
+    answer: fn() -> Answer,
+) -> Box<dyn FnMut(&Method) -> Answer> {
+    let named = |number| name(&format!("amq.gen-{number}"));
+    let queues: BTreeSet<_> = numbers.map(named).collect();
+    Box::new(move |method| match method {
+        Method::QueueDeclare(declare) if queues.contains(&declare.queue) => answer(),
+        _ => Answer::Usual,
+    })
+}
+
+fn is_gone() -> Answer {
+    Answer::Refuse(ReplyCode::NOT_FOUND, "no queue")
+}
+
+/// How many round trips it takes until everything is back, of which so many queues that the server named
+/// are gone, and so many are still there.
+fn round_trips_for(gone: usize, kept: usize) -> usize {
+    let mut world = World::ready();
+    for _ in 0..gone + kept {
+        world.declare(declare_queue(""));
+    }
+    world.broker.script = for_named(1..=gone, is_gone);
+    world.cut();
+    world.trips = 0;
+    while !world.session.is_ready() {
+        if !world.step() {
+            world.time_is(world.now + Duration::from_millis(10));
+        }
+    }
+    assert_eq!(world.renames().len(), gone);
+    world.trips.div_ceil(2)
+}
+
+#[test]
+fn queues_that_are_looked_for_cost_round_trips_together_and_not_each() {
+    let one = round_trips_for(1, 0);
+    assert_eq!(round_trips_for(0, 1), round_trips_for(0, 0) + 2);
+    assert_eq!(one, round_trips_for(0, 0) + 4);
+    for gone in [10, 30] {
+        assert_eq!(round_trips_for(gone, 0), one, "{gone}");
+    }
+    // Declared again are 32 at a time.
+    assert_eq!(round_trips_for(60, 0), one + 1);
+    assert!(round_trips_for(100, 0) <= one + 3);
+    assert!(round_trips_for(50, 50) <= one + 1);
+}
+
+#[test]
+fn where_channels_are_few_queues_are_looked_for_one_after_the_other() {
+    for channels in [1, 3, 8] {
+        let mut world = World::with_channels(channels);
+        for _ in 0..10 {
+            world.declare(declare_queue(""));
+        }
+        world.broker.script = for_named(1..=5, is_gone);
+        world.cut();
+        world.pass_until_ready();
+        assert_eq!(world.renames().len(), 5, "{channels} channels");
+    }
+}
+
+#[test]
+fn of_queues_that_are_looked_for_at_once_the_one_that_costs_connections_is_found() {
+    let mut world = World::ready();
+    for _ in 0..10 {
+        world.declare(declare_queue(""));
+    }
+    world.requests();
+    world.broker.script = for_named(3..=3, || Answer::End(ReplyCode::INTERNAL_ERROR));
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.not_recovered(), ["queue \"amq.gen-3\""]);
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.requests();
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.gists().len(), 10);
+}
+
+#[test]
+fn a_look_that_is_never_answered_begins_the_recovery_again() {
+    let mut world = World::ready();
+    for _ in 0..3 {
+        world.declare(declare_queue(""));
+    }
+    world.broker.script = for_named(2..=2, || Answer::Silence);
+    world.cut();
+    world.pass(22 * SECOND);
+    assert!(!world.session.is_ready());
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass_until_ready();
+    assert_eq!(world.renames(), []);
+}
+
 #[test]
 fn a_server_named_queue_that_cannot_be_reached_is_not_replaced_by_another() {
     let mut world = World::ready();
