@@ -182,7 +182,8 @@
 //! # What comes back
 //!
 //! Exchanges, queues and bindings that [`Client::declare`](crate::Client::declare) declared, as they
-//! were declared, and nothing else; what was deleted through the client stays deleted. What the
+//! were declared, and nothing else; what was deleted through the client, or on a [`Channel`](crate::Channel)
+//! of it, stays deleted. What the
 //! broker refuses to declare again is told by [`Event::NotRecovered`](crate::Event::NotRecovered),
 //! and does not hold up the rest. A queue of our own last connection can stay locked until the
 //! broker has noticed its end; it is tried for as long as that can take.

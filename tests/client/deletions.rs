@@ -48,6 +48,7 @@ async fn cut_and_mend(cable: &mut Cable) {
 }
 
 // case D2
+// fault 48
 #[test]
 fn a_queue_that_is_deleted_in_an_outage_stays_deleted_however_late_the_answers_are() {
     run(async {
@@ -96,6 +97,7 @@ async fn bound(client: &Client) -> (ShortString, ShortString, Binding) {
 }
 
 // case D3
+// fault 48
 #[test]
 fn what_is_deleted_or_unbound_by_hand_does_not_rise_again() {
     run(async {

@@ -7,6 +7,7 @@ use snowshoe::{BufferPolicy, ConsumerEnd, Unconfirmed};
 
 use crate::message::MessageId;
 use crate::plan::ProducerPlan;
+use crate::tidying::Asked;
 use crate::witness::Settle;
 
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) returned: BTreeMap<MessageId, u32>,
     /// How many consumers were cancelled.
     pub(crate) cancelled: u64,
+    /// What was declared and deleted that nobody else has.
+    pub(crate) asked: Vec<Asked>,
     pub(crate) offences: Vec<String>,
 }
 

@@ -14,6 +14,7 @@ mod plan;
 mod report;
 mod server;
 mod shrink;
+mod tidying;
 mod witness;
 mod workload;
 mod world;

@@ -2,12 +2,15 @@
 //! told with less in it.
 
 mod chance;
+mod tidy;
 
 use std::time::Duration;
 
 use snowshoe::BufferPolicy;
 use snowshoe::codec::ReplyCode;
 use snowshoe::testing::{Direction, Manner};
+
+pub(crate) use self::tidy::{Act, Thing, exchange_name, queue_name};
 
 /// A story.
 #[derive(Clone, Debug)]
@@ -78,6 +81,12 @@ pub(crate) enum Deed {
     Call {
         at: Duration,
         call: Call,
+        patience: Option<Duration>,
+    },
+    /// The same for what nobody else has.
+    Tidy {
+        at: Duration,
+        act: Act,
         patience: Option<Duration>,
     },
     /// The client is closed in the middle of everything.
@@ -152,6 +161,8 @@ pub(crate) enum Queue {
     Exclusive,
     /// It takes only a few messages, and refuses the rest.
     Limited,
+    /// The client's own, declared and deleted as it likes.
+    Fleeting,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,6 +318,17 @@ impl Plan {
         1 + usize::from(self.settings.second.is_some())
     }
 
+    /// Whether things are declared and deleted that nobody else has.
+    pub(crate) fn is_tidied(&self) -> bool {
+        let is_tidying = |step: &Step| {
+            let Step::User { deed, .. } = step else {
+                return false;
+            };
+            matches!(deed, Deed::Tidy { .. })
+        };
+        self.steps.iter().any(is_tidying)
+    }
+
     /// What brings back the collected queues that were deleted, or could not be declared again. Any
     /// other has to be there without.
     pub(crate) fn repairs(&self) -> Vec<Call> {
@@ -354,6 +376,7 @@ impl Queue {
             Self::Passing => "passing",
             Self::Exclusive => ["exclusive", "exclusive-too"][client],
             Self::Limited => "limited",
+            Self::Fleeting => ["fleeting", "fleeting-too"][client],
         }
     }
 

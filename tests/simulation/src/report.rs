@@ -127,6 +127,7 @@ fn kind(step: &Step) -> &'static str {
             Deed::Produce(_) => "producers",
             Deed::Consume(_) => "consumers",
             Deed::Call { .. } => "calls",
+            Deed::Tidy { .. } => "tidying",
             Deed::Close { .. } => "early closes",
             Deed::DropDriver { .. } => "dropped drivers",
         },

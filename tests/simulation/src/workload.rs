@@ -94,7 +94,7 @@ impl Scene {
         self.ledger.borrow_mut().entry(message).outcome = Some(outcome);
     }
 
-    async fn with_patience<T>(
+    pub(crate) async fn with_patience<T>(
         &self,
         patience: Option<Duration>,
         future: impl Future<Output = T>,

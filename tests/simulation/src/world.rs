@@ -22,6 +22,7 @@ use crate::message::MessageId;
 use crate::plan::{Deed, Fault, Plan, Queue, Refused, Second, Settings, Step};
 use crate::report::Counts;
 use crate::server::Server;
+use crate::tidying;
 use crate::workload::{self, Scene};
 
 /// Tells a story. What it counted, or how it broke an invariant.
@@ -59,6 +60,9 @@ struct Party {
 
 /// How long anything may take once the network is whole.
 const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How long it may take at most until connections are back, where nothing is in their way.
+const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
 /// More turns than this without time passing are a loop.
 const TURNS: u32 = 200_000;
@@ -114,6 +118,12 @@ impl World {
         let driver = watch(driver, Rc::clone(&self.ledger), index);
         let driver = self.executor.spawn(driver);
         let events = client.events();
+        if plan.is_tidied() {
+            let client = client.clone();
+            let set_up = async move { tidying::set_up(&client, index).await };
+            let set_up = self.executor.run(set_up).ok_or("the setup never ends")?;
+            set_up.map_err(|error| format!("the setup failed: {error}"))?;
+        }
         let all = index == 0 || plan.settings.second == Some(Second::Declares);
         let set_up = workload::set_up(client.clone(), index, all);
         let set_up = self.executor.run(set_up);
@@ -164,6 +174,9 @@ impl World {
         self.note_who_gave_up(&plan.settings)?;
         self.drain(plan)?;
         self.note_who_gave_up(&plan.settings)?;
+        if plan.is_tidied() {
+            self.come_back_twice(plan)?;
+        }
         self.close()?;
         self.wait_for("a driver never ends", |world| {
             let mut drivers = world.clients.iter().map(|party| party.driver);
@@ -202,6 +215,10 @@ impl World {
                 Deed::Call { at, call, patience } => {
                     let call = workload::call(scene, *at, *call, *patience);
                     users.push(self.executor.spawn(call));
+                }
+                Deed::Tidy { at, act, patience } => {
+                    let tidy = tidying::tidy(scene, *at, *act, *patience);
+                    users.push(self.executor.spawn(tidy));
                 }
                 Deed::Close { at, within } => {
                     let (at, within) = (*at, *within);
@@ -267,6 +284,25 @@ impl World {
                 })
             },
         )
+    }
+
+    /// All connections are lost and come back, twice: what was deleted stays deleted.
+    fn come_back_twice(&mut self, plan: &Plan) -> Result<(), String> {
+        for _ in 0..2 {
+            self.log.note(format_args!("all connections are reset"));
+            for link in self.network.links() {
+                self.network.reset(link);
+            }
+            self.pass(self.clock.now() + LONG_ENOUGH)?;
+            self.drain(plan)?;
+        }
+        self.note_who_gave_up(&plan.settings)?;
+        for party in self.living() {
+            let asked = &self.ledger.borrow().asked;
+            let check = |broker: &Broker| tidying::check(asked, party.scene.index, broker);
+            self.server.witnessed(|_, broker| check(broker))?;
+        }
+        Ok(())
     }
 
     /// Closes the clients that live: nothing may be left.

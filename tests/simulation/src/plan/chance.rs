@@ -8,8 +8,8 @@ use snowshoe::codec::ReplyCode;
 use snowshoe::testing::{Direction, Manner};
 
 use super::{
-    Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Length, Manners,
-    Plan, Poison, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
+    Act, Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Length, Manners,
+    Plan, Poison, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target, Thing,
 };
 
 impl Plan {
@@ -43,6 +43,11 @@ impl Plan {
         }
         if random.u32(..4) == 0 {
             plan.poison(&mut random);
+        }
+        // The same again.
+        let mut random = Rng::with_seed(seed.rotate_left(32) ^ 1);
+        if random.u32(..3) == 0 {
+            plan.add_tidying(&mut random);
         }
         plan
     }
@@ -122,6 +127,49 @@ impl Plan {
         }
     }
 
+    /// Clients declare and delete what nobody else has, and lose their connections meanwhile.
+    fn add_tidying(&mut self, random: &mut Rng) {
+        let length = self.settings.length;
+        if random.bool() {
+            // What is being declared takes its time.
+            self.settings.latency.1 = millis(random, 50..500);
+        }
+        for client in 0..self.clients() {
+            for _ in 0..random.usize(1..=6) {
+                let tidy = Deed::tidy(random, length);
+                self.add(client, tidy);
+            }
+            if random.u32(..3) == 0 {
+                let mut consumer = ConsumerPlan::new(random, length);
+                consumer.queue = Queue::Fleeting;
+                consumer.dedicated = random.bool();
+                self.add(client, Deed::Consume(consumer));
+            }
+        }
+        for _ in 0..random.usize(0..=4) {
+            // Often one of them is asked for while there is no connection, or one is coming back.
+            let at = match self.steps.get(random.usize(..self.steps.len())) {
+                Some(Step::User {
+                    deed: Deed::Tidy { at, .. },
+                    ..
+                }) => at.saturating_sub(millis(random, 0..3_000)),
+                _ => within(random, length),
+            };
+            let links = 3 * self.clients();
+            let fault = match random.u32(..3) {
+                0 => Fault::Kick(random.usize(..links)),
+                _ => Fault::Reset(random.usize(..links)),
+            };
+            self.steps.push(Step::Fault { at, fault });
+        }
+        if random.bool() {
+            let (at, time) = (within(random, length), length);
+            let most = millis(random, 1..500);
+            let fault = Fault::Late { most, time };
+            self.steps.push(Step::Fault { at, fault });
+        }
+    }
+
     /// The first producer's messages become long, and many of them may wait.
     fn lengthen(&mut self) {
         if let Some(producer) = self.first_producer() {
@@ -151,6 +199,22 @@ impl Deed {
             at: within(random, length),
             call: Call::new(random),
             patience: random.bool().then(|| millis(random, 0..200)),
+        }
+    }
+
+    fn tidy(random: &mut Rng, length: Duration) -> Self {
+        let thing = pick(random, &Thing::ALL);
+        Self::Tidy {
+            at: within(random, length),
+            act: match random.u32(..3) {
+                0 => Act::Declare(thing),
+                _ => Act::Delete {
+                    thing,
+                    by_hand: random.bool(),
+                    if_unused: random.u32(..3) == 0,
+                },
+            },
+            patience: (random.u32(..4) == 0).then(|| millis(random, 0..2_000)),
         }
     }
 

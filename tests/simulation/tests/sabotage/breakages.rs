@@ -17,6 +17,8 @@ pub(crate) struct Breakage {
 // Where what is broken stands.
 const ACKS: &str = "src/core/acks.rs";
 const ATTRIBUTION: &str = "src/core/session/attribution.rs";
+const BY_HAND: &str = "src/core/session/by_hand.rs";
+const CHANGES: &str = "src/core/topology/changes.rs";
 const CHANNELS: &str = "src/core/session/channels.rs";
 const CONFIRMS: &str = "src/core/confirms.rs";
 const HANDSHAKE: &str = "codec/src/connection/handshake.rs";
@@ -214,6 +216,34 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         file: RECOVERY,
         sound: "if !matches!(step, Step::Binding(_)) && self.is_ours(&step, topology) {",
         broken: "if !matches!(step, Step::Binding(_) | Step::Queue(_)) {",
+        seeds: 300,
+    },
+    Breakage {
+        number: "case D2",
+        what: "what is being deleted is declared by another connection",
+        file: CHANGES,
+        sound: "if is_concerned(step, |it| self.changes.deleting.contains_key(it)) {",
+        broken: "if false {",
+        seeds: 1_000,
+    },
+    Breakage {
+        number: "case D2",
+        what: "a deletion does not wait for who is declaring the same",
+        file: CHANGES,
+        sound: "!declaring.any(|step| is_concerned(step, |it| deletion.doomed.contains(it)))",
+        broken: "!declaring.any(|step| is_concerned(step, |it| deletion.doomed.contains(it)) && false)",
+        seeds: 3_000,
+    },
+    Breakage {
+        number: "case D3",
+        what: "what users delete on channels of their own is not forgotten",
+        file: BY_HAND,
+        sound: "            topology.forget_what_is_deleted(&method);
+            self.deletions_ended.push(deletion);
+",
+        broken: "            _ = (&method, &topology);
+            self.deletions_ended.push(deletion);
+",
         seeds: 300,
     },
     Breakage {
