@@ -134,7 +134,7 @@ pub use self::events::{
 };
 pub use self::message::Message;
 pub use self::name::Name;
-pub use self::outcome::{CloseReport, DropReason, Return, Unconfirmed};
+pub use self::outcome::{CloseReport, DropReason, Return, Unconfirmed, UnconfirmedReason};
 pub use self::producer::{
     BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
 };

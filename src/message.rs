@@ -21,8 +21,9 @@ use crate::name::Name;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Properties are encoded when they are built, so messages that share them share the work:
-/// build them once and clone them, which is cheap.
+/// Properties are encoded when they are built, and joined with the producer's when they are sent.
+/// Messages that share them and follow each other share that work: build them once and clone them, which
+/// is cheap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     pub(crate) body: Bytes,
@@ -40,9 +41,22 @@ impl Message {
         }
     }
 
-    /// Replaces the producer's properties altogether.
+    /// Says what the message has of its own. What it does not say is the producer's, field by field, and
+    /// header by header: with a header of its own it is still persistent, unless it says
+    /// [`transient`](crate::PropertiesBuilder::transient) or its producer does.
     ///
-    /// A producer's messages are persistent unless it says otherwise; these are what they say.
+    /// What the producer sets can be replaced by a message, but not taken away: set on the producer what
+    /// all of its messages are to have. Where either cannot be read, or has a header that must not be
+    /// sent, the message goes out with its own, as they are. On a [`Channel`](crate::Channel), which has
+    /// no properties, these are all.
+    ///
+    /// ```
+    /// use snowshoe::{Message, Properties};
+    ///
+    /// let attempt = Properties::builder().header("attempt", 2).build()?;
+    /// let message = Message::from("hello").with_properties(attempt);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_properties(mut self, properties: Properties) -> Self {
         self.properties = Some(properties);
@@ -63,7 +77,7 @@ impl Message {
         &self.body
     }
 
-    /// The properties that replace the producer's, if any.
+    /// The properties that it has of its own, if any.
     pub fn properties(&self) -> Option<&Properties> {
         self.properties.as_ref()
     }

@@ -3,24 +3,45 @@ use snowshoe_codec::{Excess, PeerClose, Properties, ReplyCode, Returned, SendErr
 
 use crate::message::Message;
 
-/// Why a message that was accepted for publishing was not acknowledged by the broker.
+/// A message that was accepted for publishing, and that the broker did not acknowledge.
 ///
 /// Every accepted message resolves exactly once: acknowledged, or with one of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}{}", if *.possibly_stored { "; the broker may have it all the same" } else { "" })]
 #[non_exhaustive]
-pub enum Unconfirmed {
-    /// The broker refused it (basic.nack): a queue with a length limit that rejects publishes, or
-    /// a broker in trouble, as a quorum queue is while it elects a leader.
+pub struct Unconfirmed {
+    /// How it ended.
+    pub reason: UnconfirmedReason,
+    /// Whether the broker may have the message all the same. To publish it again can make a duplicate
+    /// then.
     ///
-    /// If it was sent before, on a connection or channel that ended, that is said of the last copy
-    /// alone.
-    #[error("the broker refused the message{}", if *.resent { "; it may have it from before" } else { "" })]
-    Nacked {
-        /// Whether the broker may have it all the same: it was sent before, and that channel ended
-        /// before the broker's word on it.
-        resent: bool,
-    },
-    /// It was mandatory, and no queue was there to take it.
+    /// That is so for whatever was written to a connection or channel that ended before the broker's
+    /// word on it: the outcome is about the last copy alone. And it is so where that word is not clear:
+    /// for a message that was [nacked](UnconfirmedReason::Nacked) and may have gone to several queues,
+    /// and for one that was [returned](UnconfirmedReason::Returned) while others exactly like it were
+    /// under way.
+    pub possibly_stored: bool,
+}
+
+/// Why a message that was accepted for publishing was not acknowledged by the broker.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnconfirmedReason {
+    /// The broker refused responsibility for it (basic.nack): a queue with a length limit that rejects
+    /// publishes, or a broker in trouble, as a quorum queue is while it elects a leader.
+    ///
+    /// Where one of several queues refuses it, the others have it (RabbitMQ: queue length limit). One
+    /// that goes to the default exchange, with no further routing keys in its headers `CC` and `BCC`,
+    /// goes to a single queue.
+    #[error("the broker refused the message")]
+    Nacked,
+    /// It was mandatory, and no queue was there to take it (basic.return).
+    ///
+    /// A return does not say which publish it is about. Where several under way were exactly alike in
+    /// exchange, routing key, properties and body, every one that it may be about resolves as this,
+    /// with [`possibly_stored`](Unconfirmed::possibly_stored), unless all of them were returned;
+    /// [`ProducerBuilder::identify_returns`](crate::ProducerBuilder::identify_returns) puts an end
+    /// to that.
     #[error("the broker returned the message: {0}")]
     Returned(Box<Return>),
     /// The broker closed the channel over it: no such exchange, too large, not allowed.
@@ -30,14 +51,8 @@ pub enum Unconfirmed {
     #[error("the message cannot be sent: {0}")]
     Unsendable(#[from] SendError),
     /// It was given up.
-    #[error("the message was dropped: {reason}{}", if *.sent { "; the broker may have it" } else { "" })]
-    Dropped {
-        /// Why.
-        reason: DropReason,
-        /// Whether it may have reached the broker all the same: it was written to a connection
-        /// that ended before the broker's word on it.
-        sent: bool,
-    },
+    #[error("the message was dropped: {0}")]
+    Dropped(DropReason),
 }
 
 /// Why a message was given up without the broker's word on it.

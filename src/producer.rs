@@ -155,7 +155,7 @@ impl<M: Mode> Producer<M> {
     /// message back.
     pub async fn publish(&self, message: impl Into<Message>) -> Result<M::Receipt, PublishError> {
         let outbox = &self.owner.outbox;
-        if outbox.is_turn_over() {
+        if outbox.owes_turn() {
             futures_lite::future::yield_now().await;
         }
         match self.try_publish(message) {
@@ -207,12 +207,13 @@ impl<M: Mode> Producer<M> {
         self.owner.outbox.id()
     }
 
-    /// Completes when the buffer is empty: every message accepted so far has been settled.
+    /// Completes when every message that was accepted before this call is settled, whatever is published
+    /// after it.
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
-    pub async fn flushed(&self) {
-        self.owner.outbox.drained().await;
+    /// Dropping the future changes nothing, and leaves nothing behind.
+    pub fn flushed(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.owner.outbox.flushed()
     }
 }
 
@@ -318,6 +319,7 @@ impl ProducerBuilder<Confirm> {
                 routing_key,
                 mandatory,
                 properties,
+                identifies: false,
             },
             mandatory: None,
             policy: BufferPolicy::Block,
@@ -359,8 +361,12 @@ impl<M: Mode> ProducerBuilder<M> {
     }
 
     /// Whether messages that no queue takes are returned, and so resolve as
-    /// [`Unconfirmed::Returned`], instead of being dropped by the broker and confirmed all the
+    /// [`UnconfirmedReason::Returned`](crate::UnconfirmedReason::Returned), instead of being dropped by the broker and confirmed all the
     /// same.
+    ///
+    /// A direct reply, to the default exchange with a routing key that begins with
+    /// `amq.rabbitmq.reply-to.`, is never mandatory: RabbitMQ before 4.2 returns it although it
+    /// delivers it.
     ///
     /// By default `true` for a confirming producer to a queue, and `false` otherwise: an exchange
     /// without a queue may be what is wanted.
@@ -369,9 +375,25 @@ impl<M: Mode> ProducerBuilder<M> {
         self
     }
 
-    /// The properties of messages that have none of their own; persistent by default.
+    /// The properties of messages, as far as they have none of their own; persistent by default. See
+    /// [`Message::with_properties`].
     pub fn properties(mut self, properties: Properties) -> Self {
         self.address.properties = properties;
+        self
+    }
+
+    /// Puts a number into a header of each message (`x-snowshoe-position`), by which the return of a
+    /// mandatory message is told from those of others.
+    ///
+    /// A broker does not say which publish it returns. Where messages differ in their routing keys,
+    /// properties or bodies, that tells them apart. Of those that are alike and under way together,
+    /// some of which are returned, each that may be one of them resolves as
+    /// [`Returned`](crate::UnconfirmedReason::Returned) with
+    /// [`possibly_stored`](Unconfirmed::possibly_stored) unless this is set, or they have a
+    /// [`message_id`](crate::PropertiesBuilder::message_id) each. Consumers see the header; encoding
+    /// it costs an allocation or two for each message.
+    pub fn identify_returns(mut self) -> Self {
+        self.address.identifies = true;
         self
     }
 

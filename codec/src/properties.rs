@@ -38,7 +38,7 @@ pub const PERSISTENT: u8 = 2;
 /// assert_eq!(properties.decode()?.content_type.unwrap(), "text/plain");
 /// # Ok::<(), snowshoe_codec::PropertiesError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Properties {
     encoded: Bytes,
 }

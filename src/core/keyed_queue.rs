@@ -33,6 +33,12 @@ struct Slot<V> {
     value: Option<V>,
 }
 
+impl<V> Default for KeyedQueue<V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<V> KeyedQueue<V> {
     pub const fn new() -> Self {
         Self {

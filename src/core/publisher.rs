@@ -4,30 +4,31 @@
 //! decides what is written when, and how each message ends. `W` is whatever waits for an outcome:
 //! a waker in the client, nothing much in a simulation.
 
+mod address;
+mod ledger;
+mod returns;
 mod suspects;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use snowshoe_codec::{
     Channel, PeerClose, Properties, Publish, PublisherConfirm, Returned, SendError, ShortString,
 };
 
+pub use self::address::Address;
+#[cfg(test)]
+use self::address::POSITION_HEADER;
+pub use self::ledger::Flush;
+
+use self::address::{Merger, position_in, with_position};
+use self::ledger::{Entry, Ledger, Watch};
+use self::returns::Content;
 use self::suspects::Suspects;
 use super::confirms::{Confirms, NeverPublished};
-use super::keyed_queue::KeyedQueue;
-use super::ring::{Limits, Refusal, Ring, Settled};
+use super::ring::{Limits, Refusal, Ring};
 use crate::message::Message;
-use crate::outcome::{DropReason, Return, Unconfirmed};
-
-/// Where a producer's messages go, unless a message says otherwise.
-#[derive(Clone, Debug)]
-pub struct Address {
-    pub exchange: ShortString,
-    pub routing_key: ShortString,
-    pub mandatory: bool,
-    pub properties: Properties,
-}
+use crate::outcome::{DropReason, Return, Unconfirmed, UnconfirmedReason};
 
 /// What ends a message's stay in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +94,7 @@ pub struct Publisher<W> {
     /// Those that were in flight when the broker closed the channel, or the connection, over one of
     /// them, until the culprit has shown itself (fault 10).
     suspects: Suspects,
-    /// Returns come in the order of the publishes: where to look for the next one.
-    returned_before: u64,
+    merger: Merger,
     ledger: Ledger<W>,
 }
 
@@ -106,59 +106,11 @@ enum InFlight {
     Unflushed(VecDeque<(u64, u64)>),
 }
 
-/// The messages and their outcomes.
-#[derive(Debug)]
-struct Ledger<W> {
-    ring: Ring<Entry<W>>,
-    /// What messages have of their own, for those few that have any: an entry of the ring is half as
-    /// large without it, and the more of them stay in the cache.
-    overrides: KeyedQueue<Overrides>,
-    closed: bool,
-    /// Messages that the broker could not route. Their outcome is due with the confirm that follows
-    /// (fault 20).
-    returned: BTreeMap<u64, Box<Return>>,
-    /// Outcomes, other than an ack, that nobody has asked for yet.
-    outcomes: BTreeMap<u64, Unconfirmed>,
-    /// Who waits for room, and for how much of it.
-    room: Option<(usize, W)>,
-    woken: Vec<W>,
-    news: News,
-}
-
-/// A message's place in the ring.
-#[derive(Debug)]
-struct Entry<W> {
-    body: Bytes,
-    watch: Watch<W>,
-}
-
 /// What replaces the producer's settings for one message.
 #[derive(Debug)]
 struct Overrides {
     properties: Option<Properties>,
     routing_key: Option<ShortString>,
-}
-
-/// Who wants to know how a message ends.
-#[derive(Debug)]
-enum Watch<W> {
-    Nobody,
-    /// Somebody may ask.
-    Somebody,
-    /// Somebody is to be woken.
-    Waiting(W),
-}
-
-impl Address {
-    fn routing_key<'a>(&'a self, overrides: Option<&'a Overrides>) -> &'a ShortString {
-        let own = overrides.and_then(|it| it.routing_key.as_ref());
-        own.unwrap_or(&self.routing_key)
-    }
-
-    fn properties<'a>(&'a self, overrides: Option<&'a Overrides>) -> &'a Properties {
-        let own = overrides.and_then(|it| it.properties.as_ref());
-        own.unwrap_or(&self.properties)
-    }
 }
 
 fn message_of(body: Bytes, overrides: Option<Overrides>) -> Message {
@@ -186,17 +138,8 @@ impl<W> Publisher<W> {
                 Settlement::Written => InFlight::Unflushed(VecDeque::new()),
             },
             suspects: Suspects::default(),
-            returned_before: 0,
-            ledger: Ledger {
-                ring: Ring::new(limits),
-                overrides: KeyedQueue::new(),
-                closed: false,
-                returned: BTreeMap::new(),
-                outcomes: BTreeMap::new(),
-                room: None,
-                woken: Vec::new(),
-                news: News::default(),
-            },
+            merger: Merger::default(),
+            ledger: Ledger::new(Ring::new(limits)),
         }
     }
 
@@ -228,6 +171,16 @@ impl<W> Publisher<W> {
     /// Whether nobody is to be woken or told anything.
     pub fn is_quiet(&self) -> bool {
         self.ledger.woken.is_empty() && self.ledger.news.is_empty()
+    }
+
+    /// Whether a message of so many bytes may be taken later, but is not now.
+    pub fn is_full_for(&self, bytes: usize) -> bool {
+        !self.ledger.closed && self.ledger.ring.room_for(bytes) == Err(Refusal::Full)
+    }
+
+    /// Whether a message of so many bytes is not taken now or ever.
+    pub fn is_closed_to(&self, bytes: usize) -> bool {
+        self.ledger.closed || self.ledger.ring.room_for(bytes) == Err(Refusal::TooLarge)
     }
 
     /// Whether there is anything that [`transmit`](Self::transmit) could write.
@@ -282,10 +235,33 @@ impl<W> Publisher<W> {
         }
     }
 
-    /// Asks to be woken when there is room for so many bytes: as soon as half of the buffer is free,
-    /// and otherwise when the connection [rests](Self::rest). One at a time can wait.
-    pub fn wait_for_room(&mut self, bytes: usize, waiter: W) {
-        self.ledger.room = Some((bytes, waiter));
+    /// Whether somebody who comes along may be served before those that wait for room, if there is any.
+    pub fn may_pass(&mut self) -> bool {
+        self.ledger.waiting.may_pass()
+    }
+
+    /// Whether whoever holds a ticket may be served now, if there is room.
+    pub fn may_go(&self, ticket: u64) -> bool {
+        self.ledger.waiting.may_go(ticket)
+    }
+
+    /// Waits for room for so many bytes, behind those that wait already: to be woken as soon as half of
+    /// the buffer is free, and otherwise when the connection [rests](Self::rest).
+    pub fn wait_for_room(&mut self, bytes: usize, waiter: W) -> u64 {
+        self.ledger.waiting.join(bytes, waiter)
+    }
+
+    /// Waits on, in the same place.
+    pub fn wait_on(&mut self, ticket: u64, waiter: W) {
+        self.ledger.waiting.sleep_on(ticket, waiter);
+    }
+
+    /// Whoever holds a ticket waits no more. What it waited for may be enough for those behind it.
+    pub fn leave(&mut self, ticket: u64) {
+        self.ledger.waiting.leave(ticket);
+        if self.ledger.owes_room() {
+            self.ledger.call();
+        }
     }
 
     /// Whether somebody waits for room although there is enough: a writer that is woken for every
@@ -294,11 +270,29 @@ impl<W> Publisher<W> {
         self.ledger.owes_room()
     }
 
-    /// The connection has nothing to do: whoever is owed room gets it.
+    /// The connection has nothing to do: whoever is owed room is woken, and if nobody comes for it by
+    /// the time that it rests again, the next are.
     pub fn rest(&mut self) {
-        if self.ledger.owes_room() {
-            self.ledger.give_room();
+        self.ledger.rest();
+    }
+
+    /// Begins a wait until all that was accepted so far is settled.
+    pub fn begin_flush(&mut self) -> Flush {
+        self.ledger.begin_flush()
+    }
+
+    /// Whether it is settled; until then `waiter` will be woken for it.
+    pub fn poll_flush(&mut self, flush: Flush, waiter: impl FnOnce() -> W) -> bool {
+        let is_flushed = self.ledger.is_flushed(flush);
+        if !is_flushed {
+            self.ledger.flushes.insert(flush, waiter());
         }
+        is_flushed
+    }
+
+    /// Nobody waits for it any more.
+    pub fn end_flush(&mut self, flush: Flush) {
+        self.ledger.flushes.remove(&flush);
     }
 
     /// Whoever asks for the outcome of a message before this position learns that it was confirmed.
@@ -333,8 +327,14 @@ impl<W> Publisher<W> {
 
     /// Takes no more messages; what was accepted goes on.
     pub fn close(&mut self) {
-        self.ledger.closed = true;
-        self.ledger.wake_for_room();
+        let Ledger {
+            closed,
+            waiting,
+            woken,
+            ..
+        } = &mut self.ledger;
+        *closed = true;
+        waiting.call_all(woken);
     }
 
     /// Takes no more messages, and gives up those that are not settled: they are handed back.
@@ -355,17 +355,16 @@ impl<W> Publisher<W> {
     /// that is newer.
     pub fn offline(&mut self) {
         // What the broker had already returned has its outcome, though its confirm is lost.
-        let returned: Vec<u64> = self.ledger.returned.keys().copied().collect();
-        for position in returned {
+        for position in self.ledger.returns.certain() {
             self.ledger.settle(position, Ok(()));
         }
+        self.ledger.returns.clear();
         match &mut self.in_flight {
             InFlight::Confirms(confirms) => confirms.begin_epoch(),
             InFlight::Unflushed(unflushed) => unflushed.clear(),
         }
         self.ledger.ring.rewind();
         self.suspects.begin_anew();
-        self.returned_before = 0;
     }
 
     /// The broker closed the channel over a publish of this producer, without saying which (faults 9
@@ -378,7 +377,7 @@ impl<W> Publisher<W> {
         let oldest = ring.iter().next().map(|(position, _)| position);
         match (&self.in_flight, oldest) {
             (InFlight::Confirms(_), Some(culprit)) if ring.in_flight() == 1 => {
-                let rejected = Unconfirmed::Rejected(close.clone());
+                let rejected = UnconfirmedReason::Rejected(close.clone());
                 self.ledger.settle(culprit, Err(rejected));
                 // Whatever else was in flight with it has nothing to do with it.
                 self.suspects.clear();
@@ -448,11 +447,12 @@ impl<W> Publisher<W> {
                 return false;
             };
             let overrides = self.ledger.overrides.get(position);
+            let own = as_sent(&self.address, &mut self.merger, position, overrides);
             let publish = Publish {
                 exchange: self.address.exchange.as_short_str(),
                 routing_key: self.address.routing_key(overrides).as_short_str(),
-                mandatory: self.address.mandatory,
-                properties: self.address.properties(overrides),
+                mandatory: self.address.is_mandatory(overrides),
+                properties: own.as_ref().unwrap_or(&self.address.properties),
                 body: &entry.body,
             };
             let before = channel.queued();
@@ -460,7 +460,7 @@ impl<W> Publisher<W> {
                 Ok(_) => {}
                 Err(error @ SendError::FrameTooLarge { .. }) => {
                     self.ledger
-                        .settle(position, Err(Unconfirmed::Unsendable(error)));
+                        .settle(position, Err(UnconfirmedReason::Unsendable(error)));
                     continue;
                 }
                 // The channel ended a moment ago, and its end is about to be told.
@@ -490,57 +490,55 @@ impl<W> Publisher<W> {
             if ack {
                 self.ledger.settle(position, Ok(()));
             } else {
-                self.ledger.refuse(position);
+                let overrides = self.ledger.overrides.get(position);
+                let own = as_sent(&self.address, &mut self.merger, position, overrides);
+                let properties = own.as_ref().unwrap_or(&self.address.properties);
+                let may_be_elsewhere = self.address.may_reach_several(properties);
+                self.ledger.refuse(position, may_be_elsewhere);
             }
         })?;
         Ok(())
     }
 
-    /// The broker returned a publish of this epoch.
-    ///
-    /// It does not say which, but returns come in the order of the publishes, each before its
-    /// confirm: it is the first that looks like it after the last one returned. A broker may have
-    /// encoded the properties anew, so they only choose among those that are alike otherwise.
+    /// The broker returned a publish of this epoch, without saying which.
     pub fn returned(&mut self, returned: &Returned) {
-        let found = self.find_returned(returned);
-        let mut details = Return::new(returned);
-        if details.excess.is_some()
-            && let Some(position) = found
-            && let Some((_, entry)) = self.ledger.ring.iter_from(position).next()
-        {
-            let properties = self.address.properties(self.ledger.overrides.get(position));
-            details.complete(properties.clone(), entry.body.clone());
-        }
+        let details = Return::new(returned);
         self.ledger.news.returned.push(details.clone());
-        let Some(position) = found else { return };
-        self.returned_before = position + 1;
-        self.ledger.returned.insert(position, Box::new(details));
+        match self.named_by(returned) {
+            Some(position) => self.ledger.returns.returned(position, details),
+            None => {
+                self.look_at_those_in_flight();
+                self.ledger.returns.returned_unnamed(details);
+            }
+        }
     }
 
-    /// Whether a message that was returned may be one of this producer.
-    pub fn has_in_flight(&self, returned: &Returned) -> bool {
-        self.find_returned(returned).is_some()
+    /// The position in a message that was returned, if it is that of one in flight with this body.
+    fn named_by(&self, returned: &Returned) -> Option<u64> {
+        let (content, ring) = (&returned.content, &self.ledger.ring);
+        if !self.address.identifies {
+            return None;
+        }
+        let position = content.properties().ok().and_then(position_in)?;
+        let entry = ring.get(position).filter(|_| position < ring.written())?;
+        (entry.body == content.body()).then_some(position)
     }
 
-    fn find_returned(&self, returned: &Returned) -> Option<u64> {
-        let content = &returned.content;
-        let (address, ring) = (&self.address, &self.ledger.ring);
-        let overrides = |position| self.ledger.overrides.get(position);
-        let has_key = |position| {
-            let key = address.routing_key(overrides(position));
-            key.as_short_str() == content.routing_key()
-        };
-        let is_same = |position: &u64| {
-            let properties = address.properties(overrides(*position));
-            properties.as_bytes() == content.raw_properties()
-        };
-        let alike = || {
-            (ring.iter_from(self.returned_before))
-                .take_while(|(position, _)| *position < ring.written())
-                .filter(|(position, entry)| content.has_body(&entry.body) && has_key(*position))
-                .map(|(position, _)| position)
-        };
-        alike().find(is_same).or_else(|| alike().next())
+    fn look_at_those_in_flight(&mut self) {
+        let Ledger {
+            ring,
+            overrides,
+            returns,
+            ..
+        } = &mut self.ledger;
+        let unseen = ring.iter_from(returns.seen_before());
+        for (position, entry) in unseen.take_while(|(position, _)| *position < ring.written()) {
+            let overrides = overrides.get(position);
+            let own = as_sent(&self.address, &mut self.merger, position, overrides);
+            let as_sent = own.unwrap_or_else(|| self.address.properties.clone());
+            let content = Content::new(self.address.routing_key(overrides), &entry.body);
+            returns.see(position, content, as_sent);
+        }
     }
 
     /// The transport has taken so many bytes of this epoch's stream.
@@ -567,74 +565,20 @@ impl<W> Publisher<W> {
     }
 }
 
-impl<W> Ledger<W> {
-    /// Ends a message. An ack of one that was returned means that the broker has dropped it.
-    fn settle(&mut self, position: u64, outcome: Result<(), Unconfirmed>) {
-        let Some(Settled { item: entry, .. }) = self.ring.settle(position) else {
-            return;
-        };
-        self.overrides.remove(position);
-        let outcome = match (outcome, self.returned.remove(&position)) {
-            (Ok(()), Some(returned)) => Err(Unconfirmed::Returned(returned)),
-            (outcome, _) => outcome,
-        };
-        match &outcome {
-            Ok(()) => self.news.confirmed += 1,
-            Err(Unconfirmed::Nacked { .. }) => self.news.nacked += 1,
-            Err(Unconfirmed::Rejected(close)) => self.news.rejected.push(close.clone()),
-            Err(Unconfirmed::Unsendable(_)) => self.news.dropped(DropReason::Unsendable),
-            Err(Unconfirmed::Dropped { reason, .. }) => self.news.dropped(*reason),
-            // The news of it came with the return itself.
-            Err(Unconfirmed::Returned(_)) => {}
-        }
-        self.tell(position, entry.watch, outcome);
-        self.wake_for_room();
+/// The properties that a message goes out with, unless they are its producer's.
+fn as_sent(
+    address: &Address,
+    merger: &mut Merger,
+    position: u64,
+    overrides: Option<&Overrides>,
+) -> Option<Properties> {
+    let own = overrides.and_then(|it| it.properties.as_ref());
+    let merged = own.map(|own| merger.merge(own, &address.properties));
+    if !address.identifies {
+        return merged;
     }
-
-    /// The broker does not take a message.
-    fn refuse(&mut self, position: u64) {
-        let resent = self.ring.writes(position) > 1;
-        self.settle(position, Err(Unconfirmed::Nacked { resent }));
-    }
-
-    fn tell(&mut self, position: u64, watch: Watch<W>, outcome: Result<(), Unconfirmed>) {
-        if let (Err(outcome), Watch::Somebody | Watch::Waiting(_)) = (outcome, &watch) {
-            self.outcomes.insert(position, outcome);
-        }
-        if let Watch::Waiting(waiter) = watch {
-            self.woken.push(waiter);
-        }
-    }
-
-    /// Gives up the oldest message that is not written.
-    fn drop_oldest(&mut self, reason: DropReason) -> Option<Message> {
-        let (position, settled) = self.ring.drop_oldest_unwritten()?;
-        let entry = settled.item;
-        let outcome = Unconfirmed::Dropped {
-            reason,
-            sent: settled.writes > 0,
-        };
-        self.news.dropped(reason);
-        self.tell(position, entry.watch, Err(outcome));
-        self.wake_for_room();
-        Some(message_of(entry.body, self.overrides.remove(position)))
-    }
-
-    fn owes_room(&self) -> bool {
-        let room = self.room.as_ref();
-        room.is_some_and(|(bytes, _)| self.ring.room_for(*bytes).is_ok())
-    }
-
-    fn wake_for_room(&mut self) {
-        if self.closed || self.owes_room() && self.ring.is_half_empty() {
-            self.give_room();
-        }
-    }
-
-    fn give_room(&mut self) {
-        let waiter = self.room.take().map(|(_, waiter)| waiter);
-        self.woken.extend(waiter);
-    }
+    let properties = merged.as_ref().unwrap_or(&address.properties);
+    Some(with_position(properties, position))
 }
 
 #[cfg(test)]

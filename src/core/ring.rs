@@ -123,6 +123,14 @@ impl<T> Ring<T> {
         }
     }
 
+    /// For how many messages there is room, and for how many bytes.
+    pub fn room(&self) -> Limits {
+        Limits {
+            messages: self.limits.messages.saturating_sub(self.len()),
+            bytes: self.limits.bytes.saturating_sub(self.bytes),
+        }
+    }
+
     /// Whether half of the room is free, by messages and by bytes.
     pub fn is_half_empty(&self) -> bool {
         self.len() <= self.limits.messages / 2 && self.bytes <= self.limits.bytes / 2
@@ -206,12 +214,12 @@ impl<T> Ring<T> {
     }
 
     /// How often an item was written, if it has not left.
+    #[cfg(test)]
     pub fn writes(&self, position: u64) -> u32 {
         let entry = self.entries.get(position);
         entry.map_or(0, |entry| entry.writes)
     }
 
-    #[cfg(test)]
     pub fn get(&self, position: u64) -> Option<&T> {
         self.entries.get(position).map(|entry| &entry.item)
     }
@@ -231,6 +239,11 @@ impl<T> Ring<T> {
     pub fn iter_from(&self, position: u64) -> impl Iterator<Item = (u64, &T)> {
         let entries = self.entries.iter_from(position);
         entries.map(|(position, entry)| (position, &entry.item))
+    }
+
+    /// The position before which everything was accepted: that of the next.
+    pub fn pushed(&self) -> u64 {
+        self.pushed
     }
 
     /// The position before which everything was written, or is settled.

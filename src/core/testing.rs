@@ -47,6 +47,8 @@ pub struct Arrival {
     /// Its number on the channel, from 1.
     pub tag: u64,
     pub body: String,
+    pub mandatory: bool,
+    pub properties: Properties,
 }
 
 /// A broker for one connection at a time.
@@ -173,7 +175,16 @@ impl Broker {
                 let tag = self.tags.entry(channel).or_default();
                 *tag += 1;
                 let tag = *tag;
-                self.arrivals.push(Arrival { channel, tag, body });
+                let mandatory = published.mandatory;
+                let properties = Bytes::copy_from_slice(published.content.raw_properties());
+                let properties = Properties::from_encoded(properties);
+                self.arrivals.push(Arrival {
+                    channel,
+                    tag,
+                    body,
+                    mandatory,
+                    properties,
+                });
             }
             _ => {}
         }

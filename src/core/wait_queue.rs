@@ -1,84 +1,224 @@
 //! Who goes next, among those that wait for the same thing.
+//!
+//! They are called in the order of their coming, as many as there is room for. Room is not kept for
+//! whoever is called: a future that is not polled would keep it for ever. So of those that were called,
+//! and of those that come along, whoever comes first has it, and while there is still room the next are
+//! [called after them](WaitQueue::rest).
+//!
+//! Nobody is overtaken without end for that. While anybody sleeps, nobody who comes along may go. And
+//! whoever came when called, and found the room gone, is waited for at the next call, each time for
+//! longer: by so many of those who come along.
 
 use super::keyed_queue::KeyedQueue;
 
-/// A line in which only the first may go, and nobody passes anybody. `W` wakes whoever waits.
+/// A line of those that wait for room. `W` wakes whoever waits.
 ///
 /// An asynchronous mutex would not do: whoever comes along just when it is free gets it, ahead of
 /// those that wait.
 #[derive(Debug)]
 pub struct WaitQueue<W> {
     /// By ticket.
-    line: KeyedQueue<Option<W>>,
+    line: KeyedQueue<Waiter<W>>,
     next_ticket: u64,
+    /// Nobody before this ticket sleeps.
+    awake_before: u64,
+    asleep: usize,
+    /// What those that were called need.
+    called: Need,
+    /// How many more of those who come along are to wait for those that were called.
+    kept: u32,
+    /// Whether those that were called last have not had the time to come.
+    has_just_called: bool,
 }
+
+#[derive(Debug)]
+struct Waiter<W> {
+    bytes: usize,
+    /// `None` once it was called.
+    waiter: Option<W>,
+    /// How often it came when it was called, and found no room.
+    overtaken: u32,
+}
+
+/// Room for so many, and for so many bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    pub count: usize,
+    pub bytes: usize,
+}
+
+impl Need {
+    fn and(self, bytes: usize) -> Self {
+        Self {
+            count: self.count + 1,
+            bytes: self.bytes.saturating_add(bytes),
+        }
+    }
+
+    fn without(self, bytes: usize) -> Self {
+        Self {
+            count: self.count - 1,
+            bytes: self.bytes.saturating_sub(bytes),
+        }
+    }
+
+    fn fits(self, room: Self) -> bool {
+        self.count <= room.count && self.bytes <= room.bytes
+    }
+}
+
+/// Whoever is overtaken is waited for by twice as many each time, and by no more than so many times
+/// that.
+const DOUBLINGS: u32 = 10;
 
 impl<W> WaitQueue<W> {
     pub const fn new() -> Self {
         Self {
             line: KeyedQueue::new(),
             next_ticket: 0,
+            awake_before: 0,
+            asleep: 0,
+            called: Need { count: 0, bytes: 0 },
+            kept: 0,
+            has_just_called: false,
         }
     }
 
     /// Whether nobody waits.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.line.is_empty()
     }
 
-    /// Stands at the end of the line; the ticket says where that is.
-    pub fn join(&mut self) -> u64 {
+    /// How much the first of those that sleep needs.
+    pub fn wanted(&self) -> Option<usize> {
+        (self.asleep > 0).then(|| self.first_asleep().map(|(_, bytes)| bytes))?
+    }
+
+    /// Whether somebody who comes along may have room that there is. It counts that they asked.
+    pub fn may_pass(&mut self) -> bool {
+        if self.asleep > 0 {
+            return false;
+        }
+        let may = self.kept == 0;
+        self.kept = self.kept.saturating_sub(1);
+        may
+    }
+
+    /// Whether the holder of a ticket may have room that there is.
+    pub fn may_go(&self, ticket: u64) -> bool {
+        let is_called = (self.line.get(ticket)).is_some_and(|it| it.waiter.is_none());
+        is_called || (self.first_asleep()).is_some_and(|(first, _)| first == ticket)
+    }
+
+    /// Stands at the end of the line, to be called when there may be room for so many bytes; the ticket
+    /// says where that is.
+    pub fn join(&mut self, bytes: usize, waiter: W) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.line.push(ticket, None);
+        self.asleep += 1;
+        self.line.push(
+            ticket,
+            Waiter {
+                bytes,
+                waiter: Some(waiter),
+                overtaken: 0,
+            },
+        );
         ticket
     }
 
-    pub fn is_first(&self, ticket: u64) -> bool {
-        self.line.first().is_some_and(|(first, _)| first == ticket)
-    }
-
-    /// Asks to be woken on becoming the first.
-    pub fn wait(&mut self, ticket: u64, waiter: W) {
-        if let Some(place) = self.line.get_mut(ticket) {
-            *place = Some(waiter);
+    /// The holder of a ticket has found no room, and sleeps on in its place.
+    pub fn sleep_on(&mut self, ticket: u64, waiter: W) {
+        let Some(place) = self.line.get_mut(ticket) else {
+            return;
+        };
+        if place.waiter.replace(waiter).is_none() {
+            place.overtaken += 1;
+            let bytes = place.bytes;
+            self.asleep += 1;
+            self.awake_before = self.awake_before.min(ticket);
+            self.answered(bytes);
         }
     }
 
-    /// Leaves the line, from wherever. Gives whoever has become the first by that.
-    pub fn leave(&mut self, ticket: u64) -> Option<W> {
-        let was_first = self.is_first(ticket);
-        self.line.remove(ticket);
-        let (next, _) = self.line.first().filter(|_| was_first)?;
-        self.line.get_mut(next)?.take()
+    /// Leaves the line, from wherever.
+    pub fn leave(&mut self, ticket: u64) {
+        match self.line.remove(ticket) {
+            Some(Waiter {
+                bytes,
+                waiter: None,
+                ..
+            }) => self.answered(bytes),
+            Some(_) => self.asleep -= 1,
+            None => {}
+        }
+    }
+
+    /// Calls as many as there is room for beside those that were called and have not come yet.
+    pub fn call(&mut self, room: Need, woken: &mut Vec<W>) {
+        let before = woken.len();
+        self.call_beside(self.called, room, woken);
+        self.has_just_called |= woken.len() > before;
+    }
+
+    /// There is nothing else to do. If that was so before, those that were called have had their chance,
+    /// and as many more are called as there is room for.
+    pub fn rest(&mut self, room: Need, woken: &mut Vec<W>) {
+        let beside = if self.has_just_called {
+            self.called
+        } else {
+            Need::default()
+        };
+        let before = woken.len();
+        self.call_beside(beside, room, woken);
+        self.has_just_called = woken.len() > before;
+    }
+
+    /// Calls everybody.
+    pub fn call_all(&mut self, woken: &mut Vec<W>) {
+        let all = Need {
+            count: usize::MAX,
+            bytes: usize::MAX,
+        };
+        self.call_beside(Need::default(), all, woken);
+    }
+
+    fn call_beside(&mut self, mut needed: Need, room: Need, woken: &mut Vec<W>) {
+        while self.asleep > 0 {
+            let Some((ticket, place)) = self.line.first_from(self.awake_before) else {
+                return;
+            };
+            if place.waiter.is_some() {
+                needed = needed.and(place.bytes);
+                if !needed.fits(room) {
+                    return;
+                }
+                woken.extend(place.waiter.take());
+                self.asleep -= 1;
+                self.called = self.called.and(place.bytes);
+                if place.overtaken > 0 {
+                    self.kept = self.kept.max(1 << place.overtaken.min(DOUBLINGS));
+                }
+            }
+            self.awake_before = ticket + 1;
+        }
+    }
+
+    /// One of those that were called has come, or gone.
+    fn answered(&mut self, bytes: usize) {
+        self.called = self.called.without(bytes);
+        if self.called.count == 0 {
+            self.kept = 0;
+        }
+    }
+
+    fn first_asleep(&self) -> Option<(u64, usize)> {
+        let mut line = self.line.iter_from(self.awake_before);
+        let (ticket, place) = line.find(|(_, place)| place.waiter.is_some())?;
+        Some((ticket, place.bytes))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn they_go_in_the_order_of_their_coming() {
-        let mut queue = WaitQueue::new();
-        let tickets = [queue.join(), queue.join(), queue.join()];
-        for (ticket, name) in tickets.into_iter().zip(["first", "second", "third"]) {
-            queue.wait(ticket, name);
-        }
-        assert!(queue.is_first(tickets[0]));
-        assert_eq!(queue.leave(tickets[0]), Some("second"));
-        let latecomer = queue.join();
-        assert!(queue.is_first(tickets[1]) && !queue.is_first(latecomer));
-    }
-
-    #[test]
-    fn who_leaves_the_middle_of_the_line_wakes_nobody() {
-        let mut queue = WaitQueue::new();
-        let tickets = [queue.join(), queue.join(), queue.join()];
-        queue.wait(tickets[2], "third");
-        assert_eq!(queue.leave(tickets[1]), None);
-        assert_eq!(queue.leave(tickets[0]), Some("third"));
-        assert_eq!(queue.leave(tickets[2]), None);
-        assert!(queue.is_empty());
-    }
-}
+mod tests;

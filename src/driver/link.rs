@@ -180,6 +180,10 @@ impl Link {
         self.producers.is_ready(key);
     }
 
+    pub(super) fn owes_room(&mut self, key: ProducerKey) {
+        self.producers.owes_room(key);
+    }
+
     pub(super) fn consumer_is_ready(&mut self, key: ConsumerKey) {
         self.consumers.is_ready(key);
     }
@@ -285,9 +289,9 @@ impl Link {
         moved
     }
 
-    /// There is nothing to do for now.
-    pub(super) fn rest(&mut self) {
-        self.producers.rest();
+    /// There is nothing to do for now. Whether somebody is still owed something.
+    pub(super) fn rest(&mut self) -> bool {
+        self.producers.rest()
     }
 
     fn tell_losses(&mut self) {

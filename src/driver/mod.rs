@@ -195,6 +195,7 @@ impl Driver {
     fn attend(&mut self, ready: Ready) {
         match ready {
             Ready::Producer(Place { link, key }) => self.link(link).producer_is_ready(key),
+            Ready::Room(Place { link, key }) => self.link(link).owes_room(key),
             Ready::Consumer(Place { link, key }) => self.link(link).consumer_is_ready(key),
         }
     }

@@ -8,6 +8,8 @@ use crate::sync::{Mutex, MutexGuard, lock};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready {
     Producer(Place<ProducerKey>),
+    /// Somebody waits for room in its buffer, and there is some.
+    Room(Place<ProducerKey>),
     Consumer(Place<ConsumerKey>),
 }
 

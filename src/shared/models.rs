@@ -29,7 +29,7 @@ use crate::core::{Epoch, Flow};
 use crate::declare::Queue;
 use crate::error::{ConsumerEnd, Error, SettleError};
 use crate::events::{ConnectionRole, Event};
-use crate::outcome::Unconfirmed;
+use crate::outcome::{Unconfirmed, UnconfirmedReason};
 use crate::producer::Producer;
 
 /// Runs a model in every order that takes no more than this many switches ahead of time; almost all
@@ -248,7 +248,10 @@ fn an_outcome_is_told_whether_it_is_awaited_before_or_after_it() {
             let driver = thread::spawn(move || confirm(&outbox, ack));
             match block_on(confirmation) {
                 Ok(()) => assert!(ack),
-                Err(Unconfirmed::Nacked { .. }) => assert!(!ack),
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Nacked,
+                    ..
+                }) => assert!(!ack),
                 Err(other) => panic!("{other}"),
             }
             driver.join().unwrap();

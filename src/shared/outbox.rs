@@ -7,9 +7,8 @@ use std::task::{Poll, Waker};
 use super::doorbell::{Doorbell, Ready};
 use super::hub::Hub;
 use super::place::Place;
-use crate::core::publisher::{News, Publisher, Refused};
+use crate::core::publisher::{Flush, News, Publisher, Refused};
 use crate::core::session::ProducerKey;
-use crate::core::wait_queue::WaitQueue;
 use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
 use crate::message::Message;
@@ -22,6 +21,8 @@ pub(crate) struct Outbox {
     state: Mutex<OutboxState>,
     /// How many messages were accepted, to be looked at without the lock.
     accepted: AtomicU64,
+    /// When that many were accepted, other tasks have their turn.
+    turn_ends: AtomicU64,
     /// Whoever asks for the outcome of a message before this position needs no lock to learn that it
     /// was confirmed. It may lag behind.
     confirmed_before: AtomicU64,
@@ -37,10 +38,6 @@ pub(crate) struct OutboxState {
     pub(crate) publisher: Publisher<Waker>,
     /// Whether the driver knows that there is something to write, or has no need to know.
     pub(crate) scheduled: bool,
-    /// Publishes that wait for room; only the first of them watches the buffer.
-    waiting: WaitQueue<Waker>,
-    /// Who waits for the buffer to be empty.
-    drained: Vec<Waker>,
 }
 
 impl fmt::Debug for Outbox {
@@ -64,10 +61,9 @@ impl Outbox {
             state: Mutex::new(OutboxState {
                 publisher,
                 scheduled: false,
-                waiting: WaitQueue::new(),
-                drained: Vec::new(),
             }),
             accepted: AtomicU64::new(0),
+            turn_ends: AtomicU64::new(TURN),
             confirmed_before: AtomicU64::new(0),
             place: OnceLock::new(),
             doorbell,
@@ -126,31 +122,46 @@ impl Outbox {
         self.lock().publisher.poll_outcome(position, waker)
     }
 
-    /// Whether it is time for other tasks to have their turn before a message is accepted.
+    /// Whether it is time for other tasks to have their turn before a message is accepted. They have it
+    /// with that: who asks again before as many were accepted goes on, whether or not anybody ran.
     ///
     /// Where the driver is one of them, the broker confirms one part of a window while the next is
     /// published. Without confirms nobody waits, and larger writes are cheaper.
-    pub(crate) fn is_turn_over(&self) -> bool {
-        self.confirms && self.accepted.load(Ordering::Relaxed) % TURN == TURN - 1
+    pub(crate) fn owes_turn(&self) -> bool {
+        if !self.confirms {
+            return false;
+        }
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        let is_over = accepted >= self.turn_ends.load(Ordering::Relaxed);
+        if is_over {
+            self.turn_ends.store(accepted + TURN, Ordering::Relaxed);
+        }
+        is_over
     }
 
     /// Accepts a message, if there is room and nobody waits for it.
     pub(crate) fn push(&self, message: Message) -> Result<u64, PublishError> {
-        self.push_if(message, |state| state.waiting.is_empty())
+        let mut state = self.lock();
+        let bytes = message.size();
+        if !state.publisher.is_closed_to(bytes) && !state.publisher.may_pass() {
+            let reason = PublishErrorReason::BufferFull;
+            return Err(PublishError { reason, message });
+        }
+        self.push_now(state, message)
     }
 
-    /// Accepts a message as soon as there is room, and those that waited before have had theirs.
+    /// Accepts a message as soon as there is room, and those that waited before have had their chance.
     pub(crate) async fn push_in_turn(&self, message: Message) -> Result<u64, PublishError> {
-        let turn = Turn::new(self);
-        let bytes = message.size();
+        let mut turn = Turn {
+            outbox: self,
+            ticket: None,
+        };
         let mut message = Some(message);
         std::future::poll_fn(|cx| {
-            // Registered before the attempt: a turn or room that comes in between wakes.
-            turn.wait(bytes, cx.waker());
             let next = message
                 .take()
                 .expect("it is put back whenever this stays pending");
-            match self.push_if(next, |state| state.waiting.is_first(turn.ticket)) {
+            match turn.push(next, cx.waker()) {
                 Err(error) if error.reason == PublishErrorReason::BufferFull => {
                     message = Some(error.message);
                     Poll::Pending
@@ -161,23 +172,21 @@ impl Outbox {
         .await
     }
 
-    /// Completes when the buffer is empty.
-    pub(crate) async fn drained(&self) {
-        std::future::poll_fn(|cx| {
+    /// Completes when what was accepted before this call is settled.
+    pub(crate) fn flushed(&self) -> impl Future<Output = ()> + Send + '_ {
+        let flush = FlushGuard {
+            flush: self.lock().publisher.begin_flush(),
+            outbox: self,
+        };
+        std::future::poll_fn(move |cx| {
             let mut state = self.lock();
-            if state.publisher.is_empty() {
-                return Poll::Ready(());
+            let is_flushed = (state.publisher).poll_flush(flush.flush, || cx.waker().clone());
+            if is_flushed {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
-            if !state
-                .drained
-                .iter()
-                .any(|waker| waker.will_wake(cx.waker()))
-            {
-                state.drained.push(cx.waker().clone());
-            }
-            Poll::Pending
         })
-        .await;
     }
 
     /// Takes no more messages. What was accepted is still published.
@@ -191,16 +200,11 @@ impl Outbox {
         }
     }
 
-    fn push_if(
+    fn push_now(
         &self,
+        mut state: MutexGuard<'_, OutboxState>,
         message: Message,
-        may_go: impl FnOnce(&OutboxState) -> bool,
     ) -> Result<u64, PublishError> {
-        let mut state = self.lock();
-        if !may_go(&state) {
-            let reason = PublishErrorReason::BufferFull;
-            return Err(PublishError { reason, message });
-        }
         let pushed = state.publisher.push(message, self.confirms);
         let known = pushed.is_err() || std::mem::replace(&mut state.scheduled, true);
         if let Ok(position) = pushed {
@@ -224,6 +228,13 @@ impl Outbox {
     fn ring(&self) {
         if let Some(place) = self.place.get() {
             self.doorbell.ring(Ready::Producer(*place));
+        }
+    }
+
+    /// The same, where somebody waits for room that is there.
+    fn ring_for_room(&self) {
+        if let Some(place) = self.place.get() {
+            self.doorbell.ring(Ready::Room(*place));
         }
     }
 
@@ -278,17 +289,11 @@ struct Aftermath {
 
 impl OutboxState {
     fn aftermath(&mut self) -> Option<Aftermath> {
-        // A message that was returned is settled without any news, and may have been the last one.
-        let is_drained = self.publisher.is_empty() && !self.drained.is_empty();
-        if self.publisher.is_quiet() && !is_drained {
+        if self.publisher.is_quiet() {
             return None;
         }
-        let mut woken = self.publisher.take_woken();
-        if self.publisher.is_empty() {
-            woken.append(&mut self.drained);
-        }
         Some(Aftermath {
-            woken,
+            woken: self.publisher.take_woken(),
             news: self.publisher.take_news(),
         })
     }
@@ -297,32 +302,54 @@ impl OutboxState {
 /// A place in the queue of those who wait for room, which is left also if the publish is dropped there.
 struct Turn<'a> {
     outbox: &'a Outbox,
-    ticket: u64,
+    /// Once it waits.
+    ticket: Option<u64>,
 }
 
-impl<'a> Turn<'a> {
-    fn new(outbox: &'a Outbox) -> Self {
-        let ticket = outbox.lock().waiting.join();
-        Self { outbox, ticket }
-    }
-
-    /// Asks to be woken when there may be room: the first watches the buffer, the others wait to be
-    /// the first.
-    fn wait(&self, bytes: usize, waker: &Waker) {
+impl Turn<'_> {
+    /// Accepts a message if that is possible now; otherwise `waker` will be woken when it may be.
+    fn push(&mut self, message: Message, waker: &Waker) -> Result<u64, PublishError> {
         let mut state = self.outbox.lock();
-        if state.waiting.is_first(self.ticket) {
-            state.publisher.wait_for_room(bytes, waker.clone());
-        } else {
-            state.waiting.wait(self.ticket, waker.clone());
+        let bytes = message.size();
+        let publisher = &mut state.publisher;
+        let may_go = match self.ticket {
+            Some(ticket) => publisher.may_go(ticket),
+            None => publisher.may_pass(),
+        };
+        if publisher.is_closed_to(bytes) || may_go && !publisher.is_full_for(bytes) {
+            return self.outbox.push_now(state, message);
         }
+        match self.ticket {
+            Some(ticket) => publisher.wait_on(ticket, waker.clone()),
+            None => self.ticket = Some(publisher.wait_for_room(bytes, waker.clone())),
+        }
+        // It has to be woken for room that is there already, once those before it have had their chance.
+        let is_owed = publisher.owes_room();
+        drop(state);
+        if is_owed {
+            self.outbox.ring_for_room();
+        }
+        let reason = PublishErrorReason::BufferFull;
+        Err(PublishError { reason, message })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let next = self.outbox.lock().waiting.leave(self.ticket);
-        if let Some(next) = next {
-            next.wake();
+        if let Some(ticket) = self.ticket {
+            self.outbox.with(|state| state.publisher.leave(ticket));
         }
+    }
+}
+
+/// A wait for what was accepted to be settled, of which nothing is kept once it is dropped.
+struct FlushGuard<'a> {
+    flush: Flush,
+    outbox: &'a Outbox,
+}
+
+impl Drop for FlushGuard<'_> {
+    fn drop(&mut self) {
+        self.outbox.lock().publisher.end_flush(self.flush);
     }
 }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use futures_lite::future::poll_once;
 use snowshoe::{
     BufferPolicy, Confirmation, ConnectionRole, DropReason, Event, Mode, Producer, ProducerBuilder,
-    PublishError, PublishErrorReason, Unconfirmed,
+    PublishError, PublishErrorReason, UnconfirmedReason,
 };
 use support::broker::Node;
 use support::cable::Cable;
@@ -77,18 +77,19 @@ fn assert_refused<T>(
     assert_eq!(error.message, numbered(number, size), "it is handed back");
 }
 
-async fn outcomes(confirmations: Vec<Confirmation>) -> Vec<Result<(), Unconfirmed>> {
+async fn outcomes(confirmations: Vec<Confirmation>) -> Vec<Result<(), (UnconfirmedReason, bool)>> {
     let mut outcomes = Vec::new();
     for confirmation in confirmations {
-        outcomes.push(within("an outcome", confirmation).await);
+        let outcome = within("an outcome", confirmation).await;
+        outcomes.push(outcome.map_err(|it| (it.reason, it.possibly_stored)));
     }
     outcomes
 }
 
 /// How a message ends that had to make room for newer ones.
-fn dropped(sent: bool) -> Result<(), Unconfirmed> {
-    let reason = DropReason::BufferFull;
-    Err(Unconfirmed::Dropped { reason, sent })
+fn dropped(possibly_stored: bool) -> Result<(), (UnconfirmedReason, bool)> {
+    let reason = UnconfirmedReason::Dropped(DropReason::BufferFull);
+    Err((reason, possibly_stored))
 }
 
 #[test]
@@ -439,20 +440,13 @@ fn every_message_that_is_dropped_is_told_even_where_all_are_alike() {
             .map(|_| producer.try_publish(numbered(7, 100)).unwrap())
             .collect();
         cable.mend().await;
-        for (place, confirmation) in confirmations.into_iter().enumerate() {
+        for (place, outcome) in outcomes(confirmations).await.into_iter().enumerate() {
             let expected = if place < MESSAGES - ROOM {
-                Err(Unconfirmed::Dropped {
-                    reason: DropReason::BufferFull,
-                    sent: false,
-                })
+                dropped(false)
             } else {
                 Ok(())
             };
-            assert_eq!(
-                within("the outcome", confirmation).await,
-                expected,
-                "{place}"
-            );
+            assert_eq!(outcome, expected, "{place}");
         }
         assert_eq!(take_numbers(QUEUE).await, [7; ROOM]);
     });

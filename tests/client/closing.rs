@@ -9,7 +9,7 @@ use futures_lite::future::{pending, poll_once, zip};
 use snowshoe::codec::method::tx;
 use snowshoe::{
     Client, Confirmation, Connecting, ConsumerEnd, DropReason, Error, Message, PublishErrorReason,
-    Reconnect, Runtime, SettleError, ShortString, Target, Unconfirmed,
+    Reconnect, Runtime, SettleError, ShortString, Target, UnconfirmedReason,
 };
 use support::broker::url;
 use support::cable::Cable;
@@ -49,9 +49,15 @@ async fn left_in(queue: &ShortString) -> Vec<String> {
     take_bodies(&connect(&url()).await, queue).await
 }
 
-fn closed(sent: bool) -> Result<(), Unconfirmed> {
-    let reason = DropReason::Closed;
-    Err(Unconfirmed::Dropped { reason, sent })
+fn closed(possibly_stored: bool) -> Result<(), (UnconfirmedReason, bool)> {
+    let reason = UnconfirmedReason::Dropped(DropReason::Closed);
+    Err((reason, possibly_stored))
+}
+
+/// How a message ended, and whether the broker may have it all the same.
+async fn outcome(confirmation: Confirmation) -> Result<(), (UnconfirmedReason, bool)> {
+    let outcome = within("the outcome", confirmation).await;
+    outcome.map_err(|it| (it.reason, it.possibly_stored))
 }
 
 /// A client that has no connection, and goes on trying for ever.
@@ -100,7 +106,7 @@ fn close_tells_what_was_not_delivered() {
         let confirmations = ["1", "2", "3"].map(|body| producer.try_publish(body).unwrap());
         assert_eq!(close_soon(&cable.client).await, ["1", "2", "3"]);
         for confirmation in confirmations {
-            assert_eq!(confirmation.await, closed(false));
+            assert_eq!(outcome(confirmation).await, closed(false));
         }
         assert!(left_in(&queue).await.is_empty());
     });
@@ -118,7 +124,7 @@ fn close_tells_what_may_have_been_delivered() {
         let confirmation = producer.try_publish("hello").unwrap();
         until_ready(&connect(&url()).await, &queue, 1).await;
         assert_eq!(close_soon(&cable.client).await, ["hello"]);
-        assert_eq!(confirmation.await, closed(true));
+        assert_eq!(outcome(confirmation).await, closed(true));
     });
 }
 
@@ -201,7 +207,7 @@ fn a_publish_that_waits_for_room_gets_its_message_back() {
         let error = waiting.await.unwrap_err();
         assert_eq!(error.reason, PublishErrorReason::Closed);
         assert_eq!(&error.message.body()[..], b"2");
-        assert_eq!(confirmation.await, closed(false));
+        assert_eq!(outcome(confirmation).await, closed(false));
     });
 }
 
@@ -218,6 +224,7 @@ fn a_producer_that_is_made_during_the_close_leaves_nobody_waiting() {
         match producer.try_publish("2") {
             Ok(confirmation) => {
                 let outcome = within("the outcome", confirmation).await;
+                let outcome = outcome.map_err(|it| (it.reason, it.possibly_stored));
                 assert_eq!(outcome, closed(false));
             }
             Err(error) => assert_eq!(error.reason, PublishErrorReason::Closed),
@@ -400,11 +407,8 @@ fn messages_of_a_client_whose_driver_is_dropped_are_told_to_be_lost() {
         assert!(poll_once(&mut flushed).await.is_none());
 
         drop(driver);
-        let lost = Unconfirmed::Dropped {
-            reason: DropReason::ConnectionGivenUp,
-            sent: false,
-        };
-        assert_eq!(within("the outcome", confirmation).await, Err(lost));
+        let lost = UnconfirmedReason::Dropped(DropReason::ConnectionGivenUp);
+        assert_eq!(outcome(confirmation).await, Err((lost, false)));
         let error = within("the publish", waiting).await.unwrap_err();
         assert_eq!(error.reason, PublishErrorReason::Closed);
         assert!(within("the call", declare).await.is_err());
@@ -433,7 +437,7 @@ fn a_dial_that_hangs_does_not_hold_up_a_close() {
         let producer = client.producer("any").unwrap().build();
         let confirmation = producer.try_publish("hello").unwrap();
         assert_eq!(close_soon(&client).await, ["hello"]);
-        assert_eq!(confirmation.await, closed(false));
+        assert_eq!(outcome(confirmation).await, closed(false));
     });
 }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::sync::{Mutex, PoisonError};
 
 use async_io::block_on;
-use snowshoe::{Client, Queue, Unconfirmed};
+use snowshoe::{Client, Queue, Unconfirmed, UnconfirmedReason};
 use support::broker::begin_handshake;
 use support::broker::cluster::Cluster;
 use support::client::{builder, connect};
@@ -124,7 +124,14 @@ impl<'c> Scene<'c> {
 /// A message that is the first of its channel is refused where the leader of its queue is gone and
 /// no other is elected yet: it is the broker that gives up, and it says so.
 fn was_taken_or_refused(message: &Published) -> bool {
-    matches!(message.outcome, Ok(()) | Err(Unconfirmed::Nacked { .. }))
+    matches!(
+        message.outcome,
+        Ok(())
+            | Err(Unconfirmed {
+                reason: UnconfirmedReason::Nacked,
+                ..
+            })
+    )
 }
 
 #[test]

@@ -7,7 +7,7 @@ use snowshoe::codec::TableError;
 use snowshoe::codec::method::queue;
 use snowshoe::{
     Binding, Client, Declare, Error, Exchange, FieldTable, Message, Properties, Queue, ReplyCode,
-    SendMessageError, ShortString, Unconfirmed,
+    SendMessageError, ShortString, Unconfirmed, UnconfirmedReason,
 };
 use support::broker::url;
 use support::cable::Cable;
@@ -254,7 +254,10 @@ fn an_unbound_queue_receives_no_more() {
         let result = producer.send("unbound").await;
         assert!(matches!(
             result,
-            Err(SendMessageError::Unconfirmed(Unconfirmed::Returned(_)))
+            Err(SendMessageError::Unconfirmed(Unconfirmed {
+                reason: UnconfirmedReason::Returned(_),
+                ..
+            }))
         ));
         assert_eq!(take_bodies(&client, &queue).await, ["bound"]);
     });
@@ -284,8 +287,10 @@ fn an_internal_exchange_takes_nothing_from_clients() {
         let exchange = Exchange::fanout(name.clone()).internal().auto_delete();
         client.declare(exchange).await.unwrap();
         let producer = client.exchange_producer(name.clone(), "").unwrap().build();
-        let Err(SendMessageError::Unconfirmed(Unconfirmed::Rejected(close))) =
-            producer.send("").await
+        let Err(SendMessageError::Unconfirmed(Unconfirmed {
+            reason: UnconfirmedReason::Rejected(close),
+            ..
+        })) = producer.send("").await
         else {
             panic!("the message was to be rejected");
         };

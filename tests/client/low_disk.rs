@@ -169,7 +169,7 @@ fn any_other_406_is_the_messages_own_fault() {
         let confirmation = producer.try_publish("something else").unwrap();
         let outcome = within("the outcome", confirmation).await;
         assert!(
-            matches!(outcome, Err(snowshoe::Unconfirmed::Rejected(_))),
+            matches!(&outcome, Err(it) if matches!(it.reason, snowshoe::UnconfirmedReason::Rejected(_))),
             "{outcome:?}"
         );
         let is_rejected = |event: &Event| matches!(event, Event::Rejected { .. });

@@ -8,7 +8,7 @@ use futures_lite::future::poll_once;
 use snowshoe::{
     Binding, BufferPolicy, Client, Confirmation, Driver, Event, Exchange, FieldTable, Message,
     Producer, ProducerId, Properties, PropertiesRef, PublishErrorReason, Queue, ReplyCode,
-    SendMessageError, ShortString, Unconfirmed,
+    SendMessageError, ShortString, Unconfirmed, UnconfirmedReason,
 };
 use support::broker::url;
 use support::cable::Cable;
@@ -75,7 +75,9 @@ fn a_message_that_a_full_queue_rejects_is_nacked() {
         let producer = client.producer(queue.clone()).unwrap().build();
         producer.send("fits").await.unwrap();
         let result = producer.send("does not").await;
-        assert_eq!(unconfirmed(result), Unconfirmed::Nacked { resent: false });
+        let unconfirmed = unconfirmed(result);
+        assert_eq!(unconfirmed.reason, UnconfirmedReason::Nacked);
+        assert!(!unconfirmed.possibly_stored);
 
         assert_eq!(take_bodies(&client, &queue).await, ["fits"]);
         producer.send("fits again").await.unwrap();
@@ -91,13 +93,18 @@ fn a_message_to_a_missing_queue_is_returned_with_all_that_it_was() {
         let message = Message::from("hello").with_properties(properties.clone());
         let producer = client.producer(missing.clone()).unwrap().build();
 
-        let Unconfirmed::Returned(returned) = unconfirmed(producer.send(message).await) else {
+        let UnconfirmedReason::Returned(returned) =
+            unconfirmed(producer.send(message).await).reason
+        else {
             panic!("the message was to be returned");
         };
         assert_eq!(returned.code, ReplyCode::NO_ROUTE);
         assert_eq!(returned.exchange, "");
         assert_eq!(returned.routing_key, *missing);
-        assert_eq!(returned.properties, properties);
+        assert_eq!(
+            returned.properties.decode().unwrap().message_id.unwrap(),
+            "7"
+        );
         assert_eq!(&returned.body[..], b"hello");
     });
 }
@@ -117,7 +124,13 @@ fn returns_belong_to_their_messages_even_among_equal_ones() {
             confirmations.push(producer.publish(message).await.unwrap());
         }
         for (number, confirmation) in confirmations.into_iter().enumerate() {
-            let returned = matches!(confirmation.await, Err(Unconfirmed::Returned(_)));
+            let returned = matches!(
+                confirmation.await,
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Returned(_),
+                    ..
+                })
+            );
             assert_eq!(returned, number % 3 == 0, "message {number}");
         }
     });
@@ -140,7 +153,8 @@ fn a_message_to_nobody_is_confirmed_unless_it_is_mandatory() {
             .unwrap();
         builder.build().send("").await.unwrap();
         let result = fanout(true).send("").await;
-        assert!(matches!(unconfirmed(result), Unconfirmed::Returned(_)));
+        let reason = unconfirmed(result).reason;
+        assert!(matches!(reason, UnconfirmedReason::Returned(_)));
     });
 }
 
@@ -214,11 +228,22 @@ fn messages_are_persistent_unless_they_say_otherwise() {
         let (client, queue) = with_queue().await;
         let producer = client.producer(queue.clone()).unwrap().build();
         producer.send("persistent").await.unwrap();
-        let own = Message::from("as it says").with_properties(Properties::default());
-        producer.send(own).await.unwrap();
+        // case I6: they say nothing about it.
+        for silent in [
+            Properties::default(),
+            Properties::builder().header("a", 1).build().unwrap(),
+        ] {
+            let message = Message::from("persistent, too").with_properties(silent);
+            producer.send(message).await.unwrap();
+        }
+        let own = Properties::builder().transient().build().unwrap();
+        producer
+            .send(Message::from("as it says").with_properties(own))
+            .await
+            .unwrap();
 
         let mut consumer = client.consumer(queue).unwrap().start().await.unwrap();
-        for expected in [Some(2), None] {
+        for expected in [Some(2), Some(2), Some(2), Some(1)] {
             let delivery = consumer.next().await.unwrap();
             assert_eq!(delivery.properties().unwrap().delivery_mode, expected);
             delivery.ack().unwrap();
@@ -258,7 +283,8 @@ fn a_message_whose_properties_fit_into_no_frame_is_refused_alone() {
         let refused = producer.publish(huge).await.unwrap();
         let after = producer.publish("after").await.unwrap();
         before.await.unwrap();
-        assert!(matches!(refused.await, Err(Unconfirmed::Unsendable(_))));
+        let refused = refused.await.unwrap_err().reason;
+        assert!(matches!(refused, UnconfirmedReason::Unsendable(_)));
         after.await.unwrap();
         assert_eq!(take_bodies(&client, &queue).await, ["before", "after"]);
     });
@@ -488,12 +514,7 @@ fn a_publish_that_is_given_up_at_any_moment_does_not_shift_the_confirms_of_the_o
             .await;
         }
         let refused = small.send(numbered(1, 100)).await;
-        assert_eq!(
-            refused,
-            Err(SendMessageError::Unconfirmed(Unconfirmed::Nacked {
-                resent: false
-            }))
-        );
+        assert_eq!(unconfirmed(refused).reason, UnconfirmedReason::Nacked);
         assert_eq!(client.purge_queue(QUEUE).await.unwrap(), 1);
         assert_eq!(
             small.send(numbered(2, 100)).await,
@@ -524,6 +545,70 @@ fn a_confirm_is_not_lost_that_comes_before_anybody_waits_for_it() {
             within("the confirm", producer.send(numbered(number, 100)))
                 .await
                 .unwrap();
+        }
+    });
+}
+
+// case B3
+#[test]
+fn a_publish_that_is_asked_once_and_given_up_is_accepted_again_after_one_turn() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        let producer = client.producer(queue).unwrap().build();
+        let mut passed = 0;
+        for number in 0..5_000 {
+            let accepted = poll_once(pin!(producer.publish(numbered(number, 20)))).await;
+            passed = if accepted.is_some() { 0 } else { passed + 1 };
+            assert!(passed <= 1, "{number} was not the first to wait");
+        }
+        producer.flushed().await;
+    });
+}
+
+// case B4
+#[test]
+fn room_is_not_kept_for_a_publish_that_nobody_polls() {
+    run(async {
+        let (producer, _, _client, driver) = offline(|builder| builder.capacity(4)).await;
+        for number in 0..4 {
+            drop(producer.try_publish(numbered(number, 20)).unwrap());
+        }
+        // More of them than there is room for are kept, and not polled again.
+        let mut kept: Vec<_> = (0..10)
+            .map(|number| Box::pin(producer.publish(numbered(number, 20))))
+            .collect();
+        for publish in &mut kept {
+            assert!(poll_once(publish).await.is_none());
+        }
+        let patient = producer.publish(numbered(99, 20));
+        executor::spawn(driver);
+        drop(within("the one that is polled", patient).await.unwrap());
+        producer.flushed().await;
+        assert_eq!(producer.buffered(), 0);
+        drop(
+            producer
+                .try_publish(numbered(100, 20))
+                .expect("the buffer is empty"),
+        );
+    });
+}
+
+// case B5
+#[test]
+fn a_flush_is_about_what_was_accepted_before_it() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        let producer = client.producer(queue).unwrap().build();
+        for number in 0..100 {
+            drop(producer.publish(numbered(number, 20)).await.unwrap());
+        }
+        let mut flushed = pin!(producer.flushed());
+        let mut count = 0;
+        // The buffer is never empty while this goes on.
+        while poll_once(&mut flushed).await.is_none() {
+            drop(producer.publish(numbered(count, 20)).await.unwrap());
+            count += 1;
+            assert!(count < 10_000_000, "it never completes");
         }
     });
 }

@@ -2,12 +2,14 @@ mod chance;
 mod order;
 mod outcomes;
 mod poison;
+mod properties;
+mod returns;
 mod room;
 mod unconfirmed;
 
 use bytes::Buf;
 use snowshoe_codec::method::{channel, confirm};
-use snowshoe_codec::{ChannelCloseReason, ChannelId, ConnectionLimits, Event};
+use snowshoe_codec::{ChannelCloseReason, ChannelId, ConnectionLimits, Event, FieldTable};
 
 use super::*;
 use crate::core::testing::{Line, frame, name};
@@ -49,6 +51,7 @@ impl World {
             routing_key: name("q"),
             mandatory: true,
             properties: Properties::default(),
+            identifies: false,
         };
         let mut world = Self {
             line: Line::open(ConnectionLimits::default()),
@@ -179,18 +182,37 @@ impl World {
     }
 }
 
-fn nacked() -> Result<(), Unconfirmed> {
-    Err(Unconfirmed::Nacked { resent: false })
+fn unconfirmed(reason: UnconfirmedReason, possibly_stored: bool) -> Result<(), Unconfirmed> {
+    Err(Unconfirmed {
+        reason,
+        possibly_stored,
+    })
 }
 
-fn dropped(reason: DropReason, sent: bool) -> Result<(), Unconfirmed> {
-    Err(Unconfirmed::Dropped { reason, sent })
+fn nacked() -> Result<(), Unconfirmed> {
+    unconfirmed(UnconfirmedReason::Nacked, false)
+}
+
+fn dropped(reason: DropReason, possibly_stored: bool) -> Result<(), Unconfirmed> {
+    unconfirmed(UnconfirmedReason::Dropped(reason), possibly_stored)
+}
+
+fn reason(outcome: &Result<(), Unconfirmed>) -> Option<&UnconfirmedReason> {
+    outcome.as_ref().err().map(|it| &it.reason)
 }
 
 fn is_returned(outcome: &Result<(), Unconfirmed>) -> bool {
-    matches!(outcome, Err(Unconfirmed::Returned(_)))
+    matches!(reason(outcome), Some(UnconfirmedReason::Returned(_)))
 }
 
 fn is_rejected(outcome: &Result<(), Unconfirmed>) -> bool {
-    matches!(outcome, Err(Unconfirmed::Rejected(_)))
+    matches!(reason(outcome), Some(UnconfirmedReason::Rejected(_)))
+}
+
+/// Whether the broker may have a message that was not acknowledged.
+fn possibly_stored(outcome: &Result<(), Unconfirmed>) -> bool {
+    outcome
+        .as_ref()
+        .expect_err("it was not acknowledged")
+        .possibly_stored
 }

@@ -90,6 +90,7 @@ impl Producers {
         );
         // What it had to say before that was not told.
         self.is_ready(key);
+        self.owes_room(key);
     }
 
     /// A producer has something to write.
@@ -190,23 +191,35 @@ impl Producers {
         if standing.finished {
             self.producers.remove(&key);
             session.remove_producer(now, key);
-        } else if standing.owes_room
-            && let Some(producer) = self.producers.get_mut(&key)
+        } else if standing.owes_room {
+            self.owes_room(key);
+        }
+    }
+
+    /// Somebody waits for room in a producer's buffer, and there is some.
+    pub(super) fn owes_room(&mut self, key: ProducerKey) {
+        if let Some(producer) = self.producers.get_mut(&key)
             && !mem::replace(&mut producer.owing, true)
         {
             self.owing.push(key);
         }
     }
 
-    /// There is nothing to do: whoever waits for room in a buffer gets what there is.
-    pub(super) fn rest(&mut self) {
-        for key in self.owing.drain(..) {
+    /// There is nothing to do: whoever waits for room in a buffer is woken for what there is. Whether
+    /// others are to be woken for it if those do not come.
+    pub(super) fn rest(&mut self) -> bool {
+        self.owing.retain(|key| {
             // It may have ended.
-            if let Some(producer) = self.producers.get_mut(&key) {
-                producer.owing = false;
-                producer.outbox.with(|state| state.publisher.rest());
-            }
-        }
+            let Some(producer) = self.producers.get_mut(key) else {
+                return false;
+            };
+            producer.owing = producer.outbox.with(|state| {
+                state.publisher.rest();
+                state.publisher.owes_room()
+            });
+            producer.owing
+        });
+        !self.owing.is_empty()
     }
 
     /// The broker closed the connection, or a channel that `sharers` had, over a publish, without saying

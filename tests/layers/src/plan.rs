@@ -212,6 +212,11 @@ const CLIENT: Plan = Plan {
                     because: "a publisher is the ring and the confirms, joined",
                 },
                 Exception {
+                    from: "core::publisher",
+                    to: "core::wait_queue",
+                    because: "who waits for room waits for messages to leave",
+                },
+                Exception {
                     from: "core::subscription",
                     to: "core::backoff",
                     because: "a consumer is brought back after a back-off",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use snowshoe::{BufferPolicy, DropReason, Unconfirmed};
+use snowshoe::{BufferPolicy, DropReason, Unconfirmed, UnconfirmedReason};
 
 use crate::ledger::{Book, Entry, Ledger};
 use crate::message::{LONGEST, MessageId};
@@ -112,15 +112,23 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
         let mut receipts = evidence.receipts(message);
         let word = |word| move |it: &Receipt| it.word == Some(word);
         let fate = &evidence.ledger.fates[book.client];
-        let is_true = match outcome {
-            Ok(()) => {
-                let is_taken = !evidence.is_poison(message);
-                is_taken && receipts.any(|it| it.word == Some(Word::Ack) && !it.returned)
+        let Err(unconfirmed) = outcome else {
+            let is_taken = !evidence.is_poison(message);
+            if is_taken && receipts.any(|it| it.word == Some(Word::Ack) && !it.returned) {
+                continue;
             }
-            Err(Unconfirmed::Nacked { .. }) => receipts.any(word(Word::Nack)),
-            Err(Unconfirmed::Returned(_)) => receipts.any(|it| it.returned),
-            Err(Unconfirmed::Rejected(_)) => evidence.was_refused(message),
-            Err(Unconfirmed::Dropped { reason, sent }) => {
+            return Err(format!("{message} was not acknowledged, and resolved so"));
+        };
+        // What it says of an earlier copy is not to be less than there is.
+        let is_stored = |it: &Receipt| it.word == Some(Word::Ack) && !it.returned;
+        if !unconfirmed.possibly_stored && evidence.receipts(message).any(|it| is_stored(&it)) {
+            return Err(format!("{message} is there, which {outcome:?} denies"));
+        }
+        let is_true = match &unconfirmed.reason {
+            UnconfirmedReason::Nacked => receipts.any(word(Word::Nack)),
+            UnconfirmedReason::Returned(_) => receipts.any(|it| it.returned),
+            UnconfirmedReason::Rejected(_) => evidence.was_refused(message),
+            UnconfirmedReason::Dropped(reason) => {
                 let may_be = match reason {
                     DropReason::BufferFull => book.plan.policy == BufferPolicy::DropOldest,
                     DropReason::Closed => fate.closed,
@@ -128,9 +136,9 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
                     // Here, all messages can be sent.
                     _ => false,
                 };
-                may_be && (*sent || receipts.next().is_none())
+                may_be && (unconfirmed.possibly_stored || receipts.next().is_none())
             }
-            Err(_) => false,
+            _ => false,
         };
         if !is_true {
             return Err(format!(
@@ -282,7 +290,15 @@ fn consumers_end_with_the_client(evidence: &Evidence<'_>) -> Checked {
 fn a_return_is_the_last_word(evidence: &Evidence<'_>) -> Checked {
     for (message, _, entry) in evidence.entries().filter(|it| it.1.plan.confirms) {
         let times = evidence.ledger.returned.get(&message).copied();
-        let is_returned = |it: &Result<(), _>| matches!(it, Err(Unconfirmed::Returned(_)));
+        let is_returned = |it: &Result<(), _>| {
+            matches!(
+                it,
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Returned(_),
+                    ..
+                })
+            )
+        };
         match (times, &entry.outcome) {
             (None, _) | (Some(1), None) => {}
             (Some(1), Some(outcome)) if is_returned(outcome) => {}
@@ -330,7 +346,10 @@ fn the_close_report_is_true(
             // Nobody knows.
             None => true,
             // A client can give up while it is being closed.
-            Some(Err(Unconfirmed::Dropped { reason, .. })) => {
+            Some(Err(Unconfirmed {
+                reason: UnconfirmedReason::Dropped(reason),
+                ..
+            })) => {
                 matches!(reason, DropReason::Closed | DropReason::ConnectionGivenUp)
             }
             Some(_) => false,
@@ -358,7 +377,10 @@ fn has_gone(evidence: &Evidence<'_>, message: MessageId) -> bool {
     }
     let mut receipts = evidence.receipts(message);
     match &entry.outcome {
-        Some(Err(Unconfirmed::Dropped { reason, .. })) => *reason != DropReason::Closed,
+        Some(Err(Unconfirmed {
+            reason: UnconfirmedReason::Dropped(reason),
+            ..
+        })) => *reason != DropReason::Closed,
         Some(_) => true,
         None if book.plan.policy == BufferPolicy::DropOldest => true,
         None if book.plan.confirms => {

@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-use snowshoe::{SettleError, Unconfirmed};
+use snowshoe::{SettleError, Unconfirmed, UnconfirmedReason};
 
 use crate::message;
 
@@ -325,13 +325,13 @@ fn index(number: u64) -> usize {
     usize::try_from(number).expect("so many messages fit into the memory")
 }
 
-fn kind(reason: &Unconfirmed) -> &'static str {
-    match reason {
-        Unconfirmed::Nacked { .. } => "nacked",
-        Unconfirmed::Returned(_) => "returned",
-        Unconfirmed::Rejected(_) => "rejected",
-        Unconfirmed::Unsendable(_) => "unsendable",
-        Unconfirmed::Dropped { .. } => "dropped",
+fn kind(unconfirmed: &Unconfirmed) -> &'static str {
+    match unconfirmed.reason {
+        UnconfirmedReason::Nacked => "nacked",
+        UnconfirmedReason::Returned(_) => "returned",
+        UnconfirmedReason::Rejected(_) => "rejected",
+        UnconfirmedReason::Unsendable(_) => "unsendable",
+        UnconfirmedReason::Dropped(_) => "dropped",
         _ => "otherwise",
     }
 }

@@ -7,7 +7,7 @@ use snowshoe::internal::Epoch;
 use snowshoe::internal::acks::{AckTracker, Settle, SettleError, SettleFrame};
 use snowshoe::internal::publisher::{Address, Overflow, Publisher, Settlement};
 use snowshoe::internal::ring::Limits;
-use snowshoe::{DropReason, Message, Unconfirmed};
+use snowshoe::{DropReason, Message, Unconfirmed, UnconfirmedReason};
 
 use super::record::{LifeId, MessageId, Record};
 
@@ -29,6 +29,7 @@ impl Producer {
             routing_key: ShortString::from_static("key"),
             mandatory: true,
             properties: Properties::EMPTY,
+            identifies: false,
         };
         let (settlement, overflow) = (
             [Settlement::Written, Settlement::Confirm][usize::from(confirms)],
@@ -66,11 +67,26 @@ impl Producer {
             let is_true = match &outcome {
                 Ok(()) if self.confirms => record.acked.contains(id),
                 Ok(()) => record.published.contains(id),
-                Err(Unconfirmed::Nacked { .. }) => record.nacked.contains(id),
-                Err(Unconfirmed::Returned(_)) => record.returned.contains(id),
-                Err(Unconfirmed::Rejected(_)) => record.closes > 0,
-                Err(Unconfirmed::Unsendable(_)) => !record.published.contains(id),
-                Err(Unconfirmed::Dropped { reason, .. }) => match reason {
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Nacked,
+                    ..
+                }) => record.nacked.contains(id),
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Returned(_),
+                    ..
+                }) => record.returned.contains(id),
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Rejected(_),
+                    ..
+                }) => record.closes > 0,
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Unsendable(_),
+                    ..
+                }) => !record.published.contains(id),
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Dropped(reason),
+                    ..
+                }) => match reason {
                     DropReason::BufferFull => self.drops,
                     _ => self.is_abandoned,
                 },

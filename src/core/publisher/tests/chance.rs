@@ -179,14 +179,16 @@ impl Model {
             if let Some(outcome) = self.world.outcome(position) {
                 let body = self.open.remove(&position).unwrap();
                 let expected = self.expected.remove(&body);
-                match (&outcome, expected) {
-                    (Ok(()), Some(Expected::Acked))
-                    | (Err(Unconfirmed::Nacked { .. }), Some(Expected::Nacked))
-                    | (Err(Unconfirmed::Dropped { .. }), None) => {}
-                    (Err(Unconfirmed::Returned(returned)), Some(Expected::Returned)) => {
+                match (reason(&outcome), expected) {
+                    (None, Some(Expected::Acked))
+                    | (Some(UnconfirmedReason::Nacked), Some(Expected::Nacked))
+                    | (Some(UnconfirmedReason::Dropped(_)), None) => {}
+                    (Some(UnconfirmedReason::Returned(returned)), Some(Expected::Returned)) => {
                         assert_eq!(returned.body, body.as_bytes());
                     }
-                    (Err(Unconfirmed::Rejected(_)), None) => assert!(body.starts_with("poison")),
+                    (Some(UnconfirmedReason::Rejected(_)), None) => {
+                        assert!(body.starts_with("poison"));
+                    }
                     _ => panic!("{body}: {outcome:?}, expected {expected:?}"),
                 }
             }

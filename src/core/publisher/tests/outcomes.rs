@@ -102,50 +102,6 @@ fn a_return_is_the_outcome_if_the_connection_ends_before_the_confirm() {
 }
 
 #[test]
-fn returns_of_identical_messages_are_told_apart_by_their_order() {
-    let mut world = World::new();
-    let positions = world.publish_all(["same", "same", "same"]);
-    world.transmit();
-    world.return_message("same");
-    world.return_message("same");
-    world.ack(3, true);
-    let outcomes = world.outcomes(positions);
-    assert!(is_returned(&outcomes[0]) && is_returned(&outcomes[1]));
-    assert_eq!(outcomes[2], Ok(()));
-}
-
-#[test]
-fn a_return_goes_by_the_properties_where_bodies_are_the_same() {
-    let mut world = World::new();
-    let positions = ["1", "2"].map(|id| {
-        let properties = Properties::builder().message_id(id).build().unwrap();
-        let message = Message::from("same").with_properties(properties);
-        world.publisher.push(message, true).unwrap()
-    });
-    world.transmit();
-    let properties = Properties::builder().message_id("2").build().unwrap();
-    let broker = &mut world.line.broker;
-    broker.return_with(world.channel, "q", &properties, "same");
-    world.run();
-    world.ack(2, true);
-    let [first, second] = world.outcomes(positions);
-    assert_eq!(first, Ok(()));
-    assert!(is_returned(&second));
-}
-
-#[test]
-fn a_return_of_a_message_that_is_gone_is_news_and_nothing_more() {
-    let mut world = World::new();
-    let [a, b] = world.publish_all(["a", "b"]);
-    world.transmit();
-    world.ack(1, false);
-    world.return_message("a");
-    world.ack(2, false);
-    assert_eq!(world.outcomes([a, b]), [Ok(()), Ok(())]);
-    assert_eq!(world.publisher.take_news().returned.len(), 1);
-}
-
-#[test]
 fn an_outcome_is_told_once() {
     let mut world = World::new();
     let a = world.publish("a");

@@ -205,7 +205,10 @@ fn a_message_that_fits_into_no_frame_fails_alone() {
     assert_eq!(world.arrived(), ["a", "c"]);
     assert_eq!(world.outcomes([a, c]), [Ok(()), Ok(())]);
     let outcome = world.outcome(unsendable).unwrap();
-    assert!(matches!(outcome, Err(Unconfirmed::Unsendable(_))));
+    assert!(matches!(
+        reason(&outcome),
+        Some(UnconfirmedReason::Unsendable(_))
+    ));
     let news = world.publisher.take_news();
     assert_eq!(news.dropped, [(DropReason::Unsendable, 1)]);
 }

@@ -27,13 +27,14 @@ fn who_waits_for_room_is_woken_when_half_of_it_is_free() {
     let mut world = World::with(Settlement::Confirm, Overflow::Refuse, limits);
     world.publish_all(["aaaa", "b", "ccc", "dd"]);
     world.transmit();
-    world.publisher.wait_for_room(3, "patient");
+    let ticket = world.publisher.wait_for_room(3, "patient");
     // Half of the messages, but more than half of the bytes.
     world.ack(2, false);
     world.ack(4, false);
     assert!(world.publisher.take_woken().is_empty());
     world.ack(3, false);
     assert_eq!(world.publisher.take_woken(), ["patient"]);
+    world.publisher.leave(ticket);
     world.ack(1, false);
     assert!(world.publisher.take_woken().is_empty());
 }
@@ -114,7 +115,7 @@ fn a_refused_message_says_that_the_broker_may_have_it_if_it_was_sent_before() {
     let after = world.publish("after");
     world.transmit();
     world.nack(0, true);
-    let refused = |resent| Err(Unconfirmed::Nacked { resent });
+    let refused = |possibly_stored| unconfirmed(UnconfirmedReason::Nacked, possibly_stored);
     assert_eq!(
         world.outcomes([before, after]),
         [refused(true), refused(false)]

@@ -25,11 +25,13 @@ const HANDSHAKE: &str = "codec/src/connection/handshake.rs";
 const INBOX: &str = "src/shared/inbox.rs";
 const OUTPUTS: &str = "src/driver/link/outputs.rs";
 const PRODUCERS: &str = "src/driver/link/producers.rs";
+const LEDGER: &str = "src/core/publisher/ledger.rs";
 const PUBLISHER: &str = "src/core/publisher.rs";
 const PUBLISHING: &str = "src/core/session/producers.rs";
 const RECOVERY: &str = "src/core/session/recovery.rs";
 const SHARED_CHANNEL: &str = "src/core/session/shared_channel.rs";
 const SUBSCRIPTION: &str = "src/core/subscription.rs";
+const WAIT_QUEUE: &str = "src/core/wait_queue.rs";
 
 pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
@@ -117,48 +119,46 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         number: "fault 14",
         what: "a nack is taken as an ack",
         file: PUBLISHER,
-        sound: "self.ledger.refuse(position);",
-        broken: "self.ledger.settle(position, Ok(()));",
+        sound: "self.ledger.refuse(position, may_be_elsewhere);",
+        broken: "self.ledger.settle(position, Ok(()));\n_ = may_be_elsewhere;",
         seeds: 300,
     },
     Breakage {
         number: "fault 17",
         what: "whoever waits for room is not woken",
-        file: PUBLISHER,
-        sound: "let waiter = self.room.take().map(|(_, waiter)| waiter);",
-        broken: "let waiter = self.room.take().map(|(_, waiter)| waiter).filter(|_| false);",
+        file: WAIT_QUEUE,
+        sound: "woken.extend(place.waiter.take());",
+        broken: "place.waiter = None;",
         seeds: 300,
     },
     Breakage {
         number: "fault 20",
         what: "a return is forgotten by the time its ack comes",
         file: PUBLISHER,
-        sound: "self.ledger.returned.insert(position, Box::new(details));",
-        broken: "_ = (position, details);",
+        sound: "self.ledger.returns.returned_unnamed(details);",
+        broken: "_ = details;",
         seeds: 300,
     },
     Breakage {
         number: "fault 20",
         what: "a return is dropped at a reconnect, and its message sent again",
         file: PUBLISHER,
-        sound: "        for position in returned {
+        sound: "        for position in self.ledger.returns.certain() {
             self.ledger.settle(position, Ok(()));
+        }
 ",
-        broken: "        for position in returned {
-            self.ledger.returned.remove(&position);
-",
+        broken: "",
         seeds: 1_000,
     },
     Breakage {
         number: "fault 20",
         what: "a return is dropped at a reconnect, and its message confirmed",
         file: PUBLISHER,
-        sound: "        for position in returned {
-            self.ledger.settle(position, Ok(()));
+        sound: "        for position in self.ledger.returns.certain() {
 ",
-        broken: "        for position in returned {
-            self.ledger.returned.remove(&position);
-            self.ledger.settle(position, Ok(()));
+        broken: "        let certain = self.ledger.returns.certain();
+        self.ledger.returns.clear();
+        for position in certain {
 ",
         seeds: 1_000,
     },
@@ -173,7 +173,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         number: "fault 22",
         what: "a message that makes room for a newer one is dropped without a word",
-        file: PUBLISHER,
+        file: LEDGER,
         sound: "self.tell(position, entry.watch, Err(outcome));",
         broken: "_ = (position, outcome);",
         seeds: 300,

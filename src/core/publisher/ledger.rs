@@ -1,0 +1,219 @@
+//! A producer's messages, and how they end.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::returns::{Returns, Verdict};
+use super::{News, Overrides, message_of};
+use crate::core::keyed_queue::KeyedQueue;
+use crate::core::ring::{Limits, Ring, Settled};
+use crate::core::wait_queue::{Need, WaitQueue};
+use crate::message::Message;
+use crate::outcome::{DropReason, Unconfirmed, UnconfirmedReason};
+
+/// The messages and their outcomes.
+#[derive(Debug)]
+pub(super) struct Ledger<W> {
+    pub(super) ring: Ring<Entry<W>>,
+    /// What messages have of their own, for those few that have any: an entry of the ring is half as
+    /// large without it, and the more of them stay in the cache.
+    pub(super) overrides: KeyedQueue<Overrides>,
+    pub(super) closed: bool,
+    /// Messages that the broker could not route. Their outcome is due with the confirm that follows
+    /// (fault 20).
+    pub(super) returns: Returns,
+    /// Outcomes, other than an ack, that nobody has asked for yet.
+    pub(super) outcomes: BTreeMap<u64, Unconfirmed>,
+    /// Who waits for room.
+    pub(super) waiting: WaitQueue<W>,
+    /// Who waits until all before a position is settled, in the order of their coming.
+    pub(super) flushes: BTreeMap<Flush, W>,
+    next_flush: u64,
+    pub(super) woken: Vec<W>,
+    pub(super) news: News,
+}
+
+/// The wait until all before a position is settled, and which one it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flush {
+    before: u64,
+    number: u64,
+}
+
+/// A message's place in the ring.
+#[derive(Debug)]
+pub(super) struct Entry<W> {
+    pub(super) body: Bytes,
+    pub(super) watch: Watch<W>,
+}
+
+/// Who wants to know how a message ends.
+#[derive(Debug)]
+pub(super) enum Watch<W> {
+    Nobody,
+    /// Somebody may ask.
+    Somebody,
+    /// Somebody is to be woken.
+    Waiting(W),
+}
+
+impl<W> Ledger<W> {
+    pub(super) fn new(ring: Ring<Entry<W>>) -> Self {
+        Self {
+            ring,
+            overrides: KeyedQueue::new(),
+            closed: false,
+            returns: Returns::default(),
+            outcomes: BTreeMap::new(),
+            waiting: WaitQueue::new(),
+            flushes: BTreeMap::new(),
+            next_flush: 0,
+            woken: Vec::new(),
+            news: News::default(),
+        }
+    }
+
+    pub(super) fn begin_flush(&mut self) -> Flush {
+        let number = self.next_flush;
+        self.next_flush += 1;
+        Flush {
+            before: self.ring.pushed(),
+            number,
+        }
+    }
+
+    pub(super) fn is_flushed(&self, flush: Flush) -> bool {
+        self.ring.confirmed() >= flush.before
+    }
+
+    /// Ends a message. An ack of one that was returned means that the broker has dropped it.
+    pub(super) fn settle(&mut self, position: u64, outcome: Result<(), UnconfirmedReason>) {
+        self.end(position, outcome, false);
+    }
+
+    /// The broker does not take a message, or one of several queues does not.
+    pub(super) fn refuse(&mut self, position: u64, may_be_elsewhere: bool) {
+        self.end(position, Err(UnconfirmedReason::Nacked), may_be_elsewhere);
+    }
+
+    fn end(
+        &mut self,
+        position: u64,
+        outcome: Result<(), UnconfirmedReason>,
+        may_be_elsewhere: bool,
+    ) {
+        let Some(Settled {
+            item: entry,
+            writes,
+        }) = self.ring.settle(position)
+        else {
+            return;
+        };
+        self.overrides.remove(position);
+        let (outcome, may_be_elsewhere) = match (outcome, self.returns.settled(position)) {
+            (Ok(()), Verdict::Returned(returned)) => {
+                (Err(UnconfirmedReason::Returned(returned)), false)
+            }
+            (Ok(()), Verdict::Perhaps(returned)) => {
+                (Err(UnconfirmedReason::Returned(returned)), true)
+            }
+            (outcome, _) => (outcome, may_be_elsewhere),
+        };
+        let outcome = outcome.map_err(|reason| Unconfirmed {
+            possibly_stored: may_be_elsewhere || writes > last_copies(&reason),
+            reason,
+        });
+        match outcome.as_ref().map_err(|it| &it.reason) {
+            Ok(()) => self.news.confirmed += 1,
+            Err(UnconfirmedReason::Nacked) => self.news.nacked += 1,
+            Err(UnconfirmedReason::Rejected(close)) => self.news.rejected.push(close.clone()),
+            Err(UnconfirmedReason::Unsendable(_)) => self.news.dropped(DropReason::Unsendable),
+            Err(UnconfirmedReason::Dropped(reason)) => self.news.dropped(*reason),
+            // The news of it came with the return itself.
+            Err(UnconfirmedReason::Returned(_)) => {}
+        }
+        self.tell(position, entry.watch, outcome);
+        self.wake();
+    }
+
+    fn tell(&mut self, position: u64, watch: Watch<W>, outcome: Result<(), Unconfirmed>) {
+        if let (Err(outcome), Watch::Somebody | Watch::Waiting(_)) = (outcome, &watch) {
+            self.outcomes.insert(position, outcome);
+        }
+        if let Watch::Waiting(waiter) = watch {
+            self.woken.push(waiter);
+        }
+    }
+
+    /// Gives up the oldest message that is not written.
+    pub(super) fn drop_oldest(&mut self, reason: DropReason) -> Option<Message> {
+        let (position, settled) = self.ring.drop_oldest_unwritten()?;
+        let Settled {
+            item: entry,
+            writes,
+        } = settled;
+        let outcome = Unconfirmed {
+            reason: UnconfirmedReason::Dropped(reason),
+            possibly_stored: writes > 0,
+        };
+        self.news.dropped(reason);
+        self.tell(position, entry.watch, Err(outcome));
+        self.wake();
+        Some(message_of(entry.body, self.overrides.remove(position)))
+    }
+
+    pub(super) fn owes_room(&self) -> bool {
+        let wanted = self.waiting.wanted();
+        wanted.is_some_and(|bytes| self.ring.room_for(bytes).is_ok())
+    }
+
+    /// Wakes as many as there is room for.
+    pub(super) fn call(&mut self) {
+        let room = self.room();
+        self.waiting.call(room, &mut self.woken);
+    }
+
+    /// There is nothing else to do.
+    pub(super) fn rest(&mut self) {
+        let room = self.room();
+        self.waiting.rest(room, &mut self.woken);
+    }
+
+    fn room(&self) -> Need {
+        let Limits { messages, bytes } = self.ring.room();
+        Need {
+            count: messages,
+            bytes,
+        }
+    }
+
+    /// Wakes whoever gets what it waits for by a message that has left.
+    fn wake(&mut self) {
+        if self.owes_room() && self.ring.is_half_empty() {
+            self.call();
+        }
+        if !self.flushes.is_empty() {
+            self.wake_flushed();
+        }
+    }
+
+    fn wake_flushed(&mut self) {
+        let confirmed = self.ring.confirmed();
+        while let Some(first) = self.flushes.first_entry()
+            && first.key().before <= confirmed
+        {
+            self.woken.push(first.remove());
+        }
+    }
+}
+
+/// How many copies a message's outcome is about: one that was written is the broker's to judge.
+fn last_copies(reason: &UnconfirmedReason) -> u32 {
+    match reason {
+        UnconfirmedReason::Nacked
+        | UnconfirmedReason::Returned(_)
+        | UnconfirmedReason::Rejected(_) => 1,
+        UnconfirmedReason::Unsendable(_) | UnconfirmedReason::Dropped(_) => 0,
+    }
+}
