@@ -265,6 +265,10 @@ impl Client {
     /// lets acknowledgements through, and closes the connections; at the latest after the close
     /// timeout (10 s, or [`ClientBuilder::close_timeout`]).
     ///
+    /// The report has everything that was accepted and given up, then or before. A close of a client
+    /// that is closed already, has given up on its connection, or whose driver was dropped, is answered
+    /// at once, with the same report.
+    ///
     /// # Cancel safety
     /// Once polled, the client is closed whether or not the future is dropped.
     pub async fn close(&self) -> CloseReport {
@@ -277,13 +281,9 @@ impl Client {
     }
 
     async fn close_by(&self, within: Option<Duration>) -> CloseReport {
-        // A client that has ended already has nothing left to report.
-        self.ask(|answer| Command::Close {
-            within,
-            answer: Some(answer),
-        })
-        .await
-        .unwrap_or_default()
+        // A driver that takes no more commands has ended the client, or is about to.
+        self.handle.command(Command::Close { within });
+        self.handle.shared().ended.wait().await.clone()
     }
 
     async fn call<C: Call>(&self, call: C) -> Result<C::Reply, Error> {

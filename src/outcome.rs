@@ -144,11 +144,16 @@ impl std::fmt::Display for Return {
     }
 }
 
-/// What was left when a client was closed.
+/// What was left when a client was closed, or had ended before.
+///
+/// Every [`close`](crate::Client::close) is answered with all of it. So the messages are kept, with what
+/// was in the buffers as their bound, until the last handle of the client is gone; a copy shares their
+/// bodies.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// Messages that were accepted, but not settled by the deadline, oldest first for each
-    /// producer. The broker may have some of them.
+    /// Messages that were accepted and given up, since they were not settled by the deadline, or since
+    /// the client gave up on its connection or lost its driver; oldest first for each producer. The
+    /// broker may have those that were sent, as the [`Confirmation`](crate::Confirmation) of each tells.
     pub undelivered: Vec<Message>,
 }

@@ -108,7 +108,8 @@ impl<W> WaitQueue<W> {
     /// Whether the holder of a ticket may have room that there is.
     pub fn may_go(&self, ticket: u64) -> bool {
         let is_called = (self.line.get(ticket)).is_some_and(|it| it.waiter.is_none());
-        is_called || (self.first_asleep()).is_some_and(|(first, _)| first == ticket)
+        let is_first = || (self.first_asleep()).is_some_and(|(first, _)| first == ticket);
+        is_called || self.called.count == 0 && is_first()
     }
 
     /// Stands at the end of the line, to be called when there may be room for so many bytes; the ticket

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use snowshoe_codec::time::after;
 
-use crate::outcome::CloseReport;
 use crate::runtime::Timer;
-use crate::shared::answer::Answer;
 
 /// What is known of a close that is under way: first messages are settled, then the connections
 /// are closed, and all of it by a deadline.
@@ -20,8 +18,6 @@ pub(super) struct Closing {
     timer: Box<dyn Timer>,
     /// Whether the connections are being closed.
     pub(super) connections: bool,
-    pub(super) answers: Vec<Answer<CloseReport>>,
-    pub(super) report: CloseReport,
 }
 
 /// How long a connection may take to say goodbye.
@@ -36,8 +32,6 @@ impl Closing {
             deadline,
             timer,
             connections: false,
-            answers: Vec::new(),
-            report: CloseReport::default(),
         }
     }
 

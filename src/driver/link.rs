@@ -30,7 +30,7 @@ use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
 use crate::error::{ConnectionError, ConsumerEnd, Error};
 use crate::events::{ConnectionRole, Entity, Event};
-use crate::outcome::{CloseReport, DropReason};
+use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
 use crate::shared::answer::Answer;
 use crate::shared::channel::{ChannelInbox, ChannelOperation};
@@ -200,13 +200,8 @@ impl Link {
     }
 
     /// Ends all handles: what is not settled is given up.
-    pub(super) fn give_up(
-        &mut self,
-        reason: DropReason,
-        end: &ConsumerEnd,
-        report: &mut CloseReport,
-    ) {
-        self.producers.give_up(reason, report);
+    pub(super) fn give_up(&mut self, reason: DropReason, end: &ConsumerEnd) {
+        self.producers.give_up(reason, &self.shared);
         self.consumers.give_up(&mut self.session, end);
         self.channels.give_up();
         // Dropping the answers tells.

@@ -36,9 +36,8 @@ use self::link::Link;
 use crate::core::session::{Session, Settings};
 use crate::core::topology::Topology;
 use crate::error::{ConnectionError, ConsumerEnd, Error};
-use crate::outcome::{CloseReport, DropReason};
+use crate::outcome::DropReason;
 use crate::runtime::Runtime;
-use crate::shared::answer::Answer;
 use crate::shared::command::Command;
 use crate::shared::doorbell::Ready;
 use crate::shared::handle::Shared;
@@ -144,7 +143,7 @@ impl Driver {
 
     fn carry_out(&mut self, now: Instant, command: Command) {
         if self.closing.is_some() && command.begins_something() {
-            return refuse(command, DropReason::Closed);
+            return self.refuse(command, DropReason::Closed);
         }
         match command {
             Command::AddProducer(outbox) => self.publishing_link(now).add_producer(now, outbox),
@@ -188,7 +187,7 @@ impl Driver {
                     link.update_secret(now, &secret, &reason);
                 }
             }
-            Command::Close { within, answer } => self.begin_close(now, within, answer),
+            Command::Close { within } => self.begin_close(now, within),
         }
     }
 
@@ -200,19 +199,11 @@ impl Driver {
         }
     }
 
-    fn begin_close(
-        &mut self,
-        now: Instant,
-        within: Option<Duration>,
-        answer: Option<Answer<CloseReport>>,
-    ) {
+    fn begin_close(&mut self, now: Instant, within: Option<Duration>) {
         let within = within.unwrap_or(self.config.close_timeout);
         match &mut self.closing {
             Some(closing) => closing.shorten(now, within),
             None => self.closing = Some(Closing::new(self.runtime.timer(), now, within)),
-        }
-        if let Some(closing) = &mut self.closing {
-            closing.answers.extend(answer);
         }
         for link in &mut self.links {
             link.stop_accepting();
@@ -237,9 +228,8 @@ impl Driver {
                 return false;
             }
             let deadline = closing.begin_connections();
+            self.give_up(DropReason::Closed, &ConsumerEnd::ClientClosed);
             for link in &mut self.links {
-                let end = ConsumerEnd::ClientClosed;
-                link.give_up(DropReason::Closed, &end, &mut closing.report);
                 link.close(now, deadline);
             }
             return true;
@@ -279,14 +269,10 @@ impl Driver {
     fn end(&mut self, now: Instant, cause: &ConnectionError) {
         log::error!("giving up: {}", guard::text(cause));
         self.settle_first(Err(Error::from(cause.clone())));
-        let mut report = CloseReport::default();
+        let end = ConsumerEnd::Failed(Error::from(cause.clone()));
+        self.give_up(DropReason::ConnectionGivenUp, &end);
         for link in &mut self.links {
-            let end = ConsumerEnd::Failed(Error::from(cause.clone()));
-            link.give_up(DropReason::ConnectionGivenUp, &end, &mut report);
             link.abort(now);
-        }
-        if let Some(closing) = &mut self.closing {
-            closing.report.undelivered.append(&mut report.undelivered);
         }
         self.finish(DropReason::ConnectionGivenUp);
     }
@@ -297,18 +283,40 @@ impl Driver {
         _ = self.shared.first.set_blocking(result);
     }
 
+    /// Ends all handles, and leaves what they have not delivered for whoever closes the client.
+    fn give_up(&mut self, reason: DropReason, end: &ConsumerEnd) {
+        for link in &mut self.links {
+            link.give_up(reason, end);
+        }
+    }
+
     fn finish(&mut self, reason: DropReason) {
         self.done = true;
         self.settle_first(Err(Error::Closed));
-        for command in self.shared.commands.close() {
-            refuse(command, reason);
+        let mut commands = std::mem::take(&mut self.commands);
+        commands.append(&mut self.shared.commands.close());
+        for command in commands {
+            self.refuse(command, reason);
         }
-        if let Some(mut closing) = self.closing.take() {
-            for answer in closing.answers.drain(..) {
-                _ = answer.try_send(closing.report.clone());
-            }
-        }
+        self.closing = None;
+        self.shared.end();
         self.shared.hub.close();
+    }
+
+    /// Tells whoever waits for a command that it will not be carried out. Most are told by dropping it.
+    fn refuse(&self, command: Command, reason: DropReason) {
+        match command {
+            Command::AddProducer(outbox) => {
+                self.shared.leave(outbox.abandon(reason));
+            }
+            Command::AddConsumer { inbox, .. } | Command::CancelConsumer(inbox) => {
+                inbox.finish(ConsumerEnd::ClientClosed);
+            }
+            Command::Channel { inbox, .. } | Command::OpenChannel { inbox, .. } => {
+                inbox.close(Error::Closed);
+            }
+            _ => {}
+        }
     }
 
     /// Whether anything moved.
@@ -368,31 +376,9 @@ impl Drop for Driver {
             return;
         }
         // Whoever waits for something is told, or would wait for ever (fault 17).
-        let mut report = CloseReport::default();
-        for link in &mut self.links {
-            link.give_up(
-                DropReason::ConnectionGivenUp,
-                &ConsumerEnd::ClientClosed,
-                &mut report,
-            );
-        }
+        let reason = DropReason::ConnectionGivenUp;
+        self.give_up(reason, &ConsumerEnd::ClientClosed);
         self.finish(DropReason::ConnectionGivenUp);
-    }
-}
-
-/// Tells whoever waits for a command that it will not be carried out. Most are told by dropping it.
-fn refuse(command: Command, reason: DropReason) {
-    match command {
-        Command::AddProducer(outbox) => {
-            outbox.with(|state| _ = state.publisher.abandon(reason));
-        }
-        Command::AddConsumer { inbox, .. } | Command::CancelConsumer(inbox) => {
-            inbox.finish(ConsumerEnd::ClientClosed);
-        }
-        Command::Channel { inbox, .. } | Command::OpenChannel { inbox, .. } => {
-            inbox.close(Error::Closed);
-        }
-        _ => {}
     }
 }
 

@@ -12,7 +12,6 @@ use super::inbox::Inbox;
 use super::outbox::Outbox;
 use crate::core::subscription::ConsumerSpec;
 use crate::error::Error;
-use crate::outcome::CloseReport;
 use crate::sync::{Mutex, lock};
 
 /// What is asked of the driver.
@@ -44,7 +43,6 @@ pub(crate) enum Command {
     },
     Close {
         within: Option<Duration>,
-        answer: Option<Answer<CloseReport>>,
     },
 }
 

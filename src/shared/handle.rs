@@ -7,7 +7,9 @@ use super::command::{Command, CommandQueue};
 use super::doorbell::Doorbell;
 use super::hub::Hub;
 use crate::error::Error;
-use crate::sync::{AtomicU64, Ordering};
+use crate::message::Message;
+use crate::outcome::CloseReport;
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// What a client and its driver share.
 #[derive(Debug)]
@@ -19,6 +21,10 @@ pub(crate) struct Shared {
     pub(crate) first: OnceCell<Result<(), Error>>,
     next_id: AtomicU64,
     pub(crate) seed: u64,
+    /// Messages that were accepted and given up.
+    left: Mutex<Vec<Message>>,
+    /// What was left, once the client has ended: for whoever closes it, whenever and however often.
+    pub(crate) ended: OnceCell<CloseReport>,
 }
 
 impl Shared {
@@ -31,7 +37,21 @@ impl Shared {
             first: OnceCell::new(),
             next_id: AtomicU64::new(1),
             seed,
+            left: Mutex::default(),
+            ended: OnceCell::new(),
         }
+    }
+
+    /// Messages of one producer were given up.
+    pub(crate) fn leave(&self, messages: Vec<Message>) {
+        lock(&self.left).extend(messages);
+    }
+
+    /// The client has ended, and nothing more is given up.
+    pub(crate) fn end(&self) {
+        let undelivered = std::mem::take(&mut *lock(&self.left));
+        // Only the driver ends it, and does so once.
+        _ = self.ended.set_blocking(CloseReport { undelivered });
     }
 
     /// A number that no other handle of the client has.
@@ -68,9 +88,6 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.command(Command::Close {
-            within: None,
-            answer: None,
-        });
+        self.command(Command::Close { within: None });
     }
 }

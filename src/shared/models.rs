@@ -313,6 +313,57 @@ fn whoever_waits_for_room_gets_it_though_another_gives_up_before() {
     });
 }
 
+// case B4
+#[test]
+fn whoever_waits_for_room_gets_it_though_another_who_waited_before_is_not_polled() {
+    model(|| {
+        let world = World::new();
+        let (producer, outbox) = world.producer();
+        let _first = producer.try_publish("one herring").expect("there is room");
+        transmit(&outbox);
+        outbox.with(|state| state.scheduled = false);
+        world.take();
+        let mut kept = Box::pin(producer.publish("another"));
+        assert!(block_on(poll_once(&mut kept)).is_none());
+        let patient = {
+            let producer = producer.clone();
+            thread::spawn(move || _ = block_on(producer.publish("a third")).expect("it is open"))
+        };
+        confirm(&outbox, true);
+        // As the driver does when it has nothing else to do.
+        drive(&world.shared, |_| {
+            let is_accepted = outbox.with(|state| {
+                while state.publisher.owes_room() {
+                    state.publisher.rest();
+                }
+                state.publisher.has_unwritten()
+            });
+            is_accepted.then_some(())
+        });
+        patient.join().unwrap();
+        drop(kept);
+    });
+}
+
+// case B5
+#[test]
+fn a_flush_that_is_given_up_leaves_nothing_and_another_is_told() {
+    model(|| {
+        let world = World::new();
+        let (producer, outbox) = world.producer();
+        let _confirmation = producer.try_publish("a herring").expect("there is room");
+        transmit(&outbox);
+        let impatient = {
+            let producer = producer.clone();
+            thread::spawn(move || _ = block_on(poll_once(pin!(producer.flushed()))))
+        };
+        let driver = thread::spawn(move || confirm(&outbox, true));
+        block_on(producer.flushed());
+        impatient.join().unwrap();
+        driver.join().unwrap();
+    });
+}
+
 #[test]
 fn whoever_waits_until_all_is_settled_is_told() {
     model(|| {

@@ -12,7 +12,7 @@ use crate::core::session::ProducerKey;
 use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
 use crate::message::Message;
-use crate::outcome::Unconfirmed;
+use crate::outcome::{DropReason, Unconfirmed};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 pub(crate) struct Outbox {
@@ -198,6 +198,11 @@ impl Outbox {
         if !known {
             self.ring();
         }
+    }
+
+    /// Gives up what is not settled: it is handed back.
+    pub(crate) fn abandon(&self, reason: DropReason) -> Vec<Message> {
+        self.with(|state| state.publisher.abandon(reason))
     }
 
     fn push_now(

@@ -167,11 +167,11 @@ fn with_block_room_goes_to_whoever_has_waited_longest() {
         assert!(poll_once(&mut third).await.is_none());
 
         make_room();
+        accepted.push(poll_once(&mut second).await.unwrap().unwrap());
         assert!(
             poll_once(&mut third).await.is_none(),
-            "the second is still waiting"
+            "the second has the room"
         );
-        accepted.push(poll_once(&mut second).await.unwrap().unwrap());
         publishing.resume(To::Client);
         accepted.push(within("room", third).await.unwrap());
         assert_eq!(outcomes(accepted).await, vec![Ok(()); 4]);

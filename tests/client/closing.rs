@@ -8,8 +8,8 @@ use futures_lite::FutureExt as _;
 use futures_lite::future::{pending, poll_once, zip};
 use snowshoe::codec::method::tx;
 use snowshoe::{
-    Client, Confirmation, Connecting, ConsumerEnd, DropReason, Error, Message, PublishErrorReason,
-    Reconnect, Runtime, SettleError, ShortString, Target, UnconfirmedReason,
+    Client, Confirmation, Connecting, ConsumerEnd, Driver, DropReason, Error, Message,
+    PublishErrorReason, Reconnect, Runtime, SettleError, ShortString, Target, UnconfirmedReason,
 };
 use support::broker::url;
 use support::cable::Cable;
@@ -221,15 +221,17 @@ fn a_producer_that_is_made_during_the_close_leaves_nobody_waiting() {
         assert!(poll_once(&mut close).await.is_none());
         let producer = client.producer("any").unwrap().build();
         // The driver may not have heard of it yet.
+        let mut left = vec!["1"];
         match producer.try_publish("2") {
             Ok(confirmation) => {
-                let outcome = within("the outcome", confirmation).await;
-                let outcome = outcome.map_err(|it| (it.reason, it.possibly_stored));
-                assert_eq!(outcome, closed(false));
+                assert_eq!(outcome(confirmation).await, closed(false));
+                left.push("2");
             }
             Err(error) => assert_eq!(error.reason, PublishErrorReason::Closed),
         }
-        assert_eq!(bodies(&close.await.undelivered), ["1"]);
+        let mut undelivered = bodies(&close.await.undelivered);
+        undelivered.sort_unstable();
+        assert_eq!(undelivered, left);
     });
 }
 
@@ -480,4 +482,89 @@ fn a_connection_that_takes_no_bytes_does_not_hold_up_a_close() {
         }
         assert!(!close_soon(&cable.client).await.is_empty());
     });
+}
+
+/// A client with three messages, for which there is no connection; its driver is still to be run.
+fn with_messages(dial: fn(&Target, &Arc<dyn Runtime>) -> Connecting) -> (Client, Driver) {
+    let builder = client::builder("amqp://localhost").connector(dial);
+    let (client, driver) = executor::build(builder);
+    let producer = client.producer("any").unwrap().build();
+    for body in ["1", "2", "3"] {
+        drop(producer.try_publish(body).unwrap());
+    }
+    (client, driver)
+}
+
+/// Closes a client again and again, and it tells the same.
+async fn assert_left(client: &Client, expected: &[&str]) {
+    for _ in 0..3 {
+        let report = within("the close", client.close()).await;
+        assert_eq!(bodies(&report.undelivered), expected);
+    }
+}
+
+// case F3
+#[test]
+fn every_close_is_answered_with_the_whole_report() {
+    run(async {
+        let client = disconnected();
+        let producer = client.producer("any").unwrap().build();
+        for body in ["1", "2", "3"] {
+            drop(producer.try_publish(body).unwrap());
+        }
+        let [first, second] = [SOON, 2 * SOON].map(|within| client.close_within(within));
+        let (first, second) = within("both", zip(first, second)).await;
+        assert_eq!(bodies(&first.undelivered), ["1", "2", "3"]);
+        assert_eq!(bodies(&second.undelivered), ["1", "2", "3"]);
+        assert_left(&client, &["1", "2", "3"]).await;
+    });
+}
+
+// case F3
+#[test]
+fn a_close_tells_what_was_left_when_the_client_gave_up_before_it() {
+    run(async {
+        let refuse: fn(&Target, &Arc<dyn Runtime>) -> Connecting =
+            |_, _| Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) });
+        let (client, driver) = with_messages(refuse);
+        executor::spawn(driver);
+        let ready = within("the end", client.ready()).await;
+        assert!(ready.is_err(), "it gives up at the first failure");
+        assert_left(&client, &["1", "2", "3"]).await;
+    });
+}
+
+// case F3
+#[test]
+fn a_close_tells_what_was_left_when_the_driver_was_dropped() {
+    let wait: fn(&Target, &Arc<dyn Runtime>) -> Connecting = |_, _| Box::pin(pending());
+    run(async {
+        // Before it was ever polled, after that, and while the client is being closed.
+        let (client, driver) = with_messages(wait);
+        drop(driver);
+        assert_left(&client, &["1", "2", "3"]).await;
+
+        let (client, mut driver) = with_messages(wait);
+        assert!(poll_once(&mut driver).await.is_none());
+        drop(driver);
+        assert_left(&client, &["1", "2", "3"]).await;
+
+        let (client, mut driver) = with_messages(wait);
+        let mut close = Box::pin(client.close());
+        assert!(poll_once(&mut close).await.is_none());
+        assert!(poll_once(&mut driver).await.is_none());
+        drop(driver);
+        let report = within("the close", close).await;
+        assert_eq!(bodies(&report.undelivered), ["1", "2", "3"]);
+        assert_left(&client, &["1", "2", "3"]).await;
+    });
+}
+
+// case F3
+#[test]
+fn a_close_tells_what_was_left_when_the_driver_has_panicked() {
+    let (client, driver) = with_messages(|_, _| panic!("a connector of the user's"));
+    let thread = std::thread::spawn(move || async_io::block_on(driver));
+    assert!(thread.join().is_err());
+    run(async { assert_left(&client, &["1", "2", "3"]).await });
 }

@@ -32,7 +32,7 @@ fn they_are_called_in_the_order_of_their_coming_and_as_many_as_there_is_room_for
     assert!(queue.may_go(first) && !queue.may_go(second));
     assert_eq!(called(&mut queue, room(2)), ["first", "second"]);
     assert!(queue.may_go(first) && queue.may_go(second));
-    assert!(queue.may_go(third), "those before it are not asleep");
+    assert!(!queue.may_go(third), "it was not called, and others were");
     queue.leave(first);
     assert_eq!(called(&mut queue, room(1)), [""; 0], "it is the second's");
     queue.leave(second);

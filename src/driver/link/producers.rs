@@ -12,7 +12,8 @@ use crate::core::isolation::{Isolation, Verdict};
 use crate::core::publisher::Publisher;
 use crate::core::session::{ProducerKey, Session};
 use crate::events::ProducerId;
-use crate::outcome::{CloseReport, DropReason};
+use crate::outcome::DropReason;
+use crate::shared::handle::Shared;
 use crate::shared::outbox::{Outbox, OutboxState};
 use crate::shared::place::{LinkIndex, Place};
 
@@ -355,13 +356,11 @@ impl Producers {
             .all(|producer| producer.outbox.lock().publisher.is_empty())
     }
 
-    /// Ends all producers: messages that are not settled are given up.
-    pub(super) fn give_up(&mut self, reason: DropReason, report: &mut CloseReport) {
+    /// Ends all producers: messages that are not settled are given up, and left for whoever closes the
+    /// client.
+    pub(super) fn give_up(&mut self, reason: DropReason, shared: &Shared) {
         for (_, producer) in mem::take(&mut self.producers) {
-            let abandoned = producer
-                .outbox
-                .with(|state| state.publisher.abandon(reason));
-            report.undelivered.extend(abandoned);
+            shared.leave(producer.outbox.abandon(reason));
         }
         self.queue.clear();
     }

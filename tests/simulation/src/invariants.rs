@@ -371,16 +371,12 @@ fn the_close_report_is_true(
 fn has_gone(evidence: &Evidence<'_>, message: MessageId) -> bool {
     let book = &evidence.ledger.producers[message.producer as usize];
     let entry = &book.entries[message.number as usize];
-    let fate = &evidence.ledger.fates[book.client];
-    if fate.driver_dropped || fate.gave_up {
-        return true;
-    }
     let mut receipts = evidence.receipts(message);
     match &entry.outcome {
         Some(Err(Unconfirmed {
             reason: UnconfirmedReason::Dropped(reason),
             ..
-        })) => *reason != DropReason::Closed,
+        })) => !matches!(reason, DropReason::Closed | DropReason::ConnectionGivenUp),
         Some(_) => true,
         None if book.plan.policy == BufferPolicy::DropOldest => true,
         None if book.plan.confirms => {

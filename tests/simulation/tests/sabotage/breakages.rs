@@ -182,8 +182,8 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         number: "fault 22",
         what: "what is given up at a close is not handed back",
         file: PRODUCERS,
-        sound: "report.undelivered.extend(abandoned);",
-        broken: "_ = (abandoned, &report);",
+        sound: "shared.leave(producer.outbox.abandon(reason));",
+        broken: "_ = (producer.outbox.abandon(reason), shared);",
         seeds: 300,
     },
     Breakage {
