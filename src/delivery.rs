@@ -11,12 +11,14 @@ pub use self::oversized::OversizedDelivery;
 use crate::core::Epoch;
 use crate::core::acks::Settle;
 use crate::error::SettleError;
+use crate::outcome::Settled;
 use crate::shared::inbox::Inbox;
 
 /// A message from a queue, to be acknowledged or refused.
 ///
 /// Settling it is local and immediate; the driver tells the broker, and joins acknowledgements
-/// that follow each other into one. A delivery that is dropped unsettled stays unacknowledged: the
+/// that follow each other into one. Where its channel is gone since, that is [`Settled::Stale`], and
+/// nothing is sent: the broker delivers it again. A delivery that is dropped unsettled stays unacknowledged: the
 /// broker delivers it again once the consumer's channel has ended.
 #[must_use = "a delivery that is not settled stays with the broker, and counts against the prefetch"]
 pub struct Delivery {
@@ -87,8 +89,9 @@ impl Delivery {
     /// Tells the broker that the message is done with.
     ///
     /// # Errors
-    /// [`SettleError`]; nothing was sent then.
-    pub fn ack(self) -> Result<(), SettleError> {
+    /// [`SettleError`]; nothing was sent then. That the channel is gone is none, but
+    /// [`Settled::Stale`].
+    pub fn ack(self) -> Result<Settled, SettleError> {
         self.settle(Settle::Ack, false)
     }
 
@@ -96,7 +99,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
-    pub fn ack_all_up_to(self) -> Result<(), SettleError> {
+    pub fn ack_all_up_to(self) -> Result<Settled, SettleError> {
         self.settle(Settle::Ack, true)
     }
 
@@ -105,7 +108,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
-    pub fn nack(self, requeue: bool) -> Result<(), SettleError> {
+    pub fn nack(self, requeue: bool) -> Result<Settled, SettleError> {
         self.settle(Settle::Nack { requeue }, false)
     }
 
@@ -113,7 +116,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
-    pub fn nack_all_up_to(self, requeue: bool) -> Result<(), SettleError> {
+    pub fn nack_all_up_to(self, requeue: bool) -> Result<Settled, SettleError> {
         self.settle(Settle::Nack { requeue }, true)
     }
 
@@ -121,7 +124,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
-    pub fn reject(self, requeue: bool) -> Result<(), SettleError> {
+    pub fn reject(self, requeue: bool) -> Result<Settled, SettleError> {
         self.settle(Settle::Reject { requeue }, false)
     }
 
@@ -129,7 +132,7 @@ impl Delivery {
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
-    pub fn settle_as(self, disposition: Disposition) -> Result<(), SettleError> {
+    pub fn settle_as(self, disposition: Disposition) -> Result<Settled, SettleError> {
         match disposition {
             Disposition::Ack => self.ack(),
             Disposition::Requeue => self.nack(true),
@@ -147,7 +150,7 @@ impl Delivery {
         })
     }
 
-    fn settle(mut self, settle: Settle, multiple: bool) -> Result<(), SettleError> {
+    fn settle(mut self, settle: Settle, multiple: bool) -> Result<Settled, SettleError> {
         let inbox = self.inbox.take().ok_or(SettleError::NoAck)?;
         inbox.settle(self.epoch, self.delivery.delivery_tag, settle, multiple, 1)
     }
@@ -215,8 +218,9 @@ impl Batch {
     /// Acknowledges the messages of the batch, and no others.
     ///
     /// # Errors
-    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
-    pub fn ack(self) -> Result<(), SettleError> {
+    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same. That
+    /// the channel is gone is none, but [`Settled::Stale`].
+    pub fn ack(self) -> Result<Settled, SettleError> {
         self.settle(Settle::Ack)
     }
 
@@ -224,13 +228,13 @@ impl Batch {
     ///
     /// # Errors
     /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
-    pub fn nack(self, requeue: bool) -> Result<(), SettleError> {
+    pub fn nack(self, requeue: bool) -> Result<Settled, SettleError> {
         self.settle(Settle::Nack { requeue })
     }
 
-    fn settle(mut self, settle: Settle) -> Result<(), SettleError> {
+    fn settle(mut self, settle: Settle) -> Result<Settled, SettleError> {
         let Some(Delivery { inbox, epoch, .. }) = self.deliveries.first() else {
-            return Ok(());
+            return Ok(Settled::Sent);
         };
         let (inbox, epoch) = (inbox.clone().ok_or(SettleError::NoAck)?, *epoch);
         let tags = self.deliveries.iter_mut().map(|delivery| {
@@ -273,6 +277,13 @@ pub enum Disposition {
 
 impl From<()> for Disposition {
     fn from((): ()) -> Self {
+        Self::Ack
+    }
+}
+
+/// The handler has settled it.
+impl From<Settled> for Disposition {
+    fn from(_: Settled) -> Self {
         Self::Ack
     }
 }

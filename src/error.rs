@@ -238,14 +238,11 @@ pub enum SendMessageError {
     Unconfirmed(#[from] Unconfirmed),
 }
 
-/// Why a delivery was not settled.
+/// Why a delivery was not settled: it cannot be, whatever the connection does. That its channel is gone is
+/// no error, but [`Settled::Stale`](crate::Settled::Stale).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// It came over a channel that is gone since; the broker delivers it again. Nothing was sent:
-    /// its tag may by now be that of another message.
-    #[error("the delivery's channel is gone; the broker delivers the message again")]
-    Stale,
     /// It was settled before, together with a later one.
     #[error("the delivery is settled already")]
     AlreadySettled,

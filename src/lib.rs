@@ -33,7 +33,7 @@
 //! |---|---|
 //! | a [`Producer<Confirm>`](Producer) | Every accepted message resolves exactly once: acknowledged, or with the reason why not ([`Unconfirmed`]). What is acknowledged is with the broker. What was not yet when a connection ended is sent again, in order, ahead of all that is newer; so the broker may get a message **twice**, never out of order and never not at all. |
 //! | a [`Producer<FireAndForget>`](Producer) | Messages are kept until their last byte was written, and then forgotten: **at most once**, except that one which was cut in the middle is sent again whole. While there is no connection the newest are kept. |
-//! | a [`Consumer`] | What you do not acknowledge is delivered again: **at least once**. A delivery whose channel is gone cannot be settled by mistake: it answers [`SettleError::Stale`], and nothing is sent. |
+//! | a [`Consumer`] | What you do not acknowledge is delivered again: **at least once**. A delivery whose channel is gone cannot be settled by mistake: it answers [`Settled::Stale`], and nothing is sent. |
 //! | a [`Consumer`] with [`no_ack`](ConsumerBuilder::no_ack) | **At most once**: what was on its way is lost with a connection. |
 //! | any buffer | It is bounded, in messages and in bytes, and what happens when it is full is yours to say ([`BufferPolicy`]). Nothing else grows with the length of an outage. |
 //!
@@ -134,7 +134,7 @@ pub use self::events::{
 };
 pub use self::message::Message;
 pub use self::name::Name;
-pub use self::outcome::{CloseReport, DropReason, Return, Unconfirmed, UnconfirmedReason};
+pub use self::outcome::{CloseReport, DropReason, Return, Settled, Unconfirmed, UnconfirmedReason};
 pub use self::producer::{
     BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
 };

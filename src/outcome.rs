@@ -144,6 +144,17 @@ impl std::fmt::Display for Return {
     }
 }
 
+/// What came of settling a delivery. Neither is a fault, nor a reason to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Settled {
+    /// The broker is about to be told. If the connection ends first, it delivers the message again.
+    Sent,
+    /// The delivery came over a channel that is gone since. Nothing was sent, for its tag may by now be
+    /// that of another message; the broker delivers the message again, unless another has it already.
+    Stale,
+}
+
 /// What was left when a client was closed, or had ended before.
 ///
 /// Every [`close`](crate::Client::close) is answered with all of it. So the messages are kept, with what

@@ -15,6 +15,7 @@ use crate::core::session::ConsumerKey;
 use crate::core::subscription::ConsumerSpec;
 use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, SettleError};
+use crate::outcome::Settled;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 pub(crate) struct Inbox {
@@ -284,14 +285,14 @@ impl Inbox {
         settle: Settle,
         multiple: bool,
         released: usize,
-    ) -> Result<(), SettleError> {
+    ) -> Result<Settled, SettleError> {
         let mut state = self.lock();
         if epoch == state.epoch {
             state.held -= released;
         }
         let result = state.tracker.settle(epoch, tag, settle, multiple);
         self.schedule(state);
-        result.map_err(settle_error)
+        settled(result)
     }
 
     /// Settles deliveries that the user gives out of the hands; the first error is told.
@@ -300,7 +301,7 @@ impl Inbox {
         epoch: Epoch,
         tags: impl Iterator<Item = u64>,
         settle: Settle,
-    ) -> Result<(), SettleError> {
+    ) -> Result<Settled, SettleError> {
         let mut state = self.lock();
         let mut result = Ok(());
         for tag in tags {
@@ -311,7 +312,7 @@ impl Inbox {
             result = result.and(settled);
         }
         self.schedule(state);
-        result.map_err(settle_error)
+        settled(result)
     }
 
     /// The user has dropped a delivery unsettled.
@@ -563,11 +564,12 @@ fn is_of_a_stream(delivery: &Delivery) -> bool {
     headers.is_ok_and(|it| it.is_some_and(|it| matches!(it.get("x-stream-offset"), Ok(Some(_)))))
 }
 
-fn settle_error(error: acks::SettleError) -> SettleError {
-    match error {
-        acks::SettleError::Stale => SettleError::Stale,
-        acks::SettleError::AlreadySettled | acks::SettleError::Unknown => {
-            SettleError::AlreadySettled
+fn settled(result: Result<(), acks::SettleError>) -> Result<Settled, SettleError> {
+    match result {
+        Ok(()) => Ok(Settled::Sent),
+        Err(acks::SettleError::Stale) => Ok(Settled::Stale),
+        Err(acks::SettleError::AlreadySettled | acks::SettleError::Unknown) => {
+            Err(SettleError::AlreadySettled)
         }
     }
 }

@@ -27,9 +27,9 @@ use crate::core::session::{ConsumerKey, ProducerKey};
 use crate::core::testing::{self, Line, name};
 use crate::core::{Epoch, Flow};
 use crate::declare::Queue;
-use crate::error::{ConsumerEnd, Error, SettleError};
+use crate::error::{ConsumerEnd, Error};
 use crate::events::{ConnectionRole, Event};
-use crate::outcome::{Unconfirmed, UnconfirmedReason};
+use crate::outcome::{Settled, Unconfirmed, UnconfirmedReason};
 use crate::producer::Producer;
 
 /// Runs a model in every order that takes no more than this many switches ahead of time; almost all
@@ -416,8 +416,8 @@ fn a_consumer_whose_deliveries_became_stale_in_its_hands_wakes_for_the_next() {
         while settled < 2 {
             let delivery = block_on(consumer.next()).expect("it has not ended");
             match delivery.ack() {
-                Ok(()) => settled += 1,
-                Err(SettleError::Stale) => {}
+                Ok(Settled::Stale) => {}
+                Ok(_) => settled += 1,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -482,7 +482,7 @@ fn a_driver_that_sleeps_hears_of_what_is_settled() {
         let (mut consumer, inbox) = world.consumer(usize::MAX);
         inbox.fill(&mut deliveries().into());
         let delivery = block_on(consumer.next()).expect("there are two");
-        let user = thread::spawn(move || delivery.ack().expect("its channel is there"));
+        let user = thread::spawn(move || _ = delivery.ack().expect("its channel is there"));
         drive(&world.shared, |taken| {
             let told = taken
                 .ready

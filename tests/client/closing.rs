@@ -9,7 +9,7 @@ use futures_lite::future::{pending, poll_once, zip};
 use snowshoe::codec::method::tx;
 use snowshoe::{
     Client, Confirmation, Connecting, ConsumerEnd, Driver, DropReason, Error, Message,
-    PublishErrorReason, Reconnect, Runtime, SettleError, ShortString, Target, UnconfirmedReason,
+    PublishErrorReason, Reconnect, Runtime, Settled, ShortString, Target, UnconfirmedReason,
 };
 use support::broker::url;
 use support::cable::Cable;
@@ -265,7 +265,7 @@ fn what_was_acknowledged_before_the_close_stays_so() {
         client.close().await;
 
         // It goes back, with all that were not handed out.
-        assert_eq!(at_hand.ack(), Err(SettleError::Stale));
+        assert_eq!(at_hand.ack(), Ok(Settled::Stale));
         assert!(consumer.next().await.is_none());
         assert!(matches!(consumer.end(), Some(ConsumerEnd::ClientClosed)));
         assert_eq!(left_in(&queue).await, ["3", "4"]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use snowshoe::{ClientBuilder, ConnectionRole, Consumer, Delivery, Event, Queue, SettleError};
+use snowshoe::{ClientBuilder, ConnectionRole, Consumer, Delivery, Event, Queue, Settled};
 use support::broker::{Node, admin, url};
 use support::cable::Cable;
 use support::client::connect;
@@ -95,7 +95,7 @@ fn settles_of_deliveries_from_before_a_reconnect_answer_stale_and_send_nothing()
                 2 => delivery.ack_all_up_to(),
                 _ => delivery.ack(),
             };
-            assert_eq!(settled, Err(SettleError::Stale));
+            assert_eq!(settled, Ok(Settled::Stale));
         }
         for (consumer, new) in consumers.iter_mut().zip(new) {
             for delivery in new {
@@ -104,7 +104,7 @@ fn settles_of_deliveries_from_before_a_reconnect_answer_stale_and_send_nothing()
             let rest = take(consumer, 3).await;
             assert_eq!(numbers(&rest), [3, 4, 5]);
             rest.into_iter()
-                .for_each(|delivery| delivery.ack().unwrap());
+                .for_each(|delivery| _ = delivery.ack().unwrap());
         }
         for queue in QUEUES {
             wait_until("all are acknowledged", || admin().messages_in(queue) == 0);
@@ -132,7 +132,7 @@ fn settles_are_stale_as_soon_as_the_connection_is_gone() {
         cable.proxy.all().end(End::Reset);
         disconnected(&mut cable.events, ConnectionRole::Main).await;
         for delivery in old {
-            assert_eq!(delivery.ack(), Err(SettleError::Stale));
+            assert_eq!(delivery.ack(), Ok(Settled::Stale));
         }
         cable.proxy.accept();
         assert_eq!(numbers(&take(&mut consumer, 2).await), [0, 1]);
@@ -163,11 +163,8 @@ fn what_was_prefetched_before_a_reconnect_is_not_handed_out_after_it() {
         assert!(again.iter().all(Delivery::is_redelivered));
         again
             .into_iter()
-            .for_each(|delivery| delivery.ack().unwrap());
-        assert_eq!(
-            old.into_iter().next().unwrap().ack(),
-            Err(SettleError::Stale)
-        );
+            .for_each(|delivery| _ = delivery.ack().unwrap());
+        assert_eq!(old.into_iter().next().unwrap().ack(), Ok(Settled::Stale));
         wait_until("all are acknowledged", || admin().messages_in(QUEUE) == 0);
         assert!(consumer.try_next().is_none());
     });
@@ -314,7 +311,7 @@ fn a_consumer_that_was_too_slow_comes_back_and_gets_its_message_again() {
             .unwrap();
         assert_eq!(number(&again), 7);
         assert!(again.is_redelivered());
-        assert_eq!(slow.ack(), Err(SettleError::Stale));
+        assert_eq!(slow.ack(), Ok(Settled::Stale));
         again.ack().unwrap();
         wait_until("it is acknowledged", || {
             node.admin().messages_in(QUEUE) == 0
@@ -340,12 +337,13 @@ fn a_consumer_whose_queue_is_deleted_by_others_gets_it_back() {
         let is_cancel =
             |event: &Event| matches!(event, Event::ConsumerCancelled { queue } if *queue == QUEUE);
         next_event(&mut cable.events, "the cancel", is_cancel).await;
-        assert_eq!(old.ack(), Err(SettleError::Stale));
+        assert_eq!(old.ack(), Ok(Settled::Stale));
         until_declared(QUEUE).await;
         fill(QUEUE, 1..3).await;
         let new = take(&mut consumer, 2).await;
         assert_eq!(numbers(&new), [1, 2]);
-        new.into_iter().for_each(|delivery| delivery.ack().unwrap());
+        new.into_iter()
+            .for_each(|delivery| _ = delivery.ack().unwrap());
         wait_until("all are acknowledged", || admin().messages_in(QUEUE) == 0);
     });
 }
@@ -424,3 +422,36 @@ const BASIC_DELIVER: (u16, u16) = (60, 60);
 const BASIC_ACK: (u16, u16) = (60, 80);
 const BASIC_REJECT: (u16, u16) = (60, 90);
 const BASIC_NACK: (u16, u16) = (60, 120);
+
+// case F5
+#[test]
+fn a_loop_that_ends_at_the_first_error_of_an_ack_goes_on_after_a_cut() {
+    const QUEUE: &str = "redelivery: the loop of the first example";
+    async fn work(
+        consumer: &mut Consumer,
+        cable: &mut Cable,
+    ) -> Result<usize, snowshoe::SettleError> {
+        let mut stale = 0;
+        while let Some(delivery) = consumer.next().await {
+            let is_last = numbers(std::slice::from_ref(&delivery)) == [9];
+            if numbers(std::slice::from_ref(&delivery)) == [3] && stale == 0 {
+                flap(cable).await;
+            }
+            let settled = delivery.ack()?;
+            stale += usize::from(settled == Settled::Stale);
+            if is_last {
+                break;
+            }
+        }
+        Ok(stale)
+    }
+    run(async {
+        let mut cable = Cable::lay().await;
+        declare_empty(&cable.client, QUEUE).await;
+        fill(QUEUE, 0..10).await;
+        let mut consumer = consume(&cable, QUEUE, 1).await;
+        let stale = within("the loop", work(&mut consumer, &mut cable)).await;
+        assert_eq!(stale.unwrap(), 1);
+        wait_until("all are acknowledged", || admin().messages_in(QUEUE) == 0);
+    });
+}

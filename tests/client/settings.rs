@@ -37,7 +37,7 @@ async fn use_it(client: &Client, server: &Server) -> Result {
         let delivery = consumer.next().await.ok_or("no delivery")?;
         let is_last = delivery.body() == b"two";
         match delivery.ack() {
-            Ok(()) if is_last => return Ok(()),
+            Ok(snowshoe::Settled::Sent) if is_last => return Ok(()),
             _ => {}
         }
     }

@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-use snowshoe::{SettleError, Unconfirmed, UnconfirmedReason};
+use snowshoe::{SettleError, Settled, Unconfirmed, UnconfirmedReason};
 
 use crate::message;
 
@@ -261,10 +261,10 @@ impl Page {
     }
 
     /// A delivery was settled.
-    pub(crate) fn settle(&mut self, number: u64, settled: Result<(), SettleError>) {
+    pub(crate) fn settle(&mut self, number: u64, settled: Result<Settled, SettleError>) {
         match settled {
-            Ok(()) => {}
-            Err(SettleError::Stale) => self.counts.stale += 1,
+            Ok(Settled::Stale) => self.counts.stale += 1,
+            Ok(_) => {}
             Err(_) => self.faulty.unsettled.push(number),
         }
     }

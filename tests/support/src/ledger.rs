@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Instant;
 
-use snowshoe::{SettleError, Unconfirmed};
+use snowshoe::{SettleError, Settled, Unconfirmed};
 
 /// One producer's messages, numbered from 0, and all deliveries to the one consumer of their queue.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ pub struct Received {
     /// When it came.
     pub at: Instant,
     /// What came of acknowledging it.
-    pub settled: Result<(), SettleError>,
+    pub settled: Result<Settled, SettleError>,
 }
 
 /// How often a message was delivered more than once, by why.
@@ -112,7 +112,7 @@ impl Ledger {
 
     /// How many deliveries could not be settled because their channel was gone.
     pub fn stale(&self) -> usize {
-        let stale = |delivery: &&Received| delivery.settled == Err(SettleError::Stale);
+        let stale = |delivery: &&Received| delivery.settled == Ok(Settled::Stale);
         self.received.iter().filter(stale).count()
     }
 
