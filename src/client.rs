@@ -38,7 +38,9 @@ use crate::shared::handle::{Handle, Shared};
 /// off, and brings back what was declared, the consumers and the producers.
 ///
 /// Clones are the same client. When the last of them is dropped, and all producers, consumers and
-/// channels with it, the client is closed in the background.
+/// channels with it, the client is closed in the background, which takes as long as a
+/// [`close`](Self::close) and ends with the process. A program that ends is to wait for a `close` of its
+/// own, or what is in the buffers is lost.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,

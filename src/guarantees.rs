@@ -6,39 +6,47 @@
 //! accepted:
 //!
 //! - It **resolves exactly once**: acknowledged, or with one of the reasons in
-//!   [`Unconfirmed`](crate::Unconfirmed). None is left open, whatever happens to the connection, the
-//!   driver or the client, and whether or not anybody awaits the
+//!   [`UnconfirmedReason`](crate::UnconfirmedReason). None is left open, whatever happens to the
+//!   connection, the driver or the client, and whether or not anybody awaits the
 //!   [`Confirmation`](crate::Confirmation).
 //! - **Acknowledged means that the broker has it.** A persistent message in a durable queue is on
 //!   its disk then, and in a quorum queue on most of its nodes. What the broker returned is never
-//!   acknowledged.
+//!   acknowledged. What a queue does with it afterwards is [the queue's](#what-a-queue-gives-up).
 //! - **Order** holds for each producer: messages arrive at their queue, for the first time, in the
 //!   order in which they were accepted. What was not confirmed when a connection ended is sent
 //!   again ahead of all that is newer.
 //!
-//! A message whose confirm was lost with a connection is sent again, so it can be in the queue
+//! That is so while the process runs. Buffers are memory: what is in them when it ends is lost, also
+//! where `main` returns; [`Client::close`](crate::Client::close) is what to wait for before that. It takes
+//! no more messages, waits until those in the buffers are settled, and at its timeout gives up the rest:
+//! they are dropped, and in its [report](crate::CloseReport), as is what was left when the client gave up
+//! or lost its driver before.
+//!
+//! A message whose confirm was lost with a connection or channel is sent again, so it can be in the queue
 //! **twice**. There is no way for a client to know. It is the only way in which a duplicate comes
 //! about here, and never one of a message that was acknowledged.
 //!
-//! How a message ends tells what is known of it:
+//! How a message ends tells what is known of it. [`possibly_stored`](crate::Unconfirmed::possibly_stored)
+//! tells whether the broker may have it all the same, and to publish it again can make a duplicate.
 //!
-//! | outcome | the broker has it | send it again? |
-//! |---|---|---|
-//! | `Ok(())` | yes | no |
-//! | [`Nacked`](crate::Unconfirmed::Nacked), `resent: false` | no: it refused | later, perhaps: a queue was full, or the broker was in trouble |
-//! | [`Nacked`](crate::Unconfirmed::Nacked), `resent: true` | perhaps: it refused what was sent again after a cut | the same, and only if a duplicate does no harm |
-//! | [`Returned`](crate::Unconfirmed::Returned) | no: no queue took it | once there is a queue; the message is attached |
-//! | [`Rejected`](crate::Unconfirmed::Rejected) | no: it closed the channel over it | not as it is |
-//! | [`Unsendable`](crate::Unconfirmed::Unsendable) | no: it was never written | not as it is |
-//! | [`Dropped`](crate::Unconfirmed::Dropped), `sent: false` | no: it was never written | as you like |
-//! | [`Dropped`](crate::Unconfirmed::Dropped), `sent: true` | perhaps | only if a duplicate does no harm |
+//! | outcome | the broker has this copy | it possibly has the message, if | send it again? |
+//! |---|---|---|---|
+//! | `Ok(())` | yes | | no |
+//! | [`Nacked`](crate::UnconfirmedReason::Nacked) | no: it refused responsibility | it was sent before, or may have gone to several queues, of which one refused | later, perhaps: a queue was full, or the broker was in trouble |
+//! | [`Returned`](crate::UnconfirmedReason::Returned) | no: no queue took it | it was sent before, or [others like it](#messages-that-are-alike) were under way | once there is a queue; the message is attached |
+//! | [`Rejected`](crate::UnconfirmedReason::Rejected) | no: it closed the channel over it | it was sent before, as it is where a culprit is searched for | not as it is |
+//! | [`Unsendable`](crate::UnconfirmedReason::Unsendable) | no: it was not written | it was sent before, in larger frames | not as it is |
+//! | [`Dropped`](crate::UnconfirmedReason::Dropped) | no: it was not written, or nobody knows | it was ever written | as you like, if a duplicate does no harm |
+//!
+//! A nack is as much as a broker says: that it is not responsible. A queue that broke down between
+//! storing a message and confirming it nacks one that it may have after its restart.
 //!
 //! ## A message that the broker refuses
 //!
 //! A broker closes the channel over a message to an exchange that is not there, or over one that is
 //! too large, and does not say which of those under way it was. Half of them are then tried at a time,
 //! in order, until the culprit has shown itself: it resolves as
-//! [`Rejected`](crate::Unconfirmed::Rejected), and the others go on. Of *n* under way it is found after
+//! [`Rejected`](crate::UnconfirmedReason::Rejected), and the others go on. Of *n* under way it is found after
 //! about log₂ *n* round trips. Those that had reached the broker in one of these trials can be duplicates
 //! then, **more than once** if they came just before the culprit.
 //!
@@ -54,7 +62,7 @@
 //!
 //! While the nodes of a cluster elect a new leader for a quorum queue, RabbitMQ refuses the messages
 //! of a channel that has not published to it before, such as that of a client which has just moved
-//! on from a node that died: they resolve as [`Nacked`](crate::Unconfirmed::Nacked) within
+//! on from a node that died: they resolve as [`Nacked`](crate::UnconfirmedReason::Nacked) within
 //! milliseconds. Publish them again. Those that were under way to the dead node may be there.
 //! RabbitMQ 3.10 goes on refusing on that channel until the dead node is back. A new producer, which
 //! has a channel of its own while there are enough, is not refused once there is a leader.
@@ -65,6 +73,34 @@
 //! *mandatory*. A producer to a queue is mandatory by default: the queue is meant to be there. One
 //! to an exchange is not, since an exchange without queues can be what is wanted; say
 //! [`mandatory(true)`](crate::ProducerBuilder::mandatory) where it is not.
+//!
+//! A direct reply, to `amq.rabbitmq.reply-to.…` on the default exchange, is never mandatory. It goes to a
+//! channel and to no queue, and RabbitMQ before 4.2 returns it as well as delivering it (seen on 3.10.8 and
+//! 4.0).
+//!
+//! ## Messages that are alike
+//!
+//! A broker returns a message without saying which publish it was. All that is promised is that the return
+//! comes before the confirm (RabbitMQ: publisher confirms). It is matched by exchange, routing key,
+//! properties and body to those that are under way. If only one is like it, or all that are were returned,
+//! the outcomes are exact. Of several, some of which were returned, nobody can tell which: each that was
+//! under way when a return came, and that the return may be about, resolves as
+//! [`Returned`](crate::UnconfirmedReason::Returned) with `possibly_stored`, and as acknowledged none that
+//! was not stored. Give mandatory messages an id each, as [below](#making-duplicates-harmless), or let the
+//! producer number them ([`identify_returns`](crate::ProducerBuilder::identify_returns)).
+//!
+//! ## What a queue gives up
+//!
+//! An acknowledged message is the queue's, and it can be gone before anybody has worked on it: it expires
+//! (`expiration`, [`message_ttl`](crate::Queue::message_ttl)), a queue with a length limit drops its oldest,
+//! the queue is purged, deleted or expires, or its message came back too often:
+//!
+//! A quorum queue counts how often a message was delivered and came back, and gives it up, dropped or
+//! dead-lettered, beyond its **delivery limit**: `x-delivery-limit`, which is 20 on RabbitMQ 4 where none is
+//! given (3.10 has none then). Every end of a consumer's channel counts for all that were prefetched, handed
+//! out or not: a connection that is cut 20 times loses messages that nobody has seen (seen on 4.0). Give such
+//! a queue a dead-letter exchange, its consumers a smaller prefetch, or it a
+//! [limit](crate::Queue::delivery_limit) of its own; `x-delivery-limit` of -1 is none on RabbitMQ 4.
 //!
 //! ## Messages in an exclusive queue
 //!
@@ -85,15 +121,15 @@
 //!
 //! # Consuming
 //!
-//! What you do not acknowledge, the broker delivers again: **at least once**. That is so when a
-//! handler fails, when the process ends, and when a connection ends before the acknowledgement was
-//! through.
+//! What you do not acknowledge, the broker delivers again: **at least once**, as long as the queue
+//! [keeps it](#what-a-queue-gives-up). That is so when a handler fails, when the process ends, and when a
+//! connection ends before the acknowledgement was through.
 //!
 //! - A [`Delivery`](crate::Delivery) belongs to the channel it came over. When that is gone, settling
-//!   it answers [`Stale`](crate::SettleError::Stale) and sends nothing: its number may be that of
-//!   another message by now.
-//! - `Ok(())` from `ack` means that the acknowledgement is on its way, not that it has arrived. If
-//!   the connection ends first, the message is delivered again.
+//!   it answers `Ok` with [`Settled::Stale`](crate::Settled::Stale) and sends nothing: its number may be
+//!   that of another message by now. It is no error and no reason to stop.
+//! - [`Settled::Sent`](crate::Settled::Sent) from `ack` means that the acknowledgement is on its way, not
+//!   that it has arrived. If the connection ends first, the message is delivered again.
 //! - What had been received but not handed out when a channel ended is discarded, and delivered
 //!   again, so that it is not worked on twice without need.
 //! - A delivery that is dropped unsettled stays with the broker, and counts against the prefetch,

@@ -22,6 +22,8 @@
 //!         println!("{}", String::from_utf8_lossy(order.body()));
 //!         order.ack()?;
 //!     }
+//!
+//!     client.close().await; // or what is in the buffers is lost with the process
 //! #   Ok(())
 //! })
 //! # }
@@ -31,11 +33,11 @@
 //!
 //! | you use | you get |
 //! |---|---|
-//! | a [`Producer<Confirm>`](Producer) | Every accepted message resolves exactly once: acknowledged, or with the reason why not ([`Unconfirmed`]). What is acknowledged is with the broker. What was not yet when a connection ended is sent again, in order, ahead of all that is newer; so the broker may get a message **twice**, never out of order and never not at all. |
+//! | a [`Producer<Confirm>`](Producer) | Every accepted message resolves exactly once: acknowledged, or with the reason why not ([`Unconfirmed`]). What is acknowledged is with the broker. What was not yet when a connection ended is sent again, in order, ahead of all that is newer; so the broker may get a message **twice**, never out of order. What is under way when the process ends is lost, unless it waits for [`Client::close`]. |
 //! | a [`Producer<FireAndForget>`](Producer) | Messages are kept until their last byte was written, and then forgotten: **at most once**, except that one which was cut in the middle is sent again whole. While there is no connection the newest are kept. |
-//! | a [`Consumer`] | What you do not acknowledge is delivered again: **at least once**. A delivery whose channel is gone cannot be settled by mistake: it answers [`Settled::Stale`], and nothing is sent. |
+//! | a [`Consumer`] | What you do not acknowledge is delivered again: **at least once**, as far as the queue keeps it: on RabbitMQ 4 a quorum queue gives a message up that came back 20 times. A delivery whose channel is gone cannot be settled by mistake: it answers [`Settled::Stale`], and nothing is sent. |
 //! | a [`Consumer`] with [`no_ack`](ConsumerBuilder::no_ack) | **At most once**: what was on its way is lost with a connection. |
-//! | any buffer | It is bounded, in messages and in bytes, and what happens when it is full is yours to say ([`BufferPolicy`]). Nothing else grows with the length of an outage. |
+//! | any buffer | A producer's is bounded in messages and in bytes, and what happens when it is full is yours to say ([`BufferPolicy`]). A consumer's is bounded by its prefetch, or else by its capacity. What an outage is long does not count: a client holds its handles, the messages in their buffers, and the calls that somebody waits for. |
 //!
 //! A message can thus reach a consumer twice, and then only if its confirm, or its
 //! acknowledgement, was lost with a connection. [`guarantees`] has all of it: what rests on what,

@@ -34,7 +34,9 @@ use crate::shared::outbox::Outbox;
 /// over stands in the [guarantees](crate::guarantees#a-message-that-the-broker-refuses).
 ///
 /// Clones publish to the same buffer. When the last one is dropped, what was accepted is still
-/// published in the background.
+/// published, for as long as the driver runs: a program that ends takes its driver along, and with it
+/// what is in the buffers. Let the end of `main` wait for [`Client::close`](crate::Client::close), or for
+/// [`flushed`](Self::flushed).
 ///
 /// ```no_run
 /// # async fn run(client: snowshoe::Client) -> Result<(), Box<dyn std::error::Error>> {

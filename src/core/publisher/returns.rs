@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use snowshoe_codec::{Properties, PropertiesRef, ShortString};
+use snowshoe_codec::{FieldTableRef, Properties, PropertiesRef, ShortStr, ShortString};
 
 use crate::core::keyed_queue::KeyedQueue;
 use crate::outcome::Return;
@@ -100,12 +100,10 @@ impl Returns {
         if let Some(kind) = kinds.get_mut(&details.properties) {
             return kind.returned(true, details);
         }
-        // A broker may have encoded the properties anew, and its own headers among them.
-        let wanted = fields(&details.properties);
-        let is_alike = |properties: &Properties| fields(properties) == wanted;
-        let none_is = !kinds.keys().any(is_alike);
+        let likeness = |properties: &Properties| likeness(properties, &details.properties);
+        let most = kinds.keys().map(likeness).max();
         let mut found: Vec<&mut Kind> = (kinds.iter_mut())
-            .filter(|(properties, _)| none_is || is_alike(properties))
+            .filter(|(properties, _)| Some(likeness(properties)) == most)
             .map(|(_, kind)| kind)
             .collect();
         let is_certain = found.len() == 1;
@@ -209,12 +207,37 @@ impl Kind {
     }
 }
 
-/// All but the headers, and the address for replies, into which a broker puts its own.
-fn fields(properties: &Properties) -> Option<PropertiesRef<'_>> {
-    let decoded = properties.decode().ok()?;
-    Some(PropertiesRef {
-        headers: None,
-        reply_to: None,
-        ..decoded
-    })
+/// How much properties that a broker encoded anew are like those that were sent: not at all, but for the
+/// headers, or altogether.
+///
+/// RabbitMQ 4 sorts headers by their names. A broker may add some of its own, and puts one into the
+/// address for direct replies.
+fn likeness(sent: &Properties, returned: &Properties) -> u8 {
+    let (Ok(sent), Ok(returned)) = (sent.decode(), returned.decode()) else {
+        return 0;
+    };
+    let fields = |properties: PropertiesRef<'_>| {
+        let mut fields = properties;
+        (fields.headers, fields.reply_to) = (None, None);
+        fields.encode().ok()
+    };
+    if fields(sent) != fields(returned) {
+        return 0;
+    }
+    let (sent, returned) = (sent.headers, returned.headers);
+    1 + u8::from(same_headers(sent.unwrap_or(NONE), returned.unwrap_or(NONE)))
+}
+
+const NONE: FieldTableRef<'static> = FieldTableRef::new(&[]);
+
+/// Whether two tables have the same entries, in whatever order.
+fn same_headers(one: FieldTableRef<'_>, other: FieldTableRef<'_>) -> bool {
+    let is_there = |entry| match entry {
+        Ok((name, value)) => {
+            let name: ShortStr<'_> = name;
+            other.get(name.as_bytes()) == Ok(Some(value))
+        }
+        Err(_) => false,
+    };
+    one.iter().count() == other.iter().count() && one.iter().all(is_there)
 }

@@ -48,6 +48,32 @@ fn properties_that_the_broker_has_encoded_anew_are_the_same_all_the_same() {
     assert!(is_returned(&second) && !possibly_stored(&second));
 }
 
+// Seen on RabbitMQ 4.0.
+#[test]
+fn headers_that_come_back_sorted_are_the_same_all_the_same() {
+    let mut world = World::new();
+    let with = |headers: [(&str, i64); 2]| {
+        let [(one, first), (other, second)] = headers;
+        let properties = Properties::builder()
+            .header(one, first)
+            .header(other, second);
+        properties.build().unwrap()
+    };
+    let positions = [1, 2].map(|id| {
+        let message = Message::from("same").with_properties(with([("id", id), ("a", 0)]));
+        world.publisher.push(message, true).unwrap()
+    });
+    world.transmit();
+    let sorted = with([("a", 0), ("id", 2)]);
+    let broker = &mut world.line.broker;
+    broker.return_with(world.channel, "q", &sorted, "same");
+    world.run();
+    world.ack(2, true);
+    let [first, second] = world.outcomes(positions);
+    assert_eq!(first, Ok(()));
+    assert!(is_returned(&second) && !possibly_stored(&second));
+}
+
 #[test]
 fn a_return_of_a_message_that_is_gone_is_news_and_nothing_more() {
     let mut world = World::new();
