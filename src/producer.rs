@@ -413,6 +413,11 @@ impl<M: Mode> ProducerBuilder<M> {
     }
 
     /// The producer. It takes messages at once, whatever the connection is doing.
+    ///
+    /// It has a buffer of its own, and is made for many messages: keep it, or clone it. One that is
+    /// dropped while there are messages in its buffer takes about a kilobyte beside them until they are
+    /// settled, and what bounds those is the number of producers that are made; one with an empty buffer
+    /// leaves nothing behind.
     pub fn build(self) -> Producer<M> {
         let Self {
             client,

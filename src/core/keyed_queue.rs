@@ -63,6 +63,10 @@ impl<V> KeyedQueue<V> {
             self.slots.back().is_none_or(|last| last.key < key),
             "keys must ascend"
         );
+        if self.slots.capacity() == 0 {
+            // Most queues have one entry at a time, or none.
+            self.slots.reserve_exact(1);
+        }
         self.slots.push_back(Slot {
             key,
             value: Some(value),

@@ -176,8 +176,8 @@ impl Link {
         }
     }
 
-    pub(super) fn producer_is_ready(&mut self, key: ProducerKey) {
-        self.producers.is_ready(key);
+    pub(super) fn producer_is_ready(&mut self, now: Instant, key: ProducerKey) {
+        self.producers.look_at(now, &mut self.session, key);
     }
 
     pub(super) fn owes_room(&mut self, key: ProducerKey) {

@@ -191,9 +191,9 @@ impl Driver {
         }
     }
 
-    fn attend(&mut self, ready: Ready) {
+    fn attend(&mut self, now: Instant, ready: Ready) {
         match ready {
-            Ready::Producer(Place { link, key }) => self.link(link).producer_is_ready(key),
+            Ready::Producer(Place { link, key }) => self.link(link).producer_is_ready(now, key),
             Ready::Room(Place { link, key }) => self.link(link).owes_room(key),
             Ready::Consumer(Place { link, key }) => self.link(link).consumer_is_ready(key),
         }
@@ -327,7 +327,7 @@ impl Driver {
             self.carry_out(now, command);
         }
         for ready in std::mem::take(&mut self.ready) {
-            self.attend(ready);
+            self.attend(now, ready);
         }
         // Publishing waits for queues that only the main connection can declare again.
         let may_publish =

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::doorbell::{Doorbell, Ready};
 use super::hub::Hub;
@@ -174,19 +174,11 @@ impl Outbox {
 
     /// Completes when what was accepted before this call is settled.
     pub(crate) fn flushed(&self) -> impl Future<Output = ()> + Send + '_ {
-        let flush = FlushGuard {
+        let pending = PendingFlush {
             flush: self.lock().publisher.begin_flush(),
             outbox: self,
         };
-        std::future::poll_fn(move |cx| {
-            let mut state = self.lock();
-            let is_flushed = (state.publisher).poll_flush(flush.flush, || cx.waker().clone());
-            if is_flushed {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
+        std::future::poll_fn(move |cx| pending.poll(cx))
     }
 
     /// Takes no more messages. What was accepted is still published.
@@ -348,12 +340,24 @@ impl Drop for Turn<'_> {
 }
 
 /// A wait for what was accepted to be settled, of which nothing is kept once it is dropped.
-struct FlushGuard<'a> {
+struct PendingFlush<'a> {
     flush: Flush,
     outbox: &'a Outbox,
 }
 
-impl Drop for FlushGuard<'_> {
+impl PendingFlush<'_> {
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.outbox.lock();
+        let is_flushed = (state.publisher).poll_flush(self.flush, || cx.waker().clone());
+        if is_flushed {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl Drop for PendingFlush<'_> {
     fn drop(&mut self) {
         self.outbox.lock().publisher.end_flush(self.flush);
     }

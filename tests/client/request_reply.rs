@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_lite::future::zip;
 use snowshoe::codec::method::{basic, queue};
-use snowshoe::{Client, ConnectionRole, Error, Event, Exchange, Message, Properties, Queue};
+use snowshoe::{
+    ChannelEvent, Client, ConnectionRole, Error, Event, Exchange, Message, Properties, Queue,
+};
 use support::broker::url;
 use support::cable::Cable;
 use support::events::{next_event, recovered};
@@ -115,6 +117,50 @@ fn a_direct_reply_that_a_lost_connection_took_along_fails_its_channel() {
             .publish("", "request, reply: nowhere", "plain")
             .await
             .unwrap();
+    });
+}
+
+// case F2: RabbitMQ before 4.2 returns a mandatory one, although it delivers it.
+#[test]
+fn a_direct_reply_that_is_delivered_is_confirmed() {
+    const REQUESTS: &str = "request, reply: direct";
+    run(async {
+        let cable = Cable::lay().await;
+        let client = &cable.client;
+        declare_empty(client, REQUESTS).await;
+        let mut channel = client.channel().await.unwrap();
+        let consume = basic::Consume {
+            queue: "amq.rabbitmq.reply-to".try_into().unwrap(),
+            no_ack: true,
+            ..Default::default()
+        };
+        channel.call(consume).await.unwrap();
+        let reply_to = Properties::builder().reply_to("amq.rabbitmq.reply-to");
+        let request = Message::new("?").with_properties(reply_to.build().unwrap());
+        channel.publish("", REQUESTS, request).await.unwrap();
+
+        let requests = client.consumer(REQUESTS).unwrap().start();
+        let mut requests = within("the consumer", requests).await.unwrap();
+        let request = within("the request", requests.next()).await.unwrap();
+        let address = request.properties().unwrap().reply_to.unwrap().to_owned();
+        request.ack().unwrap();
+        // By the address of a producer, and by that of a message.
+        let to_it = client.producer(address.clone()).unwrap().mandatory(true);
+        within("the confirm", to_it.build().send("one"))
+            .await
+            .unwrap();
+        let elsewhere = client.producer(REQUESTS).unwrap().build();
+        let reply = Message::from("two").with_routing_key(address).unwrap();
+        within("the confirm", elsewhere.send(reply)).await.unwrap();
+        let mut replies = Vec::new();
+        while replies.len() < 2 {
+            if let Some(ChannelEvent::Delivery(reply)) =
+                within("a reply", channel.next_event()).await
+            {
+                replies.push(reply.content.body().to_vec());
+            }
+        }
+        assert_eq!(replies, [b"one", b"two"]);
     });
 }
 

@@ -53,19 +53,19 @@ impl Address {
 #[derive(Debug, Default)]
 pub(super) struct Merger {
     /// Those of the last message that had any, and what became of them.
-    last: Option<(Properties, Properties)>,
+    last: Option<Box<(Properties, Properties)>>,
 }
 
 impl Merger {
     /// What a message goes out with: what it does not say is the producer's.
     pub(super) fn merge(&mut self, own: &Properties, producers: &Properties) -> Properties {
-        if let Some((last, merged)) = &self.last
+        if let Some((last, merged)) = self.last.as_deref()
             && is_same(last, own)
         {
             return merged.clone();
         }
         let merged = merge(own, producers);
-        self.last = Some((own.clone(), merged.clone()));
+        self.last = Some(Box::new((own.clone(), merged.clone())));
         merged
     }
 }

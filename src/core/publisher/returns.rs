@@ -19,7 +19,10 @@ use crate::outcome::Return;
 /// While nothing is returned, nothing is kept: those in flight are looked at when a return comes, each
 /// once, and forgotten when they are settled.
 #[derive(Debug, Default)]
-pub(super) struct Returns {
+pub(super) struct Returns(Option<Box<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
     /// What was returned by its position, where that was in it.
     identified: BTreeMap<u64, Box<Return>>,
     /// Those in flight that were looked at, by what they say.
@@ -74,6 +77,59 @@ pub(super) enum Verdict {
 impl Returns {
     /// A message in flight, to be looked at. They come in the order of their positions.
     pub(super) fn see(&mut self, position: u64, content: Content, as_sent: Properties) {
+        self.known().see(position, content, as_sent);
+    }
+
+    /// The position of the first message that was not looked at.
+    pub(super) fn seen_before(&self) -> u64 {
+        self.0.as_ref().map_or(0, |known| known.seen_before)
+    }
+
+    /// The broker returned the message at `position`, which is in flight.
+    pub(super) fn returned(&mut self, position: u64, details: Return) {
+        let identified = &mut self.known().identified;
+        identified.insert(position, Box::new(details));
+    }
+
+    /// The broker returned a message. All that are in flight [were looked at](Self::see).
+    pub(super) fn returned_unnamed(&mut self, details: Return) {
+        self.known().returned_unnamed(details);
+    }
+
+    /// The message at `position` is settled.
+    #[inline]
+    pub(super) fn settled(&mut self, position: u64) -> Verdict {
+        let known = self.0.as_mut();
+        known.map_or(Verdict::NotReturned, |known| known.settled(position))
+    }
+
+    /// Those of which it is known that they were returned.
+    pub(super) fn certain(&self) -> Vec<u64> {
+        self.0
+            .as_ref()
+            .map_or_else(Vec::new, |known| known.certain())
+    }
+
+    /// The channel is gone, and no return will come of what was written to it.
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+
+    /// How many entries there are.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.0.as_ref().map_or(0, |known| {
+            known.identified.len() + known.alike.len() + known.places.len()
+        })
+    }
+
+    fn known(&mut self) -> &mut Known {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl Known {
+    fn see(&mut self, position: u64, content: Content, as_sent: Properties) {
         let kinds = self.alike.entry(content.clone()).or_default();
         let kind = kinds.entry(as_sent.clone()).or_default();
         kind.later.push_back(position);
@@ -81,18 +137,7 @@ impl Returns {
         self.seen_before = position + 1;
     }
 
-    /// The position of the first message that was not looked at.
-    pub(super) fn seen_before(&self) -> u64 {
-        self.seen_before
-    }
-
-    /// The broker returned the message at `position`, which is in flight.
-    pub(super) fn returned(&mut self, position: u64, details: Return) {
-        self.identified.insert(position, Box::new(details));
-    }
-
-    /// The broker returned a message. All that are in flight [were looked at](Self::see).
-    pub(super) fn returned_unnamed(&mut self, details: Return) {
+    fn returned_unnamed(&mut self, details: Return) {
         let content = Content::new(&details.routing_key, &details.body);
         let Some(kinds) = self.alike.get_mut(&content) else {
             return;
@@ -112,8 +157,7 @@ impl Returns {
         }
     }
 
-    /// The message at `position` is settled.
-    pub(super) fn settled(&mut self, position: u64) -> Verdict {
+    fn settled(&mut self, position: u64) -> Verdict {
         if let Some(details) = self.identified.remove(&position) {
             self.forget(position);
             return Verdict::Returned(details);
@@ -121,8 +165,7 @@ impl Returns {
         self.forget(position)
     }
 
-    /// Those of which it is known that they were returned.
-    pub(super) fn certain(&self) -> Vec<u64> {
+    fn certain(&self) -> Vec<u64> {
         let kinds = self.alike.values().flat_map(BTreeMap::values);
         let mut certain: Vec<u64> = kinds
             .filter(|kind| kind.at_least == kind.suspects.len())
@@ -132,20 +175,6 @@ impl Returns {
         certain.sort_unstable();
         certain.dedup();
         certain
-    }
-
-    /// The channel is gone, and no return will come of what was written to it.
-    pub(super) fn clear(&mut self) {
-        self.identified.clear();
-        self.alike.clear();
-        self.places.clear();
-        self.seen_before = 0;
-    }
-
-    /// How many entries there are.
-    #[cfg(test)]
-    pub(super) fn kept(&self) -> usize {
-        self.identified.len() + self.alike.len() + self.places.len()
     }
 
     fn forget(&mut self, position: u64) -> Verdict {

@@ -78,6 +78,10 @@ impl Producers {
         session: &mut Session,
         outbox: Arc<Outbox>,
     ) {
+        if Standing::of(&outbox.lock()).finished {
+            // It came and went, and nothing came of it.
+            return;
+        }
         let key = session.add_producer(now, outbox.confirms());
         outbox.register(Place { link, key });
         self.producers.insert(
@@ -92,6 +96,15 @@ impl Producers {
         // What it had to say before that was not told.
         self.is_ready(key);
         self.owes_room(key);
+    }
+
+    /// A producer has something to write, or has ended.
+    pub(super) fn look_at(&mut self, now: Instant, session: &mut Session, key: ProducerKey) {
+        self.is_ready(key);
+        if let Some(producer) = self.producers.get(&key) {
+            let standing = Standing::of(&producer.outbox.lock());
+            self.review(now, session, key, &standing);
+        }
     }
 
     /// A producer has something to write.
