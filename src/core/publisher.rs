@@ -270,10 +270,18 @@ impl<W> Publisher<W> {
         self.ledger.owes_room()
     }
 
-    /// The connection has nothing to do: whoever is owed room is woken, and if nobody comes for it by
-    /// the time that it rests again, the next are.
+    /// The connection has nothing to do: whoever is owed room is woken.
     pub fn rest(&mut self) {
-        self.ledger.rest();
+        if self.ledger.owes_room() {
+            self.ledger.call();
+        }
+    }
+
+    /// Those that were woken had their time: if there is still room, it goes to those behind them.
+    pub fn pass_on(&mut self) {
+        if self.ledger.owes_room() {
+            self.ledger.pass_on();
+        }
     }
 
     /// Begins a wait until all that was accepted so far is settled.

@@ -3,7 +3,7 @@
 //! They are called in the order of their coming, as many as there is room for. Room is not kept for
 //! whoever is called: a future that is not polled would keep it for ever. So of those that were called,
 //! and of those that come along, whoever comes first has it, and while there is still room the next are
-//! [called after them](WaitQueue::rest).
+//! [called after them](WaitQueue::pass_on).
 //!
 //! Nobody is overtaken without end for that. While anybody sleeps, nobody who comes along may go. And
 //! whoever came when called, and found the room gone, is waited for at the next call, each time for
@@ -27,8 +27,8 @@ pub struct WaitQueue<W> {
     called: Need,
     /// How many more of those who come along are to wait for those that were called.
     kept: u32,
-    /// Whether those that were called last have not had the time to come.
-    has_just_called: bool,
+    /// How often nobody came, and more were called for the same room.
+    passes: u32,
 }
 
 #[derive(Debug)]
@@ -67,8 +67,7 @@ impl Need {
     }
 }
 
-/// Whoever is overtaken is waited for by twice as many each time, and by no more than so many times
-/// that.
+/// Whatever doubles each time does so no more often than this.
 const DOUBLINGS: u32 = 10;
 
 impl<W> WaitQueue<W> {
@@ -80,7 +79,7 @@ impl<W> WaitQueue<W> {
             asleep: 0,
             called: Need { count: 0, bytes: 0 },
             kept: 0,
-            has_just_called: false,
+            passes: 0,
         }
     }
 
@@ -158,22 +157,20 @@ impl<W> WaitQueue<W> {
 
     /// Calls as many as there is room for beside those that were called and have not come yet.
     pub fn call(&mut self, room: Need, woken: &mut Vec<W>) {
-        let before = woken.len();
         self.call_beside(self.called, room, woken);
-        self.has_just_called |= woken.len() > before;
+        self.passes = 0;
     }
 
-    /// There is nothing else to do. If that was so before, those that were called have had their chance,
-    /// and as many more are called as there is room for.
-    pub fn rest(&mut self, room: Need, woken: &mut Vec<W>) {
-        let beside = if self.has_just_called {
-            self.called
-        } else {
-            Need::default()
+    /// Those that were called have had their time, and there is still room: calls more for it, each time
+    /// twice as many.
+    pub fn pass_on(&mut self, room: Need, woken: &mut Vec<W>) {
+        let times = 1 << self.passes;
+        let room = Need {
+            count: room.count.saturating_mul(times),
+            bytes: room.bytes.saturating_mul(times),
         };
-        let before = woken.len();
-        self.call_beside(beside, room, woken);
-        self.has_just_called = woken.len() > before;
+        self.call_beside(Need::default(), room, woken);
+        self.passes = (self.passes + 1).min(DOUBLINGS);
     }
 
     /// Calls everybody.
@@ -209,6 +206,7 @@ impl<W> WaitQueue<W> {
     /// One of those that were called has come, or gone.
     fn answered(&mut self, bytes: usize) {
         self.called = self.called.without(bytes);
+        self.passes = 0;
         if self.called.count == 0 {
             self.kept = 0;
         }

@@ -272,6 +272,7 @@ impl Link {
         let mut moved = self.dial(cx, now);
         moved |= self.read(cx, now);
         moved |= self.let_time_pass(now, topology);
+        moved |= self.producers.handle_timeout(now);
         moved |= self.carry_out(now, topology);
         self.consumers.settle(now, &mut self.session, topology);
         self.tell_losses();
@@ -284,9 +285,10 @@ impl Link {
         moved
     }
 
-    /// There is nothing to do for now. Whether somebody is still owed something.
-    pub(super) fn rest(&mut self) -> bool {
-        self.producers.rest()
+    /// There is nothing to do for now. Whether there is again, since a timer has gone off.
+    pub(super) fn rest(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        self.producers.rest(now);
+        self.producers.poll_timeout().is_some() && self.arm(cx, now)
     }
 
     fn tell_losses(&mut self) {
@@ -399,7 +401,9 @@ impl Link {
             Io::Finishing(finishing) => Some(finishing.deadline()),
             Io::Idle | Io::Dialing(..) => None,
         };
-        if let Some(due) = self.session.poll_timeout().into_iter().chain(io).min()
+        let timeouts =
+            (self.session.poll_timeout().into_iter()).chain(self.producers.poll_timeout());
+        if let Some(due) = timeouts.chain(io).min()
             && self.armed.is_none_or(|armed| due < armed)
         {
             self.armed = Some(due);

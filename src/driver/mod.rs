@@ -334,12 +334,8 @@ impl Driver {
             self.links[LinkIndex::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();
         let ended = self.topology.changes_ended();
         for link in &mut self.links {
-            let link_moved = link.turn(cx, now, &mut self.topology, may_publish);
-            if !link_moved {
-                // Whatever the others have to do.
-                link.rest();
-            }
-            moved |= link_moved;
+            // It rests whatever the others have to do.
+            moved |= link.turn(cx, now, &mut self.topology, may_publish) || link.rest(cx, now);
         }
         // Another connection may have waited for it.
         moved |= self.topology.changes_ended() != ended;

@@ -335,6 +335,7 @@ fn whoever_waits_for_room_gets_it_though_another_who_waited_before_is_not_polled
             let is_accepted = outbox.with(|state| {
                 while state.publisher.owes_room() {
                     state.publisher.rest();
+                    state.publisher.pass_on();
                 }
                 state.publisher.has_unwritten()
             });

@@ -1,7 +1,14 @@
-//! A client and its user share one thread, and neither keeps it from the other.
+//! A client and its users share one thread, and none keeps it from the others.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use snowshoe::testing::{BrokerOptions, Clock, Executor, Server};
-use snowshoe::{Client, Queue};
+use snowshoe::{Client, Producer, Queue};
 
 const MESSAGES: usize = 5000;
 
@@ -60,4 +67,110 @@ fn what_is_settled_reaches_the_broker_before_all_that_is_at_hand_was_looked_at()
         most
     });
     assert!(most < MESSAGES / 2, "{most}");
+}
+
+/// A task of many that are polled by one, each when it was woken.
+struct Task {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    alarm: Arc<Alarm>,
+}
+
+struct Alarm {
+    rung: AtomicBool,
+    wakes: Arc<AtomicUsize>,
+    all: Waker,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::Relaxed);
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+        self.all.wake_by_ref();
+    }
+}
+
+/// Runs futures, each of which is polled only when it was woken; how often they were in all.
+async fn run_all(futures: Vec<Pin<Box<dyn Future<Output = ()>>>>) -> usize {
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let mut futures = Some(futures);
+    let mut tasks: VecDeque<Task> = VecDeque::new();
+    poll_fn(|cx| {
+        for future in futures.take().into_iter().flatten() {
+            let alarm = Arc::new(Alarm {
+                rung: AtomicBool::new(true),
+                wakes: Arc::clone(&wakes),
+                all: cx.waker().clone(),
+            });
+            tasks.push_back(Task { future, alarm });
+        }
+        tasks.retain_mut(|Task { future, alarm }| {
+            if !alarm.rung.swap(false, Ordering::Relaxed) {
+                return true;
+            }
+            let waker = Waker::from(Arc::clone(alarm));
+            let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+            polled.is_pending()
+        });
+        if tasks.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    wakes.load(Ordering::Relaxed)
+}
+
+async fn publish(producer: Producer, count: usize) {
+    for _ in 0..count {
+        drop(producer.publish("herring").await.unwrap());
+    }
+}
+
+// case B4
+#[test]
+fn many_publishes_that_wait_for_little_room_are_woken_few_times_for_each_message() {
+    const TASKS: usize = 200;
+    const EACH: usize = 20;
+    let wakes = on_one_thread(async |client, _server| {
+        let producer = client.producer("orders").unwrap().capacity(4).build();
+        let tasks = (0..TASKS).map(|_| Box::pin(publish(producer.clone(), EACH)) as _);
+        run_all(tasks.collect()).await
+    });
+    let messages = TASKS * EACH;
+    eprintln!("{wakes} wakes for {messages} messages");
+    assert!(
+        wakes < 4 * messages,
+        "{wakes} wakes for {messages} messages"
+    );
+}
+
+// case B4
+#[test]
+fn a_publish_that_waits_gets_its_room_however_many_try_without_waiting() {
+    let tries = on_one_thread(async |client, _server| {
+        let producer = client.producer("orders").unwrap().capacity(1).build();
+        drop(producer.try_publish("herring").unwrap());
+        let done = Arc::new(AtomicBool::new(false));
+        let patient: Pin<Box<dyn Future<Output = ()>>> = {
+            let (producer, done) = (producer.clone(), Arc::clone(&done));
+            Box::pin(async move {
+                publish(producer, 20).await;
+                done.store(true, Ordering::Relaxed);
+            })
+        };
+        let greedy: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            let mut tries = 0;
+            while !done.load(Ordering::Relaxed) {
+                for _ in 0..10 {
+                    drop(producer.try_publish("cod"));
+                }
+                tries += 1;
+                assert!(tries < 100_000, "the other never has its turn");
+                futures_lite::future::yield_now().await;
+            }
+        });
+        run_all(vec![patient, greedy]).await
+    });
+    assert!(tries > 0);
 }

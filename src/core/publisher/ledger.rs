@@ -174,10 +174,10 @@ impl<W> Ledger<W> {
         self.waiting.call(room, &mut self.woken);
     }
 
-    /// There is nothing else to do.
-    pub(super) fn rest(&mut self) {
+    /// Wakes more, for those that were woken do not come.
+    pub(super) fn pass_on(&mut self) {
         let room = self.room();
-        self.waiting.rest(room, &mut self.woken);
+        self.waiting.pass_on(room, &mut self.woken);
     }
 
     fn room(&self) -> Need {

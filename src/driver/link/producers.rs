@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use snowshoe_codec::time::after;
 use snowshoe_codec::{PeerClose, PublisherConfirm, Returned};
 
 use crate::core::isolation::{Isolation, Verdict};
@@ -27,6 +28,8 @@ pub(super) struct Producers {
     unflushed: Vec<ProducerKey>,
     /// Those who owe somebody a wake for room, which is given once there is nothing else to do.
     owing: Vec<ProducerKey>,
+    /// When others are woken for room that nobody came for.
+    pass_on_at: Option<Instant>,
     /// Confirms that came one after the other, for one lock of their outbox and one wake.
     confirms: Vec<PublisherConfirm>,
     /// Whose they are.
@@ -66,6 +69,10 @@ impl Standing {
 
 /// How many bytes a producer may write before the next one has its turn.
 const SHARE: usize = 64 * 1024;
+
+/// How long whoever is woken for room may take to come before others are woken for it. A thread takes some
+/// 50 µs to wake; a future that nobody polls never comes.
+const TIME_TO_COME: Duration = Duration::from_millis(1);
 
 /// How many bytes may wait to be written before publishes have to wait. Everything else passes.
 const OUTBOUND_LIMIT: usize = 256 * 1024;
@@ -219,21 +226,44 @@ impl Producers {
         }
     }
 
-    /// There is nothing to do: whoever waits for room in a buffer is woken for what there is. Whether
-    /// others are to be woken for it if those do not come.
-    pub(super) fn rest(&mut self) -> bool {
+    /// There is nothing to do: whoever waits for room in a buffer is woken for what there is.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.give_room(Publisher::rest);
+        if self.owing.is_empty() {
+            self.pass_on_at = None;
+        } else if self.pass_on_at.is_none() {
+            self.pass_on_at = Some(after(now, TIME_TO_COME));
+        }
+    }
+
+    /// Wakes others for room that nobody has come for. Whether it was time to.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+        let is_time = self.pass_on_at.is_some_and(|at| at <= now);
+        if is_time {
+            self.give_room(Publisher::pass_on);
+            let is_owing = !self.owing.is_empty();
+            self.pass_on_at = is_owing.then(|| after(now, TIME_TO_COME));
+        }
+        is_time
+    }
+
+    fn give_room(&mut self, give: impl Fn(&mut Publisher<Waker>)) {
         self.owing.retain(|key| {
             // It may have ended.
             let Some(producer) = self.producers.get_mut(key) else {
                 return false;
             };
             producer.owing = producer.outbox.with(|state| {
-                state.publisher.rest();
+                give(&mut state.publisher);
                 state.publisher.owes_room()
             });
             producer.owing
         });
-        !self.owing.is_empty()
+    }
+
+    /// When others are to be woken for room that nobody came for.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.pass_on_at
     }
 
     /// The broker closed the connection, or a channel that `sharers` had, over a publish, without saying
