@@ -297,6 +297,7 @@ pub struct ProducerBuilder<M = Confirm> {
     client: Arc<Handle>,
     address: Address,
     mandatory: Option<bool>,
+    identifies: bool,
     policy: BufferPolicy,
     limits: Limits,
     mode: PhantomData<M>,
@@ -321,9 +322,10 @@ impl ProducerBuilder<Confirm> {
                 routing_key,
                 mandatory,
                 properties,
-                identifies: false,
+                identifies: None,
             },
             mandatory: None,
+            identifies: false,
             policy: BufferPolicy::Block,
             limits: Limits {
                 messages: 10_000,
@@ -340,6 +342,7 @@ impl ProducerBuilder<Confirm> {
             client,
             address,
             mandatory,
+            identifies,
             limits,
             ..
         } = self;
@@ -347,6 +350,7 @@ impl ProducerBuilder<Confirm> {
             client,
             address,
             mandatory,
+            identifies,
             policy: BufferPolicy::DropOldest,
             limits,
             mode: PhantomData,
@@ -384,7 +388,7 @@ impl<M: Mode> ProducerBuilder<M> {
         self
     }
 
-    /// Puts a number into a header of each message (`x-snowshoe-position`), by which the return of a
+    /// Puts a number into a header of each message (`x-snowshoe-publish`), by which the return of a
     /// mandatory message is told from those of others.
     ///
     /// A broker does not say which publish it returns. Where messages differ in their routing keys,
@@ -395,7 +399,7 @@ impl<M: Mode> ProducerBuilder<M> {
     /// [`message_id`](crate::PropertiesBuilder::message_id) each. Consumers see the header; encoding
     /// it costs an allocation or two for each message.
     pub fn identify_returns(mut self) -> Self {
-        self.address.identifies = true;
+        self.identifies = true;
         self
     }
 
@@ -423,6 +427,7 @@ impl<M: Mode> ProducerBuilder<M> {
             client,
             mut address,
             mandatory,
+            identifies,
             policy,
             limits,
             ..
@@ -439,6 +444,7 @@ impl<M: Mode> ProducerBuilder<M> {
         };
         let shared = client.shared();
         let id = ProducerId(shared.next_id());
+        address.identifies = identifies.then_some(id.0);
         let publisher = Publisher::new(address, settlement, overflow, limits);
         let signals = (Arc::clone(&shared.doorbell), Arc::clone(&shared.hub));
         let outbox = Arc::new(Outbox::new(id, publisher, M::CONFIRMS, signals));

@@ -18,10 +18,11 @@ use snowshoe_codec::{
 
 pub use self::address::Address;
 #[cfg(test)]
-use self::address::POSITION_HEADER;
+use self::address::IDENTITY_HEADER;
 pub use self::ledger::Flush;
+pub use self::returns::Likeness;
 
-use self::address::{Merger, position_in, with_position};
+use self::address::{Merger, position_in, with_identity};
 use self::ledger::{Entry, Ledger, Watch};
 use self::returns::Content;
 use self::suspects::Suspects;
@@ -508,15 +509,42 @@ impl<W> Publisher<W> {
         Ok(())
     }
 
-    /// The broker returned a publish of this epoch, without saying which.
+    /// The broker returned a publish of this epoch and producer, without saying which.
     pub fn returned(&mut self, returned: &Returned) {
+        self.note_return(returned);
+        self.take_return(returned, true);
+    }
+
+    /// The broker returned a publish of this epoch, which may be another producer's on the same channel
+    /// as well. It is [news](Self::note_return) for one of them.
+    pub fn perhaps_returned(&mut self, returned: &Returned) {
+        self.take_return(returned, false);
+    }
+
+    /// Tells of a return, whatever it is about.
+    pub fn note_return(&mut self, returned: &Returned) {
+        self.ledger.news.returned.push(Return::new(returned));
+    }
+
+    /// How much a message that was returned is like those in flight, if it may be one of them.
+    pub fn likeness(&mut self, returned: &Returned) -> Option<Likeness> {
+        if self.address.exchange.as_short_str() != returned.content.exchange() {
+            return None;
+        }
+        if self.named_by(returned).is_some() {
+            return Some(Likeness::Named);
+        }
+        self.look_at_those_in_flight();
+        self.ledger.returns.likeness(&Return::new(returned))
+    }
+
+    fn take_return(&mut self, returned: &Returned, is_ours: bool) {
         let details = Return::new(returned);
-        self.ledger.news.returned.push(details.clone());
         match self.named_by(returned) {
             Some(position) => self.ledger.returns.returned(position, details),
             None => {
                 self.look_at_those_in_flight();
-                self.ledger.returns.returned_unnamed(details);
+                self.ledger.returns.returned_unnamed(details, is_ours);
             }
         }
     }
@@ -524,10 +552,8 @@ impl<W> Publisher<W> {
     /// The position in a message that was returned, if it is that of one in flight with this body.
     fn named_by(&self, returned: &Returned) -> Option<u64> {
         let (content, ring) = (&returned.content, &self.ledger.ring);
-        if !self.address.identifies {
-            return None;
-        }
-        let position = content.properties().ok().and_then(position_in)?;
+        let producer = self.address.identifies?;
+        let position = position_in(content.properties().ok()?, producer)?;
         let entry = ring.get(position).filter(|_| position < ring.written())?;
         (entry.body == content.body()).then_some(position)
     }
@@ -582,11 +608,11 @@ fn as_sent(
 ) -> Option<Properties> {
     let own = overrides.and_then(|it| it.properties.as_ref());
     let merged = own.map(|own| merger.merge(own, &address.properties));
-    if !address.identifies {
+    let Some(producer) = address.identifies else {
         return merged;
-    }
+    };
     let properties = merged.as_ref().unwrap_or(&address.properties);
-    Some(with_position(properties, position))
+    Some(with_identity(properties, producer, position))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use snowshoe::codec::Method;
 use snowshoe::{
     Client, Consumer, Entity, Error, Event, Message, Properties, Queue, ReplyCode, ShortString,
-    Unconfirmed,
+    Unconfirmed, UnconfirmedReason,
 };
 use support::broker::{Node, url};
 use support::client::{builder, connect};
@@ -67,9 +67,10 @@ fn any_number_of_producers_publish_on_few_channels_through_cuts() {
             let returned = within("a return", nowhere.send("c")).await;
             assert!(matches!(
                 returned,
-                Err(snowshoe::SendMessageError::Unconfirmed(
-                    Unconfirmed::Returned(_)
-                ))
+                Err(snowshoe::SendMessageError::Unconfirmed(Unconfirmed {
+                    reason: UnconfirmedReason::Returned(_),
+                    ..
+                }))
             ));
             client.close().await;
         }
@@ -205,7 +206,13 @@ fn a_message_that_the_broker_fails_over_without_a_word_is_found_among_its_neighb
             let outcome = within("an outcome", confirmation).await;
             match number {
                 6 => assert!(
-                    matches!(outcome, Err(Unconfirmed::Rejected(_))),
+                    matches!(
+                        outcome,
+                        Err(Unconfirmed {
+                            reason: UnconfirmedReason::Rejected(_),
+                            ..
+                        })
+                    ),
                     "{outcome:?}"
                 ),
                 _ => assert_eq!(outcome, Ok(()), "{number}"),

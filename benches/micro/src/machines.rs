@@ -87,7 +87,7 @@ pub(crate) fn publisher(
         routing_key: ShortString::from_static("orders"),
         mandatory: false,
         properties: Properties::default(),
-        identifies: false,
+        identifies: None,
     };
     let (settlement, overflow) = (Settlement::Confirm, Overflow::Refuse);
     let mut publisher = Publisher::<()>::new(address, settlement, overflow, LIMITS);

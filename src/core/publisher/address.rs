@@ -13,12 +13,13 @@ pub struct Address {
     pub routing_key: ShortString,
     pub mandatory: bool,
     pub properties: Properties,
-    /// Whether each message carries its position, by which its return is told from those of others.
-    pub identifies: bool,
+    /// By which number of the producer, and its position, each message is told from others when it is
+    /// returned, if it is.
+    pub identifies: Option<u64>,
 }
 
 /// The header that says which message a return is about.
-pub const POSITION_HEADER: &str = "x-snowshoe-position";
+pub const IDENTITY_HEADER: &str = "x-snowshoe-publish";
 
 /// What the name of the place begins with that takes a direct reply.
 const DIRECT_REPLY: &[u8] = b"amq.rabbitmq.reply-to.";
@@ -119,24 +120,26 @@ fn join(ours: PropertiesRef<'_>, theirs: PropertiesRef<'_>) -> Option<Properties
     merged.encode().ok()
 }
 
-/// The same properties, with a message's position in them.
-pub(super) fn with_position(properties: &Properties, position: u64) -> Properties {
+/// The same properties, with what tells a message from all others of the client in them.
+pub(super) fn with_identity(properties: &Properties, producer: u64, position: u64) -> Properties {
     let add = || {
         let decoded = properties.decode().ok()?;
-        let mut headers = decoded
-            .headers
-            .map_or_else(FieldTable::new, FieldTableRef::to_owned);
-        headers.set(POSITION_HEADER, position as i64).ok()?;
+        let mut headers = (decoded.headers).map_or_else(FieldTable::new, FieldTableRef::to_owned);
+        let identity = format!("{producer}-{position}");
+        headers.set(IDENTITY_HEADER, identity.as_str()).ok()?;
         let headers = Some(headers.as_table_ref());
         PropertiesRef { headers, ..decoded }.encode().ok()
     };
     add().unwrap_or_else(|| properties.clone())
 }
 
-/// The position that a message went out with.
-pub(super) fn position_in(properties: PropertiesRef<'_>) -> Option<u64> {
-    match properties.headers?.get(POSITION_HEADER) {
-        Ok(Some(FieldValue::I64(position))) => u64::try_from(position).ok(),
-        _ => None,
-    }
+/// The position that a message of this producer went out with.
+pub(super) fn position_in(properties: PropertiesRef<'_>, producer: u64) -> Option<u64> {
+    let Ok(Some(FieldValue::LongString(identity))) = properties.headers?.get(IDENTITY_HEADER)
+    else {
+        return None;
+    };
+    let (whose, position) = std::str::from_utf8(identity).ok()?.split_once('-')?;
+    let position = position.parse().ok()?;
+    (whose.parse() == Ok(producer)).then_some(position)
 }

@@ -91,9 +91,15 @@ impl Returns {
         identified.insert(position, Box::new(details));
     }
 
-    /// The broker returned a message. All that are in flight [were looked at](Self::see).
-    pub(super) fn returned_unnamed(&mut self, details: Return) {
-        self.known().returned_unnamed(details);
+    /// The broker returned a message, of this producer or perhaps of another. All that are in flight
+    /// [were looked at](Self::see).
+    pub(super) fn returned_unnamed(&mut self, details: Return, is_ours: bool) {
+        self.known().returned_unnamed(details, is_ours);
+    }
+
+    /// How much a message that was returned is like those that were looked at, if it may be one of them.
+    pub(super) fn likeness(&self, returned: &Return) -> Option<Likeness> {
+        self.0.as_ref()?.likeness(returned)
     }
 
     /// The message at `position` is settled.
@@ -137,24 +143,31 @@ impl Known {
         self.seen_before = position + 1;
     }
 
-    fn returned_unnamed(&mut self, details: Return) {
-        let content = Content::new(&details.routing_key, &details.body);
-        let Some(kinds) = self.alike.get_mut(&content) else {
+    fn returned_unnamed(&mut self, details: Return, is_ours: bool) {
+        let Some(most) = self.likeness(&details) else {
             return;
         };
-        if let Some(kind) = kinds.get_mut(&details.properties) {
-            return kind.returned(true, details);
-        }
-        let likeness = |properties: &Properties| likeness(properties, &details.properties);
-        let most = kinds.keys().map(likeness).max();
-        let mut found: Vec<&mut Kind> = (kinds.iter_mut())
-            .filter(|(properties, _)| Some(likeness(properties)) == most)
+        let content = Content::new(&details.routing_key, &details.body);
+        let kinds = self.alike.get_mut(&content).into_iter().flatten();
+        let mut found: Vec<&mut Kind> = kinds
+            .filter(|(as_sent, _)| likeness(as_sent, &details.properties) == most)
             .map(|(_, kind)| kind)
             .collect();
-        let is_certain = found.len() == 1;
+        let is_certain = is_ours && found.len() == 1;
         for kind in &mut found {
             kind.returned(is_certain, details.clone());
         }
+    }
+
+    fn likeness(&self, returned: &Return) -> Option<Likeness> {
+        let content = Content::new(&returned.routing_key, &returned.body);
+        let kinds = self.alike.get(&content)?;
+        if kinds.contains_key(&returned.properties) {
+            return Some(Likeness::Properties);
+        }
+        (kinds.keys())
+            .map(|as_sent| likeness(as_sent, &returned.properties))
+            .max()
     }
 
     fn settled(&mut self, position: u64) -> Verdict {
@@ -236,14 +249,27 @@ impl Kind {
     }
 }
 
-/// How much properties that a broker encoded anew are like those that were sent: not at all, but for the
-/// headers, or altogether.
-///
-/// RabbitMQ 4 sorts headers by their names. A broker may add some of its own, and puts one into the
-/// address for direct replies.
-fn likeness(sent: &Properties, returned: &Properties) -> u8 {
+/// How much a message that was returned is like one that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// In its routing key and body.
+    Content,
+    /// In its properties, too, but for the headers.
+    Fields,
+    /// In all of its properties.
+    Properties,
+    /// It says itself which it is.
+    Named,
+}
+
+/// A broker may encode properties anew. RabbitMQ 4 sorts headers by their names; others may add some of
+/// their own, and the address for direct replies is the broker's to write.
+fn likeness(sent: &Properties, returned: &Properties) -> Likeness {
+    if sent == returned {
+        return Likeness::Properties;
+    }
     let (Ok(sent), Ok(returned)) = (sent.decode(), returned.decode()) else {
-        return 0;
+        return Likeness::Content;
     };
     let fields = |properties: PropertiesRef<'_>| {
         let mut fields = properties;
@@ -251,10 +277,14 @@ fn likeness(sent: &Properties, returned: &Properties) -> u8 {
         fields.encode().ok()
     };
     if fields(sent) != fields(returned) {
-        return 0;
+        return Likeness::Content;
     }
     let (sent, returned) = (sent.headers, returned.headers);
-    1 + u8::from(same_headers(sent.unwrap_or(NONE), returned.unwrap_or(NONE)))
+    if same_headers(sent.unwrap_or(NONE), returned.unwrap_or(NONE)) {
+        Likeness::Properties
+    } else {
+        Likeness::Fields
+    }
 }
 
 const NONE: FieldTableRef<'static> = FieldTableRef::new(&[]);

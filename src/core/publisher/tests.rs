@@ -28,6 +28,8 @@ struct World {
     line: Line,
     channel: ChannelId,
     confirms: bool,
+    /// Whether others publish on the channel.
+    is_shared: bool,
     publisher: Publisher<Waiter>,
 }
 
@@ -51,12 +53,13 @@ impl World {
             routing_key: name("q"),
             mandatory: true,
             properties: Properties::default(),
-            identifies: false,
+            identifies: None,
         };
         let mut world = Self {
             line: Line::open(ConnectionLimits::default()),
             channel: ChannelId(0),
             confirms: settlement == Settlement::Confirm,
+            is_shared: false,
             publisher: Publisher::new(address, settlement, overflow, limits),
         };
         world.open_channel();
@@ -121,6 +124,9 @@ impl World {
                     .publisher
                     .confirm(confirm)
                     .expect("the codec lets no other through"),
+                Event::Returned { returned, .. } if self.is_shared => {
+                    self.publisher.perhaps_returned(&returned);
+                }
                 Event::Returned { returned, .. } => self.publisher.returned(&returned),
                 Event::ChannelClosed {
                     reason: ChannelCloseReason::Peer(close),

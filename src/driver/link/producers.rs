@@ -144,7 +144,7 @@ impl Producers {
         self.review(now, session, key, &standing);
     }
 
-    /// A message was returned that one of these has published: the first that has such a one in flight.
+    /// A message was returned that one of these has published: one that has such a message in flight.
     pub(super) fn returned(
         &mut self,
         now: Instant,
@@ -152,15 +152,24 @@ impl Producers {
         producers: &[ProducerKey],
         returned: &Returned,
     ) {
-        let has_it = |key: &&ProducerKey| {
-            let producer = self.producers.get(key);
-            producer.is_some_and(|it| it.outbox.lock().publisher.has_in_flight(returned))
+        let likeness = |key: &ProducerKey| {
+            let producer = self.producers.get(key)?;
+            producer.outbox.lock().publisher.likeness(returned)
         };
-        let owner = producers.iter().find(has_it).or_else(|| producers.first());
-        if let Some(owner) = owner {
-            self.with(now, session, *owner, |publisher| {
-                publisher.returned(returned);
-            });
+        let alike: Vec<_> = producers.iter().map(|key| (likeness(key), *key)).collect();
+        let most = alike.iter().map(|(likeness, _)| *likeness).max();
+        let mut owners = alike.into_iter().filter(|it| Some(it.0) == most);
+        let Some((_, first)) = owners.next() else {
+            return;
+        };
+        let others: Vec<ProducerKey> = owners.map(|(_, key)| key).collect();
+        if others.is_empty() || most == Some(None) {
+            return self.with(now, session, first, |it| it.returned(returned));
+        }
+        // Nobody can tell whose of those that are alike it is.
+        self.with(now, session, first, |it| it.note_return(returned));
+        for key in others.into_iter().chain([first]) {
+            self.with(now, session, key, |it| it.perhaps_returned(returned));
         }
     }
 

@@ -121,7 +121,7 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
         };
         // What it says of an earlier copy is not to be less than there is.
         let is_stored = |it: &Receipt| it.word == Some(Word::Ack) && !it.returned;
-        if !unconfirmed.possibly_stored && evidence.receipts(message).any(|it| is_stored(&it)) {
+        if !unconfirmed.possibly_stored && evidence.receipts(message).any(is_stored) {
             return Err(format!("{message} is there, which {outcome:?} denies"));
         }
         let is_true = match &unconfirmed.reason {

@@ -215,13 +215,19 @@ impl World<'_> {
                 producers,
                 returned,
             } => {
-                let has_it = |key: &&ProducerKey| {
-                    let producer = self.producers.get(key);
-                    producer.is_some_and(|it| it.publisher.has_in_flight(&returned))
-                };
-                let owner = producers.iter().find(has_it).copied();
-                if let Some(owner) = owner {
-                    self.with_producer(owner, |publisher| publisher.returned(&returned));
+                let mut alike = Vec::new();
+                for key in producers {
+                    let producer = self.producers.get_mut(&key);
+                    let likeness = producer.and_then(|it| it.publisher.likeness(&returned));
+                    alike.extend(likeness.map(|likeness| (likeness, key)));
+                }
+                let most = alike.iter().map(|(likeness, _)| *likeness).max();
+                alike.retain(|(likeness, _)| Some(*likeness) == most);
+                for (_, key) in &alike {
+                    self.with_producer(*key, |publisher| match alike.len() {
+                        1 => publisher.returned(&returned),
+                        _ => publisher.perhaps_returned(&returned),
+                    });
                 }
             }
 

@@ -29,7 +29,7 @@ impl Producer {
             routing_key: ShortString::from_static("key"),
             mandatory: true,
             properties: Properties::EMPTY,
-            identifies: false,
+            identifies: None,
         };
         let (settlement, overflow) = (
             [Settlement::Written, Settlement::Confirm][usize::from(confirms)],

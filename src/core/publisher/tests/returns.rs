@@ -160,12 +160,12 @@ fn what_may_have_been_returned_is_sent_again_when_the_channel_ends() {
 #[test]
 fn a_header_tells_identical_messages_apart() {
     let mut world = World::new();
-    world.publisher.address.identifies = true;
+    world.publisher.address.identifies = Some(17);
     let positions = world.publish_all(["same", "same", "same"]);
     world.transmit();
     let header = |position| {
-        let position = i64::try_from(position).unwrap();
-        let properties = Properties::builder().header(POSITION_HEADER, position);
+        let identity = format!("17-{position}");
+        let properties = Properties::builder().header(IDENTITY_HEADER, identity.as_str());
         properties.build().unwrap()
     };
     let broker = &mut world.line.broker;
@@ -176,6 +176,42 @@ fn a_header_tells_identical_messages_apart() {
     let [first, second, third] = world.outcomes(positions);
     assert_eq!([first, third], [Ok(()), Ok(())]);
     assert!(is_returned(&second) && !possibly_stored(&second));
+}
+
+// case F4
+#[test]
+fn a_return_that_may_be_another_producers_on_the_same_channel_says_so() {
+    let mut world = World::new();
+    let [position] = world.publish_all(["same"]);
+    world.transmit();
+    world.is_shared = true;
+    world.return_message("same");
+    world.ack(1, false);
+    let outcome = world.outcome(position).unwrap();
+    assert!(is_returned(&outcome) && possibly_stored(&outcome));
+    assert!(world.publisher.take_news().returned.is_empty());
+}
+
+#[test]
+fn of_several_producers_the_one_that_a_return_is_most_like_is_meant() {
+    let mut world = World::new();
+    world.publish_all(["same"]);
+    world.transmit();
+    let broker = &mut world.line.broker;
+    broker.return_message(world.channel, "q", "same");
+    let id = Properties::builder().message_id("1").build().unwrap();
+    broker.return_with(world.channel, "q", &id, "same");
+    broker.return_message(world.channel, "q", "another");
+    let mut likeness = Vec::new();
+    for event in world.line.run() {
+        if let Event::Returned { returned, .. } = event {
+            likeness.push(world.publisher.likeness(&returned));
+        }
+    }
+    let (all, some) = (Likeness::Properties, Likeness::Content);
+    assert_eq!(likeness, [Some(all), Some(some), None]);
+    world.publisher.address.exchange = name("elsewhere");
+    assert!(all > some);
 }
 
 #[test]
