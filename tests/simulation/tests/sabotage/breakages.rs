@@ -135,8 +135,8 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
         number: "fault 20",
         what: "a return is forgotten by the time its ack comes",
         file: PUBLISHER,
-        sound: "self.ledger.returns.returned_unnamed(details);",
-        broken: "_ = details;",
+        sound: "self.ledger.returns.returned_unnamed(details, is_ours);",
+        broken: "_ = (details, is_ours);",
         seeds: 300,
     },
     Breakage {
