@@ -27,10 +27,7 @@ struct Outage {
 
 impl Outage {
     fn new() -> Self {
-        let patient = Reconnect {
-            fail_fast: false,
-            ..Reconnect::default()
-        };
+        let patient = Reconnect::default().fail_fast(false);
         let dial = |_: &Target, _: &std::sync::Arc<dyn Runtime>| -> Connecting {
             Box::pin(std::future::pending())
         };

@@ -6,6 +6,7 @@
 
 mod address;
 mod ledger;
+mod returned;
 mod returns;
 mod suspects;
 
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use snowshoe_codec::{
-    Channel, PeerClose, Properties, Publish, PublisherConfirm, Returned, SendError, ShortString,
+    Channel, PeerClose, Properties, Publish, PublisherConfirm, SendError, ShortString,
 };
 
 pub use self::address::Address;
@@ -22,9 +23,8 @@ use self::address::IDENTITY_HEADER;
 pub use self::ledger::Flush;
 pub use self::returns::Likeness;
 
-use self::address::{Merger, position_in, with_identity};
+use self::address::{Merger, with_identity};
 use self::ledger::{Entry, Ledger, Watch};
-use self::returns::Content;
 use self::suspects::Suspects;
 use super::confirms::{Confirms, NeverPublished};
 use super::ring::{Limits, Refusal, Ring};
@@ -507,72 +507,6 @@ impl<W> Publisher<W> {
             }
         })?;
         Ok(())
-    }
-
-    /// The broker returned a publish of this epoch and producer, without saying which.
-    pub fn returned(&mut self, returned: &Returned) {
-        self.note_return(returned);
-        self.take_return(returned, true);
-    }
-
-    /// The broker returned a publish of this epoch, which may be another producer's on the same channel
-    /// as well. It is [news](Self::note_return) for one of them.
-    pub fn perhaps_returned(&mut self, returned: &Returned) {
-        self.take_return(returned, false);
-    }
-
-    /// Tells of a return, whatever it is about.
-    pub fn note_return(&mut self, returned: &Returned) {
-        self.ledger.news.returned.push(Return::new(returned));
-    }
-
-    /// How much a message that was returned is like those in flight, if it may be one of them.
-    pub fn likeness(&mut self, returned: &Returned) -> Option<Likeness> {
-        if self.address.exchange.as_short_str() != returned.content.exchange() {
-            return None;
-        }
-        if self.named_by(returned).is_some() {
-            return Some(Likeness::Named);
-        }
-        self.look_at_those_in_flight();
-        self.ledger.returns.likeness(&Return::new(returned))
-    }
-
-    fn take_return(&mut self, returned: &Returned, is_ours: bool) {
-        let details = Return::new(returned);
-        match self.named_by(returned) {
-            Some(position) => self.ledger.returns.returned(position, details),
-            None => {
-                self.look_at_those_in_flight();
-                self.ledger.returns.returned_unnamed(details, is_ours);
-            }
-        }
-    }
-
-    /// The position in a message that was returned, if it is that of one in flight with this body.
-    fn named_by(&self, returned: &Returned) -> Option<u64> {
-        let (content, ring) = (&returned.content, &self.ledger.ring);
-        let producer = self.address.identifies?;
-        let position = position_in(content.properties().ok()?, producer)?;
-        let entry = ring.get(position).filter(|_| position < ring.written())?;
-        (entry.body == content.body()).then_some(position)
-    }
-
-    fn look_at_those_in_flight(&mut self) {
-        let Ledger {
-            ring,
-            overrides,
-            returns,
-            ..
-        } = &mut self.ledger;
-        let unseen = ring.iter_from(returns.seen_before());
-        for (position, entry) in unseen.take_while(|(position, _)| *position < ring.written()) {
-            let overrides = overrides.get(position);
-            let own = as_sent(&self.address, &mut self.merger, position, overrides);
-            let as_sent = own.unwrap_or_else(|| self.address.properties.clone());
-            let content = Content::new(self.address.routing_key(overrides), &entry.body);
-            returns.see(position, content, as_sent);
-        }
     }
 
     /// The transport has taken so many bytes of this epoch's stream.

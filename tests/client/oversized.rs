@@ -6,7 +6,7 @@ use snowshoe::codec::method::basic;
 use snowshoe::codec::{Incoming, Oversized};
 use snowshoe::{
     ChannelEvent, Client, ConsumerBuilder, Delivery, Disposition, Error, Event, Excess, Message,
-    OversizedDelivery, Properties, Queue, ReplyCode, ShortString, Unconfirmed,
+    OversizedDelivery, Properties, Queue, ReplyCode, ShortString, Unconfirmed, UnconfirmedReason,
 };
 use support::broker::url;
 use support::client::{builder, connect};
@@ -217,7 +217,11 @@ fn a_returned_message_that_is_too_long_to_come_back_is_told_as_it_was_sent() {
         let other = producer.publish("other").await.unwrap();
         for (confirmation, len) in [(short, 5), (long, SIZE), (other, 5)] {
             let outcome = within("the return", confirmation).await;
-            let Err(Unconfirmed::Returned(returned)) = outcome else {
+            let Err(Unconfirmed {
+                reason: UnconfirmedReason::Returned(returned),
+                ..
+            }) = outcome
+            else {
                 panic!("{outcome:?}");
             };
             assert_eq!(returned.code, ReplyCode::NO_ROUTE);

@@ -149,13 +149,17 @@ impl Known {
         };
         let content = Content::new(&details.routing_key, &details.body);
         let kinds = self.alike.get_mut(&content).into_iter().flatten();
-        let mut found: Vec<&mut Kind> = kinds
+        let mut found: Vec<(&Properties, &mut Kind)> = kinds
             .filter(|(as_sent, _)| likeness(as_sent, &details.properties) == most)
-            .map(|(_, kind)| kind)
             .collect();
         let is_certain = is_ours && found.len() == 1;
-        for kind in &mut found {
-            kind.returned(is_certain, details.clone());
+        for (as_sent, kind) in &mut found {
+            let mut details = details.clone();
+            if details.excess.is_some() {
+                // It could not come back as it is.
+                details.complete(as_sent.clone(), details.body.clone());
+            }
+            kind.returned(is_certain, details);
         }
     }
 

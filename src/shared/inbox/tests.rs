@@ -149,7 +149,7 @@ fn what_there_is_no_room_for_goes_back_to_the_queue_once_there_is() {
     assert_eq!(world.hand_out(9), [8, 9]);
     assert_eq!(
         world.inbox.settle(world.epoch, 9, Settle::Ack, false, 1),
-        Ok(())
+        Ok(Settled::Sent)
     );
     assert_eq!(world.told(), [(Settle::Ack, 9, false)]);
 }
@@ -161,7 +161,7 @@ fn what_goes_back_is_said_in_one_where_nothing_else_is_unsettled() {
     world.narrow();
     for tag in world.hand_out(9) {
         let settled = world.inbox.settle(world.epoch, tag, Settle::Ack, false, 1);
-        assert_eq!(settled, Ok(()));
+        assert_eq!(settled, Ok(Settled::Sent));
     }
     assert_eq!(world.told(), [(Settle::Ack, 4, true)]);
     assert_eq!(world.inbox.take_wish(), Some(WIDE));

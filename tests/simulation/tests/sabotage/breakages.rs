@@ -30,6 +30,7 @@ const PUBLISHER: &str = "src/core/publisher.rs";
 const PUBLISHING: &str = "src/core/session/producers.rs";
 const RECOVERY: &str = "src/core/session/recovery.rs";
 const SHARED_CHANNEL: &str = "src/core/session/shared_channel.rs";
+const RETURNED: &str = "src/core/publisher/returned.rs";
 const SUBSCRIPTION: &str = "src/core/subscription.rs";
 const WAIT_QUEUE: &str = "src/core/wait_queue.rs";
 
@@ -134,7 +135,7 @@ pub(crate) const BREAKAGES: &[Breakage] = &[
     Breakage {
         number: "fault 20",
         what: "a return is forgotten by the time its ack comes",
-        file: PUBLISHER,
+        file: RETURNED,
         sound: "self.ledger.returns.returned_unnamed(details, is_ours);",
         broken: "_ = (details, is_ours);",
         seeds: 300,
