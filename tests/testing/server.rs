@@ -614,7 +614,6 @@ fn a_poison_message_among_10_000_costs_its_neighbours_log_n_round_trips() {
     let log = COUNT.next_power_of_two().ilog2();
     for poison in [0, COUNT / 3, COUNT - 1] {
         let more = time_for(COUNT, Some(poison), round_trip) - without;
-        println!("{poison}: {more:?} more than {without:?}");
         assert!(
             more <= round_trip * (log + 4),
             "{poison}: {more:?} more than {without:?}"
