@@ -562,9 +562,12 @@ fn a_close_tells_what_was_left_when_the_driver_was_dropped() {
 
 // case F3
 #[test]
-fn a_close_tells_what_was_left_when_the_driver_has_panicked() {
-    let (client, driver) = with_messages(|_, _| panic!("a connector of the user's"));
-    let thread = std::thread::spawn(move || async_io::block_on(driver));
+fn a_close_tells_what_was_left_when_the_thread_of_the_driver_has_panicked() {
+    let (client, mut driver) = with_messages(|_, _| Box::pin(pending()));
+    let thread = std::thread::spawn(move || {
+        assert!(async_io::block_on(poll_once(&mut driver)).is_none());
+        panic!("something else on this thread");
+    });
     assert!(thread.join().is_err());
     run(async { assert_left(&client, &["1", "2", "3"]).await });
 }
