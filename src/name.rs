@@ -121,6 +121,7 @@ mod tests {
         name.into_short_string()
     }
 
+    // case I2
     #[test]
     fn whatever_is_at_hand_is_a_name() {
         let (text, short) = (String::from("q"), ShortString::from_static("q"));

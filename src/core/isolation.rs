@@ -54,13 +54,20 @@ impl<K: Copy + PartialEq> Isolation<K> {
     }
 
     /// The broker closed something over a message of one of those that had some `in_flight`. The result
-    /// judges any producer.
+    /// judges any of them.
     pub fn refused(&mut self, in_flight: &[K]) -> impl Fn(K) -> Verdict + use<K> {
         let was_alone = self.alone();
-        let is_new = self.is_over();
-        let is_suspect = |producer: &K| is_new || self.lets_write(*producer);
-        self.suspects = in_flight.iter().copied().filter(is_suspect).collect();
-        self.try_half();
+        let is_tried = |producer: &K| self.lets_write(*producer);
+        let suspects: Vec<K> = in_flight.iter().copied().filter(is_tried).collect();
+        if suspects.is_empty() {
+            // It is another culprit's, on another channel, who had written before. One after the other.
+            let is_new = |producer: &K| !self.suspects.contains(producer);
+            let others: Vec<K> = in_flight.iter().copied().filter(is_new).collect();
+            self.suspects.extend(others);
+        } else {
+            self.suspects = suspects;
+            self.try_half();
+        }
         let suspects = self.suspects.clone();
         move |producer| match suspects.contains(&producer) {
             false => Verdict::Cleared,
@@ -152,14 +159,31 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_who_was_tried_had_anything_in_flight_it_is_over() {
+    fn a_refusal_of_others_does_not_clear_those_who_are_tried() {
         let mut isolation = Isolation::default();
         _ = isolation.refused(&['a', 'b']);
-        let verdict = isolation.refused(&[]);
+        assert!(isolation.lets_write('a') && !isolation.lets_write('b'));
+        // On another channel, which had been written to before.
+        let verdict = isolation.refused(&['x', 'y']);
         assert_eq!(
-            (verdict('a'), verdict('b')),
-            (Verdict::Cleared, Verdict::Cleared)
+            (verdict('x'), verdict('y')),
+            (Verdict::Suspected, Verdict::Suspected)
         );
+        assert!(isolation.lets_write('a') && !isolation.lets_write('x'));
+        assert_eq!(isolation.refused(&['a'])('a'), Verdict::Suspected);
+        assert_eq!(isolation.refused(&['a'])('a'), Verdict::Guilty);
+        isolation.clear(|_| true);
+        assert!(isolation.is_over());
+    }
+
+    #[test]
+    fn where_nobody_had_anything_in_flight_those_who_are_tried_are_still_to_be_cleared() {
+        let mut isolation = Isolation::default();
+        _ = isolation.refused(&['a', 'b']);
+        _ = isolation.refused(&[]);
+        assert!(!isolation.is_over());
+        isolation.clear(|_| true);
+        isolation.clear(|_| true);
         assert!(isolation.is_over());
     }
 }

@@ -357,7 +357,15 @@ impl<W> Publisher<W> {
 
     /// A new channel is ready: confirms are asked for and count from 1.
     pub fn online(&mut self) {
-        self.offline();
+        self.left();
+    }
+
+    /// The channel was closed, and not by the broker: what was written goes out on it all the same, before
+    /// its end. Without confirms it is not to come twice; with them nobody will hear of it.
+    pub fn left(&mut self) {
+        if let InFlight::Confirms(_) = self.in_flight {
+            self.offline();
+        }
     }
 
     /// The channel is gone: what was in flight is to be written again, in its order, ahead of all

@@ -351,10 +351,9 @@ impl Session {
         self.recovery_lost();
         self.shared_channels.clear();
         for (producer, line) in self.producers.iter_mut() {
-            if line.channel().is_some() {
+            if line.connection_lost() {
                 self.outputs.push_back(Output::ProducerOffline(producer));
             }
-            line.connection_lost();
         }
         for (consumer, subscription) in self.consumers.iter_mut() {
             let had_deliveries = subscription.state().receives();

@@ -14,6 +14,8 @@ pub(super) struct Line {
     confirms: bool,
     /// Whether it was told that it is not on a channel yet.
     missed: bool,
+    /// Whether it has left a channel of this connection, on which something may still go out.
+    has_left: bool,
     delays: Delays,
 }
 
@@ -33,6 +35,7 @@ impl Line {
             state: LineState::Waiting,
             confirms,
             missed: false,
+            has_left: false,
             delays: Delays::new(backoff, Duration::ZERO, seed),
         }
     }
@@ -96,10 +99,18 @@ impl Line {
         self.state = LineState::BackingOff(after(now, self.delays.next(now)));
     }
 
-    /// The connection is gone, and with it whatever was said of it.
-    pub(super) fn connection_lost(&mut self) {
+    /// Its channel was closed by us.
+    pub(super) fn leave(&mut self) {
+        self.has_left = true;
+    }
+
+    /// The connection is gone, and with it whatever was said of it. Whether something was written on it.
+    pub(super) fn connection_lost(&mut self) -> bool {
+        let may_have_written = self.channel().is_some() || self.has_left;
         self.state = LineState::Waiting;
         self.missed = false;
+        self.has_left = false;
+        may_have_written
     }
 
     /// It is not on a channel yet. Whether that is news.

@@ -39,6 +39,8 @@ pub enum Output {
     /// The producer has a channel, and may write to it.
     ProducerOnline(ProducerKey),
     ProducerOffline(ProducerKey),
+    /// The producer has no channel any more, which was closed by us: what was written goes out on it.
+    ProducerLeft(ProducerKey),
     /// The broker asked to pause, and now lets it go on.
     ProducerMayGoOn(ProducerKey),
     /// The broker closed the producer's channel over a publish.

@@ -203,7 +203,13 @@ impl Session {
         let line = &mut self.producers[producer];
         line.back_off(now);
         self.wakeups.extend(line.retry_at());
-        self.outputs.push_back(Output::ProducerOffline(producer));
+        self.outputs.push_back(match reason {
+            ChannelCloseReason::Peer(_) => Output::ProducerOffline(producer),
+            _ => {
+                line.leave();
+                Output::ProducerLeft(producer)
+            }
+        });
         self.miss_producer(producer, refusal(reason));
     }
 

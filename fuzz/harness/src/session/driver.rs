@@ -196,6 +196,7 @@ impl World<'_> {
 
             Output::ProducerOnline(key) => self.with_producer(key, Publisher::online),
             Output::ProducerOffline(key) => self.with_producer(key, Publisher::offline),
+            Output::ProducerLeft(key) => self.with_producer(key, Publisher::left),
             Output::ProducerRejected(key, close) => {
                 self.with_producer(key, |publisher| publisher.rejected(&close));
             }

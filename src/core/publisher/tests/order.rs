@@ -70,3 +70,22 @@ fn nothing_is_written_while_the_broker_has_stopped_the_flow() {
     world.write(EVERYTHING);
     assert_eq!(world.publisher.in_flight(), 1);
 }
+
+#[test]
+fn without_confirms_what_was_written_on_a_channel_that_we_close_is_not_written_again() {
+    let mut world = World::fire_and_forget();
+    world.publish("a");
+    world.write(EVERYTHING);
+    world.publisher.left();
+    world.publisher.online();
+    world.transmit();
+    assert_eq!(world.arrived(), ["a"]);
+    // With confirms nobody would hear of it.
+    let mut world = World::new();
+    world.publish("a");
+    world.write(EVERYTHING);
+    world.publisher.left();
+    world.open_channel();
+    world.transmit();
+    assert_eq!(world.arrived(), ["a", "a"]);
+}

@@ -244,3 +244,30 @@ fn the_end_of_a_channel_is_told_to_its_owner_and_not_to_the_next_at_its_number()
     assert_eq!(world.count(offline), 1);
     assert!(world.session.consumers.get(consumer).is_some());
 }
+
+// What was written goes out before the channel.close that a missing answer leads to.
+#[test]
+fn a_producer_whose_channel_is_given_up_by_us_is_told_that_what_it_wrote_goes_out() {
+    let mut world = World::ready();
+    world.broker.script = Box::new(|method| match method {
+        Method::ConfirmSelect(_) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    let producer = world.add_producer();
+    world.outputs();
+    world.pass(MINUTE);
+    let outputs = world.outputs();
+    let left = |it: &&Output| matches!(it, Output::ProducerLeft(key) if *key == producer);
+    assert!(outputs.iter().filter(left).count() > 0);
+    assert!(
+        !outputs
+            .iter()
+            .any(|it| matches!(it, Output::ProducerOffline(_)))
+    );
+    // With the connection that goes, too.
+    world.cut();
+    assert_eq!(
+        world.count(|it| matches!(it, Output::ProducerOffline(_))),
+        1
+    );
+}
