@@ -116,6 +116,7 @@ impl Backlog {
         self.stage
     }
 
+    #[cfg(any(test, feature = "_internal"))]
     pub fn waiting(&self) -> Load {
         self.waiting
     }

@@ -21,7 +21,8 @@ pub use self::address::Address;
 #[cfg(test)]
 use self::address::IDENTITY_HEADER;
 pub use self::ledger::Flush;
-pub use self::returns::Likeness;
+#[cfg(test)]
+use self::returns::Likeness;
 
 use self::address::{Merger, with_identity};
 use self::ledger::{Entry, Ledger, Watch};

@@ -20,13 +20,6 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-impl Limits {
-    pub const NONE: Self = Self {
-        messages: usize::MAX,
-        bytes: usize::MAX,
-    };
-}
-
 /// Why a ring does not take a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
