@@ -129,8 +129,10 @@ impl Session {
         if self.owners.counts().closing == 0 {
             let idle = self.recovery.release().or_else(|| self.calls.release());
             let Some(idle) = idle else {
-                self.wakeups
-                    .extend(self.limit(now).map(ChannelLimit::lapses_at));
+                let lapses_at = self.limit(now).map(ChannelLimit::lapses_at);
+                if let Some(at) = lapses_at.filter(|at| !self.wakeups.contains(at)) {
+                    self.wakeups.push(at);
+                }
                 return NoChannel::NoneFree;
             };
             self.close_channel(now, idle);
