@@ -80,10 +80,11 @@ fn tests_of(source: &str) -> Vec<(String, BTreeSet<String>)> {
     let mut is_test = false;
     for line in source.lines().map(str::trim_start) {
         if let Some(comment) = line.strip_prefix("// ") {
-            let numbers = comment
+            let named = comment
                 .split(", ")
                 .filter_map(|part| part.strip_prefix("case "));
-            cases.extend(numbers.map(|it| it.trim_end_matches(['.', ':']).to_owned()));
+            let number = |it: &str| Some(it.split(':').next()?.trim_end_matches('.').to_owned());
+            cases.extend(named.filter_map(number));
         } else if line == "#[test]" {
             is_test = true;
         } else if let Some(function) = line.strip_prefix("fn ") {

@@ -188,6 +188,59 @@ fn no_bound_of_a_producer_or_a_consumer_keeps_it_from_working() {
     }
 }
 
+// case A1, case A2
+#[test]
+fn no_mixture_of_extremes_keeps_a_client_from_working() {
+    for seed in 0..300 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut duration = || DURATIONS[random.usize(..DURATIONS.len())];
+        let timeouts: [Duration; 5] = std::array::from_fn(|_| duration());
+        let reconnect = Reconnect::default()
+            .initial_delay(duration())
+            .max_delay(duration().min(Duration::from_secs(1)));
+        let mut size = || [0, 1, usize::MAX][random.usize(..3)];
+        let sizes: [usize; 4] = std::array::from_fn(|_| size());
+        let prefetch = [0, 1, u16::MAX][random.usize(..3)];
+        let no_ack = random.bool();
+        let what = format!("{seed}: {timeouts:?}, {reconnect:?}, {sizes:?}, {prefetch}, {no_ack}");
+        story(
+            &what,
+            |builder| {
+                let [heartbeat, connection, handshake, call, write] = timeouts;
+                let builder = builder.heartbeat(heartbeat).connection_timeout(connection);
+                let builder = builder.handshake_timeout(handshake).call_timeout(call);
+                builder.write_timeout(write).reconnect(reconnect)
+            },
+            move |client, server| async move {
+                client.ready().await?;
+                client.declare(Queue::new("q")).await?;
+                let [messages, bytes, waiting, waiting_bytes] = sizes;
+                // Of fewer bytes than a message it takes none, and says so.
+                let producer = client.producer("q")?.capacity(messages);
+                let producer = producer.capacity_bytes(bytes.max(1_000)).build();
+                let consumer = client.consumer("q")?.prefetch(prefetch).capacity(waiting);
+                let consumer = consumer.capacity_bytes(waiting_bytes);
+                let consumer = if no_ack { consumer.no_ack() } else { consumer };
+                let mut consumer = consumer.start().await?;
+                for number in 0..10 {
+                    if number == 5 {
+                        server.reset_all();
+                    }
+                    producer.send("message").await?;
+                }
+                // Without acknowledgements some may be lost with the connection.
+                for _ in 0..if no_ack { 0 } else { 10 } {
+                    let delivery = consumer.next().await.ok_or("no delivery")?;
+                    delivery.ack()?;
+                }
+                let left = client.close().await.undelivered.len();
+                assert_eq!(left, 0);
+                Ok(())
+            },
+        );
+    }
+}
+
 // case A2
 #[test]
 fn a_limit_of_attempts_of_any_size_is_told() {
