@@ -143,7 +143,7 @@ impl Blocks {
     }
 
     /// How many bytes are looked after.
-    #[cfg(test)]
+    #[cfg(all(test, not(snowshoe_loom)))]
     fn looked_after(&self) -> usize {
         self.size + self.spent.iter().map(|spent| spent.size).sum::<usize>()
     }

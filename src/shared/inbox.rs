@@ -209,7 +209,7 @@ impl Inbox {
     }
 
     /// All that waits or was taken, to be given for `released` where it is taken at once.
-    #[cfg(any(test, feature = "_internal"))]
+    #[cfg(any(all(test, not(snowshoe_loom)), feature = "_internal"))]
     pub(crate) fn waiting(&self) -> (Epoch, Load) {
         let state = self.lock();
         (state.epoch, state.backlog.waiting())
