@@ -63,6 +63,9 @@ const LASTS: Duration = Duration::from_secs(60);
 /// How long one is kept to that was met again and again.
 const LASTS_AT_MOST: Duration = Duration::from_secs(60 * 60);
 
+/// How long to wait for a number that is taken by a channel of which nothing will be told any more.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
 impl Session {
     /// Opens a channel for somebody who is not to be refused one.
     pub(super) fn open_channel(
@@ -77,12 +80,27 @@ impl Session {
             return Err(self.make_room(now));
         }
         let connection = self.connection.as_mut().ok_or(NoChannel::Offline)?;
-        let channel = connection.open_channel(now).map_err(|error| match error {
-            OpenChannelError::NoneFree => NoChannel::NoneFree,
-            _ => NoChannel::Offline,
-        })?;
-        self.owners.opening(channel, owner);
-        Ok(channel)
+        match connection.open_channel(now) {
+            Ok(channel) => {
+                self.owners.opening(channel, owner);
+                Ok(channel)
+            }
+            Err(OpenChannelError::NoneFree) => {
+                // Of a channel that was given up for want of an answer, the number is taken until the broker
+                // agrees to its end, which nobody is told.
+                self.look_again(now);
+                Err(NoChannel::NoneFree)
+            }
+            Err(_) => Err(NoChannel::Offline),
+        }
+    }
+
+    /// Sees to it that whoever wants a channel is looked at again before long.
+    fn look_again(&mut self, now: Instant) {
+        let at = after(now, LOOK_AGAIN);
+        if self.wakeups.iter().all(|before| *before > at) {
+            self.wakeups.push(at);
+        }
     }
 
     /// Opens a channel for somebody who can be refused one, and is, where it is the last that could be

@@ -86,6 +86,11 @@ pub(crate) struct Channel {
     unsettled: BTreeMap<u64, MessageId>,
     /// Consumers that acknowledge nothing.
     no_ack: BTreeSet<Vec<u8>>,
+    /// What was delivered one at a time to a consumer that acknowledges nothing, because it was behind:
+    /// there the client does so itself.
+    acked_for_users: BTreeSet<u64>,
+    /// The tags of those that take its place meanwhile.
+    narrow: BTreeSet<Vec<u8>>,
     /// What was delivered and not handed to a user, with how often.
     unseen: BTreeMap<MessageId, u32>,
     prefetch: u16,
@@ -324,7 +329,10 @@ impl Record {
                         "{link}: a consumer came back with prefetch {prefetch}, not {before:?}"
                     ));
                 }
-                if consume.no_ack {
+                let is_without = |consumer: u32| is_narrow && self.without_acks.contains(&consumer);
+                if index_of(&consume).is_some_and(is_without) {
+                    channel.narrow.insert(tag);
+                } else if consume.no_ack {
                     channel.no_ack.insert(tag);
                     self.without_acks.extend(index_of(&consume));
                 } else if let Some(consumer) = index_of(&consume) {
@@ -394,7 +402,9 @@ impl Record {
             ));
         }
         for tag in tags {
-            if let Some(message) = channel.unsettled.remove(&tag) {
+            if let Some(message) = channel.unsettled.remove(&tag)
+                && !(settle == Settle::Ack && channel.acked_for_users.contains(&tag))
+            {
                 self.settles.entry((message, settle)).or_default().push(now);
             }
         }
@@ -452,6 +462,9 @@ impl Record {
                 };
                 *self.deliveries.entry(message).or_default() += 1;
                 let channel = &mut self.channels[index];
+                if channel.narrow.contains(deliver.consumer_tag.as_bytes()) {
+                    channel.acked_for_users.insert(deliver.delivery_tag);
+                }
                 if !channel.no_ack.contains(deliver.consumer_tag.as_bytes()) {
                     channel.unsettled.insert(deliver.delivery_tag, message);
                     *channel.unseen.entry(message).or_default() += 1;

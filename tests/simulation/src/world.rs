@@ -48,6 +48,7 @@ struct World {
     busy: Rc<Cell<usize>>,
     log: Log,
     start: Instant,
+    steps: u64,
 }
 
 /// A client that takes part.
@@ -66,6 +67,9 @@ const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
 /// More turns than this without time passing are a loop.
 const TURNS: u32 = 200_000;
+
+/// More turns than this are a story without an end, even if time passes.
+const STEPS: u64 = 1_000_000;
 
 impl World {
     fn new(plan: &Plan, clock: Clock, log: Log) -> Result<Self, String> {
@@ -94,6 +98,7 @@ impl World {
             busy: Rc::default(),
             log,
             start: clock.now(),
+            steps: 0,
             clock,
         };
         let clients = (0..plan.clients()).map(|index| world.set_up(plan, index));
@@ -343,6 +348,7 @@ impl World {
     /// Lets a task go on, if one can.
     fn step(&mut self) -> bool {
         let stepped = self.executor.step();
+        self.steps += 1;
         for Party { scene, events, .. } in &mut self.clients {
             // Not by a task, which would make another story of it.
             while let Some(event) = events.try_next() {
@@ -358,7 +364,7 @@ impl World {
         loop {
             if self.step() {
                 turns += 1;
-                if turns > TURNS {
+                if turns > TURNS || self.steps > STEPS {
                     return Err("the tasks turn without end".to_owned());
                 }
             } else {
@@ -376,7 +382,7 @@ impl World {
         while !done(self) {
             if self.step() {
                 turns += 1;
-                if turns > TURNS {
+                if turns > TURNS || self.steps > STEPS {
                     return Err("the tasks turn without end".to_owned());
                 }
             } else {
