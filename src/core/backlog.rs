@@ -77,6 +77,8 @@ pub struct Backlog {
     returns: Option<Tags>,
     /// The prefetch of the wide consumer, where there is one.
     window: u16,
+    /// How many came since that consumer is there.
+    received: usize,
     /// What a message takes, of late.
     average: usize,
     /// How many were dropped since it was last asked, and ever.
@@ -104,6 +106,7 @@ impl Backlog {
                 Some(prefetch) => prefetch,
                 None => 0,
             },
+            received: 0,
             average: 0,
             dropped: 0,
             dropped_ever: 0,
@@ -151,6 +154,7 @@ impl Backlog {
 
     /// These wait from now on.
     pub fn keep(&mut self, load: Load) {
+        self.received = self.received.saturating_add(load.messages);
         self.waiting.messages += load.messages;
         self.waiting.bytes = self.waiting.bytes.saturating_add(load.bytes);
         if let Some(average) = load.bytes.checked_div(load.messages) {
@@ -208,7 +212,8 @@ impl Backlog {
             return;
         }
         let is_lower = self.stage == Stage::Wide && self.window < prefetch;
-        let is_used_up = held >= usize::from(self.window);
+        // Where nothing came to that consumer, there is nothing, and another would get no more.
+        let is_used_up = held.min(self.received) >= usize::from(self.window);
         let is_too_low = self.suitable_window() / 2 >= self.window;
         self.is_starving |= is_lower && (is_used_up || is_too_low);
     }
@@ -261,6 +266,7 @@ impl Backlog {
 
     /// The broker does as it was asked.
     pub fn flows(&mut self, flow: Flow) {
+        self.received = 0;
         self.stage = match flow {
             Flow::Wide { .. } => Stage::Wide,
             Flow::Narrow => Stage::Narrow,

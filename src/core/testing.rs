@@ -72,8 +72,6 @@ pub struct Broker {
     pub dies_after: Option<usize>,
     /// How many channels it allows without having said so.
     pub most_channels: usize,
-    /// Whether what it says waits for now.
-    pub mute: bool,
     is_dead: bool,
 }
 
@@ -91,7 +89,6 @@ impl Broker {
             queues_named: 0,
             dies_after: None,
             most_channels: usize::MAX,
-            mute: false,
             is_dead: false,
         }
     }
@@ -347,9 +344,6 @@ impl Broker {
     }
 
     fn speak(&mut self) -> BytesMut {
-        if self.mute {
-            return BytesMut::new();
-        }
         self.connection
             .as_mut()
             .map_or_else(BytesMut::new, |connection| take(connection.outbound()))

@@ -142,6 +142,13 @@ fn a_user_who_holds_all_that_a_lowered_prefetch_allows_and_waits_gets_more() {
     backlog.starve(0);
     assert!(!backlog.has_wish(), "there is nothing to be had");
     backlog.starve(2);
+    assert!(
+        !backlog.has_wish(),
+        "another would get no more, and be replaced without end"
+    );
+    backlog.deliver(101..=101, 3 * MESSAGE);
+    backlog.hand_out(1, 3 * MESSAGE);
+    backlog.starve(2);
     assert_eq!(backlog.take_wish(), Some(Flow::Narrow));
     backlog.flows(Flow::Narrow);
     assert_eq!(backlog.take_wish(), Some(window));

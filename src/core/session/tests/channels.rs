@@ -375,22 +375,3 @@ fn a_connection_that_gets_no_channel_for_what_is_declared_again_ends_with_the_re
     world.pass(2 * MINUTE);
     assert!(world.session.is_ready());
 }
-
-#[test]
-fn a_producer_gets_the_number_of_a_channel_that_was_given_up_once_the_broker_agrees_to_its_end() {
-    let mut world = World::without_calls(1);
-    world.broker.script = Box::new(|method| match method {
-        Method::ConfirmSelect(_) => Answer::Silence,
-        _ => Answer::Usual,
-    });
-    let producer = world.add_producer();
-    // Nothing that the broker says arrives any more until the channel was given up.
-    let channel = world.channel_of(producer);
-    world.broker.mute = true;
-    world.pass(30 * SECOND);
-    assert!(world.session.producer_channel(producer).is_none());
-    world.broker.script = Box::new(|_| Answer::Usual);
-    world.broker.mute = false;
-    world.pass(10 * SECOND);
-    assert_eq!(world.channel_of(producer), channel);
-}
