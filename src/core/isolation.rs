@@ -58,16 +58,18 @@ impl<K: Copy + PartialEq> Isolation<K> {
     pub fn refused(&mut self, in_flight: &[K]) -> impl Fn(K) -> Verdict + use<K> {
         let was_alone = self.alone();
         let is_tried = |producer: &K| self.lets_write(*producer);
-        let suspects: Vec<K> = in_flight.iter().copied().filter(is_tried).collect();
-        if suspects.is_empty() {
-            // It is another culprit's, on another channel, who had written before. One after the other.
+        let is_verdict = !in_flight.is_empty() && in_flight.iter().all(is_tried);
+        if is_verdict {
+            self.suspects = in_flight.to_vec();
+            self.try_half();
+        } else if !in_flight.is_empty() {
+            // It may be over what others had written before: that says nothing of those who are tried.
             let is_new = |producer: &K| !self.suspects.contains(producer);
             let others: Vec<K> = in_flight.iter().copied().filter(is_new).collect();
             self.suspects.extend(others);
-        } else {
-            self.suspects = suspects;
             self.try_half();
         }
+        let was_alone = was_alone.filter(|_| is_verdict);
         let suspects = self.suspects.clone();
         move |producer| match suspects.contains(&producer) {
             false => Verdict::Cleared,
@@ -156,6 +158,22 @@ mod tests {
         assert_eq!(isolation.alone(), Some('b'));
         isolation.clear(|it| it == 'b');
         assert!(isolation.is_over() && isolation.lets_write('c'));
+    }
+
+    #[test]
+    fn nobody_is_found_guilty_of_what_others_may_have_written_before() {
+        let mut isolation = Isolation::default();
+        // On a channel that both had; another has something in flight on one of its own.
+        _ = isolation.refused(&['a']);
+        assert_eq!(isolation.alone(), Some('a'));
+        let verdict = isolation.refused(&['a', 'x']);
+        assert_eq!(
+            (verdict('a'), verdict('x')),
+            (Verdict::Suspected, Verdict::Suspected)
+        );
+        assert!(isolation.lets_write('a') && !isolation.lets_write('x'));
+        isolation.clear(|it| it == 'a');
+        assert_eq!(isolation.refused(&['x'])('x'), Verdict::Guilty);
     }
 
     #[test]
