@@ -78,14 +78,20 @@ impl Link {
             Output::Lost { cause, next } => self.lost(cause, next),
             Output::Blocked(reason) => {
                 self.blocked = true;
-                let line = format_args!("{role} connection: blocked by the broker: {reason}");
-                log.say(now, Level::Warn, line);
+                log.say(
+                    now,
+                    Level::Warn,
+                    format_args!("{role} connection: blocked by the broker: {reason}"),
+                );
                 hub.emit_with(|| Event::Blocked { role, reason });
             }
             Output::Unblocked => {
                 self.blocked = false;
-                let line = format_args!("{role} connection: no longer blocked");
-                log.say(now, Level::Info, line);
+                log.say(
+                    now,
+                    Level::Info,
+                    format_args!("{role} connection: no longer blocked"),
+                );
                 hub.emit_with(|| Event::Unblocked { role });
             }
             Output::SecretUpdated => hub.emit_with(|| Event::SecretUpdated { role }),
@@ -129,8 +135,11 @@ impl Link {
                 delivery,
             } => {
                 if let Some(queue) = consumers.queue(consumer) {
-                    let line = format_args!("skipped a message from {queue:?}: {excess}");
-                    log.say(now, Level::Warn, line);
+                    log.say(
+                        now,
+                        Level::Warn,
+                        format_args!("skipped a message from {queue:?}: {excess}"),
+                    );
                     hub.emit_with(|| {
                         let consumer = ConsumerId::new(queue, delivery.consumer_tag().to_owned());
                         Event::Oversized { consumer, excess }
@@ -150,8 +159,11 @@ impl Link {
             Output::ConsumerOffline(key) => consumers.offline(key),
             Output::ConsumerCancelled(key) => {
                 if let Some(queue) = consumers.queue(key) {
-                    let line = format_args!("the broker cancelled the consumer of {queue:?}");
-                    log.say(now, Level::Warn, line);
+                    log.say(
+                        now,
+                        Level::Warn,
+                        format_args!("the broker cancelled the consumer of {queue:?}"),
+                    );
                     hub.emit_with(|| Event::ConsumerCancelled { queue });
                 }
             }
