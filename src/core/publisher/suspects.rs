@@ -34,10 +34,11 @@ impl Suspects {
         };
     }
 
-    /// If the culprit was not elsewhere, it is among them.
+    /// If the culprit was not elsewhere, it is among them. A trial of a half that has begun goes on.
     pub(super) fn halve(&mut self) {
-        self.whole = false;
-        self.portion = 0;
+        if std::mem::take(&mut self.whole) {
+            self.portion = 0;
+        }
     }
 
     /// None of them is it.

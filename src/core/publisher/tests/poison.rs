@@ -146,6 +146,22 @@ fn suspects_of_a_producer_that_is_suspected_alone_are_tried_in_halves() {
     assert_eq!(world.arrived(), ["c"]);
 }
 
+// The driver says so at each of its turns, and a turn may write less than a half.
+#[test]
+fn a_half_that_takes_several_turns_to_write_is_one_trial() {
+    let mut world = World::new();
+    world.publish_all(["a", "b", "c", "d"]);
+    world.write(EVERYTHING);
+    world.publisher.suspected();
+    world.reconnect();
+    for _ in 0..2 {
+        world.publisher.suspected_alone();
+        world.write(1);
+    }
+    world.run();
+    assert_eq!(world.arrived(), ["a", "b"]);
+}
+
 #[test]
 fn whoever_is_cleared_writes_as_before() {
     let mut world = World::new();
