@@ -56,24 +56,23 @@ impl<K: Copy + PartialEq> Isolation<K> {
     /// The broker closed something over a message of one of those that had some `in_flight`. The result
     /// judges any of them.
     pub fn refused(&mut self, in_flight: &[K]) -> impl Fn(K) -> Verdict + use<K> {
-        let was_alone = self.alone();
         let is_tried = |producer: &K| self.lets_write(*producer);
-        let is_verdict = !in_flight.is_empty() && in_flight.iter().all(is_tried);
-        if is_verdict {
-            self.suspects = in_flight.to_vec();
-            self.try_half();
-        } else if !in_flight.is_empty() {
+        let is_verdict = in_flight.iter().all(is_tried);
+        let convicted = self.alone().filter(|_| is_verdict);
+        if !is_verdict {
             // It may be over what others had written before: that says nothing of those who are tried.
             let is_new = |producer: &K| !self.suspects.contains(producer);
             let others: Vec<K> = in_flight.iter().copied().filter(is_new).collect();
             self.suspects.extend(others);
             self.try_half();
+        } else if !in_flight.is_empty() {
+            self.suspects = in_flight.to_vec();
+            self.try_half();
         }
-        let was_alone = was_alone.filter(|_| is_verdict);
         let suspects = self.suspects.clone();
         move |producer| match suspects.contains(&producer) {
             false => Verdict::Cleared,
-            true if was_alone == Some(producer) => Verdict::Guilty,
+            true if convicted == Some(producer) => Verdict::Guilty,
             true => Verdict::Suspected,
         }
     }

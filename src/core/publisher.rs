@@ -558,5 +558,16 @@ fn as_sent(
     Some(with_identity(properties, producer, position))
 }
 
+/// All properties that a message goes out with, whoever's they are.
+fn all_as_sent(
+    address: &Address,
+    merger: &mut Merger,
+    position: u64,
+    overrides: Option<&Overrides>,
+) -> Properties {
+    let own = as_sent(address, merger, position, overrides);
+    own.unwrap_or_else(|| address.properties.clone())
+}
+
 #[cfg(test)]
 mod tests;

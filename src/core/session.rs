@@ -14,6 +14,8 @@ mod attribution;
 mod by_hand;
 mod calls;
 mod channels;
+mod flow;
+mod handshake;
 mod keys;
 mod line;
 mod looks;
@@ -38,6 +40,7 @@ use self::attribution::SuspectStep;
 use self::by_hand::{ByHand, Unanswered};
 use self::calls::Calls;
 use self::channels::UserChannel;
+use self::handshake::told;
 use self::keys::Keyed;
 pub use self::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
 use self::line::Line;
@@ -47,14 +50,14 @@ use self::owners::{Owner, Owners};
 use self::recovery::Postponed;
 use self::shared_channel::SharedChannel;
 use self::stage::Stage;
+use super::Epoch;
 use super::backoff::Backoff;
 use super::call_queue::CallQueue;
 pub use super::subscription::Manner;
 use super::subscription::{ConsumerSpec, Subscription};
 use super::supervisor::{Action, Step, Supervisor};
 use super::topology::{self, Deletion, Topology};
-use super::{Epoch, Flow};
-use crate::error::{ConnectionError, Error, Hint, Phase};
+use crate::error::{ConnectionError, Error, Phase};
 
 /// How a session goes about it.
 #[derive(Clone, Debug)]
@@ -538,57 +541,6 @@ impl Session {
         }
     }
 
-    /// How the broker can be asked to send a consumer more, or less; `None` where that would cost the
-    /// consumer its queue.
-    pub fn manner(&self, consumer: ConsumerKey, flow: Flow, topology: &Topology) -> Option<Manner> {
-        let spec = self.consumers.get(consumer)?.spec();
-        let is_narrow = flow == Flow::Narrow;
-        // What was made narrow is made wide again, whatever became of its queue.
-        manner_of_exchange(spec, is_narrow, topology)
-            .or((!is_narrow).then_some(Manner::CancelFirst))
-    }
-
-    /// Asks the broker to send a consumer more, or less; [`Output::ConsumerFlows`] follows, or
-    /// [`Output::ConsumerOnline`].
-    pub fn set_flow(&mut self, now: Instant, consumer: ConsumerKey, flow: Flow, manner: Manner) {
-        let Some(subscription) = self.consumers.get_mut(consumer) else {
-            return;
-        };
-        let channel = subscription.channel();
-        let methods = subscription.set_flow(flow, manner);
-        if let Some(channel) = channel {
-            for method in methods {
-                self.send(now, channel, method);
-            }
-        }
-    }
-
-    /// Goes on after [`Output::ConsumerVacant`].
-    pub fn occupy(&mut self, now: Instant, consumer: ConsumerKey) {
-        self.say(now, consumer, Subscription::occupy);
-    }
-
-    /// Asks for a sign that the broker has heard what was said on a consumer's channel up to now:
-    /// [`Output::ConsumerHeard`] follows, unless the channel ends before.
-    pub fn prove_heard(&mut self, now: Instant, consumer: ConsumerKey) {
-        self.say(now, consumer, Subscription::prove);
-    }
-
-    /// Says on a consumer's channel what it has to say, if anything.
-    fn say(
-        &mut self,
-        now: Instant,
-        consumer: ConsumerKey,
-        what: impl FnOnce(&mut Subscription) -> Option<Method>,
-    ) {
-        let Some(subscription) = self.consumers.get_mut(consumer) else {
-            return;
-        };
-        if let (Some(method), Some(channel)) = (what(subscription), subscription.channel()) {
-            self.send(now, channel, method);
-        }
-    }
-
     /// Forgets a consumer whose deliveries are settled, or will never be.
     pub fn remove_consumer(&mut self, now: Instant, consumer: ConsumerKey) {
         if let Some(subscription) = self.consumers.remove(consumer)
@@ -630,51 +582,6 @@ impl Session {
         }
     }
 }
-
-/// The end of a transport, with what it is likely to mean in the handshake, where brokers that refuse
-/// something often say nothing of it.
-fn told(connection: &Connection, stage: codec::Stage, error: ConnectionError) -> ConnectionError {
-    let login = connection.longest_in_handshake();
-    let frame_max = connection.tuning().frame_max;
-    let hint = match stage {
-        codec::Stage::Greeting => Hint::Port,
-        codec::Stage::Login if login > SURELY_TAKEN => Hint::LoginTooLong(login),
-        codec::Stage::Login => Hint::Login,
-        codec::Stage::Opening if frame_max < LEAST_FRAME_MAX => Hint::FrameMax(frame_max),
-        codec::Stage::Opening => Hint::VirtualHost,
-        _ => return error,
-    };
-    error.cut_in_handshake(stage, hint)
-}
-
-/// The longest frame before tuning that every broker takes (AMQP 0-9-1 §4.2.3). RabbitMQ 3.10.8 was seen
-/// to reset after 3 s where start-ok was longer.
-const SURELY_TAKEN: usize = 4096;
-
-/// The smallest `frame_max` that RabbitMQ takes, from 4.1 on. On 4.3.6 the end without a word was seen
-/// where it was smaller.
-const LEAST_FRAME_MAX: u32 = 8192;
-
-/// How a consumer of a queue can take the place of another, if it can without harm.
-fn manner_of_exchange(spec: &ConsumerSpec, is_narrow: bool, topology: &Topology) -> Option<Manner> {
-    if spec.queue.as_bytes().starts_with(DIRECT_REPLY_TO) {
-        // It is no queue: replies to a consumer that is gone are lost, and there is only one.
-        return None;
-    }
-    match topology.is_auto_delete(&spec.queue) {
-        Some(false) if is_narrow && spec.no_ack && topology.is_quorum(&spec.queue) => {
-            Some(Manner::OnAnother)
-        }
-        Some(false) => Some(Manner::CancelFirst),
-        // It goes with its last consumer. Of a queue that others declared, nobody knows whether it does.
-        Some(true) | None if !spec.exclusive => Some(Manner::Overlapping),
-        // An exclusive consumer is refused beside another, even beside itself.
-        Some(true) | None => None,
-    }
-}
-
-/// Where replies come to that need no queue.
-const DIRECT_REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";
 
 #[cfg(test)]
 mod tests;

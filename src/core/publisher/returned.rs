@@ -5,7 +5,7 @@ use snowshoe_codec::Returned;
 use super::address::position_in;
 use super::ledger::Ledger;
 use super::returns::{Content, Likeness};
-use super::{Publisher, as_sent};
+use super::{Publisher, all_as_sent};
 use crate::outcome::Return;
 
 impl<W> Publisher<W> {
@@ -26,8 +26,7 @@ impl<W> Publisher<W> {
         let (mut details, position) = self.details(returned);
         if let Some(position) = position.filter(|_| details.excess.is_some()) {
             let overrides = self.ledger.overrides.get(position);
-            let own = as_sent(&self.address, &mut self.merger, position, overrides);
-            let as_sent = own.unwrap_or_else(|| self.address.properties.clone());
+            let as_sent = all_as_sent(&self.address, &mut self.merger, position, overrides);
             let body = details.body.clone();
             details.complete(as_sent, body);
         }
@@ -104,8 +103,7 @@ impl<W> Publisher<W> {
         let unseen = ring.iter_from(returns.seen_before());
         for (position, entry) in unseen.take_while(|(position, _)| *position < ring.written()) {
             let overrides = overrides.get(position);
-            let own = as_sent(&self.address, &mut self.merger, position, overrides);
-            let as_sent = own.unwrap_or_else(|| self.address.properties.clone());
+            let as_sent = all_as_sent(&self.address, &mut self.merger, position, overrides);
             let content = Content::new(self.address.routing_key(overrides), &entry.body);
             returns.see(position, content, as_sent);
         }

@@ -88,16 +88,15 @@ impl Session {
             Err(OpenChannelError::NoneFree) => {
                 // Of a channel that was given up for want of an answer, the number is taken until the broker
                 // agrees to its end, which nobody is told.
-                self.look_again(now);
+                self.look_again_by(after(now, LOOK_AGAIN));
                 Err(NoChannel::NoneFree)
             }
             Err(_) => Err(NoChannel::Offline),
         }
     }
 
-    /// Sees to it that whoever wants a channel is looked at again before long.
-    fn look_again(&mut self, now: Instant) {
-        let at = after(now, LOOK_AGAIN);
+    /// Sees to it that whoever wants a channel is looked at again by then.
+    fn look_again_by(&mut self, at: Instant) {
         if self.wakeups.iter().all(|before| *before > at) {
             self.wakeups.push(at);
         }
@@ -147,9 +146,8 @@ impl Session {
         if self.owners.counts().closing == 0 {
             let idle = self.recovery.release().or_else(|| self.calls.release());
             let Some(idle) = idle else {
-                let lapses_at = self.limit(now).map(ChannelLimit::lapses_at);
-                if let Some(at) = lapses_at.filter(|at| !self.wakeups.contains(at)) {
-                    self.wakeups.push(at);
+                if let Some(lapses_at) = self.limit(now).map(ChannelLimit::lapses_at) {
+                    self.look_again_by(lapses_at);
                 }
                 return NoChannel::NoneFree;
             };

@@ -4,6 +4,7 @@ use snowshoe_codec::ChannelId;
 use snowshoe_codec::method::channel;
 
 use super::*;
+use crate::core::Flow;
 use crate::core::testing::frame;
 
 #[derive(Debug, PartialEq)]

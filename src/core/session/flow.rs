@@ -1,0 +1,85 @@
+//! How the broker is asked to send a consumer more, or less.
+
+use std::time::Instant;
+
+use snowshoe_codec::Method;
+
+use super::Session;
+use super::keys::ConsumerKey;
+use crate::core::Flow;
+use crate::core::subscription::{ConsumerSpec, Manner, Subscription};
+use crate::core::topology::Topology;
+
+impl Session {
+    /// How the broker can be asked to send a consumer more, or less; `None` where that would cost the
+    /// consumer its queue.
+    pub fn manner(&self, consumer: ConsumerKey, flow: Flow, topology: &Topology) -> Option<Manner> {
+        let spec = self.consumers.get(consumer)?.spec();
+        let is_narrow = flow == Flow::Narrow;
+        // What was made narrow is made wide again, whatever became of its queue.
+        manner_of_exchange(spec, is_narrow, topology)
+            .or((!is_narrow).then_some(Manner::CancelFirst))
+    }
+
+    /// Asks the broker to send a consumer more, or less; [`Output::ConsumerFlows`] follows, or
+    /// [`Output::ConsumerOnline`].
+    pub fn set_flow(&mut self, now: Instant, consumer: ConsumerKey, flow: Flow, manner: Manner) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let channel = subscription.channel();
+        let methods = subscription.set_flow(flow, manner);
+        if let Some(channel) = channel {
+            for method in methods {
+                self.send(now, channel, method);
+            }
+        }
+    }
+
+    /// Goes on after [`Output::ConsumerVacant`].
+    pub fn occupy(&mut self, now: Instant, consumer: ConsumerKey) {
+        self.say(now, consumer, Subscription::occupy);
+    }
+
+    /// Asks for a sign that the broker has heard what was said on a consumer's channel up to now:
+    /// [`Output::ConsumerHeard`] follows, unless the channel ends before.
+    pub fn prove_heard(&mut self, now: Instant, consumer: ConsumerKey) {
+        self.say(now, consumer, Subscription::prove);
+    }
+
+    /// Says on a consumer's channel what it has to say, if anything.
+    fn say(
+        &mut self,
+        now: Instant,
+        consumer: ConsumerKey,
+        what: impl FnOnce(&mut Subscription) -> Option<Method>,
+    ) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        if let (Some(method), Some(channel)) = (what(subscription), subscription.channel()) {
+            self.send(now, channel, method);
+        }
+    }
+}
+
+/// How a consumer of a queue can take the place of another, if it can without harm.
+fn manner_of_exchange(spec: &ConsumerSpec, is_narrow: bool, topology: &Topology) -> Option<Manner> {
+    if spec.queue.as_bytes().starts_with(DIRECT_REPLY_TO) {
+        // It is no queue: replies to a consumer that is gone are lost, and there is only one.
+        return None;
+    }
+    match topology.is_auto_delete(&spec.queue) {
+        Some(false) if is_narrow && spec.no_ack && topology.is_quorum(&spec.queue) => {
+            Some(Manner::OnAnother)
+        }
+        Some(false) => Some(Manner::CancelFirst),
+        // It goes with its last consumer. Of a queue that others declared, nobody knows whether it does.
+        Some(true) | None if !spec.exclusive => Some(Manner::Overlapping),
+        // An exclusive consumer is refused beside another, even beside itself.
+        Some(true) | None => None,
+    }
+}
+
+/// Where replies come to that need no queue.
+const DIRECT_REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";
