@@ -273,6 +273,9 @@ fn whoever_waits_for_room_is_woken_although_another_connection_always_has_someth
         let client = within("the connection", executor::connect(builder))
             .await
             .unwrap();
+        restless.store(true, Ordering::Relaxed);
+        // So that it is read.
+        client.declare(Queue::new("q")).await.unwrap();
         let producer = client.producer("q").unwrap().capacity(10).build();
         for _ in 0..10 {
             drop(producer.try_publish("a").unwrap());
@@ -283,9 +286,6 @@ fn whoever_waits_for_room_is_woken_although_another_connection_always_has_someth
                 .await
                 .is_none()
         );
-        restless.store(true, Ordering::Relaxed);
-        // So that it is read.
-        client.declare(Queue::new("q")).await.unwrap();
         go_on.send(()).unwrap();
         // Less than half of the buffer is free, so it is for the driver to find that nothing else comes.
         drop(within("room", waiting).await.unwrap());
