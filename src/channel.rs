@@ -163,7 +163,10 @@ impl Channel {
 
     /// What came over the channel next without being asked for; `None` once the channel is closed.
     ///
-    /// What is not taken is kept, without a bound: with basic.consume, set a prefetch by basic.qos.
+    /// What is not taken is kept, up to 64 MiB: names, properties and bodies, and some 200 bytes for each
+    /// event. Over that the channel is closed by [`Error::ChannelOverrun`], what is kept can still be
+    /// taken, and the broker has back what was not acknowledged. With basic.consume, set a prefetch by
+    /// basic.qos.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

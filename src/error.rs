@@ -56,6 +56,12 @@ pub enum Error {
     /// The channel was closed before.
     #[error("the channel is closed")]
     ChannelClosed,
+    /// More came over the channel than it keeps for
+    /// [`next_event`](crate::Channel::next_event), so that it was closed.
+    #[error(
+        "the channel was closed, as too much waited in it: take its events, or set a prefetch by basic.qos"
+    )]
+    ChannelOverrun,
     /// The client is closed, or its driver was dropped.
     #[error("the client is closed")]
     Closed,

@@ -25,3 +25,16 @@ pub enum ChannelEvent {
         active: bool,
     },
 }
+
+impl ChannelEvent {
+    /// What it takes while it waits.
+    pub(crate) fn cost(&self) -> usize {
+        let content = match self {
+            Self::Delivery(delivery) => delivery.content.buffer_len(),
+            Self::Returned(returned) => returned.content.buffer_len(),
+            Self::Oversized(oversized) => oversized.message.content().buffer_len(),
+            Self::Confirm(_) | Self::ConsumerCancelled { .. } | Self::Flow { .. } => 0,
+        };
+        size_of::<Self>().saturating_add(content)
+    }
+}

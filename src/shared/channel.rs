@@ -69,6 +69,8 @@ pub(crate) struct ChannelInbox {
 #[derive(Default)]
 struct State {
     events: VecDeque<ChannelEvent>,
+    /// What they take.
+    bytes: usize,
     closed: Option<Error>,
     waker: Option<Waker>,
 }
@@ -104,6 +106,7 @@ impl ChannelInbox {
         std::future::poll_fn(|cx| {
             let mut state = lock(&self.state);
             if let Some(event) = state.events.pop_front() {
+                state.bytes -= event.cost();
                 return Poll::Ready(Some(event));
             }
             if state.closed.is_some() {
@@ -120,7 +123,8 @@ impl ChannelInbox {
         lock(&self.state).closed.clone()
     }
 
-    pub(crate) fn push(&self, event: CodecEvent) {
+    /// Puts an event in. Whether there was room for it: one that is larger than all of it can wait alone.
+    pub(crate) fn push(&self, event: CodecEvent) -> bool {
         let event = match event {
             CodecEvent::Delivery { delivery, .. } => ChannelEvent::Delivery(delivery),
             CodecEvent::Returned { returned, .. } => ChannelEvent::Returned(returned),
@@ -130,22 +134,34 @@ impl ChannelInbox {
                 ChannelEvent::ConsumerCancelled { consumer_tag }
             }
             CodecEvent::Flow { active, .. } => ChannelEvent::Flow { active },
-            _ => return,
+            _ => return true,
         };
-        self.change(|state| state.events.push_back(event));
+        self.change(|state| {
+            let bytes = state.bytes.saturating_add(event.cost());
+            let fits = bytes <= CAPACITY_BYTES || state.events.is_empty();
+            if fits {
+                state.bytes = bytes;
+                state.events.push_back(event);
+            }
+            fits
+        })
     }
 
     pub(crate) fn close(&self, error: Error) {
         self.change(|state| _ = state.closed.get_or_insert(error));
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = lock(&self.state);
-        change(&mut state);
+        let result = change(&mut state);
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+        result
     }
 }
+
+/// What may wait to be taken.
+const CAPACITY_BYTES: usize = 64 << 20;

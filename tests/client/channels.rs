@@ -2,7 +2,7 @@
 
 use futures_lite::future::{poll_once, try_zip};
 use snowshoe::codec::method::{basic, confirm, queue, tx};
-use snowshoe::codec::{Got, PublisherConfirm, SendError};
+use snowshoe::codec::{Got, Method, PublisherConfirm, SendError};
 use snowshoe::{Channel, ChannelEvent, Client, Error, Message, Properties, ReplyCode, ShortString};
 use support::broker::url;
 use support::client::{self, connect};
@@ -11,6 +11,7 @@ use support::messages::{numbered, text};
 use support::queues::{
     declare_empty, publish, ready_in, take_bodies, take_numbers, unique, until_ready, with_queue,
 };
+use support::scripted_broker::{Answer, Broker, Heard};
 use support::waiting::{run, within};
 
 async fn with_channel() -> (Client, ShortString, Channel) {
@@ -205,6 +206,48 @@ fn the_end_of_a_consumer_that_is_driven_by_hand_is_told() {
             panic!("the consumer was to be cancelled");
         };
         assert_eq!(consumer_tag, started.consumer_tag);
+    });
+}
+
+/// What comes to 64 MiB is kept, and nobody reads.
+// case G2
+#[test]
+fn a_channel_that_is_not_read_ends_and_its_neighbours_do_not() {
+    const LEN: usize = 1 << 20;
+    run(async {
+        let broker = Broker::start(|heard| match heard {
+            Heard::Method(Method::BasicConsume(_)) => Answer::Flood(200, LEN),
+            _ => Answer::Usual,
+        });
+        let client = connect(&broker.url()).await;
+        let (mut channel, neighbour) = (
+            client.channel().await.unwrap(),
+            client.channel().await.unwrap(),
+        );
+        let consume = basic::Consume {
+            queue: "q".try_into().unwrap(),
+            no_ack: true,
+            ..Default::default()
+        };
+        channel.call(consume).await.unwrap();
+        let closed = within("the end of the channel", async {
+            loop {
+                neighbour.call(passive("q")).await.unwrap();
+                if let Some(closed) = channel.closed() {
+                    return closed;
+                }
+            }
+        });
+        assert!(matches!(closed.await, Error::ChannelOverrun));
+        let mut kept = 0;
+        while let Some(event) = channel.next_event().await {
+            assert!(matches!(event, ChannelEvent::Delivery(_)));
+            kept += 1;
+        }
+        assert_eq!(kept, 63);
+        let refused = channel.call(passive("q")).await;
+        assert!(matches!(refused, Err(Error::ChannelOverrun)), "{refused:?}");
+        neighbour.call(passive("q")).await.unwrap();
     });
 }
 

@@ -125,7 +125,13 @@ impl Channels {
     }
 
     /// Something came over a channel.
-    pub(super) fn event(&mut self, key: ChannelKey, event: codec::Event) {
+    pub(super) fn event(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: ChannelKey,
+        event: codec::Event,
+    ) {
         let Some(channel) = self.channels.get_mut(&key) else {
             return;
         };
@@ -137,7 +143,12 @@ impl Channels {
             {
                 Err(Error::Oversized(oversized))
             }
-            other => return channel.inbox.push(other),
+            other => {
+                if !channel.inbox.push(other) {
+                    self.closed(now, session, key, &Error::ChannelOverrun);
+                }
+                return;
+            }
         };
         // The oldest call of its kind: RabbitMQ's basic.consume-ok comes after replies to later
         // calls.

@@ -191,7 +191,7 @@ impl Link {
             }
 
             Output::ChannelOpened(key) => channels.opened(key),
-            Output::ChannelEvent(key, event) => channels.event(key, event),
+            Output::ChannelEvent(key, event) => channels.event(now, session, key, event),
             Output::ChannelClosed(key, error) => channels.closed(now, session, key, &error),
         }
     }
