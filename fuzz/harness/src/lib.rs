@@ -5,6 +5,7 @@
 mod clients;
 mod connection;
 mod decoders;
+mod futures;
 mod operations;
 mod pair;
 mod script;
@@ -15,6 +16,7 @@ mod vocabulary;
 pub use self::clients::hostile_clients;
 pub use self::connection::{held_by_hostile_peer, hostile_peer};
 pub use self::decoders::{content_headers, frames, methods, tables};
+pub use self::futures::futures;
 pub use self::operations::operations;
 pub use self::session::session;
 pub use self::uri::uris;

@@ -59,6 +59,7 @@ macro_rules! targets {
 targets! {
     content_headers,
     frames,
+    futures,
     hostile_clients holds,
     hostile_peer,
     methods,

@@ -69,7 +69,7 @@ const LONG_ENOUGH: Duration = Duration::from_secs(60);
 const TURNS: u32 = 200_000;
 
 /// More turns than this are a story without an end, even if time passes.
-const STEPS: u64 = 1_000_000;
+const STEPS: u64 = 5_000_000;
 
 impl World {
     fn new(plan: &Plan, clock: Clock, log: Log) -> Result<Self, String> {

@@ -10,7 +10,7 @@ pub(crate) struct Breakage {
     /// The sound text, which stands in the file exactly once, and what it becomes.
     pub(crate) sound: &'static str,
     pub(crate) broken: &'static str,
-    /// How many seeds the simulation has to find it.
+    /// How many seeds there are to find it.
     pub(crate) seeds: u32,
 }
 
@@ -18,11 +18,15 @@ pub(crate) struct Breakage {
 const ACKS: &str = "src/core/acks.rs";
 const ATTRIBUTION: &str = "src/core/session/attribution.rs";
 const BY_HAND: &str = "src/core/session/by_hand.rs";
+const BY_USERS: &str = "src/driver/link/channels.rs";
+const CALLS: &str = "src/core/session/calls.rs";
 const CHANGES: &str = "src/core/topology/changes.rs";
 const CHANNELS: &str = "src/core/session/channels.rs";
+const CONSUMER: &str = "src/consumer.rs";
 const CONFIRMS: &str = "src/core/confirms.rs";
 const HANDSHAKE: &str = "codec/src/connection/handshake.rs";
 const INBOX: &str = "src/shared/inbox.rs";
+const LINK: &str = "src/driver/link.rs";
 const OUTPUTS: &str = "src/driver/link/outputs.rs";
 const PRODUCERS: &str = "src/driver/link/producers.rs";
 const LEDGER: &str = "src/core/publisher/ledger.rs";
@@ -34,7 +38,52 @@ const RETURNED: &str = "src/core/publisher/returned.rs";
 const SUBSCRIPTION: &str = "src/core/subscription.rs";
 const WAIT_QUEUE: &str = "src/core/wait_queue.rs";
 
-pub(crate) const BREAKAGES: &[Breakage] = &[
+/// What only futures that are given up or left unpolled can find.
+pub(crate) const FOR_THE_FUTURES: &[Breakage] = &[
+    Breakage {
+        number: "case D1",
+        what: "a call that was given up is made all the same",
+        file: LINK,
+        sound: "let is_given_up = calls.get(&token).is_some_and(Answer::is_closed);",
+        broken: "let is_given_up = calls.get(&token).is_some_and(Answer::is_closed) && false;",
+        seeds: 300,
+    },
+    Breakage {
+        number: "case D1",
+        what: "a call by hand that was given up is made all the same",
+        file: BY_USERS,
+        sound: "if operation.is_given_up() {",
+        broken: "if operation.is_given_up() && false {",
+        seeds: 3_000,
+    },
+    Breakage {
+        number: "case D1",
+        what: "what deletes or purges is repeated after a reconnect",
+        file: CALLS,
+        sound: "let is_harmful = |call: &Call| !is_repeatable(&call.method);",
+        broken: "let is_harmful = |call: &Call| !is_repeatable(&call.method) && false;",
+        seeds: 1_000,
+    },
+    Breakage {
+        number: "case B4",
+        what: "room is kept for one who does not come",
+        file: WAIT_QUEUE,
+        sound: "is_called || self.called.count == 0 && is_first()",
+        broken: "(is_called || self.called.count == 0) && is_first()",
+        seeds: 300,
+    },
+    Breakage {
+        number: "fault 22",
+        what: "a consumer that is dropped before its first delivery stays",
+        file: CONSUMER,
+        sound: "fn drop(&mut self) {\n        self.stop();",
+        broken: "fn drop(&mut self) {\n        if self.inbox.len() > 0 {\n            self.stop();\n        }",
+        seeds: 300,
+    },
+];
+
+/// What the simulation finds.
+pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
     Breakage {
         number: "fault 1",
         what: "a stale ack is let through under the next epoch",

@@ -1,4 +1,5 @@
-//! Breaks the client on purpose, and demands that the simulation sees it.
+//! Breaks the client on purpose, and demands that the machines which are to see it do: the simulation,
+//! and the fuzzer of futures.
 
 #![allow(clippy::print_stdout, reason = "a test shows what it saw")]
 
@@ -9,31 +10,57 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use breakages::{BREAKAGES, Breakage};
+use breakages::{Breakage, FOR_THE_FUTURES, FOR_THE_SIMULATION};
 
 #[test]
-fn the_simulation_sees_every_breakage() {
+fn every_breakage_is_seen() {
     assert_eq!(
         misplaced(),
         [""; 0],
         "the table of breakages is out of date"
     );
     let copy = Copy::take();
-    let most = BREAKAGES.iter().map(|it| it.seeds).max().unwrap_or(0);
-    copy.build();
-    assert_eq!(copy.simulate(most), None, "nothing is broken yet");
     let mut unseen = Vec::new();
-    for breakage in BREAKAGES {
-        match copy.break_and_simulate(breakage) {
-            Some(caught) => print(breakage, &caught),
-            None => {
-                print(breakage, "NOT SEEN");
-                unseen.push(breakage.what);
+    for (machine, breakages) in MACHINES {
+        let most = breakages.iter().map(|it| it.seeds).max().unwrap_or(0);
+        copy.build(machine);
+        assert_eq!(copy.run(machine, most), None, "nothing is broken yet");
+        for breakage in *breakages {
+            match copy.break_and_run(machine, breakage) {
+                Some(caught) => print(breakage, &caught),
+                None => {
+                    print(breakage, "NOT SEEN");
+                    unseen.push(breakage.what);
+                }
             }
         }
     }
-    assert_eq!(unseen, [""; 0], "the simulation is too weak to see these");
+    assert_eq!(unseen, [""; 0], "nobody sees these");
 }
+
+/// What runs seeds: a package, and what it is told.
+#[derive(Debug)]
+struct Machine {
+    package: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const MACHINES: &[(Machine, &[Breakage])] = &[
+    (
+        Machine {
+            package: "simulation",
+            arguments: &[],
+        },
+        FOR_THE_SIMULATION,
+    ),
+    (
+        Machine {
+            package: "fuzz-harness",
+            arguments: &["futures"],
+        },
+        FOR_THE_FUTURES,
+    ),
+];
 
 /// In a second, and all at once: where sources move, the table has to follow.
 #[test]
@@ -47,7 +74,8 @@ fn what_is_to_be_broken_is_in_the_sources() {
 
 /// The breakages of which the file is not there, or the sound text is not in it exactly once.
 fn misplaced() -> Vec<String> {
-    let misplaced = BREAKAGES.iter().filter_map(|breakage| {
+    let all = MACHINES.iter().flat_map(|(_, breakages)| *breakages);
+    let misplaced = all.filter_map(|breakage| {
         let Breakage {
             what, file, sound, ..
         } = breakage;
@@ -62,7 +90,7 @@ fn misplaced() -> Vec<String> {
     misplaced.collect()
 }
 
-/// How the simulation saw it: the first seed that fails, and the invariant that does not hold.
+/// How it was seen: the first seed that fails, and the invariant that does not hold.
 fn print(breakage: &Breakage, caught: &str) {
     let Breakage { number, what, .. } = breakage;
     println!("{number:<8} | {what:<66} | {caught}");
@@ -78,7 +106,7 @@ impl Copy {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sabotage");
         fs::create_dir_all(&root).expect("the copy can be written");
         // Cargo wants to see all members of the workspace with all that their manifests name, though
-        // it builds no more than the simulation. In `tests` are some of them.
+        // it builds no more than one of them. In `tests` are some.
         for file in ["Cargo.toml", "Cargo.lock"] {
             copy_file(&self::root().join(file), &root.join(file));
         }
@@ -88,8 +116,8 @@ impl Copy {
         Self { root }
     }
 
-    /// The seed at which the simulation fails once this is broken, and how.
-    fn break_and_simulate(&self, breakage: &Breakage) -> Option<String> {
+    /// The seed at which the machine fails once this is broken, and how.
+    fn break_and_run(&self, machine: &Machine, breakage: &Breakage) -> Option<String> {
         let Breakage {
             file,
             sound,
@@ -99,15 +127,15 @@ impl Copy {
         let path = self.root.join(file);
         let text = fs::read_to_string(&path).expect("the file was copied");
         fs::write(&path, text.replace(sound, broken)).expect("the copy can be written");
-        self.build();
-        let caught = self.simulate(breakage.seeds);
+        self.build(machine);
+        let caught = self.run(machine, breakage.seeds);
         fs::write(&path, text).expect("the copy can be written");
         caught
     }
 
-    fn build(&self) {
+    fn build(&self, machine: &Machine) {
         let built = self
-            .cargo(&["build", "--offline", "--locked", "-p", "simulation"])
+            .cargo(&["build", "--offline", "--locked", "-p", machine.package])
             .output()
             .expect("cargo can be run");
         let errors = String::from_utf8_lossy(&built.stderr);
@@ -128,9 +156,10 @@ impl Copy {
         command
     }
 
-    /// Runs the simulation. Only a broken invariant counts, and no panic.
-    fn simulate(&self, seeds: u32) -> Option<String> {
-        let run = Command::new(self.root.join("target/debug/simulation"))
+    /// Runs a machine. Only what it tells as a broken invariant counts.
+    fn run(&self, machine: &Machine, seeds: u32) -> Option<String> {
+        let run = Command::new(self.root.join("target/debug").join(machine.package))
+            .args(machine.arguments)
             .args(["--brief", "true", "--seeds", &seeds.to_string()])
             .output()
             .expect("it was built");
