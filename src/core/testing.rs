@@ -212,6 +212,7 @@ impl Broker {
             Method::QueueBind(_) => queue::BindOk {}.into(),
             Method::QueueUnbind(_) => queue::UnbindOk {}.into(),
             Method::QueueDelete(_) => queue::DeleteOk::default().into(),
+            Method::QueuePurge(_) => queue::PurgeOk::default().into(),
             Method::BasicQos(_) => basic::QosOk {}.into(),
             Method::BasicConsume(basic::Consume { consumer_tag, .. }) => {
                 self.consumers.insert(channel, consumer_tag.clone());

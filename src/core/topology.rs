@@ -7,7 +7,8 @@
 
 mod changes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
 
 use snowshoe_codec::method::{Arguments as _, MethodId, exchange, queue};
 use snowshoe_codec::{FieldTable, FieldValue, Method, ShortString, TableError};
@@ -122,9 +123,26 @@ struct QueueRecord {
     /// Its name on the server.
     name: ShortString,
     declare: queue::Declare,
+    /// What it was called before, of late.
+    former: VecDeque<ShortString>,
     /// It was looked for, and is not there.
     is_gone: bool,
+    /// It is auto-delete, and the last consumer of ours has left it: the broker has deleted it, unless
+    /// somebody else consumes from it.
+    is_left: bool,
 }
+
+/// What becomes of a queue that was looked for and is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is to be declared, and will have another name.
+    DeclaredAnew,
+    /// It went with its last consumer.
+    Forgotten,
+}
+
+/// How many former names of a queue still lead to it.
+const FORMER_NAMES: usize = 16;
 
 impl QueueRecord {
     /// One that the server names counts as one: were both connections to declare it again, there would
@@ -133,9 +151,11 @@ impl QueueRecord {
         self.declare.exclusive || self.declare.queue.is_empty()
     }
 
-    /// Whether it may be there under the name that the server gave it, with all that is in it.
+    /// Whether it may be there, but cannot be declared to find out: under the name that the server gave
+    /// it, with all that is in it; or because others use it.
     fn is_looked_for(&self) -> bool {
-        self.declare.queue.is_empty() && !self.declare.exclusive && !self.is_gone
+        let has_given_name = self.declare.queue.is_empty() && !self.declare.exclusive;
+        (has_given_name || self.is_left) && !self.is_gone
     }
 
     fn declare_again(&self) -> queue::Declare {
@@ -159,6 +179,8 @@ impl QueueRecord {
 pub struct Topology {
     exchanges: BTreeMap<ShortString, exchange::Declare>,
     queues: BTreeMap<QueueId, QueueRecord>,
+    /// Those that were called otherwise, by the names that they had.
+    renamed: BTreeMap<ShortString, QueueId>,
     /// With their arguments in the order the user gave them.
     bindings: BTreeMap<BindingKey, FieldTable>,
     server_named: u64,
@@ -181,6 +203,27 @@ impl Topology {
         match queue {
             QueueId::Named(name) => Some(name),
             QueueId::ServerNamed(_) => self.queues.get(queue).map(|queue| &queue.name),
+        }
+    }
+
+    /// What a queue is called now that the server once called so, where it is another name.
+    pub fn new_name(&self, former: &ShortString) -> Option<&ShortString> {
+        self.queue_name(self.renamed.get(former)?)
+    }
+
+    /// Lets a call that names a queue by a name that the server has replaced name it as it is called now:
+    /// whoever made it cannot know.
+    pub fn follow_renames(&self, call: &mut Method) {
+        let queue = match call {
+            Method::QueueBind(bind) => &mut bind.queue,
+            Method::QueueUnbind(unbind) => &mut unbind.queue,
+            Method::QueuePurge(purge) => &mut purge.queue,
+            Method::QueueDelete(delete) => &mut delete.queue,
+            Method::QueueDeclare(declare) if declare.passive => &mut declare.queue,
+            _ => return,
+        };
+        if let Some(name) = self.new_name(queue) {
+            queue.clone_from(name);
         }
     }
 
@@ -288,7 +331,9 @@ impl Topology {
                 nowait: false,
                 ..declare.clone()
             },
+            former: VecDeque::new(),
             is_gone: false,
+            is_left: false,
         };
         self.queues.insert(id.clone(), queue);
         id
@@ -333,7 +378,16 @@ impl Topology {
         for step in self.with_what_goes_along(deleted) {
             match step {
                 Step::Exchange(name) => _ = self.exchanges.remove(&name),
-                Step::Queue(queue) => _ = self.queues.remove(&queue),
+                Step::Queue(queue) => {
+                    for former in self
+                        .queues
+                        .remove(&queue)
+                        .into_iter()
+                        .flat_map(|it| it.former)
+                    {
+                        self.renamed.remove(&former);
+                    }
+                }
                 Step::Binding(binding) => _ = self.bindings.remove(&binding),
             }
         }
@@ -373,46 +427,80 @@ impl Topology {
 
     /// A consumer of a queue was started.
     pub fn consumer_started(&mut self, queue: &ShortString) {
-        *self.consumers.entry(self.queue_id(queue)).or_default() += 1;
+        let queue = self.queue_id(queue);
+        if let Some(declared) = self.queues.get_mut(&queue) {
+            declared.is_left = false;
+        }
+        *self.consumers.entry(queue).or_default() += 1;
     }
 
     /// The user cancelled a consumer of a queue. With the last one the broker deletes the queue, if
-    /// it is auto-delete.
+    /// it is auto-delete: at once, where no other connection can have one, and otherwise only
+    /// [looking](Self::left_queue) tells.
     pub fn consumer_cancelled(&mut self, queue: &ShortString) {
         let queue = self.queue_id(queue);
         let Some(left) = self.consumers.get_mut(&queue) else {
             return;
         };
         *left -= 1;
-        if *left == 0 {
-            self.consumers.remove(&queue);
-            let declared = self.queues.get(&queue);
-            if declared.is_some_and(|queue| queue.declare.auto_delete) {
-                self.forget_queue(&queue);
-            }
+        if *left > 0 {
+            return;
         }
+        self.consumers.remove(&queue);
+        let declared = self.queues.get_mut(&queue);
+        let Some(declared) = declared.filter(|it| it.declare.auto_delete) else {
+            return;
+        };
+        if declared.declare.exclusive {
+            self.forget_queue(&queue);
+        } else {
+            declared.is_left = true;
+        }
+    }
+
+    /// What is to be looked for, where it may have gone with the last consumer of a queue.
+    pub fn left_queue(&self, queue: &ShortString) -> Option<Step> {
+        let id = self.queue_id(queue);
+        let is_left = self.queues.get(&id).is_some_and(|it| it.is_left);
+        is_left.then_some(Step::Queue(id))
     }
 
     /// The server has given a queue another name. Its bindings follow. Gives the old name if there
     /// is a change to tell the user about.
     pub fn rename_queue(&mut self, id: &QueueId, name: &ShortString) -> Option<ShortString> {
         let queue = self.queues.get_mut(id)?;
-        queue.is_gone = false;
-        (queue.name != *name).then(|| std::mem::replace(&mut queue.name, name.clone()))
+        (queue.is_gone, queue.is_left) = (false, false);
+        if queue.name == *name {
+            return None;
+        }
+        let old = mem::replace(&mut queue.name, name.clone());
+        if queue.former.len() >= FORMER_NAMES
+            && let Some(oldest) = queue.former.pop_front()
+        {
+            self.renamed.remove(&oldest);
+        }
+        queue.former.push_back(old.clone());
+        self.renamed.insert(old.clone(), id.clone());
+        Some(old)
     }
 
-    /// Whether it is a queue that the server named, and that is looked for before another is declared.
+    /// Whether it is a queue that is looked for before another is declared, if that is done at all.
     pub fn is_looked_for(&self, step: &Step) -> bool {
         let Step::Queue(id) = step else { return false };
         self.queues.get(id).is_some_and(QueueRecord::is_looked_for)
     }
 
-    /// The broker does not know the queue of a step. Whether it was looked for under the name that the
-    /// server gave it: it is to be declared anew, then, and will have another.
-    pub fn queue_is_gone(&mut self, step: &Step) -> bool {
-        let Step::Queue(id) = step else { return false };
-        let queue = self.queues.get_mut(id).filter(|it| it.is_looked_for());
-        queue.map(|queue| queue.is_gone = true).is_some()
+    /// The broker does not know the queue of a step. What becomes of it, if it was
+    /// [looked for](Self::is_looked_for).
+    pub fn queue_is_missing(&mut self, step: &Step) -> Option<Missing> {
+        let Step::Queue(id) = step else { return None };
+        let queue = self.queues.get_mut(id).filter(|it| it.is_looked_for())?;
+        if queue.is_left {
+            self.forget_queue(&id.clone());
+            return Some(Missing::Forgotten);
+        }
+        queue.is_gone = true;
+        Some(Missing::DeclaredAnew)
     }
 
     /// Everything, in the order in which it can be declared: all exchanges, all queues, then the

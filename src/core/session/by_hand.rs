@@ -3,10 +3,11 @@
 //! Nothing on such a channel is recovered, but what was declared by the client may be deleted on it, and
 //! is not to rise again then.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use snowshoe_codec::{Method, MethodId, SendError};
+use snowshoe_codec::{Method, MethodId, SendError, ShortString};
 
 use super::Session;
 use super::keys::ChannelKey;
@@ -18,6 +19,8 @@ pub(super) struct ByHand(BTreeMap<ChannelKey, Deletions>);
 
 #[derive(Debug, Default)]
 struct Deletions {
+    /// The queue that was declared last, if it has a name: the broker takes no name for it.
+    declared: Option<ShortString>,
     /// What is to be sent next, and may have to wait.
     next: Option<Deletion>,
     /// What was sent and not answered, oldest first.
@@ -25,6 +28,25 @@ struct Deletions {
 }
 
 impl ByHand {
+    /// A method with the queue that the broker takes where it names none, if that is known.
+    fn named<'m>(&self, channel: ChannelKey, method: &'m Method) -> Cow<'m, Method> {
+        let declared = self.0.get(&channel).and_then(|it| it.declared.as_ref());
+        let mut named = Cow::Borrowed(method);
+        let queue = match method {
+            Method::QueueDelete(delete) => &delete.queue,
+            Method::QueueUnbind(unbind) => &unbind.queue,
+            _ => return named,
+        };
+        if let Some(declared) = declared.filter(|_| queue.is_empty()) {
+            match named.to_mut() {
+                Method::QueueDelete(delete) => delete.queue.clone_from(declared),
+                Method::QueueUnbind(unbind) => unbind.queue.clone_from(declared),
+                _ => {}
+            }
+        }
+        named
+    }
+
     fn answered(&mut self, channel: ChannelKey, reply: MethodId) -> Option<(Method, Deletion)> {
         let sent = &mut self.0.get_mut(&channel)?.sent;
         let asked_by = |(call, _): &(Method, Deletion)| reply.is_reply_to(call.id());
@@ -40,6 +62,16 @@ pub(super) enum Unanswered {
     PerhapsDone,
 }
 
+/// Which queue a method leaves as the last declared, if it declares one. One that the broker names is not
+/// known to the client: nobody declares it again.
+fn declared_by(method: &Method) -> Option<Option<ShortString>> {
+    let Method::QueueDeclare(declare) = method else {
+        return None;
+    };
+    let name = Some(&declare.queue).filter(|it| !it.is_empty());
+    Some(name.cloned())
+}
+
 impl Session {
     /// Whether a method may be sent by hand now. One that deletes waits until nobody is declaring the
     /// same; nothing may pass it on its channel.
@@ -49,11 +81,12 @@ impl Session {
         method: &Method,
         topology: &mut Topology,
     ) -> bool {
-        let begun = self.by_hand.0.get_mut(&channel);
+        let begun = self.by_hand.0.get(&channel);
         if let Some(next) = begun.and_then(|it| it.next.as_ref()) {
             return topology.may_delete(next);
         }
-        let Some(deletion) = topology.begin_deletion(method) else {
+        let method = self.by_hand.named(channel, method);
+        let Some(deletion) = topology.begin_deletion(&method) else {
             return true;
         };
         let may = topology.may_delete(&deletion);
@@ -85,9 +118,15 @@ impl Session {
             return Err(SendError::NotOpen);
         };
         let Some(deletion) = begun else {
-            return channel.send(now, method);
+            let declared = declared_by(&method);
+            let sent = channel.send(now, method);
+            if let (Ok(()), Some(declared)) = (&sent, declared) {
+                self.by_hand.0.entry(key).or_default().declared = declared;
+            }
+            return sent;
         };
         let sent = channel.send(now, method.clone());
+        let method = self.by_hand.named(key, &method).into_owned();
         if sent.is_err() || method.is_nowait() {
             if sent.is_ok() {
                 // No answer will tell of it.

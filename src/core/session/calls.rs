@@ -162,6 +162,7 @@ impl Session {
             return;
         };
         while let Some(call) = calls.queue.next_to_send() {
+            topology.follow_renames(&mut call.method);
             let is_behind = calls.held.iter().any(|held| held.is_related_to(call));
             if is_behind || !call.may_be_sent(topology) {
                 calls.held.extend(calls.queue.unsendable());
@@ -229,14 +230,14 @@ impl Session {
                 self.has_failed(call, error);
             }
             // The broker may be doing what comes after it, too.
-            self.withdraw_harmful(Error::Timeout);
+            self.withdraw_harmful(Scope::Channel, Error::Timeout);
         }
         self.calls.queue.channel_lost();
     }
 
     /// The connection is gone, and what was to be deleted on it can be declared again until the next.
     pub(super) fn calls_lost(&mut self) {
-        self.withdraw_harmful(|_| Error::ConnectionLost);
+        self.withdraw_harmful(Scope::Connection, |_| Error::ConnectionLost);
         self.calls.try_held_again();
         self.calls.queue.channel_lost();
         for call in self.calls.queue.iter_mut() {
@@ -246,8 +247,8 @@ impl Session {
 
     /// Calls under way whose fate is not known, and of which a second one could do harm, are not made
     /// again: their callers are told.
-    fn withdraw_harmful(&mut self, error: impl Fn(MethodId) -> Error) {
-        let is_harmful = |call: &Call| !is_repeatable(&call.method);
+    fn withdraw_harmful(&mut self, lost: Scope, error: impl Fn(MethodId) -> Error) {
+        let is_harmful = |call: &Call| !is_repeatable(&call.method, lost);
         for call in self.calls.queue.withdraw_sent(is_harmful) {
             let error = error(call.method.id());
             self.has_failed(call, error);
@@ -263,14 +264,25 @@ impl Session {
     }
 }
 
-/// Whether a call can be made twice without harm: one that declares can. Between two that delete, purge or
-/// unbind, others may have declared, published or bound.
-fn is_repeatable(call: &Method) -> bool {
-    matches!(
-        call,
+/// What was lost before the answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Channel,
+    Connection,
+}
+
+/// Whether a call can be made twice without harm: one that declares can, unless it makes another queue each
+/// time and the first does not go with its connection. Between two that delete, purge or unbind, others may
+/// have declared, published or bound.
+fn is_repeatable(call: &Method, lost: Scope) -> bool {
+    match call {
+        Method::QueueDeclare(declare) if declare.queue.is_empty() => {
+            declare.exclusive && lost == Scope::Connection
+        }
         Method::QueueDeclare(_)
-            | Method::ExchangeDeclare(_)
-            | Method::QueueBind(_)
-            | Method::ExchangeBind(_)
-    )
+        | Method::ExchangeDeclare(_)
+        | Method::QueueBind(_)
+        | Method::ExchangeBind(_) => true,
+        _ => false,
+    }
 }

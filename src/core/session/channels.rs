@@ -172,7 +172,12 @@ impl Session {
                     .push_back(Output::ConsumerFlows(consumer, flow));
             }
             Some(Step::Proven) => self.outputs.push_back(Output::ConsumerHeard(consumer)),
-            Some(Step::Cancelled) => self.outputs.push_back(Output::ConsumerDraining(consumer)),
+            Some(Step::Cancelled) => {
+                if let Some(queue) = topology.left_queue(&subscription.spec().queue) {
+                    self.push_to_declare(queue, topology);
+                }
+                self.outputs.push_back(Output::ConsumerDraining(consumer));
+            }
             None => {}
         }
     }
@@ -383,12 +388,26 @@ impl Session {
     }
 
     /// Opens channels for consumers that have none.
-    pub(super) fn open_consumers(&mut self, now: Instant) {
+    pub(super) fn open_consumers(&mut self, now: Instant, topology: &Topology) {
+        self.follow_renames(now, topology);
         let wanting = (self.consumers).keys_of(|it| it.wants_channel(now) && !it.is_suspected());
         for consumer in wanting {
             self.open_consumer(now, consumer);
         }
         self.open_suspects(now);
+    }
+
+    /// Consumers that are to be started go by the names that their queues have now: another session may
+    /// have declared them.
+    fn follow_renames(&mut self, now: Instant, topology: &Topology) {
+        for key in (self.consumers).keys_of(|it| it.wants_channel(now)) {
+            let consumer = &mut self.consumers[key];
+            let old = consumer.spec().queue.clone();
+            if let Some(new) = topology.new_name(&old).cloned() {
+                consumer.queue_renamed(&old, &new);
+                self.outputs.push_back(Output::RenameFollowed { old, new });
+            }
+        }
     }
 
     /// Opens channels for half of the consumers over which the connection may have been lost, if no other

@@ -112,6 +112,11 @@ pub enum Output {
         old: ShortString,
         new: ShortString,
     },
+    /// The same, which was told by another session: consumers of this one consume from it.
+    RenameFollowed {
+        old: ShortString,
+        new: ShortString,
+    },
     /// Something is not back yet, and tried again.
     Delayed {
         entity: Entity,

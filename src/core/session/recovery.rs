@@ -13,7 +13,7 @@ use super::output::Output;
 use super::owners::Owner;
 use super::stage::Stage;
 use crate::core::call_queue::CallQueue;
-use crate::core::topology::{Declaring, QueueId, Step, Topology};
+use crate::core::topology::{Declaring, Missing, QueueId, Step, Topology};
 use crate::error::{ConnectionError, Error, Phase};
 
 /// What the broker refuses for a time: an exclusive queue that another connection still holds, as a
@@ -88,7 +88,7 @@ impl Session {
                 self.push_bindings(topology, |_| true);
                 self.declare_again(now, topology);
             }
-            Stage::Consumers => self.open_consumers(now),
+            Stage::Consumers => self.open_consumers(now, topology),
             Stage::Producers => self.open_producers(now),
             Stage::Ready => {
                 if self
@@ -113,7 +113,7 @@ impl Session {
         // Those whose stage is yet to come are found when it is entered.
         if due > 0 {
             if self.stage >= Stage::Consumers {
-                self.open_consumers(now);
+                self.open_consumers(now, topology);
             }
             if self.stage >= Stage::Producers {
                 self.open_producers(now);
@@ -295,9 +295,13 @@ impl Session {
         close: PeerClose,
         topology: &mut Topology,
     ) {
-        if is_gone(&close) && topology.queue_is_gone(&step) {
-            self.recovery.push(step);
-            return;
+        if is_gone(&close)
+            && let Some(missing) = topology.queue_is_missing(&step)
+        {
+            return match missing {
+                Missing::DeclaredAnew => self.recovery.push(step),
+                Missing::Forgotten => self.postponed.retain(|it| it.step != step),
+            };
         }
         let postponed = self.postponed.extract_if(.., |it| it.step == step).next();
         let (since, tried_at) = postponed

@@ -219,9 +219,11 @@ fn a_server_named_queue_that_may_be_there_is_looked_for_before_another_is_declar
         ..queue::Declare::default()
     };
     assert_eq!(topology.methods(), [looked_for("amq.gen-1").into()]);
-    assert!(topology.queue_is_gone(&step));
+    let missing = topology.queue_is_missing(&step);
+    assert_eq!(missing, Some(Missing::DeclaredAnew));
     assert_eq!(topology.methods(), [declare_queue("").into()]);
-    assert!(!topology.queue_is_gone(&step), "it is not looked for twice");
+    let missing = topology.queue_is_missing(&step);
+    assert_eq!(missing, None, "it is not looked for twice");
     topology.rename_queue(&id, &name("amq.gen-2"));
     assert_eq!(topology.methods(), [looked_for("amq.gen-2").into()]);
 }
@@ -239,9 +241,10 @@ fn only_a_server_named_queue_that_outlives_its_connection_is_looked_for() {
             topology.method(&Step::Queue(id.clone())),
             Some(declare.into())
         );
-        assert!(!topology.queue_is_gone(&Step::Queue(id)));
+        assert_eq!(topology.queue_is_missing(&Step::Queue(id)), None);
     }
-    assert!(!topology.queue_is_gone(&Step::Exchange(name("e"))));
+    let missing = topology.queue_is_missing(&Step::Exchange(name("e")));
+    assert_eq!(missing, None);
 }
 
 #[test]
@@ -332,24 +335,95 @@ fn an_auto_delete_exchange_that_was_never_bound_stays() {
     assert_eq!(topology.plan().len(), 1);
 }
 
-// fault 48
-#[test]
-fn an_auto_delete_queue_goes_with_its_last_consumer_and_no_other_does() {
+/// Two queues that are bound and consumed from, of which one is auto-delete.
+fn with_consumers(goes: queue::Declare) -> Topology {
     let mut topology = Topology::default().with_queue("stays");
-    let auto_delete = queue::Declare {
-        auto_delete: true,
-        ..declare_queue("goes")
-    };
-    topology.record_queue(&auto_delete, &name("goes"));
+    topology.record_queue(&goes, &name("goes"));
     topology.record_queue_binding(&bind_queue("e", "goes", ""));
     for queue in ["goes", "goes", "stays"] {
         topology.consumer_started(&name(queue));
     }
     topology.consumer_cancelled(&name("goes"));
     assert_eq!(topology.methods().len(), 3);
+    assert_eq!(topology.left_queue(&name("goes")), None);
     topology.consumer_cancelled(&name("goes"));
     topology.consumer_cancelled(&name("stays"));
+    assert_eq!(topology.left_queue(&name("stays")), None);
+    topology
+}
+
+fn auto_delete(exclusive: bool) -> queue::Declare {
+    queue::Declare {
+        auto_delete: true,
+        exclusive,
+        ..declare_queue("goes")
+    }
+}
+
+// fault 48
+#[test]
+fn an_exclusive_auto_delete_queue_goes_with_its_last_consumer_and_no_other_does() {
+    let topology = with_consumers(auto_delete(true));
     assert_eq!(topology.methods(), [declare_queue("stays").into()]);
+}
+
+// fault 48
+#[test]
+fn an_auto_delete_queue_that_its_last_consumer_has_left_is_looked_for_and_goes_where_it_is_missing()
+{
+    let mut topology = with_consumers(auto_delete(false));
+    let left = topology.left_queue(&name("goes")).unwrap();
+    assert!(topology.is_looked_for(&left));
+    let looks = topology.method(&left).unwrap();
+    assert!(matches!(looks, Method::QueueDeclare(it) if it.passive && it.queue == "goes"));
+    let missing = topology.queue_is_missing(&left);
+    assert_eq!(missing, Some(Missing::Forgotten));
+    assert_eq!(topology.methods(), [declare_queue("stays").into()]);
+}
+
+#[test]
+fn an_auto_delete_queue_that_others_still_use_or_that_is_used_again_stays() {
+    let mut topology = with_consumers(auto_delete(false));
+    let left = topology.left_queue(&name("goes")).unwrap();
+    // It is there.
+    let Step::Queue(id) = &left else { panic!() };
+    assert_eq!(topology.rename_queue(id, &name("goes")), None);
+    assert_eq!(topology.method(&left), Some(auto_delete(false).into()));
+
+    let mut topology = with_consumers(auto_delete(false));
+    topology.consumer_started(&name("goes"));
+    assert_eq!(topology.left_queue(&name("goes")), None);
+    assert_eq!(topology.methods().len(), 3);
+}
+
+#[test]
+fn a_call_follows_a_queue_to_its_new_name() {
+    let mut topology = Topology::default();
+    let id = topology.record_queue(&declare_queue(""), &name("amq.gen-0"));
+    for number in 1..=FORMER_NAMES {
+        topology.rename_queue(&id, &name(&format!("amq.gen-{number}")));
+    }
+    let delete_queue = |queue: &str| {
+        Method::from(queue::Delete {
+            queue: name(queue),
+            ..Default::default()
+        })
+    };
+    let follow = |topology: &Topology, queue: &str| {
+        let mut delete = delete_queue(queue);
+        topology.follow_renames(&mut delete);
+        delete
+    };
+    let newest = format!("amq.gen-{FORMER_NAMES}");
+    for former in ["amq.gen-0", "amq.gen-7", &newest] {
+        assert_eq!(follow(&topology, former), delete_queue(&newest));
+    }
+    assert_eq!(follow(&topology, "q"), delete_queue("q"));
+    topology.rename_queue(&id, &name("amq.gen-x"));
+    assert_eq!(follow(&topology, "amq.gen-0"), delete_queue("amq.gen-0"));
+    assert_eq!(topology.renamed.len(), FORMER_NAMES);
+    topology.forget_queue(&id);
+    assert!(topology.renamed.is_empty());
 }
 
 // faults 44 and 47
@@ -531,7 +605,7 @@ fn recover(
     for step in topology.plan() {
         let mut method = topology.method(&step).unwrap();
         let mut answer = broker.receive(&method);
-        if answer.is_none() && topology.queue_is_gone(&step) {
+        if answer.is_none() && topology.queue_is_missing(&step).is_some() {
             method = topology.method(&step).unwrap();
             answer = broker.receive(&method);
         }

@@ -183,6 +183,7 @@ impl Link {
                 consumers.queue_renamed(&old, &new);
                 hub.emit_with(|| Event::QueueRenamed { old, new });
             }
+            Output::RenameFollowed { old, new } => consumers.queue_renamed(&old, &new),
             Output::Delayed { entity, reason } => delayed(hub, entity, reason),
             Output::Restored { entity } => restored(hub, entity),
             Output::NotRecovered { entity, reason } => {

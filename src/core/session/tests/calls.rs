@@ -111,6 +111,90 @@ fn purge(queue: &str) -> queue::Purge {
     }
 }
 
+// case D1
+#[test]
+fn a_declaration_that_makes_another_queue_each_time_is_not_repeated() {
+    let mut world = World::ready();
+    world.declare(declare_queue("a"));
+    world.broker.script = Box::new(|_| Answer::Silence);
+    world.call(1, declare_queue(""));
+    // This one goes with its connection.
+    world.call(2, exclusive(""));
+    world.requests();
+    world.cut();
+    let results = world.results();
+    assert!(
+        matches!(results[..], [(1, Err(Error::ConnectionLost))]),
+        "{results:?}"
+    );
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass_until_ready();
+    assert_eq!(world.answered(), [(2, true)]);
+    let unnamed = |it: &Method| matches!(it, Method::QueueDeclare(it) if it.queue.is_empty());
+    assert_eq!(world.requests().iter().filter(|it| unnamed(it)).count(), 1);
+}
+
+// case D1
+#[test]
+fn a_queue_without_a_name_is_not_declared_again_on_the_same_connection() {
+    let mut world = World::ready();
+    world.declare(declare_queue("a"));
+    world.broker.script = Box::new(|_| Answer::Silence);
+    world.call(1, declare_queue("slow"));
+    world.call(2, exclusive(""));
+    world.call(3, declare_queue("b"));
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass(40 * SECOND);
+    let results = world.results();
+    let timed_out = |it: &Result<Method, Error>| matches!(it, Err(Error::Timeout(_)));
+    assert!(
+        matches!(&results[..], [(1, one), (2, two), (3, Ok(_))] if timed_out(one) && timed_out(two)),
+        "{results:?}"
+    );
+    assert!(world.is_connected());
+}
+
+// fault 46, case D2
+#[test]
+fn calls_that_wait_follow_a_queue_to_its_new_name() {
+    let mut world = World::ready();
+    world.declare(declare_queue(""));
+    world.declare(declare_exchange("x"));
+    world.declare(bind("x", "amq.gen-1"));
+    world.broker.script = except("amq.gen-1", || {
+        Answer::Refuse(ReplyCode::NOT_FOUND, "it is not there")
+    });
+    world.cut();
+    let unbind = queue::Unbind {
+        queue: name("amq.gen-1"),
+        exchange: name("x"),
+        ..Default::default()
+    };
+    world.call(1, purge("amq.gen-1"));
+    world.call(2, unbind);
+    world.call(3, delete_queue("amq.gen-1"));
+    world.pass_until_ready();
+    // Nobody tells those who ask later of the new name either.
+    world.call(4, purge("amq.gen-1"));
+    let requests = world.requests();
+    let named = |queue: &str| {
+        let asked = requests.iter().filter(|it| match it {
+            Method::QueuePurge(it) => it.queue == queue,
+            Method::QueueUnbind(it) => it.queue == queue,
+            Method::QueueDelete(it) => it.queue == queue,
+            _ => false,
+        });
+        asked.count()
+    };
+    // The queue is deleted by then, and its names lead nowhere.
+    assert_eq!((named("amq.gen-2"), named("amq.gen-1")), (3, 1));
+    assert_eq!(world.answered().len(), 4);
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.gists(), ["exchange.declare x"]);
+    assert_eq!(world.not_recovered(), [""; 0]);
+}
+
 /// Calls that are made with no answer: of two, a second one can do harm.
 fn unanswered() -> World {
     let mut world = World::ready();

@@ -15,13 +15,25 @@ struct Store {
     bindings: BTreeSet<(ShortString, ShortString)>,
     /// Whether queues are in use.
     in_use: bool,
+    /// What no name means: of one channel, as it were.
+    declared: ShortString,
 }
 
 impl Store {
     fn receive(&mut self, method: &Method) -> Answer {
         const MISSING: Answer = Answer::Refuse(ReplyCode::NOT_FOUND, "it is not there");
+        let called = |queue: &ShortString| match queue.is_empty() {
+            true => self.declared.clone(),
+            false => queue.clone(),
+        };
         match method {
-            Method::QueueDeclare(it) => _ = self.queues.insert(it.queue.clone()),
+            Method::QueueDeclare(it) if it.passive && !self.queues.contains(&it.queue) => {
+                return MISSING;
+            }
+            Method::QueueDeclare(it) => {
+                self.declared = it.queue.clone();
+                self.queues.insert(it.queue.clone());
+            }
             Method::ExchangeDeclare(it) => _ = self.exchanges.insert(it.exchange.clone()),
             Method::QueueBind(it) => {
                 if !self.queues.contains(&it.queue) || !self.exchanges.contains(&it.exchange) {
@@ -32,14 +44,15 @@ impl Store {
             }
             Method::QueueUnbind(it) => {
                 self.bindings
-                    .remove(&(it.queue.clone(), it.exchange.clone()));
+                    .remove(&(called(&it.queue), it.exchange.clone()));
             }
             Method::QueueDelete(it) if it.if_unused && self.in_use => {
                 return Answer::Refuse(ReplyCode::PRECONDITION_FAILED, "in use");
             }
             Method::QueueDelete(it) => {
-                self.queues.remove(&it.queue);
-                self.bindings.retain(|(queue, _)| *queue != it.queue);
+                let deleted = called(&it.queue);
+                self.queues.remove(&deleted);
+                self.bindings.retain(|(queue, _)| *queue != deleted);
             }
             Method::ExchangeDelete(it) => {
                 self.exchanges.remove(&it.exchange);
@@ -513,6 +526,56 @@ fn what_is_deleted_by_hand_does_not_rise_again() {
         pair.come_back_twice();
         assert!(is_gone(&pair.store.borrow()), "{delete:?}");
     }
+}
+
+// case D3
+#[test]
+fn what_is_deleted_by_hand_as_the_queue_that_was_declared_last_does_not_rise_again() {
+    let unbind = queue::Unbind {
+        queue: ShortString::EMPTY,
+        ..unbind()
+    };
+    for method in [Method::from(queue::Delete::default()), unbind.into()] {
+        let mut pair = Pair::ready();
+        let channel = channel_by_hand(&mut pair);
+        let passive = queue::Declare {
+            passive: true,
+            ..declare_queue("q")
+        };
+        assert!(send_by_hand(&mut pair, channel, &passive.into()));
+        assert!(send_by_hand(&mut pair, channel, &method));
+        pair.come_back_twice();
+        let store = pair.store.borrow();
+        let is_queue = matches!(method, Method::QueueDelete(_));
+        assert_eq!(store.queues.contains(&name("q")), !is_queue);
+        assert!(store.bindings.is_empty(), "{method:?}");
+    }
+}
+
+// fault 46
+#[test]
+fn a_consumer_of_another_connection_follows_a_queue_to_its_new_name() {
+    let mut pair = Pair::ready();
+    pair.call(declare_queue(""));
+    let given = name("amq.gen-1");
+    pair.store.borrow_mut().queues = [name("q"), given.clone()].into();
+    let now = pair.other.now;
+    let consumer = pair.other.session.add_consumer(now, spec("amq.gen-1"));
+    pair.settle();
+    assert!(pair.other.is_consuming(consumer));
+    // It is gone, and there is another.
+    pair.store.borrow_mut().queues = [name("q"), name("amq.gen-2")].into();
+    pair.other.outputs();
+    pair.cut_other();
+    pair.cut_main();
+    pair.settle();
+    assert!(pair.other.is_consuming(consumer));
+    let queue = &pair.other.session.consumers[consumer].spec().queue;
+    assert_eq!(*queue, name("amq.gen-2"));
+    let told = pair
+        .other
+        .count(|it| matches!(it, Output::RenameFollowed { .. }));
+    assert_eq!(told, 1);
 }
 
 // case D3

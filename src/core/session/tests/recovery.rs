@@ -479,3 +479,50 @@ fn what_is_forgotten_during_a_recovery_is_left_out() {
     assert!(world.session.is_ready());
     assert_eq!(world.gists().last().unwrap(), "queue.declare q48");
 }
+
+/// An auto-delete queue of which our last consumer was cancelled; others consume from it, or not.
+fn left_queue(is_used: bool) -> World {
+    let mut world = World::ready();
+    world.declare(queue::Declare {
+        auto_delete: true,
+        ..declare_queue("q")
+    });
+    world.declare(bind("x", "q"));
+    let consumer = world.add_consumer("q");
+    world.requests();
+    world.broker.script = Box::new(move |method| match method {
+        Method::QueueDeclare(it) if it.passive && !is_used => {
+            Answer::Refuse(ReplyCode::NOT_FOUND, "it is not there")
+        }
+        _ => Answer::Usual,
+    });
+    let World {
+        session,
+        topology,
+        now,
+        ..
+    } = &mut world;
+    session.cancel_consumer(*now, consumer, topology);
+    world.run();
+    world
+}
+
+// fault 48
+#[test]
+fn an_auto_delete_queue_that_goes_with_our_last_consumer_does_not_rise_again() {
+    let mut world = left_queue(false);
+    assert_eq!(world.gists(), ["basic.cancel", "queue.declare q"]);
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.gists(), [""; 0]);
+    assert_eq!(world.not_recovered(), [""; 0]);
+}
+
+#[test]
+fn an_auto_delete_queue_that_others_still_use_is_declared_again() {
+    let mut world = left_queue(true);
+    assert_eq!(world.gists()[..2], ["basic.cancel", "queue.declare q"]);
+    world.cut();
+    world.pass_until_ready();
+    assert_eq!(world.requests().len(), 2, "the queue and its binding");
+}
