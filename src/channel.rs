@@ -25,7 +25,7 @@ use crate::shared::handle::Handle;
 /// use snowshoe::codec::method::{queue, tx};
 ///
 /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
-/// let mut channel = client.channel().await?;
+/// let mut channel = client.publishing_channel().await?;
 /// channel.call(tx::Select).await?;
 /// channel.publish("", "orders", "in a transaction").await?;
 /// channel.call(tx::Commit).await?;
@@ -83,6 +83,10 @@ impl Channel {
     ///
     /// # Errors
     /// It cannot be sent, or has a reply that nobody would wait for; or the channel is gone.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, as while the broker reads nothing, the method is not sent. After that
+    /// it is.
     pub async fn send(&self, method: impl Into<Method>) -> Result<(), Error> {
         let method = method.into();
         if !method.id().replies().is_empty() && !method.is_nowait() {
@@ -92,11 +96,17 @@ impl Channel {
             .await
     }
 
-    /// Publishes a message, with this routing key unless it has its own. After confirm.select the
+    /// Publishes a message, with this routing key unless it has its own. On a
+    /// [`Client::channel`](crate::Client::channel), a broker that is short of memory stops all of that
+    /// connection over it: there is [`Client::publishing_channel`](crate::Client::publishing_channel). After confirm.select the
     /// answer is its number, by which a [`ChannelEvent::Confirm`] will name it.
     ///
     /// # Errors
     /// A name is too long, or the channel is gone.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, as while the broker reads nothing, the message is not published. After
+    /// that it is.
     pub async fn publish(
         &self,
         exchange: impl Name,
@@ -112,6 +122,10 @@ impl Channel {
     ///
     /// # Errors
     /// A name is too long, or the channel is gone.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, as while the broker reads nothing, the message is not published. After
+    /// that it is.
     pub async fn publish_mandatory(
         &self,
         exchange: impl Name,
@@ -149,6 +163,10 @@ impl Channel {
     /// # Errors
     /// The broker refused it, or the channel is gone. [`Error::Oversized`] where the message is longer
     /// than [is accepted](crate::ClientBuilder::max_message_size): it is to be settled all the same.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, nothing is fetched. After that a message may have been: with `no_ack`
+    /// it is lost, otherwise the broker has it back when the channel is closed.
     pub async fn get(&self, queue: impl Name, no_ack: bool) -> Result<Option<Got>, Error> {
         let get = basic::Get {
             queue: queue.into_short_string()?,

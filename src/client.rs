@@ -18,7 +18,7 @@ pub use self::delete::{DeleteExchange, DeleteQueue};
 pub use self::reconnect::Reconnect;
 use crate::channel::Channel;
 use crate::consumer::ConsumerBuilder;
-use crate::declare::{Binding, Declare, queue_name};
+use crate::declare::{Binding, Declare, entity_name, queue_name};
 use crate::error::{Error, reply_to};
 use crate::events::Events;
 use crate::name::Name;
@@ -28,6 +28,7 @@ use crate::shared::answer::Answer;
 use crate::shared::channel::ChannelInbox;
 use crate::shared::command::Command;
 use crate::shared::handle::{Handle, Shared};
+use crate::shared::place::LinkIndex;
 
 /// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
 /// to declare what they use.
@@ -119,7 +120,7 @@ impl Client {
         exchange: impl Name,
         routing_key: impl Name,
     ) -> Result<ProducerBuilder, Error> {
-        let exchange = exchange.into_short_string()?;
+        let exchange = entity_name(exchange)?;
         let routing_key = routing_key.into_short_string()?;
         Ok(ProducerBuilder::new(
             Arc::clone(&self.handle),
@@ -230,13 +231,42 @@ impl Client {
         Ok(())
     }
 
-    /// A channel for the protocol as it is. It does not come back after a reconnect, since only
-    /// you know what was on it.
+    /// A channel for the protocol as it is, on the connection on which this client consumes and declares.
+    /// It does not come back after a reconnect, since only you know what was on it.
+    ///
+    /// To publish, take a [`publishing_channel`](Self::publishing_channel): RabbitMQ stops reading a
+    /// connection that publishes while it is short of memory or disk, and all acknowledgements, calls and
+    /// deliveries of the client would wait, too.
     ///
     /// # Errors
     /// No channel can be opened.
     pub async fn channel(&self) -> Result<Channel, Error> {
-        let inbox = Arc::new(ChannelInbox::new());
+        self.open_channel(LinkIndex::MAIN).await
+    }
+
+    /// A channel for the protocol as it is, on the connection on which this client publishes: for
+    /// transactions, for instance. Queues that are exclusive to the client cannot be used on it.
+    ///
+    /// ```no_run
+    /// use snowshoe::codec::method::tx;
+    ///
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// let channel = client.publishing_channel().await?;
+    /// channel.call(tx::Select).await?;
+    /// channel.publish("", "orders", "one").await?;
+    /// channel.publish("", "invoices", "another").await?;
+    /// channel.call(tx::Commit).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// No channel can be opened.
+    pub async fn publishing_channel(&self) -> Result<Channel, Error> {
+        self.open_channel(LinkIndex::PUBLISHING).await
+    }
+
+    async fn open_channel(&self, link: LinkIndex) -> Result<Channel, Error> {
+        let inbox = Arc::new(ChannelInbox::new(link));
         let opened = Arc::clone(&inbox);
         // Built before it is open, so that dropping this future closes it.
         let channel = Channel::new(inbox, Arc::clone(&self.handle));

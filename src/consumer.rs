@@ -9,11 +9,12 @@ use std::task::{Context, Poll, Waker};
 
 use futures_lite::Stream;
 use snowshoe_codec as codec;
-use snowshoe_codec::{FieldTable, FieldValue, ShortString, TableError, TooLong};
+use snowshoe_codec::{FieldTable, ShortString, TableError, ToField};
 
 use crate::core::Epoch;
 use crate::core::backlog::{Bounds, Load};
 use crate::core::subscription::ConsumerSpec;
+use crate::declare::entity_name;
 use crate::delivery::{Batch, Delivery, Disposition, OversizedDelivery};
 use crate::error::{ConsumerEnd, Error};
 use crate::name::Name;
@@ -151,7 +152,7 @@ impl Consumer {
     }
 
     /// How many messages wait to be taken.
-    pub fn buffered(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.batch.len() + self.inbox.len()
     }
 
@@ -380,13 +381,17 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Names the consumer. Names are unique on a connection; by default one is made up that is
-    /// unique everywhere.
+    /// Names the consumer. Names are unique on a connection; by default, and in the place of an empty
+    /// one, one is made up that is unique everywhere.
     ///
     /// # Errors
-    /// Consumer tags have at most 255 bytes.
-    pub fn tag(mut self, tag: impl Name) -> Result<Self, TooLong> {
-        self.spec.tag = tag.into_short_string()?;
+    /// Consumer tags are text of at most 255 bytes.
+    pub fn tag(mut self, tag: impl Name) -> Result<Self, Error> {
+        let tag = entity_name(tag)?;
+        // The broker would make one up, by which nobody here could cancel the consumer.
+        if !tag.is_empty() {
+            self.spec.tag = tag;
+        }
         Ok(self)
     }
 
@@ -402,11 +407,7 @@ impl ConsumerBuilder {
     ///
     /// # Errors
     /// The name is too long, or the value cannot be encoded.
-    pub fn argument<'v>(
-        mut self,
-        name: &str,
-        value: impl Into<FieldValue<'v>>,
-    ) -> Result<Self, TableError> {
+    pub fn argument(mut self, name: &str, value: impl ToField) -> Result<Self, TableError> {
         self.spec.arguments.set(name, value)?;
         Ok(self)
     }

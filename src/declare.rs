@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use snowshoe_codec::method::{exchange, queue};
-use snowshoe_codec::{FieldTable, FieldValue, Method, ShortString, TableError, TooLong};
+use snowshoe_codec::{FieldTable, Method, ShortString, TableError, ToField, TooLong};
 
 use crate::error::{Error, reply_to};
 use crate::name::Name;
@@ -35,15 +35,26 @@ struct Faults(Option<Fault>);
 enum Fault {
     Name(TooLong),
     NoQueueName,
+    NotUtf8(ShortString),
     Argument(TableError),
 }
 
 impl Faults {
-    fn name(&mut self, name: impl Name) -> ShortString {
-        name.into_short_string().unwrap_or_else(|error| {
+    /// A routing key, which can be any bytes.
+    fn key(&mut self, key: impl Name) -> ShortString {
+        key.into_short_string().unwrap_or_else(|error| {
             self.0.get_or_insert(Fault::Name(error));
             ShortString::EMPTY
         })
+    }
+
+    /// The name of something.
+    fn name(&mut self, name: impl Name) -> ShortString {
+        let name = self.key(name);
+        if name.as_str().is_none() {
+            self.0.get_or_insert(Fault::NotUtf8(name.clone()));
+        }
+        name
     }
 
     /// The name of a queue that is there.
@@ -55,12 +66,14 @@ impl Faults {
         name
     }
 
-    fn argument<'v>(
-        &mut self,
-        table: &mut FieldTable,
-        name: &str,
-        value: impl Into<FieldValue<'v>>,
-    ) {
+    /// An argument is to be what it is without.
+    fn remove(&mut self, table: &mut FieldTable, name: &str) {
+        if let Err(error) = table.remove(name) {
+            self.0.get_or_insert(Fault::Argument(error));
+        }
+    }
+
+    fn argument(&mut self, table: &mut FieldTable, name: &str, value: impl ToField) {
         if let Err(error) = table.set(name, value) {
             self.0.get_or_insert(Fault::Argument(error));
         }
@@ -71,9 +84,18 @@ impl Faults {
             None => Ok(()),
             Some(Fault::Name(error)) => Err(error.into()),
             Some(Fault::NoQueueName) => Err(Error::NoQueueName),
+            Some(Fault::NotUtf8(name)) => Err(Error::NotUtf8(name)),
             Some(Fault::Argument(error)) => Err(error.into()),
         }
     }
+}
+
+/// The name of an exchange or a consumer.
+pub(crate) fn entity_name(name: impl Name) -> Result<ShortString, Error> {
+    let mut faults = Faults::default();
+    let name = faults.name(name);
+    faults.check()?;
+    Ok(name)
 }
 
 /// The name of a queue that is there: the empty one is none.
@@ -188,20 +210,36 @@ impl Queue {
 
     /// Sets an argument, in the place of one that was set under this name. What cannot be encoded is told
     /// when the queue is declared.
-    pub fn argument<'v>(mut self, name: &str, value: impl Into<FieldValue<'v>>) -> Self {
+    pub fn argument(mut self, name: &str, value: impl ToField) -> Self {
         self.faults
             .argument(&mut self.declare.arguments, name, value);
         self
     }
 
     /// Messages are dropped, or dead-lettered, when they have waited this long (`x-message-ttl`).
+    ///
+    /// Parts of a millisecond count as one. More than brokers can measure, about 49 days, is for ever.
     pub fn message_ttl(self, ttl: Duration) -> Self {
-        self.argument("x-message-ttl", millis(ttl))
+        self.time("x-message-ttl", millis(ttl))
     }
 
     /// The queue is deleted when nobody has used it for so long (`x-expires`).
+    ///
+    /// It is a millisecond at least, and parts of one count as one. More than brokers can measure, about
+    /// 49 days, is for ever.
     pub fn expires(self, after: Duration) -> Self {
-        self.argument("x-expires", millis(after))
+        self.time("x-expires", millis(after).map(|it| it.max(1)))
+    }
+
+    /// A time for which there is no end where it is `None`.
+    fn time(mut self, name: &str, millis: Option<u32>) -> Self {
+        match millis {
+            Some(millis) => self.argument(name, i64::from(millis)),
+            None => {
+                self.faults.remove(&mut self.declare.arguments, name);
+                self
+            }
+        }
     }
 
     /// How many messages it holds at most (`x-max-length`).
@@ -221,13 +259,15 @@ impl Queue {
     }
 
     /// Where dropped and refused messages go (`x-dead-letter-exchange`).
-    pub fn dead_letter_exchange(self, exchange: &str) -> Self {
-        self.argument("x-dead-letter-exchange", exchange)
+    pub fn dead_letter_exchange(mut self, exchange: impl Name) -> Self {
+        let exchange = self.faults.name(exchange);
+        self.argument("x-dead-letter-exchange", &exchange)
     }
 
     /// The routing key of dead letters, instead of their own (`x-dead-letter-routing-key`).
-    pub fn dead_letter_routing_key(self, routing_key: &str) -> Self {
-        self.argument("x-dead-letter-routing-key", routing_key)
+    pub fn dead_letter_routing_key(mut self, routing_key: impl Name) -> Self {
+        let routing_key = self.faults.key(routing_key);
+        self.argument("x-dead-letter-routing-key", &routing_key)
     }
 
     /// Messages have priorities up to this one (`x-max-priority`).
@@ -247,8 +287,9 @@ impl Queue {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
-    duration.as_millis().try_into().unwrap_or(i64::MAX)
+/// Whole milliseconds, rounded up, as far as brokers count them: RabbitMQ refuses more than 32 bits.
+fn millis(duration: Duration) -> Option<u32> {
+    duration.as_nanos().div_ceil(1_000_000).try_into().ok()
 }
 
 impl Declare for Queue {
@@ -352,13 +393,14 @@ impl Exchange {
     }
 
     /// Where messages go that it cannot route (`alternate-exchange`).
-    pub fn alternate_exchange(self, exchange: &str) -> Self {
-        self.argument("alternate-exchange", exchange)
+    pub fn alternate_exchange(mut self, exchange: impl Name) -> Self {
+        let exchange = self.faults.name(exchange);
+        self.argument("alternate-exchange", &exchange)
     }
 
     /// Sets an argument, in the place of one that was set under this name. What cannot be encoded is told
     /// when the exchange is declared.
-    pub fn argument<'v>(mut self, name: &str, value: impl Into<FieldValue<'v>>) -> Self {
+    pub fn argument(mut self, name: &str, value: impl ToField) -> Self {
         self.faults
             .argument(&mut self.declare.arguments, name, value);
         self
@@ -450,13 +492,13 @@ impl Binding {
 
     /// Which messages, by the exchange's type; empty by default.
     pub fn routing_key(mut self, routing_key: impl Name) -> Self {
-        self.routing_key = self.faults.name(routing_key);
+        self.routing_key = self.faults.key(routing_key);
         self
     }
 
     /// Sets an argument, in the place of one that was set under this name. What cannot be encoded is told
     /// when the binding is declared.
-    pub fn argument<'v>(mut self, name: &str, value: impl Into<FieldValue<'v>>) -> Self {
+    pub fn argument(mut self, name: &str, value: impl ToField) -> Self {
         self.faults.argument(&mut self.arguments, name, value);
         self
     }

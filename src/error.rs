@@ -71,6 +71,9 @@ pub enum Error {
     /// A name is longer than AMQP allows.
     #[error(transparent)]
     TooLong(#[from] TooLong),
+    /// The name of a queue, an exchange or a consumer is not UTF-8: RabbitMQ closes the connection over it.
+    #[error("the name {0:?} is not UTF-8: brokers close the whole connection over it")]
+    NotUtf8(ShortString),
     /// A queue was named by the empty text. In AMQP that means the one that was declared last on the
     /// channel, which is any of those that the client declared.
     #[error(

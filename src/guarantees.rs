@@ -39,7 +39,9 @@
 //! | [`Dropped`](crate::UnconfirmedReason::Dropped) | no: it was not written, or nobody knows | it was ever written | as you like, if a duplicate does no harm |
 //!
 //! A nack is as much as a broker says: that it is not responsible. A queue that broke down between
-//! storing a message and confirming it nacks one that it may have after its restart.
+//! storing a message and confirming it nacks one that it may have after its restart. And a queue that is
+//! full dead-letters the messages that it nacks, where it, or a policy that no client can see, says
+//! `x-overflow: reject-publish-dlx`: they are not in the queue, but not gone either.
 //!
 //! ## A message that the broker refuses
 //!
@@ -206,7 +208,9 @@
 //! **Blocked.** A RabbitMQ that is short of memory or disk stops reading the connections that publish,
 //! and says so ([`Event::Blocked`](crate::Event::Blocked)). Messages wait in their buffers, and those
 //! under way keep their place. Nothing reconnects, since that would only make duplicates.
-//! Acknowledgements go on: they have another connection.
+//! Acknowledgements go on: they have another connection, as long as nothing is published on that by a
+//! [`Channel`](crate::Channel) of your own; take a
+//! [`publishing_channel`](crate::Client::publishing_channel) for it.
 //!
 //! **Low disk on LavinMQ** shows as a refused publish (406). It is no fault of the message: its channel
 //! is opened again after a while, and the message sent again.

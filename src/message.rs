@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use snowshoe_codec::{Properties, ShortString, TooLong};
 
@@ -133,6 +135,47 @@ impl From<String> for Message {
 impl From<&str> for Message {
     fn from(body: &str) -> Self {
         Self::new(Bytes::copy_from_slice(body.as_bytes()))
+    }
+}
+
+/// Copies the body.
+impl From<&String> for Message {
+    fn from(body: &String) -> Self {
+        body.as_str().into()
+    }
+}
+
+/// Copies the body where it is borrowed.
+impl From<Cow<'_, str>> for Message {
+    fn from(body: Cow<'_, str>) -> Self {
+        Self::new(body.into_owned())
+    }
+}
+
+impl From<Box<[u8]>> for Message {
+    fn from(body: Box<[u8]>) -> Self {
+        Self::new(body)
+    }
+}
+
+/// Copies the body.
+impl From<&Vec<u8>> for Message {
+    fn from(body: &Vec<u8>) -> Self {
+        body.as_slice().into()
+    }
+}
+
+/// Copies the body.
+impl<const LEN: usize> From<[u8; LEN]> for Message {
+    fn from(body: [u8; LEN]) -> Self {
+        body.as_slice().into()
+    }
+}
+
+/// Copies the body; [`Message::new`] takes `&'static` ones as they are.
+impl<const LEN: usize> From<&[u8; LEN]> for Message {
+    fn from(body: &[u8; LEN]) -> Self {
+        body.as_slice().into()
     }
 }
 

@@ -32,7 +32,8 @@ pub enum UnconfirmedReason {
     ///
     /// Where one of several queues refuses it, the others have it (RabbitMQ: queue length limit). One
     /// that goes to the default exchange, with no further routing keys in its headers `CC` and `BCC`,
-    /// goes to a single queue.
+    /// goes to a single queue. A queue whose `x-overflow` is `reject-publish-dlx` dead-letters what it
+    /// refuses.
     #[error("the broker refused the message")]
     Nacked,
     /// It was mandatory, and no queue was there to take it (basic.return).

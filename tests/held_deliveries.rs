@@ -71,7 +71,7 @@ async fn kept_unread(body: usize, one_in: usize, count: usize) -> usize {
             delivery.ack().expect("the channel is the same");
         }
     }
-    eventually("all are there", || behind.buffered() == count).await;
+    eventually("all are there", || behind.waiting() == count).await;
     producer.flushed().await;
     producer_of_unread.flushed().await;
     ALLOCATOR.current_usage().saturating_sub(before)

@@ -3,9 +3,11 @@
 
 use std::pin::pin;
 
-use futures_lite::future::poll_once;
+use futures_lite::future::{self, poll_once};
 use peak_alloc::PeakAlloc;
-use snowshoe::{Client, Connecting, Driver, Reconnect, Runtime, Target};
+use snowshoe::codec::method::tx;
+use snowshoe::testing::{BrokerOptions, Server};
+use snowshoe::{Channel, Client, Connecting, Driver, Error, Reconnect, Runtime, Target};
 use support::client;
 use support::executor;
 use support::waiting::run;
@@ -34,6 +36,20 @@ impl Outage {
         let builder = client::builder("amqp://localhost").reconnect(patient);
         let (client, driver) = executor::build(builder.connector(dial));
         Self { client, driver }
+    }
+
+    /// A client whose broker reads nothing more from the channel that it has, which is full.
+    async fn of_one_who_reads_nothing() -> (Self, Channel, Server) {
+        let server = Server::in_memory(BrokerOptions::default());
+        let (client, mut driver) = executor::build(server.client());
+        let opened = async { client.channel().await };
+        let ended = async {
+            (&mut driver).await;
+            Err(Error::Closed)
+        };
+        let channel = future::or(opened, ended).await.unwrap();
+        server.stop_reading();
+        (Self { client, driver }, channel, server)
     }
 
     /// How many bytes are left of each of many, once everything has been as full as it gets.
@@ -84,5 +100,20 @@ fn what_comes_and_goes_in_an_outage_leaves_no_more_than_the_messages_that_were_a
         );
         assert_eq!([flush, publish, idle], [0; 3]);
         assert!(producer < PRODUCER, "{producer} bytes");
+        drop((full, outage));
+
+        let (mut outage, channel, _server) = Outage::of_one_who_reads_nothing().await;
+        let publish = outage.left_of_each(async |_| {
+            let mut publish = pin!(channel.publish("", "any", "a message"));
+            assert!(poll_once(&mut publish).await.is_none());
+        });
+        let publish = publish.await;
+        let call = outage.left_of_each(async |_| {
+            let mut call = pin!(channel.call(tx::Select));
+            assert!(poll_once(&mut call).await.is_none());
+        });
+        let call = call.await;
+        eprintln!("bytes left of a publish by hand: {publish}, a call by hand: {call}");
+        assert_eq!([publish, call], [0; 2]);
     });
 }

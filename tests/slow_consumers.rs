@@ -51,7 +51,7 @@ async fn large_messages_that_are_not_read_and_then_are(client: &Client) {
         let consumer = client.consumer(queue).expect("a name");
         let consumer = consumer.capacity_bytes(CAPACITY).start().await;
         let mut consumer = consumer.expect("the queue is there");
-        eventually("some wait", || consumer.buffered() > 0).await;
+        eventually("some wait", || consumer.waiting() > 0).await;
         answers(client).await;
         for number in 0..100 {
             let delivery = within("the next", consumer.next()).await;
@@ -81,9 +81,9 @@ async fn a_broker_that_ignores_the_prefetch() {
         let consumer = client.consumer("any").expect("a name").prefetch(10);
         let consumer = consumer.capacity_bytes(CAPACITY).start().await;
         let mut consumer = consumer.expect("the queue is there");
-        eventually("some wait", || consumer.buffered() > 10).await;
+        eventually("some wait", || consumer.waiting() > 10).await;
         answers(&client).await;
-        let waiting = consumer.buffered();
+        let waiting = consumer.waiting();
         assert!(waiting <= 21, "{waiting} messages wait");
         for _ in 0..waiting {
             let delivery = within("the next", consumer.next()).await;

@@ -309,7 +309,9 @@ pub use self::{
     outbound::Outbound,
     properties::{Properties, PropertiesBuilder, PropertiesError, PropertiesRef},
     reply::ReplyCode,
-    table::{FieldArray, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, TableError},
+    table::{
+        FieldArray, FieldArrayRef, FieldTable, FieldTableRef, FieldValue, TableError, ToField,
+    },
     types::{ChannelId, Secret, ShortStr, ShortString, TooLong},
     violation::Violation,
     write::{Publish, SendError},

@@ -65,7 +65,7 @@ pub struct ConnectionLimits {
     /// Interval of heartbeats, in whole seconds (a fraction counts as one); zero, on either side, is
     /// none. 10 s by default. A peer that is silent for two intervals is dead.
     pub heartbeat: Duration,
-    /// Longest body that is accepted, in bytes. 128 MiB by default, 2 GiB at most. A longer one is
+    /// Longest body that is accepted, in bytes; 0 means 2 GiB, which is the most. 128 MiB by default. A longer one is
     /// skipped, and told as [`Event::Oversized`](crate::Event::Oversized).
     pub max_message_size: u32,
     /// How long the handshake may take. 30 s by default.
@@ -96,7 +96,10 @@ impl ConnectionLimits {
         const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         Self {
             frame_max: self.frame_max.clamp(FRAME_MIN_SIZE, 1 << 30),
-            max_message_size: self.max_message_size.min(1 << 31),
+            max_message_size: match self.max_message_size {
+                0 => 1 << 31,
+                bytes => bytes.min(1 << 31),
+            },
             handshake_timeout: self.handshake_timeout.min(FOREVER),
             call_timeout: self.call_timeout.min(FOREVER),
             close_timeout: self.close_timeout.min(FOREVER),

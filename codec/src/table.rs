@@ -5,13 +5,14 @@
 //! nothing is allocated for it, and nesting is counted.
 
 mod array;
+mod to_field;
 mod value;
 
 use std::{fmt, iter::FusedIterator};
 
 use thiserror::Error;
 
-pub use self::{array::FieldArray, value::FieldValue};
+pub use self::{array::FieldArray, to_field::ToField, value::FieldValue};
 use crate::{
     encode::put_short_str,
     parse::{short_str, take},
@@ -52,11 +53,7 @@ impl FieldTable {
     }
 
     /// Appends an entry, and gives the table back for the next.
-    pub fn with<'v>(
-        mut self,
-        name: impl AsRef<[u8]>,
-        value: impl Into<FieldValue<'v>>,
-    ) -> Result<Self, TableError> {
+    pub fn with(mut self, name: impl AsRef<[u8]>, value: impl ToField) -> Result<Self, TableError> {
         self.insert(name, value)?;
         Ok(self)
     }
@@ -65,15 +62,14 @@ impl FieldTable {
     /// [`get`](Self::get) finds.
     ///
     /// Refuses what a broker would close the connection over, and leaves the table as it was.
-    pub fn insert<'v>(
+    pub fn insert(
         &mut self,
         name: impl AsRef<[u8]>,
-        value: impl Into<FieldValue<'v>>,
+        value: impl ToField,
     ) -> Result<&mut Self, TableError> {
         let name = ShortStr::new(name.as_ref())?;
-        append(&mut self.encoded, value.into(), |out| {
-            put_short_str(out, name);
-        })?;
+        value
+            .with_field(|value| append(&mut self.encoded, value, |out| put_short_str(out, name)))?;
         Ok(self)
     }
 
@@ -89,17 +85,32 @@ impl FieldTable {
     /// assert_eq!(table, FieldTable::new().with("a", 3)?.with("b", 2)?.with("c", 4)?);
     /// # Ok::<(), snowshoe_codec::TableError>(())
     /// ```
-    pub fn set<'v>(
+    pub fn set(
         &mut self,
         name: impl AsRef<[u8]>,
-        value: impl Into<FieldValue<'v>>,
+        value: impl ToField,
     ) -> Result<&mut Self, TableError> {
         let name = name.as_ref();
         if self.get(name)?.is_none() {
             return self.insert(name, value);
         }
-        let (mut replaced, mut value) = (Self::new(), Some(value.into()));
-        for entry in self.iter() {
+        *self = value.with_field(|value| self.replaced(name, Some(value)))?;
+        Ok(self)
+    }
+
+    /// Takes away all entries of this name, if there are any.
+    ///
+    /// # Errors
+    /// The table is malformed, and stays as it is.
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) -> Result<&mut Self, TableError> {
+        *self = self.replaced(name.as_ref(), None)?;
+        Ok(self)
+    }
+
+    /// The same with this value, if any, in the place of all of this name.
+    fn replaced(&self, name: &[u8], mut value: Option<FieldValue<'_>>) -> Result<Self, TableError> {
+        let mut replaced = Self::new();
+        for entry in self {
             let (other, old) = entry?;
             if other.as_bytes() != name {
                 replaced.insert(other.as_bytes(), old)?;
@@ -107,8 +118,7 @@ impl FieldTable {
                 replaced.insert(name, value)?;
             }
         }
-        *self = replaced;
-        Ok(self)
+        Ok(replaced)
     }
 
     /// The borrowed twin of this table.
@@ -400,6 +410,9 @@ pub enum TableError {
     /// NaN and the infinities: RabbitMQ closes the whole connection over one.
     #[error("a number in a field table is not finite")]
     NotFinite,
+    /// A whole number takes more than the 63 bits and the sign that brokers know.
+    #[error("a number in a field table is beyond 64 bits")]
+    OutOfRange,
     /// The name of an entry is longer than 255 bytes.
     #[error("the name of a field: {0}")]
     Name(#[from] TooLong),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use snowshoe_codec::sasl::Mechanism;
-use snowshoe_codec::{ConnectionLimits, FieldValue, ShortString, TableError, client_properties};
+use snowshoe_codec::{ConnectionLimits, ShortString, TableError, ToField, client_properties};
 
 use super::login::{AuthMechanism, log_in_by};
 use super::{Client, Reconnect};
@@ -93,11 +93,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// The name is too long, or the value cannot be encoded.
-    pub fn property<'v>(
-        mut self,
-        name: &str,
-        value: impl Into<FieldValue<'v>>,
-    ) -> Result<Self, TableError> {
+    pub fn property(mut self, name: &str, value: impl ToField) -> Result<Self, TableError> {
         self.config.properties.set(name, value)?;
         Ok(self)
     }
@@ -180,7 +176,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The longest body that is accepted from the broker; 128 MiB by default, and 2 GiB at most.
+    /// The longest body that is accepted from the broker, in bytes; 128 MiB by default. 0 means 2 GiB,
+    /// which is the most.
     ///
     /// A longer one costs its own message, and nothing else: it is skipped as it comes, and never in
     /// memory. What becomes of the message is up to its consumer

@@ -6,7 +6,7 @@ use snowshoe_codec::ShortString;
 use snowshoe_codec::method::{exchange, queue};
 
 use super::Client;
-use crate::declare::queue_name;
+use crate::declare::{entity_name, queue_name};
 use crate::error::Error;
 use crate::name::Name;
 
@@ -81,7 +81,7 @@ impl<'a> DeleteExchange<'a> {
     pub(super) fn new(client: &'a Client, exchange: impl Name) -> Self {
         Self {
             client,
-            exchange: exchange.into_short_string().map_err(Error::from),
+            exchange: entity_name(exchange),
             if_unused: false,
         }
     }

@@ -177,10 +177,12 @@ impl Driver {
                 self.link(LinkIndex::MAIN).call(now, method, answer);
             }
             Command::OpenChannel { inbox, answer } => {
-                self.link(LinkIndex::MAIN).open_channel(now, inbox, answer);
+                let link = self.link(inbox.link());
+                link.start(now);
+                link.open_channel(now, inbox, answer);
             }
             Command::Channel { inbox, operation } => {
-                self.link(LinkIndex::MAIN).operate(inbox, operation);
+                self.link(inbox.link()).operate(inbox, operation);
             }
             Command::UpdateSecret { secret, reason } => {
                 for link in &mut self.links {

@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 use snowshoe_codec::{Event as CodecEvent, Got, Method, ShortString};
 
 use super::answer::Answer;
+use super::place::LinkIndex;
 use crate::core::session::ChannelKey;
 use crate::error::Error;
 use crate::events::ChannelEvent;
@@ -47,8 +48,9 @@ impl ChannelOperation {
     pub(crate) fn is_given_up(&self) -> bool {
         match self {
             Self::Call { answer, .. } => answer.is_closed(),
-            Self::Send { method, answer } => method.is_nowait() && answer.is_closed(),
-            Self::Publish { .. } | Self::Close => false,
+            Self::Send { answer, .. } => answer.is_closed(),
+            Self::Publish { answer, .. } => answer.is_closed(),
+            Self::Close => false,
         }
     }
 }
@@ -62,6 +64,8 @@ pub(crate) enum ChannelReply {
 
 /// What a channel that a user drives shares with the driver.
 pub(crate) struct ChannelInbox {
+    /// The connection that it is on.
+    link: LinkIndex,
     state: Mutex<State>,
     key: OnceLock<ChannelKey>,
 }
@@ -84,11 +88,16 @@ impl fmt::Debug for ChannelInbox {
 }
 
 impl ChannelInbox {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(link: LinkIndex) -> Self {
         Self {
+            link,
             state: Mutex::default(),
             key: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn link(&self) -> LinkIndex {
+        self.link
     }
 
     /// The session's key for it, once the driver has taken it in.

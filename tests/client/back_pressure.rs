@@ -32,7 +32,7 @@ async fn fill(client: &Client, queue: &ShortString, messages: usize, len: usize)
 /// A consumer that is not read, as soon as the broker has been told.
 async fn behind(builder: ConsumerBuilder, waiting: usize) -> Consumer {
     let consumer = within("the consumer", builder.start()).await.unwrap();
-    eventually("it is behind", || consumer.buffered() >= waiting).await;
+    eventually("it is behind", || consumer.waiting() >= waiting).await;
     consumer
 }
 
@@ -140,7 +140,7 @@ fn most_of_a_long_queue_stays_at_the_broker_while_its_consumer_is_not_read() {
             };
             let mut consumer = behind(builder, 10_000).await;
             others_go_on(&client).await;
-            let waiting = consumer.buffered();
+            let waiting = consumer.waiting();
             assert!(waiting < MANY / 2, "{waiting} messages wait");
             if acks {
                 consumer.cancel().await;
@@ -169,7 +169,7 @@ fn what_there_is_no_room_for_comes_again_where_it_is_acknowledged() {
             // As many as the prefetch allows are held, which is no reason for the next not to come.
             let mut held = Vec::new();
             for number in 0..500 {
-                assert!(consumer.buffered() <= 11, "{}", consumer.buffered());
+                assert!(consumer.waiting() <= 11, "{}", consumer.waiting());
                 let delivery = within("the next", consumer.next()).await.unwrap();
                 assert_eq!(number_in(delivery.body()), number, "prefetch {prefetch}");
                 if prefetch == 0 || held.len() < 300 {
@@ -197,7 +197,7 @@ fn what_is_dropped_without_acknowledgements_is_counted_and_told() {
         let mut consumer = behind(builder, 10).await;
         others_go_on(&client).await;
         eventually("the rest is dropped", || {
-            consumer.buffered() + consumer.dropped() as usize == MESSAGES
+            consumer.waiting() + consumer.dropped() as usize == MESSAGES
         })
         .await;
         let mut told = 0;
@@ -236,7 +236,7 @@ fn an_exclusive_consumer_that_is_not_read_keeps_its_queue_and_loses_nothing() {
             others_go_on(&client).await;
             let mut numbers = Vec::new();
             while numbers.len() < MESSAGES {
-                assert!(consumer.buffered() <= 300);
+                assert!(consumer.waiting() <= 300);
                 numbers.push(next_number(&mut consumer, true).await);
             }
             // What goes back while the broker goes on comes after what is on its way.
@@ -381,7 +381,7 @@ fn a_consumer_on_a_connection_of_its_own_is_bounded_in_the_same_way() {
         fill(&client, &queue, MESSAGES, 1_000).await;
         let builder = client.consumer(queue).unwrap().no_ack().capacity(10);
         let mut consumer = behind(builder.dedicated_connection(), 10).await;
-        wait_until("it is behind", || consumer.buffered() >= 10);
+        wait_until("it is behind", || consumer.waiting() >= 10);
         for number in 0..MESSAGES as u64 {
             assert_eq!(next_number(&mut consumer, false).await, number);
         }

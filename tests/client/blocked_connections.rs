@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use snowshoe::{Client, Confirmation, ConnectionRole, Event, Events, Producer};
+use snowshoe::{Client, Confirmation, ConnectionRole, Event, Events, Producer, Queue};
 use support::broker::Node;
 use support::client::builder;
 use support::events::{disconnected, next_event, recovered};
@@ -82,6 +82,36 @@ impl Blocked {
     fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.events.try_next()).collect()
     }
+}
+
+// case B2, fault 25
+#[test]
+fn what_is_published_by_hand_into_a_block_stops_no_acknowledgement() {
+    run(async {
+        let blocked = Blocked::start(20, 1).await;
+        // Until it is read again, there is no channel to be had on it.
+        blocked.node.admin().set_memory_alarm(false);
+        let channel = within("the channel", blocked.client.publishing_channel()).await;
+        let channel = channel.unwrap();
+        blocked.node.admin().set_memory_alarm(true);
+        let all_are_told = "[] == [P || P <- rabbit_networking:local_connections(), \
+                            [{state, running}] =:= rabbit_reader:info(P, [state])]";
+        wait_until("the connections know of the alarm", || {
+            blocked.node.admin().eval(all_are_told).contains("true")
+        });
+        for _ in 0..100 {
+            let publish = channel.publish("", QUEUE, vec![0; 1000]);
+            within("the publish", publish).await.unwrap();
+        }
+        let consumer = blocked.client.consumer(QUEUE).unwrap().start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
+        for _ in 0..20 {
+            let delivery = within("a delivery", consumer.next()).await.unwrap();
+            delivery.ack().unwrap();
+        }
+        let declared = blocked.client.declare(Queue::new(QUEUE).passive());
+        within("the answer to a call", declared).await.unwrap();
+    });
 }
 
 // fault 12, fault 23, fault 25

@@ -104,7 +104,7 @@ fn a_consumer_that_waits_is_woken_by_a_message() {
 fn a_batch_holds_what_is_there_up_to_a_limit() {
     run(async {
         let (_client, _queue, mut consumer) = consuming_five(|it| it).await;
-        wait_until("five messages are there", || consumer.buffered() == 5);
+        wait_until("five messages are there", || consumer.waiting() == 5);
         let first = consumer.next_batch(3).await.unwrap();
         assert_eq!(first.iter().map(body).collect::<Vec<_>>(), ["1", "2", "3"]);
         let rest = consumer.next_batch(usize::MAX).await.unwrap();
@@ -118,7 +118,7 @@ fn a_batch_holds_what_is_there_up_to_a_limit() {
 fn a_batch_is_acknowledged_whole_and_nothing_else_is() {
     run(async {
         let (client, queue, mut consumer) = consuming_five(|it| it).await;
-        wait_until("five messages are there", || consumer.buffered() == 5);
+        wait_until("five messages are there", || consumer.waiting() == 5);
         let before = consumer.next().await.unwrap();
         let batch = consumer.next_batch(3).await.unwrap();
         assert_eq!(batch.len(), 3);
@@ -132,7 +132,7 @@ fn a_batch_is_acknowledged_whole_and_nothing_else_is() {
 fn a_batch_can_be_refused() {
     run(async {
         let (client, queue, mut consumer) = consuming_five(|it| it).await;
-        wait_until("five messages are there", || consumer.buffered() == 5);
+        wait_until("five messages are there", || consumer.waiting() == 5);
         consumer.next_batch(2).await.unwrap().nack(false).unwrap();
         let last = left_by(consumer, &client, &queue, 3).await;
         assert_eq!(last, ["3", "4", "5"]);
@@ -223,7 +223,7 @@ fn a_cancelled_consumer_gives_back_what_it_has_not_handed_out() {
     run(async {
         let (client, queue, mut consumer) = consuming_five(|it| it).await;
         let [first, second] = next(&mut consumer).await;
-        wait_until("the other three are there", || consumer.buffered() == 3);
+        wait_until("the other three are there", || consumer.waiting() == 3);
         within("the cancel", consumer.cancel()).await;
         until_ready(&client, &queue, 3).await;
 
@@ -271,6 +271,18 @@ fn what_comes_for_a_dropped_consumer_goes_back_even_while_a_delivery_is_at_hand(
         until_ready(&client, &queue, 3).await;
         first.ack().unwrap();
         assert_eq!(take_bodies(&client, &queue).await, ["3", "4", "5"]);
+    });
+}
+
+// case E1
+#[test]
+fn a_consumer_with_an_empty_name_has_one_and_can_be_cancelled() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        let consumer = client.consumer(queue.clone()).unwrap().tag("").unwrap();
+        consumer.start().await.unwrap().cancel().await;
+        let declared = client.declare(Queue::new(queue).passive()).await.unwrap();
+        assert_eq!(declared.consumer_count, 0);
     });
 }
 

@@ -353,6 +353,75 @@ fn the_settings_of_a_queue_are_the_arguments_that_the_broker_knows() {
     });
 }
 
+// case A1
+#[test]
+fn a_time_that_a_queue_cannot_measure_is_for_ever_and_none_is_too_short() {
+    run(async {
+        let client = connect(&url()).await;
+        let times = [
+            Duration::ZERO,
+            Duration::from_nanos(1),
+            Duration::from_millis(u32::MAX.into()),
+            Duration::from_millis(u64::from(u32::MAX) + 1),
+            Duration::MAX,
+        ];
+        for time in times {
+            let queue = Queue::new(unique("ttl")).exclusive().message_ttl(time);
+            client.declare(queue).await.unwrap();
+            let queue = Queue::new(unique("expires")).exclusive().expires(time);
+            client.declare(queue).await.unwrap();
+        }
+        let queue = Queue::new("q").expires(Duration::from_secs(1));
+        assert_eq!(queue.expires(Duration::MAX), Queue::new("q"));
+    });
+}
+
+// case I2
+#[test]
+fn arguments_are_what_programs_have_at_hand() {
+    run(async {
+        let client = connect(&url()).await;
+        let dead = client.declare(Queue::server_named()).await.unwrap();
+        let length: usize = 10;
+        let queue = Queue::new(unique("arguments"))
+            .exclusive()
+            .argument("x-max-length", length)
+            .argument("x-overflow", String::from("drop-head"))
+            .dead_letter_exchange(String::new())
+            .dead_letter_routing_key(&dead.name);
+        client.declare(queue).await.unwrap();
+        let beyond = Queue::new("q").argument("x-max-length", u64::MAX);
+        let refused = client.declare(beyond).await;
+        assert!(matches!(
+            refused,
+            Err(Error::Argument(TableError::OutOfRange))
+        ));
+    });
+}
+
+/// RabbitMQ closes the connection over each.
+// case C3
+#[test]
+fn names_that_are_no_text_are_refused_without_a_broker() {
+    let (client, _driver) = client::builder(&url()).build();
+    let bytes: &[u8] = b"\xff";
+    run(async {
+        let refused = |result: Result<(), Error>| matches!(result, Err(Error::NotUtf8(_)));
+        assert!(refused(client.declare(Queue::new(bytes)).await.map(drop)));
+        assert!(refused(client.declare(Exchange::fanout(bytes)).await));
+        assert!(refused(client.unbind(Binding::queue(bytes)).await));
+        assert!(refused(client.delete_queue(bytes).await.map(drop)));
+        assert!(refused(client.delete_exchange(bytes).await));
+        assert!(refused(client.purge_queue(bytes).await.map(drop)));
+        assert!(refused(client.producer(bytes).map(drop)));
+        assert!(refused(client.exchange_producer(bytes, "key").map(drop)));
+        assert!(refused(client.consumer(bytes).map(drop)));
+        assert!(refused(client.consumer("q").unwrap().tag(bytes).map(drop)));
+        // Keys are bytes.
+        assert!(client.exchange_producer("e", bytes).is_ok());
+    });
+}
+
 #[test]
 fn quorum_queues_and_streams_keep_messages() {
     run(async {

@@ -149,7 +149,7 @@ fn what_was_prefetched_before_a_reconnect_is_not_handed_out_after_it() {
         declare_empty(&cable.client, QUEUE).await;
         fill(QUEUE, 0..10).await;
         let mut consumer = consume(&cable, QUEUE, 10).await;
-        wait_until("all were prefetched", || consumer.buffered() == 10);
+        wait_until("all were prefetched", || consumer.waiting() == 10);
         // The others are at hand as well from now on.
         let old = take(&mut consumer, 1).await;
         cable.proxy.refuse();
@@ -180,7 +180,7 @@ fn without_acknowledgements_what_was_received_is_kept_for_it_does_not_come_again
         fill(QUEUE, 0..10).await;
         let consumer = cable.client.consumer(QUEUE).unwrap().no_ack().start();
         let mut consumer = within("the consumer", consumer).await.unwrap();
-        wait_until("all were received", || consumer.buffered() == 10);
+        wait_until("all were received", || consumer.waiting() == 10);
         let first = take(&mut consumer, 1).await;
         flap(&mut cable).await;
         fill(QUEUE, 10..12).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use snowshoe::testing::{BrokerOptions, Clock, Dials, Executor, Server};
-use snowshoe::{Client, ClientBuilder, Error, Event, Queue, Reconnect};
+use snowshoe::{Client, ClientBuilder, Error, Event, Queue, Reconnect, SendMessageError};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -54,8 +54,20 @@ fn story<F: Future<Output = Result> + 'static>(
         BrokerOptions::default(),
         clock.clone(),
     ));
+    let builder = configure(server.client());
+    self::tell(what, builder, clock, server, tell);
+}
+
+/// The same of a client that is set up already.
+fn tell<F: Future<Output = Result> + 'static>(
+    what: &str,
+    builder: ClientBuilder,
+    clock: Clock,
+    server: Rc<Server>,
+    tell: impl FnOnce(Client, Rc<Server>) -> F,
+) {
     let mut executor = Executor::new(clock.clone(), 1);
-    let (client, driver) = configure(server.client()).build();
+    let (client, driver) = builder.build();
     executor.spawn(driver);
     let told = tell(client, Rc::clone(&server));
     let in_vain = async move {
@@ -104,6 +116,105 @@ fn no_duration_of_a_client_keeps_it_from_working() {
     for duration in [Duration::ZERO, Duration::MAX] {
         works(&format!("all {duration:?}"), |builder| {
             (settings.iter()).fold(builder, |builder, (_, set)| set(builder, duration))
+        });
+    }
+}
+
+/// What a URI says, where it cannot be, is refused where it is given.
+// case A1, case A2
+#[test]
+fn no_parameter_of_a_uri_keeps_a_client_from_working() {
+    let accepted = [
+        "heartbeat=0",
+        "heartbeat=1",
+        "heartbeat=65535",
+        "connection_timeout=0",
+        "connection_timeout=1",
+        "connection_timeout=4294967295",
+        "channel_max=0",
+        "channel_max=1",
+        "channel_max=65535",
+        "frame_max=0",
+        "frame_max=4096",
+        "frame_max=4294967295",
+        "auth_mechanism=plain",
+        "auth_mechanism=AMQPLAIN&auth_mechanism=PLAIN",
+        "heartbeat=0&channel_max=1&frame_max=4096&connection_timeout=0",
+        "heartbeat=65535&channel_max=0&frame_max=0&connection_timeout=4294967295",
+    ];
+    for query in accepted {
+        let with = |server: &Server| {
+            let uri = format!("{}?{query}", server.uri());
+            Client::builder(&uri).unwrap_or_else(|error| panic!("{query}: {error}"))
+        };
+        let clock = Clock::new();
+        let server = Server::in_virtual_time(BrokerOptions::default(), clock.clone());
+        let server = Rc::new(server);
+        let builder = with(&server).runtime(clock.clone());
+        let builder = builder.connector(server.connector());
+        // With one channel a consumer leaves none for calls.
+        let is_narrow = query.contains("channel_max=1") && !query.contains("channel_max=16");
+        tell(
+            query,
+            builder,
+            clock,
+            server,
+            move |client, server| async move {
+                client.ready().await?;
+                match is_narrow {
+                    true => client
+                        .producer("q")?
+                        .build()
+                        .send("one")
+                        .await
+                        .or_else(refused)?,
+                    false => use_it(&client, &server).await?,
+                }
+                client.close().await;
+                Ok(())
+            },
+        );
+    }
+    let refused = [
+        "heartbeat=-1",
+        "heartbeat=65536",
+        "heartbeat=",
+        "heartbeat=ten",
+        "heartbeat=1&heartbeat=1",
+        "connection_timeout=4294967296",
+        "connection_timeout=1.5",
+        "channel_max=65536",
+        "frame_max=4294967296",
+        "frame_max=0x1000",
+        "auth_mechanism=",
+        "colour=green",
+        "=",
+        "heartbeat=%FF",
+        "%zz=1",
+    ];
+    for query in refused {
+        let built = Client::builder(&format!("amqp://localhost/?{query}"));
+        assert!(
+            matches!(built, Err(Error::Uri(_) | Error::UnknownMechanism(_))),
+            "{query}: {built:?}"
+        );
+    }
+}
+
+/// The queue is not there, which the message is told.
+fn refused(error: SendMessageError) -> std::result::Result<(), SendMessageError> {
+    match error {
+        SendMessageError::Unconfirmed(_) => Ok(()),
+        other => Err(other),
+    }
+}
+
+// case A2
+#[test]
+fn no_limit_of_the_size_of_messages_keeps_a_client_from_working() {
+    for bytes in [0, 3, u32::MAX] {
+        works(&format!("max_message_size({bytes})"), |builder| {
+            builder.max_message_size(bytes)
         });
     }
 }

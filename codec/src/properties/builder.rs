@@ -5,7 +5,7 @@ use bytes::BufMut;
 use super::{FIRST_FLAG, PERSISTENT, Properties, PropertiesError, TRANSIENT};
 use crate::{
     encode::{put_long_str, put_short_str},
-    table::{FieldTable, FieldValue},
+    table::{FieldTable, ToField},
     types::ShortStr,
 };
 
@@ -88,7 +88,7 @@ impl PropertiesBuilder {
     }
 
     /// A header, in the place of the one that there is under this name.
-    pub fn header<'v>(mut self, name: impl AsRef<[u8]>, value: impl Into<FieldValue<'v>>) -> Self {
+    pub fn header(mut self, name: impl AsRef<[u8]>, value: impl ToField) -> Self {
         if let Err(error) = self.headers.set(name, value) {
             self.error.get_or_insert(error.into());
         }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{FieldArrayRef, FieldValue, TableError, Values, append};
+use super::{FieldArrayRef, FieldValue, TableError, ToField, Values, append};
 
 /// An owned field array: values without names, as a value of a [`FieldTable`](super::FieldTable).
 ///
@@ -27,7 +27,7 @@ impl FieldArray {
     }
 
     /// Appends a value, and gives the array back for the next.
-    pub fn with<'v>(mut self, value: impl Into<FieldValue<'v>>) -> Result<Self, TableError> {
+    pub fn with(mut self, value: impl ToField) -> Result<Self, TableError> {
         self.push(value)?;
         Ok(self)
     }
@@ -35,8 +35,8 @@ impl FieldArray {
     /// Appends a value.
     ///
     /// Refuses what a broker would close the connection over, and leaves the array as it was.
-    pub fn push<'v>(&mut self, value: impl Into<FieldValue<'v>>) -> Result<&mut Self, TableError> {
-        append(&mut self.encoded, value.into(), |_| ())?;
+    pub fn push(&mut self, value: impl ToField) -> Result<&mut Self, TableError> {
+        value.with_field(|value| append(&mut self.encoded, value, |_| ()))?;
         Ok(self)
     }
 

@@ -20,9 +20,13 @@ pub(super) struct Channels {
     channels: BTreeMap<ChannelKey, Channel>,
     /// What was asked of them and not done yet.
     asked: VecDeque<(Arc<ChannelInbox>, ChannelOperation)>,
+    /// How many of it are looked through for what was given up.
+    look_through_at: usize,
     /// Those that hold something.
     holding: Vec<ChannelKey>,
 }
+
+const LEAST_TO_LOOK_THROUGH: usize = 64;
 
 struct Channel {
     inbox: Arc<ChannelInbox>,
@@ -56,9 +60,14 @@ impl Channels {
         );
     }
 
-    /// Something is asked of a channel.
+    /// Something is asked of a channel. What was given up leaves, each time that there is twice as much:
+    /// while the broker reads nothing, its turn does not come.
     pub(super) fn ask(&mut self, inbox: Arc<ChannelInbox>, operation: ChannelOperation) {
         self.asked.push_back((inbox, operation));
+        if self.asked.len() > self.look_through_at.max(LEAST_TO_LOOK_THROUGH) {
+            self.asked.retain(|(_, operation)| !operation.is_given_up());
+            self.look_through_at = self.asked.len().saturating_mul(2);
+        }
     }
 
     /// Does what was asked, in order, while there is room to write. Whether anything was done.

@@ -434,7 +434,7 @@ async fn take_all(
         Style::OneByOne => one_by_one(scene, plan, index, consumer, random).await,
         Style::Batches(limit) => {
             while let Some(batch) = consumer.next_batch(limit).await {
-                scene.holds(plan, index, batch.len() + consumer.buffered());
+                scene.holds(plan, index, batch.len() + consumer.waiting());
                 let ids: Vec<MessageId> = batch
                     .iter()
                     .filter_map(|it| note(scene, index, it))
@@ -480,7 +480,7 @@ async fn one_by_one(
     // What a multiple can settle: all that was handed out, of which some may be of another epoch.
     let mut open = Vec::new();
     while let Some(delivery) = consumer.next().await {
-        scene.holds(plan, index, 1 + consumer.buffered());
+        scene.holds(plan, index, 1 + consumer.waiting());
         let Some(id) = note(scene, index, &delivery) else {
             continue;
         };

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use snowshoe::codec::frame::FRAME_END;
 use snowshoe::codec::method::{Arguments, basic, confirm, exchange, queue, tx};
 use snowshoe::codec::{FrameKind, Method};
-use snowshoe::{FieldTable, FieldValue, Properties, PropertiesBuilder, ShortString};
+use snowshoe::{FieldTable, Properties, PropertiesBuilder, ShortString, ToField};
 
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -119,7 +119,7 @@ impl Step {
     }
 
     /// Adds an argument.
-    pub(crate) fn with<'v>(self, name: &str, value: impl Into<FieldValue<'v>>) -> Self {
+    pub(crate) fn with(self, name: &str, value: impl ToField) -> Self {
         self.change(|method| {
             let arguments = match method {
                 Method::QueueDeclare(declare) => &mut declare.arguments,
@@ -481,7 +481,7 @@ pub(crate) fn frame(kind: FrameKind, channel: ChannelId, payload: &[u8]) -> Vec<
 }
 
 /// A table of one entry, for headers.
-pub(crate) fn table<'v>(key: &str, value: impl Into<FieldValue<'v>>) -> FieldTable {
+pub(crate) fn table(key: &str, value: impl ToField) -> FieldTable {
     FieldTable::new()
         .with(key, value)
         .expect("it can be encoded")

@@ -187,7 +187,14 @@ impl<'a> World<'a> {
                     });
                 }
             }
-            5..10 => {
+            5 => {
+                if let Some(channel) = self.channel() {
+                    self.ask(5, usize::MAX, is_left, What::Publish, |noted, number| {
+                        deeds::publish_by_hand(channel, noted, number)
+                    });
+                }
+            }
+            6..10 => {
                 let producer = Rc::clone(&self.producers[usize::from(which & 1)]);
                 self.ask(5, usize::MAX, is_left, What::Publish, |noted, number| {
                     deeds::publish(producer, noted, number)

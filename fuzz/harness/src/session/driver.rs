@@ -272,6 +272,7 @@ impl World<'_> {
             | Output::ConsumerFlows(..)
             | Output::ConsumerHeard(_)
             | Output::QueueRenamed { .. }
+            | Output::RenameFollowed { .. }
             | Output::Delayed { .. }
             | Output::Restored { .. }
             | Output::ProducerDelayed(..)
