@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) capacity: usize,
     /// Whether reads and writes move any part of what they could.
     pub(crate) partial: bool,
+    /// What the hosts of the URI do; one serves at least.
+    pub(crate) hosts: Vec<Host>,
     pub(crate) heartbeat: Duration,
     pub(crate) max_delay: Duration,
     /// After how many failures in a row the client gives up.
@@ -48,6 +50,19 @@ pub(crate) struct Settings {
     pub(crate) slowness: u64,
     /// What a second client does before the story begins, if there is one.
     pub(crate) second: Option<Second>,
+}
+
+/// What happens to whoever connects to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    Serves,
+    Refuses,
+    /// Nothing is ever heard of it.
+    Swallows,
+    /// The connection is made and ends.
+    Cuts,
+    /// The connection is made and nobody says anything.
+    IsSilent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,6 +321,11 @@ pub(crate) enum Refused {
 }
 
 impl Settings {
+    /// Whether some hosts do not serve.
+    pub(crate) fn has_bad_hosts(&self) -> bool {
+        self.hosts.iter().any(|host| *host != Host::Serves)
+    }
+
     /// Whether there are fewer channels than what is done may need.
     pub(crate) fn is_short_of_channels(&self) -> bool {
         self.channel_max < 10

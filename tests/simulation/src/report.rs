@@ -38,6 +38,9 @@ impl Counts {
         if plan.settings.is_short_of_channels() {
             faults.insert("few channels", 1);
         }
+        if plan.settings.has_bad_hosts() {
+            faults.insert("bad hosts", 1);
+        }
         if plan.settings.user_channels.is_some() {
             faults.insert("limits on channels", 1);
         }

@@ -15,6 +15,7 @@ use snowshoe::testing::{
 };
 use snowshoe::{Client, Driver, Events, Reconnect, ShortString, internal};
 
+use crate::hosts::Hosts;
 use crate::invariants::{self, Evidence};
 use crate::ledger::Ledger;
 use crate::log::{Lines, Log};
@@ -63,7 +64,10 @@ struct Party {
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// How long it may take at most until connections are back, where nothing is in their way.
-const LONG_ENOUGH: Duration = Duration::from_secs(60);
+const LONG_ENOUGH: Duration = Duration::from_secs(120);
+
+/// How long a host that does not serve keeps a client waiting.
+const BAD_HOST: Duration = Duration::from_secs(10);
 
 /// More turns than this without time passing are a loop.
 const TURNS: u32 = 200_000;
@@ -548,12 +552,20 @@ fn connect(
     clock: &Clock,
     network: &Network,
 ) -> Result<(Client, Driver), String> {
-    let uri = format!("amqp://localhost?channel_max={}", plan.settings.channel_max);
+    let hosts = Hosts {
+        network: network.clone(),
+        hosts: plan.settings.hosts.clone(),
+    };
+    let (names, channel_max) = (hosts.names(), plan.settings.channel_max);
+    let uri = format!("amqp://{names}?channel_max={channel_max}");
     let builder = Client::builder(&uri).map_err(|error| error.to_string())?;
     Ok(builder
         .seed(if index == 0 { plan.seed } else { !plan.seed })
         .runtime(clock.clone())
-        .connector(network.clone())
+        .connector(hosts)
+        // So that there is time for all of them.
+        .connection_timeout(BAD_HOST)
+        .handshake_timeout(BAD_HOST)
         .heartbeat(plan.settings.heartbeat)
         .reconnect(
             Reconnect::default()

@@ -8,8 +8,9 @@ use snowshoe::codec::ReplyCode;
 use snowshoe::testing::{Direction, Manner};
 
 use super::{
-    Act, Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Length, Manners,
-    Plan, Poison, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target, Thing,
+    Act, Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Host, Length,
+    Manners, Plan, Poison, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
+    Thing,
 };
 
 impl Plan {
@@ -49,7 +50,26 @@ impl Plan {
         if random.u32(..3) == 0 {
             plan.add_tidying(&mut random);
         }
+        let mut random = Rng::with_seed(seed.rotate_left(32) ^ 2);
+        if random.u32(..4) == 0 {
+            plan.add_hosts(&mut random);
+        }
         plan
+    }
+
+    /// There are several hosts, of which one serves at least.
+    fn add_hosts(&mut self, random: &mut Rng) {
+        let what = [
+            Host::Serves,
+            Host::Refuses,
+            Host::Swallows,
+            Host::Cuts,
+            Host::IsSilent,
+        ];
+        let hosts = &mut self.settings.hosts;
+        for _ in 0..random.usize(1..=3) {
+            hosts.insert(random.usize(..=hosts.len()), pick(random, &what));
+        }
     }
 
     /// There are few channels, and more producers.
@@ -245,6 +265,7 @@ impl Settings {
             ),
             capacity: pick(random, &[64, 1_000, 64 * 1024]),
             partial: random.bool(),
+            hosts: vec![Host::Serves],
             heartbeat: Duration::from_secs(random.u64(1..=10)),
             max_delay: millis(random, 100..10_000),
             max_attempts: (random.u32(..12) == 0).then(|| random.u32(1..=4)),

@@ -1,0 +1,54 @@
+//! The hosts of a URI, of which some do not serve.
+
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+
+use snowshoe::testing::{Direction, Network};
+use snowshoe::{Connecting, Connector, Runtime, Target, Transport};
+
+use crate::plan::Host;
+
+/// Connects to the one broker that there is by whichever host serves.
+#[derive(Clone)]
+pub(crate) struct Hosts {
+    pub(crate) network: Network,
+    /// By their numbers, which are their names.
+    pub(crate) hosts: Vec<Host>,
+}
+
+impl Hosts {
+    /// What a URI says in the place of a host.
+    pub(crate) fn names(&self) -> String {
+        let names: Vec<String> = (0..self.hosts.len()).map(name).collect();
+        names.join(",")
+    }
+}
+
+impl Connector for Hosts {
+    fn connect(&self, target: &Target, _: &Arc<dyn Runtime>) -> Connecting {
+        let mut hosts = (0..).zip(&self.hosts);
+        let host = hosts.find(|(number, _)| name(*number) == target.host);
+        let host = host.map_or(Host::Refuses, |(_, host)| *host);
+        let network = self.network.clone();
+        Box::pin(async move {
+            match host {
+                Host::Refuses => return Err(io::ErrorKind::ConnectionRefused.into()),
+                Host::Swallows => return pending().await,
+                Host::Serves | Host::Cuts | Host::IsSilent => {}
+            }
+            let socket = network.dial().await?;
+            match host {
+                Host::Cuts => network.reset(socket.id()),
+                Host::IsSilent => network.black_hole(socket.id(), Direction::Down, None),
+                Host::Serves | Host::Refuses | Host::Swallows => {}
+            }
+            let transport: Box<dyn Transport> = Box::new(socket);
+            Ok(transport)
+        })
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("host-{number}")
+}
