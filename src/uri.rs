@@ -39,7 +39,8 @@ pub use self::tls::{ServerNameIndication, TlsOptions};
 /// - The virtual host begins **after** the slash: that of `amqp://host/orders` is `orders`, that of
 ///   `amqp://host/%2F` is `/`, and that of `amqp://host/` is the empty string.
 /// - Several hosts, each with its own port or none, are separated by commas. An IPv6 address stands
-///   in brackets: `amqp://[::1]:5672`.
+///   in brackets: `amqp://[::1]:5672`. The zone of a link-local one follows `%25` (RFC 6874):
+///   `amqp://[fe80::1%25eth0]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AmqpUri {
@@ -61,7 +62,7 @@ pub struct AmqpUri {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// A name or an address. An IPv6 address stands here without brackets.
+    /// A name or an address. An IPv6 address stands here without brackets, and its zone after a `%`.
     pub host: String,
     /// The TCP port.
     pub port: u16,
@@ -278,15 +279,30 @@ fn parse_host(host: &str) -> Result<String, UriError> {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
     {
+        // Windows writes zones as numbers, and everybody else as the names of interfaces.
+        let (address, zone) = match address.split_once("%25") {
+            Some((address, zone)) => (address, Some(decode(zone, "host")?)),
+            None => (address, None),
+        };
         let address: Ipv6Addr = address.parse().map_err(|_| UriError::Host)?;
-        return Ok(address.to_string());
+        return match zone {
+            None => Ok(address.to_string()),
+            Some(zone) if is_name(&zone) => Ok(format!("{address}%{zone}")),
+            Some(_) => Err(UriError::Host),
+        };
     }
     let host = decode(host, "host")?;
-    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    if host.is_empty() || !host.bytes().all(valid) {
-        return Err(UriError::Host);
+    if is_name(&host) {
+        Ok(host)
+    } else {
+        Err(UriError::Host)
     }
-    Ok(host)
+}
+
+/// Whether it is of the characters that nothing is meant by (RFC 3986 §2.3).
+fn is_name(text: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    !text.is_empty() && text.bytes().all(valid)
 }
 
 fn parse_vhost(vhost: &str) -> Result<String, UriError> {

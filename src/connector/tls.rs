@@ -111,7 +111,11 @@ impl TlsConnector {
         runtime: Arc<dyn Runtime>,
     ) -> io::Result<Box<dyn Transport>> {
         let peer = Endpoint::new(target.host.as_str(), target.port);
-        let name = self.server_name.unwrap_or_else(|| target.host.clone());
+        let name = self.server_name.unwrap_or_else(|| {
+            // A zone says something on this machine alone.
+            let host = target.host.split_once('%').map(|(address, _)| address);
+            host.unwrap_or(&target.host).to_owned()
+        });
         let name = ServerName::try_from(name).map_err(|error| {
             let text = format!("{peer}: {error}: TLS needs a host name, or an address");
             io::Error::new(io::ErrorKind::InvalidInput, text)

@@ -178,3 +178,15 @@ fn a_name_is_resolved() {
     };
     with_each(resolve);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_with_a_zone_is_resolved() {
+    with_each(async |runtime| {
+        let addresses = runtime.resolve("fe80::1%lo", 5672).await.expect("a zone");
+        let [SocketAddr::V6(address)] = addresses[..] else {
+            panic!("{addresses:?}");
+        };
+        assert!(address.scope_id() > 0, "{address}");
+    });
+}

@@ -80,6 +80,19 @@ fn an_ipv6_address_stands_without_brackets_in_its_endpoint() {
 }
 
 #[test]
+fn an_ipv6_address_can_have_a_zone() {
+    for (uri, host) in [
+        ("amqp://[fe80::1%25eth0]:7", "fe80::1%eth0"),
+        ("amqp://[FE80::0:1%253]:7", "fe80::1%3"),
+        ("amqp://[fe80::1%25br%2D0]:7", "fe80::1%br-0"),
+    ] {
+        let endpoint = &parse(uri).unwrap().endpoints[0];
+        assert_eq!(endpoint, &Endpoint::new(host, 7), "{uri}");
+        assert_eq!(endpoint.to_string(), format!("[{host}]:7"));
+    }
+}
+
+#[test]
 fn a_host_that_is_none_is_refused() {
     for uri in [
         "a,,b",
@@ -89,7 +102,11 @@ fn a_host_that_is_none_is_refused() {
         "[::1",
         "[::1]x",
         "[1.2.3.4]",
-        "[fe80::1%25eth0]",
+        "[fe80::1%25]",
+        "[fe80::1%eth0]",
+        "[fe80::1%25eth%200]",
+        "[fe80::1%25a%25b]",
+        "[%25eth0]",
         "ho st",
         "h%00",
         "h%2Fx",
