@@ -22,6 +22,7 @@
 
 #[cfg(feature = "async-io")]
 mod async_io;
+mod blocking;
 #[cfg(any(feature = "thread", feature = "tokio", not(feature = "async-io")))]
 mod sleeper;
 #[cfg(feature = "thread")]
@@ -43,6 +44,9 @@ use socket2::{SockRef, TcpKeepalive};
 
 #[cfg(feature = "async-io")]
 pub use self::async_io::AsyncIo;
+#[cfg(feature = "tls")]
+pub(crate) use self::blocking::on_thread;
+use self::blocking::{Patience, Threads};
 #[cfg(feature = "thread")]
 pub use self::thread::Thread;
 #[cfg(feature = "tokio")]
@@ -72,10 +76,15 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     fn connect(&self, address: SocketAddr, options: TcpOptions) -> Connecting;
 
     /// The addresses of a host name. By default the system is asked, which blocks, on a thread that
-    /// lives as long as that takes.
+    /// lives as long as that takes. Whoever asks for the same meanwhile gets that answer. Of these
+    /// threads a process has 16 at most; where all of them are busy for a second, it fails.
     fn resolve(&self, host: &str, port: u16) -> Resolving {
-        let host = host.to_owned();
-        on_thread(move || Ok((host.as_str(), port).to_socket_addrs()?.collect()))
+        let (name, patience) = ((host.to_owned(), port), Patience::of(self));
+        let look_up = |(host, port): &(String, u16)| {
+            let addresses = (host.as_str(), *port).to_socket_addrs()?;
+            Ok(addresses.collect())
+        };
+        Box::pin(Threads::of_the_process().resolve(name, patience, look_up))
     }
 
     /// Starts the driver of a client that is made by [`connect`](crate::ClientBuilder::connect). A
@@ -203,21 +212,6 @@ pub fn reset_when_closed(socket: &impl std::os::windows::io::AsSocket) {
 /// With nothing to linger for, closing resets.
 fn linger_for_nothing(socket: SockRef<'_>) {
     _ = socket.set_linger(Some(Duration::ZERO));
-}
-
-/// Does something that blocks, on a thread that ends with it.
-pub(crate) fn on_thread<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Pin<Box<dyn Future<Output = io::Result<T>> + Send>> {
-    Box::pin(async move {
-        let (answer, answered) = async_channel::bounded(1);
-        std::thread::Builder::new()
-            .name("snowshoe-blocking".to_owned())
-            // Whoever asked may be gone by then.
-            .spawn(move || _ = answer.try_send(work()))?;
-        let answer = answered.recv().await;
-        answer.map_err(|_| io::Error::other("the thread that worked on it has panicked"))?
-    })
 }
 
 /// Where a driver runs that a client starts for itself.

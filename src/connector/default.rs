@@ -46,9 +46,12 @@ struct Tls {
 
 #[cfg(feature = "tls")]
 impl Tls {
-    async fn connector(self: &Arc<Self>) -> std::io::Result<TlsConnector> {
+    async fn connector(
+        self: &Arc<Self>,
+        runtime: &Arc<dyn Runtime>,
+    ) -> std::io::Result<TlsConnector> {
         let tls = Arc::clone(self);
-        let make = || on_thread(move || TlsConnector::with_options(&tls.options));
+        let make = || on_thread(runtime, move || TlsConnector::with_options(&tls.options));
         if self.options.names_files() {
             // They may be others by now.
             return make().await;
@@ -63,9 +66,10 @@ impl Connector for DefaultConnector {
         if target.tls {
             let (tls, target) = (Arc::clone(&self.tls), target.clone());
             let runtime = Arc::clone(runtime);
-            return Box::pin(
-                async move { tls.connector().await?.connect(&target, &runtime).await },
-            );
+            return Box::pin(async move {
+                let connector = tls.connector(&runtime).await?;
+                connector.connect(&target, &runtime).await
+            });
         }
         self.tcp.connect(target, runtime)
     }

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::time::Sleep;
 
 use super::sleeper::Sleeper;
-use super::{Resolving, Runtime, Task, TcpOptions, reset_when_closed};
+use super::{Runtime, Task, TcpOptions, reset_when_closed};
 use crate::transport::{Connecting, Transport};
 
 /// The tokio runtime in which a driver is polled (feature `tokio`).
@@ -67,14 +67,6 @@ impl Runtime for Tokio {
             options.apply(&stream)?;
             let transport: Box<dyn Transport> = Box::new(Socket(stream));
             Ok(transport)
-        })
-    }
-
-    fn resolve(&self, host: &str, port: u16) -> Resolving {
-        let host = host.to_owned();
-        Box::pin(async move {
-            current()?;
-            Ok(tokio::net::lookup_host((host, port)).await?.collect())
         })
     }
 
