@@ -1,14 +1,17 @@
 //! From an endpoint to a stream.
 
 mod default;
+mod progress;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::default::DefaultConnector;
+pub use self::progress::Progress;
 pub use self::tcp::TcpConnector;
 #[cfg(feature = "tls")]
 pub use self::tls::TlsConnector;
@@ -16,7 +19,7 @@ use crate::runtime::Runtime;
 use crate::transport::Connecting;
 
 /// Where to connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Target {
     /// Host name or address.
@@ -35,6 +38,12 @@ pub struct Target {
     /// [`ClientBuilder::connection_timeout`](crate::ClientBuilder::connection_timeout);
     /// [`Duration::MAX`] is no limit. Within it every address has to have its turn.
     pub timeout: Duration,
+    /// The addresses of the host that could be connected to before, and that then were no broker, refused
+    /// the client or lost the connection; that which did so last is the last. They are to have their turn
+    /// after all others.
+    pub failed: Vec<SocketAddr>,
+    /// To tell of the addresses that are found and tried.
+    pub progress: Progress,
 }
 
 impl Target {
@@ -47,6 +56,8 @@ impl Target {
             attempt: 1,
             seed: 0,
             timeout: Duration::MAX,
+            failed: Vec::new(),
+            progress: Progress::default(),
         }
     }
 }

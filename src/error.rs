@@ -1,15 +1,10 @@
+mod connection;
 mod handshake_cut;
 
-use std::error;
-use std::io;
-use std::sync::Arc;
-
 use snowshoe_codec::method::{Call, MethodId};
-use snowshoe_codec::{
-    CloseReason, Greeting, HandshakeError, Method, Oversized, PeerClose, ReplyCode, SendError,
-    ShortString, Stage, TableError, TooLong,
-};
+use snowshoe_codec::{Method, Oversized, PeerClose, SendError, ShortString, TableError, TooLong};
 
+pub use self::connection::{ConnectionError, ConnectionErrorReason, Peer, Phase, Tried};
 pub use self::handshake_cut::{HandshakeCut, Hint};
 use crate::message::Message;
 use crate::outcome::Unconfirmed;
@@ -108,97 +103,6 @@ pub(crate) fn reply_to<C: Call>(reply: Method) -> Result<C::Reply, Error> {
             call: C::ID,
             reply: other.id(),
         })
-}
-
-/// Why a connection could not be made, or ended.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectionError {
-    /// No connection to the address: refused, unreachable, unknown host, failed TLS handshake.
-    #[error("cannot connect: {0}")]
-    Dial(Arc<io::Error>),
-    /// The transport failed.
-    #[error("the transport failed: {0}")]
-    Transport(Arc<io::Error>),
-    /// The broker does not know the user or the password.
-    #[error("the broker refused the login: {0}")]
-    LoginRefused(PeerClose),
-    /// The virtual host does not exist, or the user may not use it.
-    #[error("the broker refused the virtual host: {0}")]
-    VirtualHostRefused(PeerClose),
-    /// The connection was cut off before it was open, and nobody said why.
-    #[error(transparent)]
-    HandshakeCut(HandshakeCut),
-    /// What answered is not an AMQP 0-9-1 broker.
-    #[error(transparent)]
-    NotAmqp(Greeting),
-    /// The connection ended in any other way.
-    #[error(transparent)]
-    Closed(CloseReason),
-    /// No progress in time.
-    #[error("{0} took too long")]
-    Timeout(Phase),
-    /// The credentials provider gave none, for this reason.
-    #[error("no credentials: {0}")]
-    Credentials(Arc<dyn error::Error + Send + Sync>),
-    /// The broker has closed a connection over the number of channels that its user has, and lets this one
-    /// have none. It is tried again after a while.
-    #[error(
-        "the broker allows the user no more channels: raise the user's limit (RabbitMQ: max-channels)"
-    )]
-    NoFreeChannel,
-    /// No byte could be written for too long, and no broker said that it was blocked.
-    #[error("the peer takes no more bytes")]
-    WriteStalled,
-}
-
-/// What a connection was busy with when it took too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum Phase {
-    /// Connecting the transport.
-    #[error("connecting")]
-    Dial,
-    /// The AMQP handshake.
-    #[error("the handshake")]
-    Handshake,
-    /// Bringing back channels, topology and consumers.
-    #[error("the recovery")]
-    Recovery,
-    /// Closing in order.
-    #[error("closing")]
-    Close,
-}
-
-impl ConnectionError {
-    /// Sorts the end of a connection by what a user would want to know of it.
-    pub(crate) fn from_close(reason: CloseReason, during_handshake: bool) -> Self {
-        match reason {
-            CloseReason::Peer(close)
-                if during_handshake && close.code == ReplyCode::ACCESS_REFUSED =>
-            {
-                Self::LoginRefused(close)
-            }
-            CloseReason::Peer(close)
-                if during_handshake
-                    && matches!(close.code, ReplyCode::NOT_ALLOWED | ReplyCode::INVALID_PATH) =>
-            {
-                Self::VirtualHostRefused(close)
-            }
-            CloseReason::Handshake(HandshakeError::NotAmqp(greeting)) => Self::NotAmqp(greeting),
-            reason => Self::Closed(reason),
-        }
-    }
-
-    /// The end of the transport, by an error or in order, as what it is in the handshake.
-    pub(crate) fn cut_in_handshake(self, stage: Stage, hint: Hint) -> Self {
-        let cause = match self {
-            Self::Transport(cause) => Some(cause),
-            Self::Closed(CloseReason::TransportEnded(_)) => None,
-            other => return other,
-        };
-        Self::HandshakeCut(HandshakeCut::new(stage, cause, hint))
-    }
 }
 
 /// Why a message was not accepted for publishing. It is handed back.

@@ -123,14 +123,14 @@ pub use self::channel::Channel;
 pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Reconnect};
 #[cfg(feature = "tls")]
 pub use self::connector::TlsConnector;
-pub use self::connector::{Connector, Target, TcpConnector};
+pub use self::connector::{Connector, Progress, Target, TcpConnector};
 pub use self::consumer::{Consumer, ConsumerBuilder};
 pub use self::declare::{Binding, Declare, DeclaredQueue, Destination, Exchange, Queue};
 pub use self::delivery::{Batch, Delivery, Disposition, OversizedDelivery};
 pub use self::driver::Driver;
 pub use self::error::{
-    ConnectionError, ConsumerEnd, Error, HandshakeCut, Hint, Phase, PublishError,
-    PublishErrorReason, SendMessageError, SettleError,
+    ConnectionError, ConnectionErrorReason, ConsumerEnd, Error, HandshakeCut, Hint, Peer, Phase,
+    PublishError, PublishErrorReason, SendMessageError, SettleError, Tried,
 };
 pub use self::events::{
     ChannelEvent, ConnectionRole, ConsumerId, Entity, Event, Events, ProducerId,

@@ -10,7 +10,7 @@ use super::login::{AuthMechanism, log_in_by};
 use super::{Client, Reconnect};
 use crate::connector::{Connector, DefaultConnector};
 use crate::driver::{Config, Driver};
-use crate::error::{ConnectionError, Error};
+use crate::error::{ConnectionError, ConnectionErrorReason, Error};
 use crate::runtime::{self, Runtime};
 use crate::shared::handle::Shared;
 use crate::uri::AmqpUri;
@@ -210,7 +210,10 @@ impl ClientBuilder {
     /// # Cancel safety
     /// Dropping the future ends the client.
     pub async fn connect(mut self) -> Result<Client, Error> {
-        let not_started = |error| ConnectionError::Dial(Arc::new(error));
+        let not_started = |error| {
+            let reason = ConnectionErrorReason::Dial(Arc::new(error));
+            ConnectionError::new(reason, None)
+        };
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
             None => runtime::default_for_connect().map_err(not_started)?,

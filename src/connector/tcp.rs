@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::race::{first_to_answer, head_start};
+pub(super) use self::race::Layer;
+use self::race::Race;
 use super::{Connector, Target};
 use crate::runtime::{Runtime, TcpOptions};
 use crate::transport::{Connecting, Transport};
@@ -15,8 +16,9 @@ use crate::transport::{Connecting, Transport};
 /// The host name is resolved afresh for every attempt, and its addresses are tried in the manner of
 /// RFC 8305: in an order that differs from client to client, beginning with another one each time, IPv4
 /// and IPv6 in turn, and each 250 ms after the one before it or as soon as that has failed; where there
-/// is no time for that, they share equally what there is. The first that answers is taken, and an error
-/// names all of them with their causes. Small writes are not delayed (`TCP_NODELAY`), and idle
+/// is no time for that, they share equally what there is. Those that let an earlier attempt connect and then
+/// failed it come last, and only a second after the one before them, so that they do not win again. The first
+/// that answers is taken, and an error names all of them with their causes. Small writes are not delayed (`TCP_NODELAY`), and idle
 /// connections are kept alive.
 #[derive(Clone, Debug, Default)]
 pub struct TcpConnector {
@@ -32,31 +34,35 @@ impl TcpConnector {
         self
     }
 
-    /// Connects whether or not the target asks for TLS, which is then to be put on top.
+    /// Connects whether or not the target asks for TLS, which is a layer on top. What has not answered
+    /// there has not answered.
     pub(super) async fn connect_tcp(
         self,
         target: Target,
         runtime: Arc<dyn Runtime>,
+        layer: Option<Box<Layer>>,
     ) -> io::Result<Box<dyn Transport>> {
-        let Target {
-            host,
-            port,
-            attempt,
-            seed,
-            timeout,
-            ..
-        } = target;
+        let Target { host, port, .. } = &target;
         let began = runtime.now();
         let mut addresses = match host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => (runtime.resolve(&host, port).await)
+            Ok(address) => vec![SocketAddr::new(address, *port)],
+            Err(_) => (runtime.resolve(host, *port).await)
                 .map_err(|error| io::Error::new(error.kind(), format!("{host}: {error}")))?,
         };
-        put_in_order(&mut addresses, seed, attempt);
-        let left = timeout.saturating_sub(runtime.now().saturating_duration_since(began));
-        let head_start = head_start(left, addresses.len());
-        (first_to_answer(&runtime, addresses, self.options, head_start).await)
-            .map_err(|failures| unreachable(&host, port, &failures))
+        put_in_order(&mut addresses, target.seed, target.attempt);
+        put_failed_last(&mut addresses, &target.failed);
+        target.progress.found(&addresses);
+        let spent = runtime.now().saturating_duration_since(began);
+        let race = Race {
+            runtime: &runtime,
+            options: self.options,
+            time: target.timeout.saturating_sub(spent),
+            failed: &target.failed,
+            progress: &target.progress,
+            layer: layer.as_deref(),
+        };
+        (race.first_to_answer(addresses).await)
+            .map_err(|failures| unreachable(host, *port, failures))
     }
 }
 
@@ -70,25 +76,33 @@ impl Connector for TcpConnector {
             ))));
         }
         let (target, runtime) = (target.clone(), Arc::clone(runtime));
-        Box::pin(self.clone().connect_tcp(target, runtime))
+        Box::pin(self.clone().connect_tcp(target, runtime, None))
     }
 }
 
 /// No address of a host could be connected to: which they are, and why.
-fn unreachable(host: &str, port: u16, failures: &[(SocketAddr, io::Error)]) -> io::Error {
-    let Some((_, last)) = failures.last() else {
-        let text = format!("{host}: the name has no address");
-        return io::Error::new(io::ErrorKind::NotFound, text);
-    };
+fn unreachable(host: &str, port: u16, mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     let tried = failures
         .iter()
         .map(|(address, error)| format!("{address}: {error}"));
     let tried = tried.collect::<Vec<_>>().join(", ");
+    let Some((_, last)) = failures.pop() else {
+        let text = format!("{host}: the name has no address");
+        return io::Error::new(io::ErrorKind::NotFound, text);
+    };
     let text = match host.parse::<IpAddr>() {
         Ok(_) => tried,
         Err(_) => format!("{host}:{port} ({tried})"),
     };
-    io::Error::new(last.kind(), text)
+    io::Error::new(last.kind(), Unreachable { text, last })
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Unreachable {
+    text: String,
+    #[source]
+    last: io::Error,
 }
 
 /// Puts the addresses of a host into the order in which this attempt tries them (fault 37).
@@ -115,6 +129,11 @@ fn put_in_order(addresses: &mut Vec<SocketAddr>, seed: u64, attempt: u32) {
         let first = attempt.saturating_sub(1) as usize % addresses.len();
         addresses.rotate_left(first);
     }
+}
+
+/// Those at which earlier attempts have failed come after all others, the last of them last.
+fn put_failed_last(addresses: &mut [SocketAddr], failed: &[SocketAddr]) {
+    addresses.sort_by_key(|address| failed.iter().rposition(|it| it == address));
 }
 
 #[cfg(all(test, feature = "testing", not(snowshoe_loom)))]

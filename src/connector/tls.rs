@@ -21,6 +21,9 @@ use crate::uri::{Endpoint, ServerNameIndication, TlsOptions};
 
 /// TLS over TCP, by rustls (feature `tls`): for `amqps` URIs.
 ///
+/// An address of the host that does not answer in TLS is left for the next one, as one that does not answer
+/// at all.
+///
 /// The broker's certificate chain and host name are verified, and the host name is sent along
 /// (SNI). TLS 1.2 is the least that is accepted. A URI without TLS is connected without it, and
 /// one with TLS never falls back.
@@ -120,15 +123,23 @@ impl TlsConnector {
             let text = format!("{peer}: {error}: TLS needs a host name, or an address");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
-        let stream = self.tcp.connect_tcp(target, runtime).await?;
         let tls = futures_rustls::TlsConnector::from(self.config);
-        let stream = tls.connect(name, stream).await.map_err(|error| {
-            advice::handshake_failed(peer.to_string(), error, &self.certificates)
-        })?;
-        Ok(Box::new(Encrypted {
-            stream,
-            certificates: Some(self.certificates),
-        }))
+        let certificates = self.certificates;
+        // An address that says nothing in TLS has not answered, and costs no other one its turn.
+        let layer = move |transport| -> Connecting {
+            let handshake = tls.connect(name.clone(), transport);
+            let certificates = Arc::clone(&certificates);
+            Box::pin(async move {
+                let stream = (handshake.await)
+                    .map_err(|error| advice::handshake_failed(error, &certificates))?;
+                let certificates = Some(certificates);
+                Ok(Box::new(Encrypted {
+                    stream,
+                    certificates,
+                }) as Box<dyn Transport>)
+            })
+        };
+        (self.tcp.connect_tcp(target, runtime, Some(Box::new(layer)))).await
     }
 }
 

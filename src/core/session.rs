@@ -57,7 +57,7 @@ pub use super::subscription::Manner;
 use super::subscription::{ConsumerSpec, Subscription};
 use super::supervisor::{Action, Step, Supervisor};
 use super::topology::{self, Deletion, Topology};
-use crate::error::{ConnectionError, Error, Phase};
+use crate::error::{ConnectionErrorReason, Error, Phase};
 
 /// How a session goes about it.
 #[derive(Clone, Debug)]
@@ -148,6 +148,11 @@ impl Session {
         self.supervisor.start(now);
     }
 
+    /// How many addresses of the endpoint that is dialled have not had their turn.
+    pub fn untried(&mut self, epoch: Epoch, addresses: usize) {
+        self.supervisor.untried(epoch, addresses);
+    }
+
     /// The transport is connected; `false` if it comes too late and is to be dropped.
     pub fn dialed(&mut self, now: Instant, epoch: Epoch, options: ClientOptions) -> bool {
         let in_time = self.supervisor.dialed(epoch, now).is_ok();
@@ -158,7 +163,7 @@ impl Session {
     }
 
     /// The transport could not be connected.
-    pub fn dial_failed(&mut self, now: Instant, epoch: Epoch, error: ConnectionError) {
+    pub fn dial_failed(&mut self, now: Instant, epoch: Epoch, error: ConnectionErrorReason) {
         if let Some(next) = self.supervisor.lost(epoch, now) {
             self.outputs.push_back(Output::Lost { cause: error, next });
         }
@@ -203,7 +208,7 @@ impl Session {
     }
 
     /// The transport ended; with an error, if it did not end in order.
-    pub fn transport_ended(&mut self, now: Instant, error: Option<ConnectionError>) {
+    pub fn transport_ended(&mut self, now: Instant, error: Option<ConnectionErrorReason>) {
         if let Some(error) = error {
             let error = match &self.connection {
                 Some(connection) => told(connection, connection.stage(), error),
@@ -303,7 +308,7 @@ impl Session {
                     self.forget_channels();
                     self.connection = None;
                     self.outputs.push_back(Output::Lost {
-                        cause: ConnectionError::Timeout(phase),
+                        cause: ConnectionErrorReason::Timeout(phase),
                         next,
                     });
                     self.outputs.push_back(Output::Abort);
@@ -444,7 +449,7 @@ impl Session {
             CloseReason::TransportEnded(stage) => Some(stage),
             _ => None,
         };
-        let cause = ConnectionError::from_close(reason, self.stage == Stage::Offline);
+        let cause = ConnectionErrorReason::from_close(reason, self.stage == Stage::Offline);
         let cause = match ended_at {
             Some(stage) => told(&connection, stage, cause),
             None => cause,
@@ -457,7 +462,7 @@ impl Session {
         });
     }
 
-    fn lost(&mut self, now: Instant, cause: ConnectionError) {
+    fn lost(&mut self, now: Instant, cause: ConnectionErrorReason) {
         if self.stage == Stage::Ready {
             self.let_suspects_try_again();
         }

@@ -25,12 +25,12 @@ pub struct Timeouts {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// The number of addresses to take in turn.
+    /// The number of hosts to take in turn.
     pub endpoints: NonZeroUsize,
     pub backoff: Backoff,
     pub timeouts: Timeouts,
-    /// Whether to give up once the first connect has failed at every endpoint, when it is more
-    /// likely that the configuration is wrong than that all of them are down.
+    /// Whether to give up once the first connect has failed at every address of every endpoint, when it is
+    /// more likely that the configuration is wrong than that all of them are down.
     pub fail_fast: bool,
 }
 
@@ -130,8 +130,26 @@ pub struct Supervisor {
     /// The endpoints in the order they are taken: shuffled, so that the clients of a node that
     /// dies spread over the others.
     order: Vec<usize>,
-    /// How many times an endpoint was taken.
+    /// How many times an endpoint was taken, or passed over.
     taken: usize,
+    /// By their numbers.
+    turns: Vec<Turns>,
+    /// The endpoint that is dialled, or was last.
+    current: usize,
+}
+
+/// The turns of an endpoint before the connection is ready for the first time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turns {
+    taken: u32,
+    /// Whether there are addresses that have had none.
+    is_due_more: bool,
+}
+
+impl Turns {
+    fn is_due(self) -> bool {
+        self.taken == 0 || self.is_due_more && self.taken < TURNS
+    }
 }
 
 impl Supervisor {
@@ -151,6 +169,8 @@ impl Supervisor {
             excuses: 0,
             order,
             taken: 0,
+            turns: vec![Turns::default(); config.endpoints.get()],
+            current: 0,
         }
     }
 
@@ -182,6 +202,16 @@ impl Supervisor {
     pub fn start(&mut self, now: Instant) {
         if self.state == State::Idle {
             self.state = State::BackingOff { until: now };
+        }
+    }
+
+    /// How many addresses of the endpoint that is dialled have not had their turn. Until they had, the first
+    /// round is not through.
+    pub fn untried(&mut self, epoch: Epoch, addresses: usize) {
+        if epoch == self.epoch
+            && let Some(turns) = self.turns.get_mut(self.current)
+        {
+            turns.is_due_more = addresses > 0;
         }
     }
 
@@ -314,8 +344,7 @@ impl Supervisor {
         self.state = State::Dialing { deadline };
         self.epoch = self.epoch.next();
         self.attempt = self.attempt.saturating_add(1);
-        let endpoint = self.order[self.taken % self.order.len()];
-        self.taken += 1;
+        let endpoint = self.take_endpoint();
         Action::Dial {
             epoch: self.epoch,
             attempt: self.attempt,
@@ -323,11 +352,30 @@ impl Supervisor {
         }
     }
 
+    fn take_endpoint(&mut self) -> usize {
+        let in_turn = |taken: usize| self.order[taken % self.order.len()];
+        if self.in_first_round() {
+            let mut all = self.taken..self.taken + self.order.len();
+            let due = all.find(|taken| self.turns[in_turn(*taken)].is_due());
+            self.taken = due.unwrap_or(self.taken);
+        }
+        self.current = in_turn(self.taken);
+        self.taken += 1;
+        let turns = &mut self.turns[self.current];
+        turns.taken = turns.taken.saturating_add(1);
+        turns.is_due_more = false;
+        self.current
+    }
+
+    /// Whether the first connect has yet to try something.
+    fn in_first_round(&self) -> bool {
+        !self.established && self.turns.iter().any(|it| it.is_due())
+    }
+
     fn retry_or_give_up(&mut self, now: Instant) -> Next {
         let max_attempts = self.config.backoff.max_attempts;
         let is_excused = std::mem::take(&mut self.excused) && self.excuses < EXCUSES;
-        let first_round = !self.established && self.taken < self.order.len();
-        let delay = if first_round {
+        let delay = if self.in_first_round() {
             Duration::ZERO
         } else if !self.established && self.config.fail_fast
             || max_attempts.is_some_and(|max| self.failed >= max)
@@ -353,6 +401,9 @@ impl Supervisor {
 /// How often in a row the end of a connection is no reason to wait longer: enough to find one message among
 /// a million by halves.
 const EXCUSES: u32 = 20;
+
+/// How many turns an endpoint has in the first round, however many addresses it has.
+const TURNS: u32 = 16;
 
 #[cfg(test)]
 mod tests;

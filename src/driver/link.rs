@@ -1,5 +1,6 @@
 //! One connection: its transport, its session, and the handles of those who use it.
 
+mod attempts;
 mod channels;
 mod consumers;
 mod log_limit;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use snowshoe_codec::time::after;
 use snowshoe_codec::{ClientOptions, Method, ShortString};
 
+use self::attempts::Attempts;
 use self::channels::Channels;
 use self::consumers::Consumers;
 use self::log_limit::LogLimit;
@@ -28,7 +30,7 @@ use crate::core::Epoch;
 use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
-use crate::error::{ConnectionError, ConsumerEnd, Error};
+use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, Error};
 use crate::events::{ConnectionRole, Entity, Event};
 use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
@@ -48,6 +50,7 @@ pub(super) struct Link {
     shared: Arc<Shared>,
     session: Session,
     io: Io,
+    attempts: Attempts,
     /// What transports are read into.
     blocks: Blocks,
     /// Whether the session stopped in the middle of what was read.
@@ -82,6 +85,7 @@ impl Link {
         shared: Arc<Shared>,
     ) -> Self {
         let timer = runtime.timer();
+        let attempts = Attempts::new(&config.endpoints);
         Self {
             id,
             role: id.role(),
@@ -90,6 +94,7 @@ impl Link {
             shared,
             session,
             io: Io::Idle,
+            attempts,
             blocks: Blocks::new(),
             is_behind: false,
             timer,
@@ -317,11 +322,14 @@ impl Link {
             return false;
         };
         let epoch = *epoch;
-        let Poll::Ready(result) = connecting.poll(cx) else {
+        let polled = connecting.poll(cx);
+        // It is to be known however the attempt ends, and be it by its deadline.
+        self.session.untried(epoch, self.attempts.untried());
+        let Poll::Ready(result) = polled else {
             return false;
         };
         self.io = Io::Idle;
-        let result = result.map_err(|error| ConnectionError::Dial(Arc::new(error)));
+        let result = result.map_err(|error| ConnectionErrorReason::Dial(Arc::new(error)));
         match result.and_then(|transport| Ok((transport, self.client_options()?))) {
             Ok((transport, options)) => {
                 // Where it comes too late, the attempt is dropped (fault 34).
@@ -335,7 +343,7 @@ impl Link {
         true
     }
 
-    fn client_options(&self) -> Result<ClientOptions, ConnectionError> {
+    fn client_options(&self) -> Result<ClientOptions, ConnectionErrorReason> {
         // User code: asked at every attempt (fault 28), and without any lock.
         let asked = guard("the provider of credentials", || {
             (self.config.credentials)()
@@ -345,7 +353,8 @@ impl Link {
             let guarded = mechanisms.into_iter().map(guarded_mechanism);
             Ok(guarded.collect::<Result<_, _>>()?)
         });
-        let mechanisms = mechanisms.map_err(|error| ConnectionError::Credentials(error.into()))?;
+        let mechanisms =
+            mechanisms.map_err(|error| ConnectionErrorReason::Credentials(error.into()))?;
         Ok(ClientOptions {
             mechanisms,
             virtual_host: self.config.virtual_host.clone(),
@@ -367,7 +376,7 @@ impl Link {
             Poll::Ready(Ok(_)) => self.take_in(now),
             Poll::Ready(Err(error)) => {
                 self.io = Io::Idle;
-                let error = ConnectionError::Transport(Arc::new(error));
+                let error = ConnectionErrorReason::Transport(Arc::new(error));
                 self.session.transport_ended(now, Some(error));
             }
         }
@@ -436,7 +445,7 @@ impl Link {
                     self.producers.flushed(now, &mut self.session, written);
                 }
                 match result {
-                    Err(error) => ConnectionError::Transport(Arc::new(error)),
+                    Err(error) => ConnectionErrorReason::Transport(Arc::new(error)),
                     Ok(()) => return written != before || self.check_stall(now),
                 }
             }
@@ -460,7 +469,7 @@ impl Link {
         let stalled = self.stalls_at(stream).is_some_and(|at| at <= now);
         if stalled {
             self.session
-                .transport_ended(now, Some(ConnectionError::WriteStalled));
+                .transport_ended(now, Some(ConnectionErrorReason::WriteStalled));
         }
         stalled
     }

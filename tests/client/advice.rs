@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::{Buf as _, BytesMut};
 use snowshoe::codec::{Connection, Event, ServerOptions, Stage};
 use snowshoe::runtime::reset_when_closed;
-use snowshoe::{AmqpUri, ConnectionError, Error, HandshakeCut, Hint};
+use snowshoe::{AmqpUri, ConnectionErrorReason, Error, HandshakeCut, Hint};
 use support::broker::url;
 use support::client::builder;
 use support::executor;
@@ -64,7 +64,10 @@ fn serve(mut stream: TcpStream, at: Stage, end: End) -> io::Result<()> {
 fn cut(uri: &str) -> HandshakeCut {
     let connected = run(within("the failure", executor::connect(builder(uri))));
     match connected {
-        Err(Error::Connection(ConnectionError::HandshakeCut(cut))) => cut,
+        Err(Error::Connection(error)) => match error.reason {
+            ConnectionErrorReason::HandshakeCut(cut) => cut,
+            other => panic!("a cut, not {other}"),
+        },
         Err(other) => panic!("a cut, not {other}"),
         Ok(_) => panic!("the connection was to fail: {uri}"),
     }

@@ -11,8 +11,8 @@ use snowshoe::codec::sasl::{Mechanism, Plain};
 use snowshoe::codec::{CloseReason, FrameError, Greeting, HandshakeError, Stage, Violation};
 use snowshoe::runtime::{AsyncIo, Resolving, Task, TcpOptions, Timer};
 use snowshoe::{
-    AmqpUri, Client, ClientBuilder, Connecting, ConnectionError, Connector, Endpoint, Error, Event,
-    Hint, Phase, Reconnect, ReplyCode, Runtime, Target, TcpConnector,
+    AmqpUri, Client, ClientBuilder, Connecting, ConnectionError, ConnectionErrorReason, Connector,
+    Endpoint, Error, Event, Hint, Phase, Reconnect, ReplyCode, Runtime, Target, TcpConnector,
 };
 use support::broker::{admin, url};
 use support::client::{builder, connect};
@@ -74,7 +74,7 @@ fn a_wrong_uri_is_refused_at_once() {
 fn the_first_connect_fails_at_once_where_nothing_listens() {
     let nowhere = Nowhere::take();
     let uri = format!("amqp://{}", nowhere.address());
-    let ConnectionError::Dial(error) = run(failure(builder(&uri))) else {
+    let ConnectionErrorReason::Dial(error) = run(failure(builder(&uri))).reason else {
         panic!("the connection was to be refused");
     };
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -98,7 +98,8 @@ fn a_wrong_password_is_told() {
     run(async {
         for user in ["guest", "nobody"] {
             let uri = format!("amqp://{user}:wrong@{}/%2f", endpoint());
-            let ConnectionError::LoginRefused(close) = failure(builder(&uri)).await else {
+            let ConnectionErrorReason::LoginRefused(close) = failure(builder(&uri)).await.reason
+            else {
                 panic!("the login was to be refused");
             };
             assert_eq!(close.code, ReplyCode::ACCESS_REFUSED);
@@ -109,7 +110,8 @@ fn a_wrong_password_is_told() {
 #[test]
 fn a_missing_virtual_host_is_told() {
     let uri = format!("amqp://guest:guest@{}/no-such-host", endpoint());
-    let ConnectionError::VirtualHostRefused(close) = run(failure(builder(&uri))) else {
+    let ConnectionErrorReason::VirtualHostRefused(close) = run(failure(builder(&uri))).reason
+    else {
         panic!("the virtual host was to be refused");
     };
     assert_eq!(close.code, ReplyCode::NOT_ALLOWED);
@@ -136,7 +138,7 @@ fn a_server_of_another_protocol_is_recognised() {
             ),
         ] {
             let error = failure(builder(&peer_that_says(words))).await;
-            let ConnectionError::NotAmqp(greeting) = error else {
+            let ConnectionErrorReason::NotAmqp(greeting) = error.reason else {
                 panic!("{expected}, not {error}");
             };
             assert_eq!(greeting, expected);
@@ -148,7 +150,9 @@ fn a_server_of_another_protocol_is_recognised() {
 fn garbage_is_told_from_amqp() {
     let uri = peer_that_says(b"220 mail.example.com ESMTP ready\r\n");
     let error = run(failure(builder(&uri)));
-    let ConnectionError::Closed(CloseReason::Violation(Violation::Frame(error))) = error else {
+    let ConnectionErrorReason::Closed(CloseReason::Violation(Violation::Frame(error))) =
+        error.reason
+    else {
         panic!("the protocol was to be broken, not {error}");
     };
     assert!(matches!(error, FrameError::UnknownKind { kind: b'2' }));
@@ -158,7 +162,7 @@ fn garbage_is_told_from_amqp() {
 fn a_server_that_hangs_up_is_told() {
     let uri = peer(|stream| stream.shutdown(Shutdown::Both));
     let error = run(failure(builder(&uri)));
-    let ConnectionError::HandshakeCut(cut) = error else {
+    let ConnectionErrorReason::HandshakeCut(cut) = error.reason else {
         panic!("{error}");
     };
     assert_eq!((cut.stage, cut.hint), (Stage::Greeting, Hint::Port));
@@ -170,9 +174,9 @@ fn a_silent_server_is_given_up() {
     let builder = builder(&uri).handshake_timeout(Duration::from_millis(100));
     let error = run(failure(builder));
     let timed_out = matches!(
-        error,
-        ConnectionError::Timeout(Phase::Handshake)
-            | ConnectionError::Closed(CloseReason::HandshakeTimeout(_))
+        error.reason,
+        ConnectionErrorReason::Timeout(Phase::Handshake)
+            | ConnectionErrorReason::Closed(CloseReason::HandshakeTimeout(_))
     );
     assert!(timed_out, "{error}");
 }
@@ -185,7 +189,7 @@ fn a_transport_that_never_connects_is_given_up() {
         builder.connection_timeout(Duration::from_millis(50)),
     ));
     assert!(
-        matches!(error, ConnectionError::Timeout(Phase::Dial)),
+        matches!(error.reason, ConnectionErrorReason::Timeout(Phase::Dial)),
         "{error}"
     );
 }
@@ -193,7 +197,10 @@ fn a_transport_that_never_connects_is_given_up() {
 #[test]
 fn tls_is_not_left_out_where_it_is_asked_for() {
     let error = run(failure(builder(&format!("amqps://{}", endpoint()))));
-    assert!(matches!(error, ConnectionError::Dial(_)), "{error}");
+    assert!(
+        matches!(error.reason, ConnectionErrorReason::Dial(_)),
+        "{error}"
+    );
 }
 
 #[test]
@@ -243,13 +250,18 @@ fn attempts_can_be_limited() {
             _ => None,
         };
         let cause = find_event(&mut events, "the end", gave_up).await;
-        assert!(matches!(cause, ConnectionError::Dial(_)), "{cause}");
+        assert!(
+            matches!(cause.reason, ConnectionErrorReason::Dial(_)),
+            "{cause}"
+        );
         assert_eq!(attempts.load(Ordering::Relaxed), 3);
 
         // It says so for as long as it is asked.
         for _ in 0..2 {
-            let error = client.ready().await.unwrap_err();
-            assert!(matches!(error, Error::Connection(ConnectionError::Dial(_))));
+            let Err(Error::Connection(error)) = client.ready().await else {
+                panic!("it did not connect");
+            };
+            assert!(matches!(error.reason, ConnectionErrorReason::Dial(_)));
         }
         let error = client.channel().await.unwrap_err();
         assert!(matches!(error, Error::Closed), "{error}");
@@ -285,10 +297,11 @@ fn credentials_are_asked_for_at_every_attempt() {
             _ => None,
         };
         let first = find_event(&mut events, "the first failure", cause).await;
-        assert_eq!(first.to_string(), "no credentials: the vault is sealed");
+        let expected = format!("{}: no credentials: the vault is sealed", endpoint());
+        assert_eq!(first.to_string(), expected);
         let second = find_event(&mut events, "the second failure", cause).await;
         assert!(
-            matches!(second, ConnectionError::LoginRefused(_)),
+            matches!(second.reason, ConnectionErrorReason::LoginRefused(_)),
             "{second}"
         );
     });
@@ -299,8 +312,8 @@ fn a_mechanism_that_the_broker_does_not_offer_is_not_used() {
     let uri = format!("amqp://{}/%2f?auth_mechanism=external", endpoint());
     let error = run(failure(builder(&uri)));
     let none = matches!(
-        error,
-        ConnectionError::Closed(CloseReason::Handshake(
+        error.reason,
+        ConnectionErrorReason::Closed(CloseReason::Handshake(
             HandshakeError::NoCommonMechanism { .. }
         ))
     );

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use snowshoe::codec::sasl::{Mechanism, Plain};
-use snowshoe::{Client, ConnectionError, ConnectionRole, Error, Event, Events};
+use snowshoe::{
+    Client, ConnectionError, ConnectionErrorReason, ConnectionRole, Error, Event, Events,
+};
 use support::broker::{Admin, Node, admin, url};
 use support::client::{self, builder};
 use support::events::{next_event, recovered};
@@ -72,11 +74,11 @@ async fn refusals(
 }
 
 fn is_login(cause: &ConnectionError) -> bool {
-    matches!(cause, ConnectionError::LoginRefused(_))
+    matches!(cause.reason, ConnectionErrorReason::LoginRefused(_))
 }
 
 fn is_virtual_host(cause: &ConnectionError) -> bool {
-    matches!(cause, ConnectionError::VirtualHostRefused(_))
+    matches!(cause.reason, ConnectionErrorReason::VirtualHostRefused(_))
 }
 
 // fault 28

@@ -1,7 +1,7 @@
 //! What a broker that says the same thing without end does to a client.
 
 use snowshoe::codec::{CloseReason, Method, Violation};
-use snowshoe::{ConnectionError, Event, Queue};
+use snowshoe::{ConnectionErrorReason, Event, Queue};
 use support::client::connect;
 use support::events::find_event;
 use support::scripted_broker::{Answer, Broker, Heard};
@@ -25,7 +25,8 @@ fn a_broker_that_wants_answers_and_reads_none_is_given_up() {
             Event::Disconnected { cause, .. } => Some(cause),
             _ => None,
         });
-        let ConnectionError::Closed(CloseReason::Violation(violation)) = cause.await else {
+        let ConnectionErrorReason::Closed(CloseReason::Violation(violation)) = cause.await.reason
+        else {
             panic!("another end");
         };
         assert!(

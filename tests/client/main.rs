@@ -5,6 +5,7 @@
 //! that does to a broker what others would notice has a broker of its own. What is counted for the
 //! whole process is tested in a process of its own, beside this directory.
 
+mod addresses;
 mod advice;
 mod back_pressure;
 mod blocked_connections;

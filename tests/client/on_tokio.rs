@@ -12,8 +12,8 @@ use snowshoe::codec::CloseReason;
 use snowshoe::runtime::Tokio;
 use snowshoe::testing::{BrokerOptions, Server};
 use snowshoe::{
-    Client, ClientBuilder, ConnectionError, Connector, Event, Events, Queue, Reconnect, Runtime,
-    Target, TcpConnector,
+    Client, ClientBuilder, ConnectionErrorReason, Connector, Event, Events, Queue, Reconnect,
+    Runtime, Target, TcpConnector,
 };
 use tokio::runtime::Runtime as TokioRuntime;
 use tokio::time::{Instant, timeout};
@@ -129,8 +129,8 @@ async fn a_broker_that_falls_silent_is_given_up_by_the_time_of_the_runtime() {
         }
     };
     let cause = timeout(PATIENCE, lost).await.expect("in time");
-    let silent = ConnectionError::Closed(CloseReason::HeartbeatTimeout);
-    assert_eq!(cause.to_string(), silent.to_string());
+    let silent = ConnectionErrorReason::Closed(CloseReason::HeartbeatTimeout);
+    assert_eq!(cause.reason.to_string(), silent.to_string());
     let waited = began.elapsed().as_secs();
     assert!((19..=22).contains(&waited), "{waited} s");
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use snowshoe::{
-    Client, Confirmation, ConnectionError, ConnectionRole, Consumer, Delivery, Event, Events,
-    Producer, Reconnect,
+    Client, Confirmation, ConnectionError, ConnectionErrorReason, ConnectionRole, Consumer,
+    Delivery, Event, Events, Producer, Reconnect,
 };
 use support::broker::{Node, admin, url};
 use support::cable::Cable;
@@ -219,7 +219,10 @@ fn a_peer_that_takes_no_more_bytes_is_given_up_and_nothing_is_lost() {
             matches!(
                 event,
                 Event::Disconnected {
-                    cause: ConnectionError::WriteStalled,
+                    cause: ConnectionError {
+                        reason: ConnectionErrorReason::WriteStalled,
+                        ..
+                    },
                     ..
                 }
             )

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use snowshoe::codec::CloseReason;
 use snowshoe::{
-    Confirmation, ConnectionError, ConnectionRole, Event, Exchange, Message, Producer, Properties,
-    Queue, ReplyCode, Unconfirmed, UnconfirmedReason,
+    Confirmation, ConnectionError, ConnectionErrorReason, ConnectionRole, Event, Exchange, Message,
+    Producer, Properties, Queue, ReplyCode, Unconfirmed, UnconfirmedReason,
 };
 use support::broker::url;
 use support::cable::Cable;
@@ -359,7 +359,10 @@ fn a_message_that_costs_the_connection_is_found_among_those_of_all_producers() {
             let is_loss = matches!(
                 &event,
                 Event::Disconnected {
-                    cause: ConnectionError::Closed(CloseReason::Peer(_)),
+                    cause: ConnectionError {
+                        reason: ConnectionErrorReason::Closed(CloseReason::Peer(_)),
+                        ..
+                    },
                     ..
                 }
             );

@@ -2,7 +2,10 @@
 
 mod terminator;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_lite::future::block_on;
 use rcgen::date_time_ymd;
@@ -11,6 +14,8 @@ use snowshoe::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 use snowshoe::{AmqpUri, Client, ClientBuilder, Error, Event, Queue, Reconnect, TlsConnector};
 use support::broker::url;
 use support::waiting::{run, within};
+
+use crate::addresses::{Names, Trap, trap};
 
 use self::terminator::{Authority, Files, Identity, ONLY_1_2, Terminator, Terms, provider};
 
@@ -260,6 +265,26 @@ fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
         let terminator = terminator(&terms);
         let uri = format!("{}?cacertfile={ca}{own}", terminator.url("localhost"));
         assert_says(&refusal(&uri), parts);
+    }
+}
+
+// case H1
+#[test]
+fn an_address_that_says_nothing_or_no_tls_costs_the_others_nothing() {
+    let identity = Identity::self_signed("localhost");
+    let terminator = terminator(&Terms::of(&identity));
+    let uri: AmqpUri = terminator.url("localhost").parse().expect("a URI");
+    let good = SocketAddr::from(([127, 0, 0, 1], uri.endpoints[0].port));
+    for kind in [Trap::IsSilent, Trap::Cuts] {
+        let (bad, visits) = trap(kind);
+        for seed in 0..4 {
+            let builder = trusting(&identity, &terminator).seed(seed);
+            let builder = builder.connection_timeout(Duration::from_secs(8));
+            let client = builder.runtime(Names(vec![bad, good])).connect();
+            let client = run(within("the connection", client));
+            run(use_it(client.expect("it connects")));
+        }
+        assert!(visits.load(Ordering::Relaxed) > 0, "{kind:?}");
     }
 }
 

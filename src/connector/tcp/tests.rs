@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::runtime::{self, Resolving};
+use crate::sync::{AtomicBool, Ordering};
 use crate::testing::{Clock, Executor};
 
 fn addresses(hosts: &[&str]) -> Vec<SocketAddr> {
@@ -66,7 +67,7 @@ fn a_name_without_addresses_has_none_to_try() {
 }
 
 /// Hosts of which the last octet of an address says what becomes of an attempt: 1 answers, 2 swallows,
-/// and 3 refuses.
+/// 3 refuses, and 4 answers after half a second.
 #[derive(Debug)]
 struct Hosts {
     clock: Clock,
@@ -100,6 +101,13 @@ impl Runtime for Hosts {
                 Box::new(futures_lite::io::Cursor::new(Vec::new())) as _,
             ))),
             2 => Box::pin(pending()),
+            4 => {
+                let clock = self.clock.clone();
+                Box::pin(async move {
+                    clock.sleep(Duration::from_millis(500)).await;
+                    Ok(Box::new(futures_lite::io::Cursor::new(Vec::new())) as _)
+                })
+            }
             _ => Box::pin(ready(Err(io::ErrorKind::ConnectionRefused.into()))),
         }
     }
@@ -126,6 +134,20 @@ fn dial_within(
     timeout: Duration,
     resolving: Duration,
 ) -> (Option<io::Result<()>>, Vec<(Duration, SocketAddr)>) {
+    let target = Target {
+        timeout,
+        ..Target::new("broker", 5672)
+    };
+    dial_as(&target, hosts, resolving, None)
+}
+
+/// The same, with this target and a layer on top of TCP.
+fn dial_as(
+    target: &Target,
+    hosts: &[&str],
+    resolving: Duration,
+    layer: Option<Box<Layer>>,
+) -> (Option<io::Result<()>>, Vec<(Duration, SocketAddr)>) {
     let clock = Clock::new();
     let hosts = Arc::new(Hosts {
         began: clock.now(),
@@ -135,12 +157,8 @@ fn dial_within(
         resolving,
     });
     let runtime: Arc<dyn Runtime> = Arc::new(Arc::clone(&hosts));
-    let target = Target {
-        timeout,
-        ..Target::new("broker", 5672)
-    };
-    let dialed = TcpConnector::default().connect(&target, &runtime);
-    let time = clock.clone();
+    let dialed = TcpConnector::default().connect_tcp(target.clone(), runtime, layer);
+    let (time, timeout) = (clock.clone(), target.timeout);
     let dialed = async move { Some(dialed.await.map(drop)) };
     let dropped = async move {
         time.sleep(timeout).await;
@@ -234,4 +252,114 @@ fn where_all_swallow_it_is_the_caller_who_loses_patience() {
     let (ended, tried) = dial(&["10.0.0.2", "10.0.1.2"]);
     assert!(ended.is_none(), "{ended:?}");
     assert_eq!(tried.len(), 2);
+}
+
+/// A target of which these addresses have failed before.
+fn after_failures(failed: &[&str]) -> Target {
+    Target {
+        failed: addresses(failed),
+        ..Target::new("broker", 5672)
+    }
+}
+
+// case H1
+#[test]
+fn addresses_that_have_failed_come_last_and_the_last_of_them_at_the_very_end() {
+    let hosts = ["10.0.0.3", "10.0.1.3", "10.0.2.3", "10.0.3.3"];
+    for attempt in 1..6 {
+        let target = Target {
+            attempt,
+            ..after_failures(&["10.0.2.3", "10.0.0.3"])
+        };
+        let (_, tried) = dial_as(&target, &hosts, Duration::ZERO, None);
+        let tried: Vec<_> = tried.into_iter().map(|(_, address)| address).collect();
+        assert_eq!(tried[2..], addresses(&["10.0.2.3", "10.0.0.3"]));
+    }
+}
+
+// case H1
+#[test]
+fn an_address_that_has_failed_does_not_win_over_one_that_is_slow() {
+    // One refuses at once, which is no reason to go on to that which has failed.
+    for hosts in [
+        &["10.0.0.1", "10.0.0.4"][..],
+        &["10.0.0.1", "10.0.0.3", "10.0.0.4"],
+    ] {
+        for seed in 0..4 {
+            let target = Target {
+                seed,
+                ..after_failures(&["10.0.0.1"])
+            };
+            let (ended, _) = dial_as(&target, hosts, Duration::ZERO, None);
+            assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
+            let reached = target.progress.seen().reached;
+            assert_eq!(reached, Some(addresses(&["10.0.0.4"])[0]), "{hosts:?}");
+        }
+    }
+    // But it has its turn.
+    let target = after_failures(&["10.0.0.1"]);
+    let (ended, tried) = dial_as(&target, &["10.0.0.1", "10.0.0.2"], Duration::ZERO, None);
+    assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
+    assert_eq!(times(&tried), [Duration::ZERO, Duration::from_secs(1)]);
+}
+
+// case H1
+#[test]
+fn an_address_without_an_answer_above_tcp_costs_a_head_start_and_no_more() {
+    for (timeout, expected) in [(Duration::MAX, 1000), (Duration::from_millis(400), 100)] {
+        // The first that comes to it is silent, and the next is not.
+        let silent = AtomicBool::new(true);
+        let layer = move |transport| -> Connecting {
+            if silent.swap(false, Ordering::Relaxed) {
+                return Box::pin(pending());
+            }
+            Box::pin(ready(Ok(transport)))
+        };
+        let target = Target {
+            timeout,
+            ..Target::new("broker", 5671)
+        };
+        let hosts = ["10.0.0.1", "10.0.1.1"];
+        let (ended, tried) = dial_as(&target, &hosts, Duration::ZERO, Some(Box::new(layer)));
+        assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
+        let expected = Duration::from_millis(expected);
+        assert_eq!(times(&tried), [Duration::ZERO, expected]);
+        assert_eq!(target.progress.seen().reached, Some(tried[1].1));
+    }
+}
+
+// case H1
+#[test]
+fn an_address_that_fails_above_tcp_is_left_for_the_next_at_once_and_is_named() {
+    let layer = |_| -> Connecting { Box::pin(ready(Err(io::Error::other("no TLS here")))) };
+    let target = Target::new("broker", 5671);
+    let hosts = ["10.0.0.1", "10.0.1.1"];
+    let (ended, tried) = dial_as(&target, &hosts, Duration::ZERO, Some(Box::new(layer)));
+    assert_eq!(times(&tried), [Duration::ZERO; 2]);
+    let text = ended.expect("an end").expect_err("both fail").to_string();
+    for part in [
+        "broker:5671 (",
+        "10.0.0.1:5672: no TLS here",
+        "10.0.1.1:5672: no TLS here",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn an_attempt_tells_what_it_has_found_and_tried() {
+    let target = Target::new("broker", 5672);
+    dial_as(
+        &target,
+        &["10.0.0.3", "10.0.0.2", "10.0.0.4"],
+        Duration::ZERO,
+        None,
+    );
+    let seen = target.progress.seen();
+    assert_eq!(seen.found.len(), 3);
+    for (address, cause) in &seen.tried {
+        let is_refused = *address == addresses(&["10.0.0.3"])[0];
+        assert_eq!(cause.is_some(), is_refused, "{address}");
+    }
+    assert_eq!(seen.reached, Some(addresses(&["10.0.0.4"])[0]));
 }

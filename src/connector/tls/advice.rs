@@ -66,22 +66,13 @@ impl ResolvesClientCert for OwnCertificates {
 /// A failure of TLS, with what to do about it. Its source is rustls', where that says more.
 #[derive(Debug)]
 struct Advised {
-    /// Whom it was to be connected to, where that is not known otherwise.
-    peer: Option<String>,
     error: io::Error,
     advice: &'static str,
 }
 
 impl fmt::Display for Advised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            peer,
-            error,
-            advice,
-        } = self;
-        if let Some(peer) = peer {
-            write!(f, "{peer}: ")?;
-        }
+        let Self { error, advice } = self;
         write!(f, "{error}: {advice}")
     }
 }
@@ -100,38 +91,21 @@ impl Advised {
 }
 
 /// A handshake that failed on our side of it.
-pub(super) fn handshake_failed(
-    peer: String,
-    error: io::Error,
-    certificates: &OwnCertificates,
-) -> io::Error {
+pub(super) fn handshake_failed(error: io::Error, certificates: &OwnCertificates) -> io::Error {
     let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
     let advice = match tls {
         Some(error) => advice(error, certificates),
         // It hung up, or was cut off.
         None => certificates.suspicion().unwrap_or(NOT_TLS),
     };
-    let advised = Advised {
-        peer: Some(peer),
-        error,
-        advice,
-    };
-    advised.into_error()
+    Advised { error, advice }.into_error()
 }
 
 /// The failure of a stream on which the broker has not said a word.
 pub(super) fn not_a_word(error: io::Error, certificates: &OwnCertificates) -> io::Error {
     match certificates.suspicion() {
         None => error,
-        Some(advice) => {
-            let peer = None;
-            let advised = Advised {
-                peer,
-                error,
-                advice,
-            };
-            advised.into_error()
-        }
+        Some(advice) => Advised { error, advice }.into_error(),
     }
 }
 

@@ -2,15 +2,15 @@
 
 use snowshoe_codec::{Connection, Stage};
 
-use crate::error::{ConnectionError, Hint};
+use crate::error::{ConnectionErrorReason, Hint};
 
 /// The end of a transport, with what it is likely to mean in the handshake, where brokers that refuse
 /// something often say nothing of it.
 pub(super) fn told(
     connection: &Connection,
     stage: Stage,
-    error: ConnectionError,
-) -> ConnectionError {
+    error: ConnectionErrorReason,
+) -> ConnectionErrorReason {
     let login = connection.longest_in_handshake();
     let frame_max = connection.tuning().frame_max;
     let hint = match stage {

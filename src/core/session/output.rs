@@ -7,7 +7,7 @@ use snowshoe_codec::{
 use super::keys::{CallToken, ChannelKey, ConsumerKey, ProducerKey};
 use crate::core::supervisor::Next;
 use crate::core::{Epoch, Flow};
-use crate::error::{ConnectionError, Error};
+use crate::error::{ConnectionErrorReason, Error};
 use crate::events::Entity;
 
 /// What a session wants done, or has to tell.
@@ -29,7 +29,7 @@ pub enum Output {
     Ready,
     /// The connection is gone.
     Lost {
-        cause: ConnectionError,
+        cause: ConnectionErrorReason,
         next: Next,
     },
     Blocked(ShortString),

@@ -14,7 +14,7 @@ use super::owners::Owner;
 use super::stage::Stage;
 use crate::core::call_queue::CallQueue;
 use crate::core::topology::{Declaring, Missing, QueueId, Step, Topology};
-use crate::error::{ConnectionError, Error, Phase};
+use crate::error::{ConnectionErrorReason, Error, Phase};
 
 /// What the broker refuses for a time: an exclusive queue that another connection still holds, as a
 /// rule our own last one, of which the broker does not know yet that it is dead (fault 44), or
@@ -169,7 +169,7 @@ impl Session {
                 Ok(channel) => self.recovery.opening(channel),
                 // A connection without any channel is of no use to anybody.
                 Err(NoChannel::NoneFree) if self.owners.counts().taken() == 0 => {
-                    self.lost(now, ConnectionError::NoFreeChannel);
+                    self.lost(now, ConnectionErrorReason::NoFreeChannel);
                     self.outputs.push_back(Output::Abort);
                 }
                 Err(_) => {}
@@ -267,7 +267,7 @@ impl Session {
 
     /// The broker may be anywhere. The whole is begun again (fault 51).
     pub(super) fn recovery_timed_out(&mut self, now: Instant) {
-        self.lost(now, ConnectionError::Timeout(Phase::Recovery));
+        self.lost(now, ConnectionErrorReason::Timeout(Phase::Recovery));
         self.outputs.push_back(Output::Abort);
     }
 

@@ -189,6 +189,70 @@ fn the_first_connect_tries_every_endpoint_once_without_delay_and_gives_up() {
     assert_eq!(world.supervisor.state(), State::Closed);
 }
 
+// case H1
+#[test]
+fn the_first_connect_gives_every_address_of_every_endpoint_its_turn() {
+    for seed in 0..20 {
+        let mut world = World::seeded(config(2), seed);
+        let mut dialed = Vec::new();
+        // The first has three addresses, and the other one.
+        let mut left = [2, 0];
+        loop {
+            let (epoch, _, endpoint) = world.dial();
+            let is_first_of_it = !dialed.contains(&endpoint);
+            dialed.push(endpoint);
+            if !is_first_of_it {
+                left[endpoint] -= 1;
+            }
+            world.supervisor.untried(epoch, left[endpoint]);
+            match world.lose() {
+                Next::Retry { delay, .. } => assert_eq!(delay, Duration::ZERO),
+                next => {
+                    assert_eq!(next, Next::GiveUp);
+                    break;
+                }
+            }
+        }
+        let mut first_two = dialed[..2].to_vec();
+        first_two.sort_unstable();
+        assert_eq!(first_two, [0, 1], "every host comes before a second turn");
+        assert_eq!(dialed[2..], [0, 0]);
+    }
+}
+
+#[test]
+fn a_first_round_ends_whatever_is_said_of_addresses() {
+    for fail_fast in [true, false] {
+        let mut world = World::new(Config {
+            fail_fast,
+            ..config(2)
+        });
+        for turn in 1..=2 * TURNS {
+            let (epoch, ..) = world.dial();
+            world.supervisor.untried(epoch, usize::MAX);
+            let next = world.lose();
+            match next {
+                Next::Retry { delay, .. } if turn < 2 * TURNS => assert_eq!(delay, Duration::ZERO),
+                Next::Retry { delay, .. } => assert!(!fail_fast && !delay.is_zero()),
+                next => assert!(fail_fast && turn == 2 * TURNS, "{next:?} after {turn}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn addresses_that_were_not_tried_shorten_no_delay_of_a_reconnect() {
+    let mut world = World::new(config(1));
+    world.connect();
+    let epoch = world.supervisor.epoch();
+    world.supervisor.untried(epoch, 3);
+    assert_between(world.retry(), 50, 100);
+    // What is said of an attempt that is over is no news.
+    world.dial();
+    world.supervisor.untried(epoch, 3);
+    assert_between(world.retry(), 100, 200);
+}
+
 #[test]
 fn a_first_connect_that_need_not_fail_fast_backs_off_and_goes_on() {
     let mut world = World::new(Config {

@@ -11,7 +11,7 @@ use crate::core::backoff::Backoff;
 use crate::core::session::{CallToken, ConsumerKey, Output, ProducerKey, Session, Settings};
 use crate::core::supervisor::{self, Timeouts};
 use crate::core::topology::Topology;
-use crate::error::ConnectionError;
+use crate::error::ConnectionErrorReason;
 
 /// What lies between a session and the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl World {
     pub fn cut(&mut self) {
         self.connected = false;
         let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        let error = ConnectionError::Transport(std::sync::Arc::new(reset));
+        let error = ConnectionErrorReason::Transport(std::sync::Arc::new(reset));
         self.session.transport_ended(self.now, Some(error));
         self.run();
     }
@@ -282,7 +282,7 @@ impl World {
                 Network::BlackHole => self.dialing.push_back(*epoch),
                 Network::Refuses => {
                     let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-                    let error = ConnectionError::Dial(std::sync::Arc::new(refused));
+                    let error = ConnectionErrorReason::Dial(std::sync::Arc::new(refused));
                     self.session.dial_failed(self.now, *epoch, error);
                 }
             },

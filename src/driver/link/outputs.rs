@@ -14,7 +14,7 @@ use crate::core::publisher::Publisher;
 use crate::core::session::Output;
 use crate::core::supervisor::Next;
 use crate::core::topology::Topology;
-use crate::error::{ConnectionError, Error};
+use crate::error::{ConnectionErrorReason, Error};
 use crate::events::{ConsumerId, Entity, Event};
 use crate::shared::hub::Hub;
 
@@ -72,6 +72,7 @@ impl Link {
             }
             Output::Ready => {
                 self.was_ready = true;
+                self.attempts.succeeded();
                 log::info!("{role} connection: ready");
                 hub.emit_with(|| Event::Recovered { role });
             }
@@ -198,9 +199,7 @@ impl Link {
     }
 
     fn begin_dial(&mut self, now: Instant, epoch: Epoch, attempt: u32, endpoint: usize) {
-        // Counted for this host, so that the addresses of all hosts have their turn.
-        let hosts = u32::try_from(self.config.endpoints.len()).unwrap_or(u32::MAX);
-        let round = attempt.saturating_sub(1) / hosts.max(1) + 1;
+        let (round, failed, progress) = self.attempts.begin(endpoint, attempt == 1);
         // The session was told how many there are.
         let endpoint = &self.config.endpoints[endpoint];
         let target = Target {
@@ -210,6 +209,8 @@ impl Link {
             attempt: round,
             seed: self.config.seed,
             timeout: self.config.connection_timeout,
+            failed,
+            progress,
         };
         log::debug!(
             "{} connection: attempt {attempt}, {}:{}",
@@ -226,13 +227,14 @@ impl Link {
                 self.io = Io::Dialing(epoch, connecting);
             }
             Err(panicked) => {
-                let error = ConnectionError::Dial(Arc::new(panicked.into()));
+                let error = ConnectionErrorReason::Dial(Arc::new(panicked.into()));
                 self.session.dial_failed(now, epoch, error);
             }
         }
     }
 
-    fn lost(&mut self, cause: ConnectionError, next: Next) {
+    fn lost(&mut self, reason: ConnectionErrorReason, next: Next) {
+        let cause = self.attempts.failed(reason);
         let (hub, role) = (&self.shared.hub, self.role);
         self.blocked = false;
         if matches!(self.io, Io::Dialing(..)) {
@@ -251,6 +253,7 @@ impl Link {
                 });
             }
             Next::GiveUp => {
+                let cause = self.attempts.all_that_failed().unwrap_or(cause);
                 hub.emit_with(|| Event::GaveUp {
                     role,
                     cause: cause.clone(),

@@ -234,7 +234,11 @@ const CLIENT: Plan = Plan {
                 of: &["runtime", "connector"],
                 by: &["driver"],
             },
-            except: &[],
+            except: &[Exception {
+                from: "driver",
+                to: "connector::progress",
+                because: "it is what a connector tells, whichever it is",
+            }],
         },
         Rule {
             asks: NoneOf {
@@ -298,6 +302,11 @@ const CLIENT: Plan = Plan {
                     from: "error",
                     to: "std::io",
                     because: "its errors are what connections fail of",
+                },
+                Exception {
+                    from: "error",
+                    to: "std::net::SocketAddr",
+                    because: "an address, as a value",
                 },
                 Exception {
                     from: "events",

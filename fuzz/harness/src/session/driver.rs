@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use snowshoe::ConnectionError;
+use snowshoe::ConnectionErrorReason;
 use snowshoe::codec::PeerClose;
 use snowshoe::internal::Epoch;
 use snowshoe::internal::isolation::Verdict;
@@ -449,9 +449,9 @@ impl Way {
     }
 }
 
-pub(super) fn reset() -> ConnectionError {
+pub(super) fn reset() -> ConnectionErrorReason {
     let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    ConnectionError::Transport(Arc::new(reset))
+    ConnectionErrorReason::Transport(Arc::new(reset))
 }
 
 /// How much one producer writes at a time.

@@ -365,7 +365,7 @@ fn a_connection_that_gets_no_channel_for_what_is_declared_again_ends_with_the_re
         matches!(
             it,
             Output::Lost {
-                cause: ConnectionError::NoFreeChannel,
+                cause: ConnectionErrorReason::NoFreeChannel,
                 ..
             }
         )
