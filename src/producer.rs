@@ -186,12 +186,12 @@ impl<M: Mode> Producer<M> {
 
     /// How many messages are in the buffer: waiting, being written, or awaiting their confirm.
     pub fn buffered(&self) -> usize {
-        self.owner.outbox.lock().publisher.len()
+        self.owner.outbox.look(|state| state.publisher.len())
     }
 
     /// How many bytes they are; see [`Message::size`].
     pub fn buffered_bytes(&self) -> usize {
-        self.owner.outbox.lock().publisher.bytes()
+        self.owner.outbox.look(|state| state.publisher.bytes())
     }
 
     /// How many messages the buffer can hold.
@@ -271,7 +271,7 @@ impl Future for Confirmation {
 impl Drop for Confirmation {
     fn drop(&mut self) {
         if let Some(outbox) = &self.outbox {
-            outbox.lock().publisher.unwatch(self.position);
+            outbox.unwatch(self.position);
         }
     }
 }
@@ -449,7 +449,7 @@ impl<M: Mode> ProducerBuilder<M> {
         let signals = (Arc::clone(&shared.doorbell), Arc::clone(&shared.hub));
         let outbox = Arc::new(Outbox::new(id, publisher, M::CONFIRMS, signals));
         if !client.command(Command::AddProducer(Arc::clone(&outbox))) {
-            outbox.lock().publisher.close();
+            outbox.with(|state| state.publisher.close());
         }
         let blocks = policy == BufferPolicy::Block;
         let owner = Owner {

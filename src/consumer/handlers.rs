@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::Consumer;
 use crate::delivery::{Delivery, Disposition, Settler};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, WakerSlot, lock};
 
 /// Runs `handler` on every delivery of `consumer`, at most `limit` at a time, until it ends and all
 /// handlers are through.
@@ -111,15 +111,19 @@ struct Woken {
 #[derive(Default)]
 struct WokenState {
     indices: Vec<usize>,
-    waker: Option<Waker>,
+    waker: WakerSlot,
 }
 
 impl Woken {
     /// Takes the handlers that can go on; from now on `waker` is woken for others.
     fn take(&self, waker: &Waker) -> Vec<usize> {
         let mut state = lock(&self.state);
-        state.waker = Some(waker.clone());
-        std::mem::take(&mut state.indices)
+        let before = state.waker.replace(waker);
+        let indices = std::mem::take(&mut state.indices);
+        drop(state);
+        // Without the lock: with it a task may go, and wake a handler as it does.
+        drop(before);
+        indices
     }
 }
 

@@ -5,6 +5,7 @@
 //! a waker in the client, nothing much in a simulation.
 
 mod address;
+mod bin;
 mod ledger;
 mod returned;
 mod returns;
@@ -20,11 +21,13 @@ use snowshoe_codec::{
 pub use self::address::Address;
 #[cfg(test)]
 use self::address::IDENTITY_HEADER;
+pub use self::bin::{Bin, Gone};
 pub use self::ledger::Flush;
 #[cfg(test)]
 use self::returns::Likeness;
 
 use self::address::{Merger, with_identity};
+use self::bin::Rest;
 use self::ledger::{Entry, Ledger, Watch};
 use self::suspects::Suspects;
 use super::confirms::{Confirms, NeverPublished};
@@ -170,9 +173,12 @@ impl<W> Publisher<W> {
         self.ledger.closed
     }
 
-    /// Whether nobody is to be woken or told anything.
+    /// Whether nobody is to be woken or told anything, and nothing is to be dropped.
     pub fn is_quiet(&self) -> bool {
-        self.ledger.woken.is_empty() && self.ledger.news.is_empty()
+        let Ledger {
+            woken, news, bin, ..
+        } = &self.ledger;
+        woken.is_empty() && news.is_empty() && bin.is_empty()
     }
 
     /// Whether a message of so many bytes may be taken later, but is not now.
@@ -204,7 +210,7 @@ impl<W> Publisher<W> {
             && self.ledger.ring.room_for(bytes) == Err(Refusal::Full)
             && self.ledger.ring.could_have_room_for(bytes)
         {
-            self.ledger.drop_oldest(DropReason::BufferFull);
+            self.ledger.displace_oldest();
         }
         let watch = if watched {
             Watch::Somebody
@@ -255,12 +261,14 @@ impl<W> Publisher<W> {
 
     /// Waits on, in the same place.
     pub fn wait_on(&mut self, ticket: u64, waiter: W) {
-        self.ledger.waiting.sleep_on(ticket, waiter);
+        let before = self.ledger.waiting.sleep_on(ticket, waiter);
+        self.ledger.bin.put_waiter(before);
     }
 
     /// Whoever holds a ticket waits no more. What it waited for may be enough for those behind it.
     pub fn leave(&mut self, ticket: u64) {
-        self.ledger.waiting.leave(ticket);
+        let waiter = self.ledger.waiting.leave(ticket);
+        self.ledger.bin.put_waiter(waiter);
         if self.ledger.owes_room() {
             self.ledger.call();
         }
@@ -295,14 +303,16 @@ impl<W> Publisher<W> {
     pub fn poll_flush(&mut self, flush: Flush, waiter: impl FnOnce() -> W) -> bool {
         let is_flushed = self.ledger.is_flushed(flush);
         if !is_flushed {
-            self.ledger.flushes.insert(flush, waiter());
+            let before = self.ledger.flushes.insert(flush, waiter());
+            self.ledger.bin.put_waiter(before);
         }
         is_flushed
     }
 
     /// Nobody waits for it any more.
     pub fn end_flush(&mut self, flush: Flush) {
-        self.ledger.flushes.remove(&flush);
+        let waiter = self.ledger.flushes.remove(&flush);
+        self.ledger.bin.put_waiter(waiter);
     }
 
     /// Whoever asks for the outcome of a message before this position learns that it was confirmed.
@@ -320,7 +330,8 @@ impl<W> Publisher<W> {
     ) -> Option<Result<(), Unconfirmed>> {
         match self.ledger.ring.get_mut(position) {
             Some(entry) => {
-                entry.watch = Watch::Waiting(waiter());
+                let before = entry.watch.replace(Watch::Waiting(waiter()));
+                self.ledger.bin.put_waiter(before);
                 None
             }
             None => Some(self.ledger.outcomes.remove(&position).map_or(Ok(()), Err)),
@@ -329,9 +340,15 @@ impl<W> Publisher<W> {
 
     /// Nobody will ask for the outcome of the message at `position` any more; nothing else changes.
     pub fn unwatch(&mut self, position: u64) {
-        match self.ledger.ring.get_mut(position) {
-            Some(entry) => entry.watch = Watch::Nobody,
-            None => _ = self.ledger.outcomes.remove(&position),
+        let Ledger {
+            ring,
+            outcomes,
+            bin,
+            ..
+        } = &mut self.ledger;
+        match ring.get_mut(position) {
+            Some(entry) => bin.put_waiter(entry.watch.replace(Watch::Nobody)),
+            None => bin.rest().put_outcome(outcomes.remove(&position)),
         }
     }
 
@@ -376,7 +393,8 @@ impl<W> Publisher<W> {
         for position in self.ledger.returns.certain() {
             self.ledger.settle(position, Ok(()));
         }
-        self.ledger.returns.clear();
+        let Ledger { returns, bin, .. } = &mut self.ledger;
+        returns.clear(bin.rest());
         match &mut self.in_flight {
             InFlight::Confirms(confirms) => confirms.begin_epoch(),
             InFlight::Unflushed(unflushed) => unflushed.clear(),
@@ -465,7 +483,8 @@ impl<W> Publisher<W> {
                 return false;
             };
             let overrides = self.ledger.overrides.get(position);
-            let own = as_sent(&self.address, &mut self.merger, position, overrides);
+            let rest = self.ledger.bin.rest();
+            let own = as_sent(&self.address, &mut self.merger, position, overrides, rest);
             let publish = Publish {
                 exchange: self.address.exchange.as_short_str(),
                 routing_key: self.address.routing_key(overrides).as_short_str(),
@@ -509,7 +528,8 @@ impl<W> Publisher<W> {
                 self.ledger.settle(position, Ok(()));
             } else {
                 let overrides = self.ledger.overrides.get(position);
-                let own = as_sent(&self.address, &mut self.merger, position, overrides);
+                let rest = self.ledger.bin.rest();
+                let own = as_sent(&self.address, &mut self.merger, position, overrides, rest);
                 let properties = own.as_ref().unwrap_or(&self.address.properties);
                 let may_be_elsewhere = self.address.may_reach_several(properties);
                 self.ledger.refuse(position, may_be_elsewhere);
@@ -540,6 +560,16 @@ impl<W> Publisher<W> {
     pub fn take_news(&mut self) -> News {
         std::mem::take(&mut self.ledger.news)
     }
+
+    /// What has left since the last call.
+    pub fn take_gone(&mut self) -> Gone<W> {
+        self.ledger.bin.empty()
+    }
+
+    /// Lends it another bin, whose memory has been used before, or takes that back.
+    pub fn swap_bin(&mut self, bin: &mut Bin<W>) {
+        std::mem::swap(&mut self.ledger.bin, bin);
+    }
 }
 
 /// The properties that a message goes out with, unless they are its producer's.
@@ -548,9 +578,10 @@ fn as_sent(
     merger: &mut Merger,
     position: u64,
     overrides: Option<&Overrides>,
+    gone: &mut Rest,
 ) -> Option<Properties> {
     let own = overrides.and_then(|it| it.properties.as_ref());
-    let merged = own.map(|own| merger.merge(own, &address.properties));
+    let merged = own.map(|own| merger.merge(own, &address.properties, gone));
     let Some(producer) = address.identifies else {
         return merged;
     };
@@ -564,8 +595,9 @@ fn all_as_sent(
     merger: &mut Merger,
     position: u64,
     overrides: Option<&Overrides>,
+    gone: &mut Rest,
 ) -> Properties {
-    let own = as_sent(address, merger, position, overrides);
+    let own = as_sent(address, merger, position, overrides, gone);
     own.unwrap_or_else(|| address.properties.clone())
 }
 

@@ -128,31 +128,32 @@ impl<W> WaitQueue<W> {
         ticket
     }
 
-    /// The holder of a ticket has found no room, and sleeps on in its place.
-    pub fn sleep_on(&mut self, ticket: u64, waiter: W) {
+    /// The holder of a ticket has found no room, and sleeps on in its place. The one of the two wakers
+    /// that is needed no more is given back.
+    pub fn sleep_on(&mut self, ticket: u64, waiter: W) -> Option<W> {
         let Some(place) = self.line.get_mut(ticket) else {
-            return;
+            return Some(waiter);
         };
-        if place.waiter.replace(waiter).is_none() {
+        let before = place.waiter.replace(waiter);
+        if before.is_none() {
             place.overtaken += 1;
             let bytes = place.bytes;
             self.asleep += 1;
             self.awake_before = self.awake_before.min(ticket);
             self.answered(bytes);
         }
+        before
     }
 
-    /// Leaves the line, from wherever.
-    pub fn leave(&mut self, ticket: u64) {
-        match self.line.remove(ticket) {
-            Some(Waiter {
-                bytes,
-                waiter: None,
-                ..
-            }) => self.answered(bytes),
-            Some(_) => self.asleep -= 1,
-            None => {}
+    /// Leaves the line, from wherever, and gives back what would have woken it.
+    pub fn leave(&mut self, ticket: u64) -> Option<W> {
+        let Waiter { bytes, waiter, .. } = self.line.remove(ticket)?;
+        if waiter.is_none() {
+            self.answered(bytes);
+        } else {
+            self.asleep -= 1;
         }
+        waiter
     }
 
     /// Calls as many as there is room for beside those that were called and have not come yet.

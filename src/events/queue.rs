@@ -1,9 +1,9 @@
 use std::collections::VecDeque;
 use std::mem;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::Event;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, WakerSlot, lock};
 
 /// What happened and was not taken yet by whoever subscribed. The oldest give way to newer ones.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ struct State {
     ended: bool,
     /// Whether nobody takes them any more.
     abandoned: bool,
-    waker: Option<Waker>,
+    waker: WakerSlot,
 }
 
 /// How many events are held.
@@ -85,7 +85,7 @@ impl EventQueue {
         if state.ended {
             return Poll::Ready(None);
         }
-        let before = state.waker.replace(cx.waker().clone());
+        let before = state.waker.replace(cx.waker());
         drop(state);
         drop(before);
         Poll::Pending

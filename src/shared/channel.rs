@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::OnceLock;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use snowshoe_codec::{Event as CodecEvent, Got, Method, ShortString};
 
@@ -11,7 +11,7 @@ use crate::core::session::ChannelKey;
 use crate::error::Error;
 use crate::events::ChannelEvent;
 use crate::message::Message;
-use crate::sync::{Mutex, lock};
+use crate::sync::{Mutex, WakerSlot, lock};
 
 /// What is done on a channel that a user drives.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ struct State {
     /// What they take.
     bytes: usize,
     closed: Option<Error>,
-    waker: Option<Waker>,
+    waker: WakerSlot,
 }
 
 impl fmt::Debug for ChannelInbox {
@@ -121,7 +121,10 @@ impl ChannelInbox {
             if state.closed.is_some() {
                 return Poll::Ready(None);
             }
-            state.waker = Some(cx.waker().clone());
+            let before = state.waker.replace(cx.waker());
+            drop(state);
+            // Without the lock: with it a task may go, and with that the channel's handles.
+            drop(before);
             Poll::Pending
         })
         .await
@@ -145,30 +148,36 @@ impl ChannelInbox {
             CodecEvent::Flow { active, .. } => ChannelEvent::Flow { active },
             _ => return true,
         };
+        let mut event = Some(event);
         self.change(|state| {
-            let bytes = state.bytes.saturating_add(event.cost());
-            let fits = bytes <= CAPACITY_BYTES || state.events.is_empty();
-            if fits {
+            let cost = event.as_ref().map_or(0, ChannelEvent::cost);
+            let bytes = state.bytes.saturating_add(cost);
+            if bytes <= CAPACITY_BYTES || state.events.is_empty() {
                 state.bytes = bytes;
-                state.events.push_back(event);
+                state.events.extend(event.take());
             }
-            fits
-        })
+        });
+        event.is_none()
     }
 
     pub(crate) fn close(&self, error: Error) {
-        self.change(|state| _ = state.closed.get_or_insert(error));
+        let mut error = Some(error);
+        self.change(|state| {
+            if state.closed.is_none() {
+                state.closed = error.take();
+            }
+        });
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+    /// What is not taken of it is dropped by whoever asks for the change, without the lock.
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = lock(&self.state);
-        let result = change(&mut state);
+        change(&mut state);
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        result
     }
 }
 

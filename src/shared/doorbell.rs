@@ -2,7 +2,7 @@ use std::task::Waker;
 
 use super::place::Place;
 use crate::core::session::{ConsumerKey, ProducerKey};
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, WakerSlot, lock};
 
 /// A handle that has something for the driver to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ struct State {
     /// Whether there are commands.
     commands: bool,
     /// Set only while the driver sleeps, so that a burst wakes it once.
-    driver: Option<Waker>,
+    driver: WakerSlot,
     /// The driver is gone.
     closed: bool,
 }
@@ -58,21 +58,31 @@ impl Doorbell {
     pub(crate) fn park(&self, waker: &Waker) -> bool {
         let mut state = self.lock();
         let idle = !state.commands && state.ready.is_empty();
-        state.driver = idle.then(|| waker.clone());
+        let before = if idle {
+            state.driver.replace(waker)
+        } else {
+            state.driver.take()
+        };
+        drop(state);
+        drop(before);
         idle
     }
 
     /// Registers nobody: the driver runs.
     pub(crate) fn unpark(&self) {
-        self.lock().driver = None;
+        let before = self.lock().driver.take();
+        // Without the lock: with it a task may go that drove the driver before, and all that it owns.
+        drop(before);
     }
 
     /// The driver is gone: nobody rings any more.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.driver = None;
         state.ready.clear();
+        let driver = state.driver.take();
+        drop(state);
+        drop(driver);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -16,7 +16,7 @@ use crate::core::subscription::ConsumerSpec;
 use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, SettleError};
 use crate::outcome::Settled;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, WakerSlot, lock};
 
 pub(crate) struct Inbox {
     no_ack: bool,
@@ -51,7 +51,7 @@ struct InboxState {
     tracker: AckTracker,
     /// How many unsettled deliveries of this epoch are in the user's hands.
     held: usize,
-    waker: Option<Waker>,
+    waker: WakerSlot,
     /// Whether the driver knows that there is something to settle.
     scheduled: bool,
     /// Whether the driver knows that the broker is to be asked for something.
@@ -128,7 +128,7 @@ impl Inbox {
             epoch: Epoch::default(),
             tracker: AckTracker::new(Epoch::default()),
             held: 0,
-            waker: None,
+            waker: WakerSlot::default(),
             scheduled: false,
             told: false,
             abandoned: false,
@@ -199,12 +199,18 @@ impl Inbox {
             epoch: state.epoch,
             ended: state.end.is_some(),
         };
+        let mut before = None;
         if batch.is_empty() && !taken.ended {
-            state.waker = waker.cloned();
+            before = match waker {
+                Some(waker) => state.waker.replace(waker),
+                None => state.waker.take(),
+            };
             let held = state.held;
             state.backlog.starve(held);
         }
         self.tell_wish(state);
+        // Without the lock: with it a task may go, and with that deliveries and consumers.
+        drop(before);
         taken
     }
 
@@ -256,7 +262,8 @@ impl Inbox {
 
     /// Nobody waits for deliveries any more.
     pub(crate) fn forget_waker(&self) {
-        self.lock().waker = None;
+        let waker = self.lock().waker.take();
+        drop(waker);
     }
 
     /// Completes when no more will come.
@@ -266,7 +273,9 @@ impl Inbox {
             if state.end.is_some() {
                 return Poll::Ready(());
             }
-            state.waker = Some(cx.waker().clone());
+            let before = state.waker.replace(cx.waker());
+            drop(state);
+            drop(before);
             Poll::Pending
         })
         .await;
@@ -458,9 +467,12 @@ impl Inbox {
     /// any more, and is delivered again. Without acknowledgements, what was received stays.
     pub(crate) fn begin_epoch(&self, epoch: Epoch, queue: ShortString, flow: Flow) {
         let mut state = self.lock();
-        state.queue = queue;
+        let before = std::mem::replace(&mut state.queue, queue);
         self.turn_epoch(&mut state, epoch);
         state.flows(flow);
+        drop(state);
+        // A name may be bytes of a user's, with an owner.
+        drop(before);
     }
 
     /// The channel is gone: settling is of no use until the next epoch.
@@ -488,7 +500,10 @@ impl Inbox {
     /// No more deliveries will come.
     pub(crate) fn finish(&self, end: ConsumerEnd) {
         let mut state = self.lock();
-        state.end.get_or_insert(end);
+        // Where there is another already, this one is dropped without the lock.
+        if state.end.is_none() {
+            state.end = Some(end);
+        }
         wake(state);
     }
 
@@ -519,7 +534,9 @@ impl Inbox {
     pub(crate) fn queue_renamed(&self, old: &ShortString, new: &ShortString) {
         let mut state = self.lock();
         if state.queue == *old {
-            state.queue = new.clone();
+            let before = std::mem::replace(&mut state.queue, new.clone());
+            drop(state);
+            drop(before);
         }
     }
 

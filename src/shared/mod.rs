@@ -25,3 +25,6 @@ pub(crate) mod place;
 
 #[cfg(all(test, snowshoe_loom))]
 mod models;
+
+#[cfg(all(test, not(snowshoe_loom)))]
+mod drops;

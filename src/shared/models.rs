@@ -274,7 +274,7 @@ fn of_a_confirmation_that_is_dropped_nothing_is_kept() {
         _ = block_on(poll_once(&mut confirmation));
         drop(confirmation);
         driver.join().unwrap();
-        let kept = outbox.lock().publisher.poll_outcome(0, || unreachable!());
+        let kept = outbox.with(|state| state.publisher.poll_outcome(0, || unreachable!()));
         assert_eq!(
             kept,
             Some(Ok(())),

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::doorbell::{Doorbell, Ready};
 use super::hub::Hub;
 use super::place::Place;
-use crate::core::publisher::{Flush, News, Publisher, Refused};
+use crate::core::publisher::{Bin, Flush, Gone, News, Publisher, Refused};
 use crate::core::session::ProducerKey;
 use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
@@ -85,11 +85,13 @@ impl Outbox {
         _ = self.place.set(place);
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, OutboxState> {
-        lock(&self.state)
+    /// Looks at the messages under the lock.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&OutboxState) -> R) -> R {
+        look(&self.lock())
     }
 
-    /// Works on the messages under the lock, then wakes and tells whoever is concerned.
+    /// Works on the messages under the lock, then wakes and tells whoever is concerned, and drops what has
+    /// left.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut OutboxState) -> R) -> R {
         let mut state = self.lock();
         let result = work(&mut state);
@@ -99,7 +101,30 @@ impl Outbox {
         result
     }
 
-    /// Unlocks the messages, then wakes and tells whoever is concerned.
+    /// The same, for work after which much may have left: the bin that it goes into has its memory from
+    /// the last time, whichever outbox that was for.
+    pub(crate) fn with_bin<R>(
+        &self,
+        bin: &mut Bin<Waker>,
+        work: impl FnOnce(&mut OutboxState) -> R,
+    ) -> R {
+        let result = self.with(|state| {
+            state.publisher.swap_bin(bin);
+            let result = work(state);
+            state.publisher.swap_bin(bin);
+            result
+        });
+        bin.clear();
+        result
+    }
+
+    /// The only way to the messages. What is changed there is left by [`release`](Self::release): what it
+    /// wakes, tells and drops may be code of users that comes back here.
+    fn lock(&self) -> MutexGuard<'_, OutboxState> {
+        lock(&self.state)
+    }
+
+    /// Unlocks the messages, then wakes and tells whoever is concerned, and drops what has left.
     fn release(&self, mut state: MutexGuard<'_, OutboxState>) {
         let aftermath = state.aftermath();
         drop(state);
@@ -119,7 +144,17 @@ impl Outbox {
         }
         // A waker is only cloned where it is stored.
         let waker = || waker.clone();
-        self.lock().publisher.poll_outcome(position, waker)
+        let mut state = self.lock();
+        let outcome = state.publisher.poll_outcome(position, waker);
+        self.release(state);
+        outcome
+    }
+
+    /// Nobody will ask for the outcome of the message at `position` any more.
+    pub(crate) fn unwatch(&self, position: u64) {
+        let mut state = self.lock();
+        state.publisher.unwatch(position);
+        self.release(state);
     }
 
     /// Whether it is time for other tasks to have their turn before a message is accepted. They have it
@@ -236,7 +271,12 @@ impl Outbox {
     }
 
     fn follow_up(&self, aftermath: Aftermath) {
-        for waker in aftermath.woken {
+        let Aftermath {
+            woken,
+            news,
+            gone: _gone,
+        } = aftermath;
+        for waker in woken {
             waker.wake();
         }
         let News {
@@ -245,7 +285,7 @@ impl Outbox {
             rejected,
             returned,
             dropped,
-        } = aftermath.news;
+        } = news;
         let (hub, producer) = (&self.hub, self.id);
         if confirmed > 0 && self.confirms {
             hub.emit_with(|| Event::Confirmed {
@@ -282,6 +322,8 @@ impl Outbox {
 struct Aftermath {
     woken: Vec<Waker>,
     news: News,
+    /// To be dropped.
+    gone: Gone<Waker>,
 }
 
 impl OutboxState {
@@ -292,6 +334,7 @@ impl OutboxState {
         Some(Aftermath {
             woken: self.publisher.take_woken(),
             news: self.publisher.take_news(),
+            gone: self.publisher.take_gone(),
         })
     }
 }
@@ -322,7 +365,7 @@ impl Turn<'_> {
         }
         // It has to be woken for room that is there already, once those before it have had their chance.
         let is_owed = publisher.owes_room();
-        drop(state);
+        self.outbox.release(state);
         if is_owed {
             self.outbox.ring_for_room();
         }
@@ -349,6 +392,7 @@ impl PendingFlush<'_> {
     fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.outbox.lock();
         let is_flushed = (state.publisher).poll_flush(self.flush, || cx.waker().clone());
+        self.outbox.release(state);
         if is_flushed {
             Poll::Ready(())
         } else {
@@ -359,6 +403,8 @@ impl PendingFlush<'_> {
 
 impl Drop for PendingFlush<'_> {
     fn drop(&mut self) {
-        self.outbox.lock().publisher.end_flush(self.flush);
+        let mut state = self.outbox.lock();
+        state.publisher.end_flush(self.flush);
+        self.outbox.release(state);
     }
 }

@@ -2,7 +2,11 @@
 //! are checked. Everything that can change under another thread's hands is one of these; an `Arc` or
 //! a `OnceLock` that is set once is not.
 
+mod waker_slot;
+
 use std::sync::PoisonError;
+
+pub(crate) use self::waker_slot::WakerSlot;
 
 #[cfg(snowshoe_loom)]
 pub(crate) use loom::sync::{
@@ -25,3 +29,6 @@ pub(crate) use std::sync::atomic::AtomicU8;
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(test, not(snowshoe_loom)))]
+pub(crate) mod last;

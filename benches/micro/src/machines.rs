@@ -10,7 +10,7 @@ use snowshoe::codec::{self, ChannelId, Connection, PublisherConfirm};
 use snowshoe::internal::acks::{AckTracker, Settle};
 use snowshoe::internal::backoff::{Backoff, Delays};
 use snowshoe::internal::confirms::Confirms;
-use snowshoe::internal::publisher::{Address, Overflow, Publisher, Settlement};
+use snowshoe::internal::publisher::{Address, Bin, Overflow, Publisher, Settlement};
 use snowshoe::internal::ring::{Limits, Ring};
 use snowshoe::internal::{Epoch, Inbox};
 use snowshoe::{Message, Properties, ShortString};
@@ -91,6 +91,7 @@ pub(crate) fn publisher(
     };
     let (settlement, overflow) = (Settlement::Confirm, Overflow::Refuse);
     let mut publisher = Publisher::<()>::new(address, settlement, overflow, LIMITS);
+    let mut bin = Bin::default();
     let mut tag = 0;
     in_windows(move |window| {
         for _ in 0..window {
@@ -102,12 +103,15 @@ pub(crate) fn publisher(
         let outbound = connection.outbound();
         outbound.advance(black_box(outbound.remaining()));
         tag += window;
+        publisher.swap_bin(&mut bin);
         let confirmed = publisher.confirm(PublisherConfirm {
             delivery_tag: tag,
             multiple: true,
             ack: true,
         });
         confirmed.expect("it was published");
+        publisher.swap_bin(&mut bin);
+        bin.clear();
         black_box((publisher.take_woken(), publisher.take_news()));
     })
 }

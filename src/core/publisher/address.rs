@@ -5,6 +5,7 @@ use snowshoe_codec::{
 };
 
 use super::Overrides;
+use super::bin::Rest;
 
 /// Where a producer's messages go, and as what, unless a message says otherwise.
 #[derive(Clone, Debug)]
@@ -59,14 +60,20 @@ pub(super) struct Merger {
 
 impl Merger {
     /// What a message goes out with: what it does not say is the producer's.
-    pub(super) fn merge(&mut self, own: &Properties, producers: &Properties) -> Properties {
+    pub(super) fn merge(
+        &mut self,
+        own: &Properties,
+        producers: &Properties,
+        gone: &mut Rest,
+    ) -> Properties {
         if let Some((last, merged)) = self.last.as_deref()
             && is_same(last, own)
         {
             return merged.clone();
         }
         let merged = merge(own, producers);
-        self.last = Some(Box::new((own.clone(), merged.clone())));
+        let last = Box::new((own.clone(), merged.clone()));
+        gone.put(self.last.replace(last));
         merged
     }
 }

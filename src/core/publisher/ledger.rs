@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::bin::Bin;
 use super::returns::{Returns, Verdict};
 use super::{News, Overrides, message_of};
 use crate::core::keyed_queue::KeyedQueue;
@@ -32,6 +33,8 @@ pub(super) struct Ledger<W> {
     next_flush: u64,
     pub(super) woken: Vec<W>,
     pub(super) news: News,
+    /// What has left.
+    pub(super) bin: Bin<W>,
 }
 
 /// The wait until all before a position is settled, and which one it is.
@@ -58,6 +61,17 @@ pub(super) enum Watch<W> {
     Waiting(W),
 }
 
+impl<W> Watch<W> {
+    /// Puts another in its place, and gives back who is not to be woken any more.
+    #[must_use]
+    pub(super) fn replace(&mut self, by: Self) -> Option<W> {
+        match std::mem::replace(self, by) {
+            Self::Waiting(waiter) => Some(waiter),
+            Self::Nobody | Self::Somebody => None,
+        }
+    }
+}
+
 impl<W> Ledger<W> {
     pub(super) fn new(ring: Ring<Entry<W>>) -> Self {
         Self {
@@ -71,6 +85,7 @@ impl<W> Ledger<W> {
             next_flush: 0,
             woken: Vec::new(),
             news: News::default(),
+            bin: Bin::default(),
         }
     }
 
@@ -110,15 +125,22 @@ impl<W> Ledger<W> {
         else {
             return;
         };
-        self.overrides.remove(position);
-        let (outcome, may_be_elsewhere) = match (outcome, self.returns.settled(position)) {
+        let Entry { body, watch } = entry;
+        self.bin.put_body(body);
+        self.bin.put_overrides(self.overrides.remove(position));
+        let verdict = self.returns.settled(position, self.bin.rest());
+        let (outcome, may_be_elsewhere) = match (outcome, verdict) {
             (Ok(()), Verdict::Returned(returned)) => {
                 (Err(UnconfirmedReason::Returned(returned)), false)
             }
             (Ok(()), Verdict::Perhaps(returned)) => {
                 (Err(UnconfirmedReason::Returned(returned)), true)
             }
-            (outcome, _) => (outcome, may_be_elsewhere),
+            (outcome, Verdict::Returned(returned) | Verdict::Perhaps(returned)) => {
+                self.bin.rest().put(returned);
+                (outcome, may_be_elsewhere)
+            }
+            (outcome, Verdict::NotReturned) => (outcome, may_be_elsewhere),
         };
         let outcome = outcome.map_err(|reason| Unconfirmed {
             possibly_stored: may_be_elsewhere || writes > last_copies(&reason),
@@ -133,16 +155,37 @@ impl<W> Ledger<W> {
             // The news of it came with the return itself.
             Err(UnconfirmedReason::Returned(_)) => {}
         }
-        self.tell(position, entry.watch, outcome);
+        self.tell(position, watch, outcome);
         self.wake();
     }
 
     fn tell(&mut self, position: u64, watch: Watch<W>, outcome: Result<(), Unconfirmed>) {
-        if let (Err(outcome), Watch::Somebody | Watch::Waiting(_)) = (outcome, &watch) {
-            self.outcomes.insert(position, outcome);
+        match (outcome, &watch) {
+            (Ok(()), _) => {}
+            (Err(outcome), Watch::Nobody) => self.bin.rest().put_outcome(Some(outcome)),
+            (Err(outcome), Watch::Somebody | Watch::Waiting(_)) => {
+                self.outcomes.insert(position, outcome);
+            }
         }
         if let Watch::Waiting(waiter) = watch {
             self.woken.push(waiter);
+        }
+    }
+
+    /// A newer message takes the place of the oldest that is not written.
+    pub(super) fn displace_oldest(&mut self) {
+        if let Some(message) = self.drop_oldest(DropReason::BufferFull) {
+            let Message {
+                body,
+                properties,
+                routing_key,
+            } = message;
+            self.bin.put_body(body);
+            let has_overrides = properties.is_some() || routing_key.is_some();
+            self.bin.put_overrides(has_overrides.then_some(Overrides {
+                properties,
+                routing_key,
+            }));
         }
     }
 

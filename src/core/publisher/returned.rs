@@ -26,7 +26,8 @@ impl<W> Publisher<W> {
         let (mut details, position) = self.details(returned);
         if let Some(position) = position.filter(|_| details.excess.is_some()) {
             let overrides = self.ledger.overrides.get(position);
-            let as_sent = all_as_sent(&self.address, &mut self.merger, position, overrides);
+            let rest = self.ledger.bin.rest();
+            let as_sent = all_as_sent(&self.address, &mut self.merger, position, overrides, rest);
             let body = details.body.clone();
             details.complete(as_sent, body);
         }
@@ -51,11 +52,13 @@ impl<W> Publisher<W> {
             Some(position) => {
                 let (properties, body) = (details.properties.clone(), details.body.clone());
                 details.complete(properties, body);
-                self.ledger.returns.returned(position, details);
+                let Ledger { returns, bin, .. } = &mut self.ledger;
+                returns.returned(position, details, bin.rest());
             }
             None => {
                 self.look_at_those_in_flight();
-                self.ledger.returns.returned_unnamed(details, is_ours);
+                let Ledger { returns, bin, .. } = &mut self.ledger;
+                returns.returned_unnamed(details, is_ours, bin.rest());
             }
         }
     }
@@ -98,12 +101,14 @@ impl<W> Publisher<W> {
             ring,
             overrides,
             returns,
+            bin,
             ..
         } = &mut self.ledger;
         let unseen = ring.iter_from(returns.seen_before());
         for (position, entry) in unseen.take_while(|(position, _)| *position < ring.written()) {
             let overrides = overrides.get(position);
-            let as_sent = all_as_sent(&self.address, &mut self.merger, position, overrides);
+            let rest = bin.rest();
+            let as_sent = all_as_sent(&self.address, &mut self.merger, position, overrides, rest);
             let content = Content::new(self.address.routing_key(overrides), &entry.body);
             returns.see(position, content, as_sent);
         }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use snowshoe_codec::{FieldTableRef, Properties, PropertiesRef, ShortStr, ShortString};
 
+use super::bin::Rest;
 use crate::core::keyed_queue::KeyedQueue;
 use crate::outcome::Return;
 
@@ -86,15 +87,15 @@ impl Returns {
     }
 
     /// The broker returned the message at `position`, which is in flight.
-    pub(super) fn returned(&mut self, position: u64, details: Return) {
+    pub(super) fn returned(&mut self, position: u64, details: Return, gone: &mut Rest) {
         let identified = &mut self.known().identified;
-        identified.insert(position, Box::new(details));
+        gone.put(identified.insert(position, Box::new(details)));
     }
 
     /// The broker returned a message, of this producer or perhaps of another. All that are in flight
     /// [were looked at](Self::see).
-    pub(super) fn returned_unnamed(&mut self, details: Return, is_ours: bool) {
-        self.known().returned_unnamed(details, is_ours);
+    pub(super) fn returned_unnamed(&mut self, details: Return, is_ours: bool, gone: &mut Rest) {
+        self.known().returned_unnamed(details, is_ours, gone);
     }
 
     /// How much a message that was returned is like those that were looked at, if it may be one of them.
@@ -104,9 +105,11 @@ impl Returns {
 
     /// The message at `position` is settled.
     #[inline]
-    pub(super) fn settled(&mut self, position: u64) -> Verdict {
-        let known = self.0.as_mut();
-        known.map_or(Verdict::NotReturned, |known| known.settled(position))
+    pub(super) fn settled(&mut self, position: u64, gone: &mut Rest) -> Verdict {
+        match &mut self.0 {
+            Some(known) => known.settled(position, gone),
+            None => Verdict::NotReturned,
+        }
     }
 
     /// Those of which it is known that they were returned.
@@ -117,8 +120,8 @@ impl Returns {
     }
 
     /// The channel is gone, and no return will come of what was written to it.
-    pub(super) fn clear(&mut self) {
-        self.0 = None;
+    pub(super) fn clear(&mut self, gone: &mut Rest) {
+        gone.put(self.0.take());
     }
 
     /// How many entries there are.
@@ -143,7 +146,7 @@ impl Known {
         self.seen_before = position + 1;
     }
 
-    fn returned_unnamed(&mut self, details: Return, is_ours: bool) {
+    fn returned_unnamed(&mut self, details: Return, is_ours: bool, gone: &mut Rest) {
         let Some(most) = self.likeness(&details) else {
             return;
         };
@@ -159,7 +162,7 @@ impl Known {
                 // It could not come back as it is.
                 details.complete(as_sent.clone(), details.body.clone());
             }
-            kind.returned(is_certain, details);
+            gone.put(kind.returned(is_certain, details));
         }
     }
 
@@ -174,12 +177,16 @@ impl Known {
             .max()
     }
 
-    fn settled(&mut self, position: u64) -> Verdict {
-        if let Some(details) = self.identified.remove(&position) {
-            self.forget(position);
-            return Verdict::Returned(details);
+    fn settled(&mut self, position: u64, gone: &mut Rest) -> Verdict {
+        let verdict = self.forget(position, gone);
+        match (self.identified.remove(&position), verdict) {
+            (None, verdict) => verdict,
+            (Some(details), Verdict::NotReturned) => Verdict::Returned(details),
+            (Some(details), Verdict::Returned(other) | Verdict::Perhaps(other)) => {
+                gone.put(other);
+                Verdict::Returned(details)
+            }
         }
-        self.forget(position)
     }
 
     fn certain(&self) -> Vec<u64> {
@@ -194,37 +201,39 @@ impl Known {
         certain
     }
 
-    fn forget(&mut self, position: u64) -> Verdict {
-        let Some((content, as_sent)) = self.places.remove(position) else {
+    fn forget(&mut self, position: u64, gone: &mut Rest) -> Verdict {
+        let Some(place) = self.places.remove(position) else {
             return Verdict::NotReturned;
         };
-        let Some(kinds) = self.alike.get_mut(&content) else {
-            return Verdict::NotReturned;
-        };
-        let Some(kind) = kinds.get_mut(&as_sent) else {
-            return Verdict::NotReturned;
-        };
-        let verdict = kind.settled(position);
-        if kind.suspects.is_empty() && kind.later.is_empty() {
-            kinds.remove(&as_sent);
+        let (content, as_sent) = &place;
+        let mut verdict = Verdict::NotReturned;
+        if let Some(kinds) = self.alike.get_mut(content) {
+            if let Some(kind) = kinds.get_mut(as_sent) {
+                verdict = kind.settled(position);
+                if kind.suspects.is_empty() && kind.later.is_empty() {
+                    gone.put(kinds.remove_entry(as_sent).map(Box::new));
+                }
+            }
+            if kinds.is_empty() {
+                gone.put(self.alike.remove_entry(content).map(Box::new));
+            }
         }
-        if kinds.is_empty() {
-            self.alike.remove(&content);
-        }
+        gone.put(Box::new(place));
         verdict
     }
 }
 
 impl Kind {
-    /// One of those in flight was returned, of this kind or perhaps of another.
-    fn returned(&mut self, is_certain: bool, details: Return) {
+    /// One of those in flight was returned, of this kind or perhaps of another. What was known of the one
+    /// before it is given back.
+    fn returned(&mut self, is_certain: bool, details: Return) -> Option<Box<Return>> {
         self.suspects.append(&mut self.later);
         let all = self.suspects.len();
         self.at_most = (self.at_most + 1).min(all);
         if is_certain {
             self.at_least = (self.at_least + 1).min(all);
         }
-        self.last = Some(Box::new(details));
+        self.last.replace(Box::new(details))
     }
 
     fn settled(&mut self, position: u64) -> Verdict {

@@ -10,7 +10,7 @@ use snowshoe_codec::time::after;
 use snowshoe_codec::{PeerClose, PublisherConfirm, Returned};
 
 use crate::core::isolation::{Isolation, Verdict};
-use crate::core::publisher::Publisher;
+use crate::core::publisher::{Bin, Publisher};
 use crate::core::session::{ProducerKey, Session};
 use crate::events::ProducerId;
 use crate::outcome::DropReason;
@@ -36,6 +36,8 @@ pub(super) struct Producers {
     confirmed: ProducerKey,
     /// Whose message costs everybody a channel or the connection, where that is not known.
     isolation: Isolation<ProducerKey>,
+    /// What has left a producer, whichever it is.
+    bin: Bin<Waker>,
 }
 
 struct Producer {
@@ -85,7 +87,7 @@ impl Producers {
         session: &mut Session,
         outbox: Arc<Outbox>,
     ) {
-        if Standing::of(&outbox.lock()).finished {
+        if outbox.look(Standing::of).finished {
             // It came and went, and nothing came of it.
             return;
         }
@@ -109,7 +111,7 @@ impl Producers {
     pub(super) fn look_at(&mut self, now: Instant, session: &mut Session, key: ProducerKey) {
         self.is_ready(key);
         if let Some(producer) = self.producers.get(&key) {
-            let standing = Standing::of(&producer.outbox.lock());
+            let standing = producer.outbox.look(Standing::of);
             self.review(now, session, key, &standing);
         }
     }
@@ -134,7 +136,7 @@ impl Producers {
         let Some(producer) = self.producers.get(&key) else {
             return;
         };
-        let (go_on, standing) = producer.outbox.with(|state| {
+        let (go_on, standing) = producer.outbox.with_bin(&mut self.bin, |state| {
             work(&mut state.publisher);
             (state.publisher.has_unwritten(), Standing::of(state))
         });
@@ -154,7 +156,7 @@ impl Producers {
     ) {
         let likeness = |key: &ProducerKey| {
             let producer = self.producers.get(key)?;
-            producer.outbox.lock().publisher.likeness(returned)
+            (producer.outbox).with(|state| state.publisher.likeness(returned))
         };
         let alike: Vec<_> = producers.iter().map(|key| (likeness(key), *key)).collect();
         let most = alike.iter().map(|(likeness, _)| *likeness).max();
@@ -308,8 +310,8 @@ impl Producers {
     /// Whether a producer has messages in flight over which something may be closed.
     fn has_suspects(&self, key: ProducerKey) -> bool {
         let producer = self.producers.get(&key);
-        producer
-            .is_some_and(|it| it.outbox.confirms() && it.outbox.lock().publisher.in_flight() > 0)
+        let is_in_flight = |outbox: &Outbox| outbox.look(|state| state.publisher.in_flight() > 0);
+        producer.is_some_and(|it| it.outbox.confirms() && is_in_flight(&it.outbox))
     }
 
     /// Goes on to the next suspects once those who are tried have turned out to be innocent.
@@ -320,11 +322,11 @@ impl Producers {
         let producers = &self.producers;
         let is_innocent = |key| {
             let producer = producers.get(&key);
-            producer.is_none_or(|it| !it.outbox.lock().publisher.is_isolating())
+            producer.is_none_or(|it| !it.outbox.look(|state| state.publisher.is_isolating()))
         };
         self.isolation.clear(is_innocent);
         if let Some(producer) = (self.isolation.alone()).and_then(|key| producers.get(&key)) {
-            producer.outbox.lock().publisher.suspected_alone();
+            (producer.outbox).with(|state| state.publisher.suspected_alone());
         }
     }
 
@@ -354,7 +356,7 @@ impl Producers {
             };
             producer.queued = false;
             let outbox = &producer.outbox;
-            let (more, standing) = outbox.with(|state| {
+            let (more, standing) = outbox.with_bin(&mut self.bin, |state| {
                 let more = match session.producer_channel(key) {
                     Some(mut channel) => state.publisher.transmit(&mut channel, budget),
                     None => false,
@@ -383,7 +385,7 @@ impl Producers {
             let Some(producer) = self.producers.get_mut(&key) else {
                 continue;
             };
-            let standing = producer.outbox.with(|state| {
+            let standing = producer.outbox.with_bin(&mut self.bin, |state| {
                 state.publisher.flushed(written);
                 Standing::of(state)
             });
@@ -405,7 +407,7 @@ impl Producers {
     pub(super) fn are_drained(&self) -> bool {
         self.producers
             .values()
-            .all(|producer| producer.outbox.lock().publisher.is_empty())
+            .all(|producer| producer.outbox.look(|state| state.publisher.is_empty()))
     }
 
     /// Ends all producers: messages that are not settled are given up, and left for whoever closes the

@@ -101,6 +101,7 @@ impl Producer {
             assert!(!self.open.contains_key(&woken), "woken for nothing");
         }
         self.publisher.take_news();
+        drop(self.publisher.take_gone());
         assert_eq!(self.publisher.len(), self.open.len());
     }
 

@@ -2,6 +2,8 @@
 
 use snowshoe_codec::ChannelId;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -54,6 +56,24 @@ struct Model {
     last_returned: u64,
     channel: ChannelId,
     count: usize,
+    /// How many bodies were dropped, and how many of them while the publisher was not at work.
+    dropped: Arc<AtomicUsize>,
+    let_go: usize,
+}
+
+/// The owner of a body, which counts when it is dropped.
+struct Owner(String, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +99,8 @@ impl Model {
             last_returned: 0,
             channel,
             count: 0,
+            dropped: Arc::default(),
+            let_go: 0,
         }
     }
 
@@ -87,8 +109,14 @@ impl Model {
             Operation::Publish { poison } => {
                 let body = format!("{}{:04}", if poison { "poison " } else { "" }, self.count);
                 self.count += 1;
-                if let Ok(position) = self.world.publisher.push(Message::from(&*body), true) {
-                    self.open.insert(position, body);
+                let owner = Owner(body.clone(), Arc::clone(&self.dropped));
+                let message = Message::from(Bytes::from_owner(owner));
+                match self.world.publisher.push(message, true) {
+                    Ok(position) => _ = self.open.insert(position, body),
+                    Err(refused) => {
+                        drop(refused);
+                        self.let_go += 1;
+                    }
                 }
             }
             Operation::Transmit { budget } => {
@@ -196,6 +224,11 @@ impl Model {
         // Everything that the broker has decided was told; nothing else is gone.
         assert!(self.expected.is_empty());
         assert_eq!(self.world.publisher.len(), self.open.len());
+        // No owner was called by the publisher, which may be under a lock.
+        assert_eq!(self.dropped.load(Ordering::Relaxed), self.let_go);
+        drop(self.world.publisher.take_gone());
+        self.let_go = self.dropped.load(Ordering::Relaxed);
+        assert_eq!(self.let_go + self.open.len(), self.count);
     }
 
     fn finish(&mut self) {

@@ -182,5 +182,6 @@ fn what_is_abandoned_is_handed_back_in_its_order() {
     assert_eq!(world.publisher.take_woken(), ["patient"]);
     let news = world.publisher.take_news();
     assert_eq!(news.dropped, [(DropReason::Closed, 2)]);
+    drop(world.publisher.take_gone());
     assert!(world.publisher.is_quiet());
 }
