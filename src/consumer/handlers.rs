@@ -145,3 +145,23 @@ impl Wake for SlotWaker {
         }
     }
 }
+
+#[cfg(all(test, not(snowshoe_loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::last;
+
+    #[test]
+    fn a_task_that_goes_when_another_runs_its_handlers_can_wake_one() {
+        last::in_time(|| {
+            let woken = Arc::new(Woken::default());
+            let handler = Waker::from(Arc::new(SlotWaker {
+                index: 7,
+                woken: Arc::clone(&woken),
+            }));
+            assert!(woken.take(&last::waker(|| handler.wake())).is_empty());
+            assert!(woken.take(Waker::noop()).is_empty());
+            assert_eq!(woken.take(Waker::noop()), [7]);
+        });
+    }
+}

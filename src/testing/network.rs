@@ -15,7 +15,7 @@ use super::Clock;
 use super::pipe::{End, Hole, Pipe};
 use crate::connector::{Connector, Target};
 use crate::runtime::Runtime;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{Mutex, MutexGuard, WakerSlot, lock};
 use crate::transport::{Connecting, Transport};
 
 /// A network between clients and one listener.
@@ -105,7 +105,7 @@ struct Core {
     links: BTreeMap<LinkId, Link>,
     next_id: u64,
     incoming: VecDeque<LinkId>,
-    acceptor: Option<Waker>,
+    acceptor: WakerSlot,
 }
 
 /// Both ways of a connection.
@@ -119,8 +119,8 @@ struct Link {
 #[derive(Default)]
 struct Way {
     pipe: Pipe,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    reader: WakerSlot,
+    writer: WakerSlot,
     /// Whether the reading end was dropped.
     unread: bool,
 }
@@ -142,7 +142,7 @@ impl Link {
             &mut down.reader,
             &mut down.writer,
         ];
-        wakers.into_iter().filter_map(Option::take).collect()
+        wakers.into_iter().filter_map(WakerSlot::take).collect()
     }
 }
 
@@ -175,7 +175,7 @@ impl Network {
             links: BTreeMap::new(),
             next_id: 0,
             incoming: VecDeque::new(),
-            acceptor: None,
+            acceptor: WakerSlot::default(),
         };
         Self {
             core: Arc::new(Mutex::new(core)),
@@ -211,7 +211,10 @@ impl Network {
                 Poll::Ready(Socket::new(self.clone(), id, Direction::Down))
             }
             None => {
-                core.acceptor = Some(cx.waker().clone());
+                let before = core.acceptor.replace(cx.waker());
+                drop(core);
+                // Without the lock: with it a task may go, and with that the sockets that it owns.
+                drop(before);
                 Poll::Pending
             }
         }

@@ -88,19 +88,21 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<usize>> {
         let now = self.network.clock.now();
         let reads = self.writes.opposite();
-        let read = self.with(|core, link| {
+        // Who is replaced is dropped without the lock, at the end.
+        let (read, _before) = self.with(|core, link| {
+            let mut before = None;
             let part = core.part(buffer.len());
             let way = link.way(reads);
             let read = way.pipe.read(now, &mut buffer[..part]);
             let writer = match read {
                 Read::Bytes(_) => way.writer.take(),
                 Read::Nothing(_) => {
-                    way.reader = Some(cx.waker().clone());
+                    before = way.reader.replace(cx.waker());
                     None
                 }
                 Read::End(_) => None,
             };
-            (read, writer)
+            ((read, before), writer)
         });
         match read {
             Read::Bytes(len) => Poll::Ready(Ok(len)),
@@ -136,22 +138,22 @@ impl AsyncWrite for Socket {
         let now = self.network.clock.now();
         let writes = self.writes;
         let len = slices.iter().map(|slice| slice.len()).sum::<usize>();
-        let (written, reset_at) = self.with(|core, link| {
+        let (written, reset_at, _before) = self.with(|core, link| {
             let incoming = &link.way(writes.opposite()).pipe;
             if incoming.is_reset(now) {
                 let reset = io::ErrorKind::ConnectionReset.into();
-                return ((Some(Err(reset)), None), None);
+                return ((Some(Err(reset)), None, None), None);
             }
             let reset_at = incoming.reset_at();
             let way = link.way(writes);
             if way.pipe.is_ended() || way.unread {
                 // Nobody will ever read it, and that is news which is still on its way.
-                return ((Some(Ok(len)), None), None);
+                return ((Some(Ok(len)), None, None), None);
             }
             let room = core.conditions.capacity.saturating_sub(way.pipe.len());
             if room == 0 {
-                way.writer = Some(cx.waker().clone());
-                return ((None, reset_at), None);
+                let before = way.writer.replace(cx.waker());
+                return ((None, reset_at, before), None);
             }
             let part = core.part(len.min(room));
             let latency = core.latency();
@@ -162,7 +164,7 @@ impl AsyncWrite for Socket {
                 way.pipe.write(now, latency, bytes, drip);
                 left -= bytes.len();
             }
-            ((Some(Ok(part)), None), way.reader.take())
+            ((Some(Ok(part)), None, None), way.reader.take())
         });
         match (written, reset_at) {
             (Some(result), _) => Poll::Ready(result),

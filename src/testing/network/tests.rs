@@ -1,8 +1,11 @@
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::{AsyncRead as _, AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
 
 use super::*;
+use crate::sync::last;
 use crate::testing::Executor;
 
 struct World {
@@ -165,5 +168,42 @@ fn dials_are_refused_or_hang_as_they_are_told_to() {
         let dialed = world.run(async move { network.dial().await.err() });
         let kind = dialed.flatten().map(|error| error.kind());
         assert_eq!(kind, refused.then_some(io::ErrorKind::ConnectionRefused));
+    }
+}
+
+/// The waker of a task that looks at the network when it goes.
+fn looks_at(network: &Network) -> (Waker, Arc<AtomicUsize>) {
+    let (network, looks) = (network.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&looks);
+    let look = move || {
+        network.links();
+        count.fetch_add(1, Ordering::Relaxed);
+    };
+    (last::waker(look), looks)
+}
+
+#[test]
+fn a_task_goes_when_another_waits_in_its_place() {
+    let full = Conditions {
+        capacity: 1,
+        ..Conditions::default()
+    };
+    for what in ["accept", "read", "write"] {
+        let full = full.clone();
+        last::in_time(move || {
+            let mut world = World::new(full);
+            let (mut client, _server) = world.connect();
+            let network = world.network.clone();
+            let mut wait = |cx: &mut Context<'_>| match what {
+                "accept" => assert!(network.poll_accept(cx).is_pending()),
+                "read" => assert!(Pin::new(&mut client).poll_read(cx, &mut [0]).is_pending()),
+                _ => while Pin::new(&mut client).poll_write(cx, b"a").is_ready() {},
+            };
+            let (waker, looks) = looks_at(&world.network);
+            wait(&mut Context::from_waker(&waker));
+            drop(waker);
+            wait(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(looks.load(Ordering::Relaxed), 1, "{what}");
+        });
     }
 }
