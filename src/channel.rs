@@ -8,10 +8,10 @@ use crate::error::{Error, reply_to};
 use crate::events::ChannelEvent;
 use crate::message::Message;
 use crate::name::Name;
-use crate::shared::answer::Answer;
 use crate::shared::channel::{ChannelInbox, ChannelOperation, ChannelReply};
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
+use crate::sync::answer::{Answer, answer};
 
 /// A channel for the protocol as it is: every method that a client may call.
 ///
@@ -206,16 +206,14 @@ impl Channel {
         &self,
         operation: impl FnOnce(Answer<Result<T, Error>>) -> ChannelOperation,
     ) -> Result<T, Error> {
-        let (answer, answered) = async_channel::bounded(1);
+        let (answer, answered) = answer();
         let operation = operation(answer);
         self.handle.command(Command::Channel {
             inbox: Arc::clone(&self.inbox),
             operation,
         });
-        match answered.recv().await {
-            Ok(result) => result,
-            Err(_) => Err(self.closed().unwrap_or(Error::ChannelClosed)),
-        }
+        let no_answer = || Err(self.closed().unwrap_or(Error::ChannelClosed));
+        answered.await.unwrap_or_else(no_answer)
     }
 }
 

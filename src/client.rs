@@ -24,11 +24,11 @@ use crate::events::Events;
 use crate::name::Name;
 use crate::outcome::CloseReport;
 use crate::producer::ProducerBuilder;
-use crate::shared::answer::Answer;
 use crate::shared::channel::ChannelInbox;
 use crate::shared::command::Command;
 use crate::shared::handle::{Handle, Shared};
 use crate::shared::place::LinkIndex;
+use crate::sync::answer::{Answer, answer};
 
 /// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
 /// to declare what they use.
@@ -95,7 +95,7 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.handle.shared().first.wait().await.clone()
+        self.handle.shared().first.told().await.clone()
     }
 
     /// A producer to a queue, by way of the default exchange.
@@ -315,7 +315,7 @@ impl Client {
     async fn close_by(&self, within: Option<Duration>) -> CloseReport {
         // A driver that takes no more commands has ended the client, or is about to.
         self.handle.command(Command::Close { within });
-        self.handle.shared().ended.wait().await.clone()
+        self.handle.shared().ended.told().await.clone()
     }
 
     async fn call<C: Call>(&self, call: C) -> Result<C::Reply, Error> {
@@ -328,8 +328,8 @@ impl Client {
 
     /// Asks the driver, and waits for its answer.
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Error> {
-        let (answer, answered) = async_channel::bounded(1);
+        let (answer, answered) = answer();
         self.handle.command(command(answer));
-        answered.recv().await.map_err(|_| Error::Closed)
+        answered.await.ok_or(Error::Closed)
     }
 }

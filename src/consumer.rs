@@ -21,6 +21,7 @@ use crate::name::Name;
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
 use crate::shared::inbox::{self, Inbox};
+use crate::sync::answer::answer;
 
 /// Receives a queue's messages, through outages.
 ///
@@ -445,14 +446,14 @@ impl ConsumerBuilder {
             on_oversized,
             client: Arc::clone(&client),
         };
-        let (answer, started) = async_channel::bounded(1);
+        let (answer, started) = answer();
         client.command(Command::AddConsumer {
             inbox,
             spec,
             dedicated,
             started: answer,
         });
-        started.recv().await.map_err(|_| Error::Closed)??;
+        started.await.ok_or(Error::Closed)??;
         Ok(consumer)
     }
 }

@@ -34,12 +34,12 @@ use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, Error};
 use crate::events::{ConnectionRole, Entity, Event};
 use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
-use crate::shared::answer::Answer;
 use crate::shared::channel::{ChannelInbox, ChannelOperation};
 use crate::shared::handle::Shared;
 use crate::shared::inbox::Inbox;
 use crate::shared::outbox::Outbox;
 use crate::shared::place::LinkIndex;
+use crate::sync::answer::Answer;
 use crate::transport::Connecting;
 
 pub(super) struct Link {

@@ -157,7 +157,7 @@ impl Driver {
                 if dedicated && self.topology.is_locked(&spec.queue) {
                     let error = Error::ExclusiveQueue(spec.queue);
                     inbox.finish(ConsumerEnd::Failed(error.clone()));
-                    _ = started.try_send(Err(error));
+                    _ = started.send(Err(error));
                     return;
                 }
                 let link = if dedicated {
@@ -258,7 +258,7 @@ impl Driver {
 
     /// Notes how the first connection went, and what a connection that was given up takes with it.
     fn review(&mut self, now: Instant) {
-        if self.links[LinkIndex::MAIN.index()].was_ready() && !self.shared.first.is_initialized() {
+        if self.links[LinkIndex::MAIN.index()].was_ready() && !self.shared.first.is_told() {
             self.settle_first(Ok(()));
         }
         let given_up = self.links.iter().find_map(Link::given_up).cloned();
@@ -282,7 +282,7 @@ impl Driver {
     /// Tells whoever waits for the first connection.
     fn settle_first(&self, result: Result<(), Error>) {
         // Only the driver sets it, and only the first time counts.
-        _ = self.shared.first.set_blocking(result);
+        self.shared.first.tell(result);
     }
 
     /// Ends all handles, and leaves what they have not delivered for whoever closes the client.

@@ -14,6 +14,8 @@ use async_lock::{OnceCell, Semaphore, SemaphoreGuardArc};
 use snowshoe_codec::time::after;
 
 use super::{Runtime, Timer};
+#[cfg(feature = "tls")]
+use crate::sync::answer::answer;
 use crate::sync::{Mutex, lock};
 
 /// How many threads of a process may be busy with what blocks.
@@ -36,13 +38,13 @@ pub(crate) async fn on_thread<T: Send + 'static>(
 ) -> io::Result<T> {
     let threads = Threads::of_the_process();
     let place = threads.place(Patience::of(runtime)).await?;
-    let (answer, answered) = async_channel::bounded(1);
+    let (answer, answered) = answer();
     start(move || {
         // Whoever asked may be gone by then.
-        _ = answer.try_send(work());
+        _ = answer.send(work());
         drop(place);
     })?;
-    answered.recv().await.map_err(|_| panicked())?
+    answered.await.ok_or_else(panicked)?
 }
 
 /// The threads of a process, and what they look up.

@@ -5,12 +5,12 @@ use std::task::Poll;
 
 use snowshoe_codec::{Event as CodecEvent, Got, Method, ShortString};
 
-use super::answer::Answer;
 use super::place::LinkIndex;
 use crate::core::session::ChannelKey;
 use crate::error::Error;
 use crate::events::ChannelEvent;
 use crate::message::Message;
+use crate::sync::answer::Answer;
 use crate::sync::{Mutex, WakerSlot, lock};
 
 /// What is done on a channel that a user drives.

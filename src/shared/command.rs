@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use snowshoe_codec::{Method, ShortString};
 
-use super::answer::Answer;
 use super::channel::{ChannelInbox, ChannelOperation};
 use super::doorbell::{Doorbell, Ready};
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use crate::core::subscription::ConsumerSpec;
 use crate::error::Error;
+use crate::sync::answer::Answer;
 use crate::sync::{Mutex, lock};
 
 /// What is asked of the driver.

@@ -1,15 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_lock::OnceCell;
-
 use super::command::{Command, CommandQueue};
 use super::doorbell::Doorbell;
 use super::hub::Hub;
 use crate::error::Error;
 use crate::message::Message;
 use crate::outcome::CloseReport;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, Once, Ordering, lock};
 
 /// What a client and its driver share.
 #[derive(Debug)]
@@ -18,13 +16,13 @@ pub(crate) struct Shared {
     pub(crate) doorbell: Arc<Doorbell>,
     pub(crate) hub: Arc<Hub>,
     /// How the first connection went, once it is known.
-    pub(crate) first: OnceCell<Result<(), Error>>,
+    pub(crate) first: Once<Result<(), Error>>,
     next_id: AtomicU64,
     pub(crate) seed: u64,
     /// Messages that were accepted and given up.
     left: Mutex<Vec<Message>>,
     /// What was left, once the client has ended: for whoever closes it, whenever and however often.
-    pub(crate) ended: OnceCell<CloseReport>,
+    pub(crate) ended: Once<CloseReport>,
 }
 
 impl Shared {
@@ -34,11 +32,11 @@ impl Shared {
             commands: CommandQueue::new(Arc::clone(&doorbell)),
             doorbell,
             hub: Arc::default(),
-            first: OnceCell::new(),
+            first: Once::new(),
             next_id: AtomicU64::new(1),
             seed,
             left: Mutex::default(),
-            ended: OnceCell::new(),
+            ended: Once::new(),
         }
     }
 
@@ -51,7 +49,7 @@ impl Shared {
     pub(crate) fn end(&self) {
         let undelivered = std::mem::take(&mut *lock(&self.left));
         // Only the driver ends it, and does so once.
-        _ = self.ended.set_blocking(CloseReport { undelivered });
+        self.ended.tell(CloseReport { undelivered });
     }
 
     /// A number that no other handle of the client has.

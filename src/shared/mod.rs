@@ -13,7 +13,6 @@
 //! Nothing in here knows a handle: those stand above it and keep [`Shared`](handle::Shared) alive by
 //! their [`Handle`](handle::Handle).
 
-pub(crate) mod answer;
 pub(crate) mod channel;
 pub(crate) mod command;
 pub(crate) mod doorbell;

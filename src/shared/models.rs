@@ -84,7 +84,7 @@ impl World {
         let (link, key) = (LinkIndex::MAIN, ConsumerKey::default());
         inbox.register(Place { link, key });
         inbox.begin_epoch(Epoch::default().next(), name("q"), WIDE);
-        started.try_send(Ok(())).expect("somebody waits for it");
+        started.send(Ok(())).expect("somebody waits for it");
         let consumer = block_on(start).expect("it was started");
         (consumer, inbox)
     }
@@ -505,7 +505,7 @@ fn a_channel_by_hand_gets_every_event_and_then_the_end() {
         let Some(Command::OpenChannel { inbox, answer }) = world.take().commands.pop_back() else {
             panic!("the driver was not told");
         };
-        answer.try_send(Ok(())).expect("somebody waits for it");
+        answer.send(Ok(())).expect("somebody waits for it");
         let mut channel = block_on(open).expect("it was opened");
         let driver = thread::spawn(move || {
             let (channel, active) = (ChannelId(1), true);

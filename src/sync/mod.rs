@@ -2,10 +2,13 @@
 //! are checked. Everything that can change under another thread's hands is one of these; an `Arc` or
 //! a `OnceLock` that is set once is not.
 
+pub(crate) mod answer;
+mod once;
 mod waker_slot;
 
 use std::sync::PoisonError;
 
+pub(crate) use self::once::Once;
 pub(crate) use self::waker_slot::WakerSlot;
 
 #[cfg(snowshoe_loom)]

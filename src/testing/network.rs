@@ -354,5 +354,5 @@ fn wake(wakers: impl IntoIterator<Item = Waker>) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(snowshoe_loom)))]
 mod tests;

@@ -11,8 +11,8 @@ use super::producers::is_full;
 use crate::core::session::{ChannelKey, Session};
 use crate::core::topology::Topology;
 use crate::error::Error;
-use crate::shared::answer::Answer;
 use crate::shared::channel::{ChannelInbox, ChannelOperation, ChannelReply};
+use crate::sync::answer::Answer;
 
 /// Channels by the session's keys for them.
 #[derive(Default)]
@@ -129,7 +129,7 @@ impl Channels {
             .get_mut(&key)
             .and_then(|channel| channel.opened.take())
         {
-            _ = answer.try_send(Ok(()));
+            _ = answer.send(Ok(()));
         }
     }
 
@@ -168,7 +168,7 @@ impl Channels {
         let asked_by = |(call, _): &(MethodId, _)| id.is_reply_to(*call);
         if let Some(index) = channel.calls.iter().position(asked_by) {
             let (_, answer) = channel.calls.remove(index);
-            _ = answer.try_send(reply);
+            _ = answer.send(reply);
         }
     }
 
@@ -186,10 +186,10 @@ impl Channels {
         };
         channel.inbox.close(error.clone());
         if let Some(answer) = channel.opened {
-            _ = answer.try_send(Err(error.clone()));
+            _ = answer.send(Err(error.clone()));
         }
         for (_, answer) in channel.calls {
-            _ = answer.try_send(Err(error.clone()));
+            _ = answer.send(Err(error.clone()));
         }
     }
 
@@ -246,12 +246,12 @@ impl Channel {
                 let id = method.id();
                 match session.send_by_hand(now, key, method, topology) {
                     Ok(()) => self.calls.push((id, answer)),
-                    Err(error) => _ = answer.try_send(Err(error.into())),
+                    Err(error) => _ = answer.send(Err(error.into())),
                 }
             }
             ChannelOperation::Send { method, answer } => {
                 let sent = session.send_by_hand(now, key, method, topology);
-                _ = answer.try_send(sent.map_err(Error::from));
+                _ = answer.send(sent.map_err(Error::from));
             }
             ChannelOperation::Publish {
                 exchange,
@@ -268,7 +268,7 @@ impl Channel {
                     properties: &properties,
                     body: &message.body,
                 };
-                _ = answer.try_send(wire.publish(&publish).map_err(Error::from));
+                _ = answer.send(wire.publish(&publish).map_err(Error::from));
             }
             ChannelOperation::Close => {}
         }

@@ -13,9 +13,9 @@ use crate::core::topology::Topology;
 use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, Error};
 use crate::events::ConsumerId;
-use crate::shared::answer::Answer;
 use crate::shared::inbox::Inbox;
 use crate::shared::place::{LinkIndex, Place};
+use crate::sync::answer::Answer;
 
 /// Consumers by the session's keys for them, and in their order, so that a run can be repeated.
 #[derive(Default)]
@@ -166,7 +166,7 @@ impl Consumers {
         self.settling.push(key);
         if let Some(started) = consumer.started.take() {
             // If nobody waits any more, the consumer was dropped, and cancelled by that.
-            _ = started.try_send(Ok(()));
+            _ = started.send(Ok(()));
         }
     }
 
@@ -242,7 +242,7 @@ impl Consumers {
         };
         consumer.inbox.finish(ConsumerEnd::Failed(error.clone()));
         if let Some(started) = consumer.started {
-            _ = started.try_send(Err(error));
+            _ = started.send(Err(error));
         }
     }
 

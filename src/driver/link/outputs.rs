@@ -176,7 +176,7 @@ impl Link {
 
             Output::Called { token, result } => {
                 if let Some(answer) = self.calls.remove(&token) {
-                    _ = answer.try_send(result.map(|method| *method));
+                    _ = answer.send(result.map(|method| *method));
                 }
             }
             Output::QueueRenamed { old, new } => {
