@@ -185,8 +185,8 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         number: "fault 20",
         what: "a return is forgotten by the time its ack comes",
         file: RETURNED,
-        sound: "self.ledger.returns.returned_unnamed(details, is_ours);",
-        broken: "_ = (details, is_ours);",
+        sound: "returns.returned_unnamed(details, is_ours, bin.rest());",
+        broken: "_ = (returns, details, is_ours, bin.rest());",
         seeds: 300,
     },
     Breakage {
@@ -207,7 +207,7 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         sound: "        for position in self.ledger.returns.certain() {
 ",
         broken: "        let certain = self.ledger.returns.certain();
-        self.ledger.returns.clear();
+        self.ledger.returns.clear(self.ledger.bin.rest());
         for position in certain {
 ",
         seeds: 1_000,
