@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::doorbell::{Doorbell, Ready};
 use super::hub::Hub;
 use super::place::Place;
-use crate::core::publisher::{Bin, Flush, Gone, News, Publisher, Refused};
+use crate::core::publisher::{Bin, Flush, News, Publisher, Refused};
 use crate::core::session::ProducerKey;
 use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
@@ -125,11 +125,10 @@ impl Outbox {
     }
 
     /// Unlocks the messages, then wakes and tells whoever is concerned, and drops what has left.
-    fn release(&self, mut state: MutexGuard<'_, OutboxState>) {
-        let aftermath = state.aftermath();
-        drop(state);
-        if let Some(aftermath) = aftermath {
-            self.follow_up(aftermath);
+    #[inline]
+    fn release(&self, state: MutexGuard<'_, OutboxState>) {
+        if !state.publisher.is_quiet() {
+            self.follow_up(state);
         }
     }
 
@@ -270,12 +269,14 @@ impl Outbox {
         }
     }
 
-    fn follow_up(&self, aftermath: Aftermath) {
-        let Aftermath {
-            woken,
-            news,
-            gone: _gone,
-        } = aftermath;
+    /// Apart, so that it costs nothing where there is nothing to do.
+    #[inline(never)]
+    fn follow_up(&self, mut state: MutexGuard<'_, OutboxState>) {
+        let publisher = &mut state.publisher;
+        let woken = publisher.take_woken();
+        let news = publisher.take_news();
+        let gone = publisher.take_gone();
+        drop(state);
         for waker in woken {
             waker.wake();
         }
@@ -315,27 +316,8 @@ impl Outbox {
                 count,
             });
         }
-    }
-}
-
-/// What is to be done once the lock is released.
-struct Aftermath {
-    woken: Vec<Waker>,
-    news: News,
-    /// To be dropped.
-    gone: Gone<Waker>,
-}
-
-impl OutboxState {
-    fn aftermath(&mut self) -> Option<Aftermath> {
-        if self.publisher.is_quiet() {
-            return None;
-        }
-        Some(Aftermath {
-            woken: self.publisher.take_woken(),
-            news: self.publisher.take_news(),
-            gone: self.publisher.take_gone(),
-        })
+        // Last, so that nobody waits for what an owner does.
+        drop(gone);
     }
 }
 
