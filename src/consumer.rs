@@ -371,6 +371,10 @@ impl ConsumerBuilder {
     ///
     /// A queue that this client has declared as [exclusive](crate::Queue::exclusive) belongs to another
     /// of its connections, and cannot be consumed like this.
+    ///
+    /// A connection that cannot be made, or that the broker refuses because there are too many, is tried
+    /// again like one that was lost, and [`start`](Self::start) waits for it: give that a time of your own.
+    /// [`Event::Disconnected`](crate::Event::Disconnected) tells of each attempt, and why it failed.
     pub fn dedicated_connection(mut self) -> Self {
         self.dedicated = true;
         self
@@ -416,9 +420,11 @@ impl ConsumerBuilder {
     /// Starts the consumer, as soon as there is a connection.
     ///
     /// # Errors
-    /// The broker refuses it, because there is no such queue as a rule, or it asks for a connection to
-    /// itself for a queue that is [exclusive](Error::ExclusiveQueue) to another. Once it has started, it
-    /// comes back whatever happens.
+    /// The broker refuses it, because there is no such queue as a rule, or does not answer
+    /// [in time](crate::ClientBuilder::call_timeout); its arguments [do not fit into a frame](Error::Send); or
+    /// it asks for a connection to itself for a queue that is [exclusive](Error::ExclusiveQueue) to another.
+    /// Once it has started, it comes back whatever happens, unless its arguments do not fit into the smaller
+    /// frames of another broker.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the consumer.

@@ -102,8 +102,8 @@ pub enum Event {
     },
     /// A queue, a consumer or a producer is not back yet, and is tried again: the broker refuses it for a
     /// time, such as a queue that a connection still holds of which the broker does not know that it is
-    /// dead, or there is no channel for it ([`Error::NoFreeChannel`]). What a producer accepts waits in its
-    /// buffer.
+    /// dead, or does not answer ([`Error::Timeout`]), as for a consumer of a quorum queue without a leader, or
+    /// there is no channel for it ([`Error::NoFreeChannel`]). What a producer accepts waits in its buffer.
     ///
     /// [`Restored`](Self::Restored) or [`NotRecovered`](Self::NotRecovered) follows, or the end of
     /// the connection, after which everything is told anew.

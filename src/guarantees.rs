@@ -60,6 +60,12 @@
 //! kept to be tried again: the end of the channel or the connection is told, and what was under way is lost
 //! with it, which on a shared channel is also that of its neighbours.
 //!
+//! A queue that gives no confirms, as a quorum queue without a majority, keeps nobody waiting: where a trial is
+//! not confirmed within 250 ms, the broker is asked for something else on that channel, and its answer clears
+//! what it took before. Where that does not come within a second either, the producer is put off, and the search
+//! goes on without it on another connection. A connection that ends without a word over the same message for the
+//! third time is taken for one that was closed over a message, but nothing is rejected without the broker's word.
+//!
 //! ## A message to a quorum queue that has no leader
 //!
 //! While the nodes of a cluster elect a new leader for a quorum queue, RabbitMQ refuses the messages
@@ -232,7 +238,8 @@
 //! yourself do not come back.
 //!
 //! [`Event::Recovered`](crate::Event::Recovered) does not wait for a queue that is locked, or a
-//! consumer that is refused for now. What is missing was told before it by
+//! consumer that is refused for now, nor for one that the broker does not answer: once it has answered none
+//! for a second, calls and publishing go on without those. What is missing was told before it by
 //! [`Event::Delayed`](crate::Event::Delayed), and [`Event::Restored`](crate::Event::Restored) follows
 //! for each.
 //!

@@ -84,7 +84,24 @@ impl Channel<'_> {
     /// [`SendError`]; methods about the channel or the connection itself have functions of their
     /// own, and so has everything that carries a message.
     pub fn send(&mut self, now: Instant, method: impl Into<Method>) -> Result<(), SendError> {
-        let method = method.into();
+        let deadline = after(now, self.wire.call_timeout);
+        self.send_and_wait_until(deadline, method.into())
+    }
+
+    /// Sends a method as [`send`](Self::send) does, to which the reply may take as long as it likes: the
+    /// channel is not closed for want of it.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send_patiently(
+        &mut self,
+        now: Instant,
+        method: impl Into<Method>,
+    ) -> Result<(), SendError> {
+        self.send_and_wait_until(after(now, Duration::MAX), method.into())
+    }
+
+    fn send_and_wait_until(&mut self, deadline: Instant, method: Method) -> Result<(), SendError> {
         let id = method.id();
         let side = self.wire.side;
         if !side.sends(id) || is_housekeeping(id) || id.has_content() {
@@ -99,7 +116,7 @@ impl Channel<'_> {
             self.state.begin_confirms();
         }
         if side == Side::Client && !id.replies().is_empty() && !method.is_nowait() {
-            self.expect(id, after(now, self.wire.call_timeout));
+            self.expect(id, deadline);
         }
         Ok(())
     }

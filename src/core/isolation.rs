@@ -5,6 +5,11 @@
 //! culprit is among the rest, or until it is refused again, and the culprit is among them. Once one
 //! producer is left, [its messages](super::publisher) are tried in halves in the same way: of n in flight
 //! the culprit is found after about log2 n trials.
+//!
+//! Of some there is no word, since the broker has not come to what they wrote: it waits for a queue without
+//! a leader. They are put off, and the search goes on without them. What they have in flight may still be to
+//! blame, so nobody is found guilty on that connection; on the next one they write nothing until the others
+//! are through, and if none of these is it, the search ends without a result.
 
 /// Which producers are suspected, and which of them are tried now.
 #[derive(Debug)]
@@ -12,6 +17,8 @@ pub struct Isolation<K> {
     suspects: Vec<K>,
     /// How many of the first of them are tried.
     tried: usize,
+    /// Those that were tried, and of which there was no word.
+    put_off: Vec<K>,
 }
 
 /// What a refusal says about the producers whose messages may be to blame.
@@ -30,6 +37,7 @@ impl<K> Default for Isolation<K> {
         Self {
             suspects: Vec::new(),
             tried: 0,
+            put_off: Vec::new(),
         }
     }
 }
@@ -42,7 +50,12 @@ impl<K: Copy + PartialEq> Isolation<K> {
 
     /// Whether a producer may write now.
     pub fn lets_write(&self, producer: K) -> bool {
-        self.is_over() || self.suspects[..self.tried].contains(&producer)
+        self.is_over() || self.tried().contains(&producer)
+    }
+
+    /// Those who are tried now.
+    pub fn tried(&self) -> &[K] {
+        &self.suspects[..self.tried]
     }
 
     /// The one that is left.
@@ -61,7 +74,9 @@ impl<K: Copy + PartialEq> Isolation<K> {
         let convicted = self.alone().filter(|_| is_verdict);
         if !is_verdict {
             // It may be over what others had written before: that says nothing of those who are tried.
-            let is_new = |producer: &K| !self.suspects.contains(producer);
+            let is_new = |producer: &K| {
+                !self.suspects.contains(producer) && !self.put_off.contains(producer)
+            };
             let others: Vec<K> = in_flight.iter().copied().filter(is_new).collect();
             self.suspects.extend(others);
             self.try_half();
@@ -69,7 +84,11 @@ impl<K: Copy + PartialEq> Isolation<K> {
             self.suspects = in_flight.to_vec();
             self.try_half();
         }
-        let suspects = self.suspects.clone();
+        let mut suspects = self.suspects.clone();
+        if convicted.is_none() {
+            suspects.extend_from_slice(&self.put_off);
+        }
+        self.end_if_nobody_is_left();
         move |producer| match suspects.contains(&producer) {
             false => Verdict::Cleared,
             true if convicted == Some(producer) => Verdict::Guilty,
@@ -80,16 +99,32 @@ impl<K: Copy + PartialEq> Isolation<K> {
     /// Forgets those of the tried that turned out to be innocent, or are gone, and goes on to the rest once
     /// nobody is left among them.
     pub fn clear(&mut self, is_innocent: impl Fn(K) -> bool) {
-        let before = self.suspects.len();
-        let mut tried = self.tried;
-        self.suspects.retain(|producer| {
-            let is_tried = tried > 0;
-            tried = tried.saturating_sub(1);
-            !is_tried || !is_innocent(*producer)
-        });
-        self.tried -= before - self.suspects.len();
+        self.take_from_tried(is_innocent);
+    }
+
+    /// Goes on without those of the tried of which there is no word.
+    pub fn put_off(&mut self, is_silent: impl Fn(K) -> bool) {
+        let silent = self.take_from_tried(is_silent);
+        self.put_off.extend(silent);
+        self.end_if_nobody_is_left();
+    }
+
+    fn take_from_tried(&mut self, is_taken: impl Fn(K) -> bool) -> Vec<K> {
+        let tried = ..self.tried;
+        let taken: Vec<K> = (self.suspects)
+            .extract_if(tried, |producer| is_taken(*producer))
+            .collect();
+        self.tried -= taken.len();
         if self.tried == 0 {
             self.try_half();
+        }
+        self.end_if_nobody_is_left();
+        taken
+    }
+
+    fn end_if_nobody_is_left(&mut self) {
+        if self.suspects.is_empty() {
+            self.put_off.clear();
         }
     }
 
@@ -191,6 +226,40 @@ mod tests {
         assert_eq!(isolation.refused(&['a'])('a'), Verdict::Guilty);
         isolation.clear(|_| true);
         assert!(isolation.is_over());
+    }
+
+    // As a quorum queue without a leader.
+    #[test]
+    fn whoever_there_is_no_word_of_is_put_off_and_makes_nobody_else_guilty() {
+        let mut isolation = Isolation::default();
+        _ = isolation.refused(&['a', 'b', 'c']);
+        assert_eq!(isolation.tried(), ['a', 'b']);
+        isolation.put_off(|it| it == 'a');
+        isolation.clear(|it| it == 'b');
+        assert_eq!(isolation.alone(), Some('c'));
+        // It can have been a as well, which has written something on this connection.
+        let verdict = isolation.refused(&['a', 'c']);
+        assert_eq!(verdict('c'), Verdict::Suspected);
+        assert_eq!(verdict('a'), Verdict::Suspected);
+        // On the next one it does not write.
+        assert!(isolation.lets_write('c') && !isolation.lets_write('a'));
+        let verdict = isolation.refused(&['c']);
+        assert_eq!(verdict('c'), Verdict::Guilty);
+        assert_eq!(verdict('a'), Verdict::Cleared);
+        isolation.clear(|it| it == 'c');
+        assert!(isolation.is_over() && isolation.lets_write('a'));
+    }
+
+    #[test]
+    fn where_nobody_is_left_but_those_who_were_put_off_it_is_over() {
+        let mut isolation = Isolation::default();
+        _ = isolation.refused(&['a', 'b']);
+        isolation.put_off(|_| true);
+        isolation.clear(|it| it == 'b');
+        assert!(isolation.is_over() && isolation.lets_write('a'));
+        // They are suspects like others the next time.
+        assert_eq!(isolation.refused(&['a', 'b'])('a'), Verdict::Suspected);
+        assert_eq!(isolation.tried(), ['a']);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod returns;
 mod suspects;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 use snowshoe_codec::{
@@ -30,6 +31,7 @@ use self::address::{Merger, with_identity};
 use self::bin::Rest;
 use self::ledger::{Entry, Ledger, Watch};
 use self::suspects::Suspects;
+use super::STRIKES;
 use super::confirms::{Confirms, NeverPublished};
 use super::ring::{Limits, Refusal, Ring};
 use crate::message::Message;
@@ -409,19 +411,25 @@ impl<W> Publisher<W> {
     /// One in flight is the culprit. Of several, all are suspects: half of them are tried at a time.
     /// Without confirms there is none to suspect, for the culprit has left the ring.
     pub fn rejected(&mut self, close: &PeerClose) {
-        let ring = &self.ledger.ring;
-        let oldest = ring.iter().next().map(|(position, _)| position);
+        let mut from = self.suspects.range().start;
+        if !self.has_in_flight_from(from) {
+            // The broker is late: none of them is innocent.
+            from = 0;
+        }
+        let mut in_question = self.in_flight_from(from);
+        let oldest = [in_question.next(), in_question.next()];
+        drop(in_question);
         match (&self.in_flight, oldest) {
-            (InFlight::Confirms(_), Some(culprit)) if ring.in_flight() == 1 => {
+            (InFlight::Confirms(_), [Some(culprit), None]) => {
                 let rejected = UnconfirmedReason::Rejected(close.clone());
                 self.ledger.settle(culprit, Err(rejected));
                 // Whatever else was in flight with it has nothing to do with it.
                 self.suspects.clear();
             }
-            (InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {
-                self.suspects.convict_before(ring.written());
+            (InFlight::Confirms(_), [Some(_), _]) => {
+                self.suspects.convict(from..self.ledger.ring.written());
             }
-            (InFlight::Confirms(_), _) => {}
+            (InFlight::Confirms(_), [None, _]) => {}
             (InFlight::Unflushed(_), _) => self.ledger.news.rejected.push(close.clone()),
         }
         self.offline();
@@ -451,18 +459,77 @@ impl<W> Publisher<W> {
     /// Whether some of what it writes may be what the broker does not like, so that nothing else is
     /// written meanwhile.
     pub fn is_isolating(&self) -> bool {
-        self.ledger.ring.confirmed() < self.suspects.before()
+        let Range { start, end } = self.suspects.range();
+        // As a rule there are none.
+        let mut suspects = (start < end).then(|| self.ledger.ring.iter_from(start));
+        let first = suspects.as_mut().and_then(Iterator::next);
+        first.is_some_and(|(position, _)| position < end)
+    }
+
+    /// Whether it has messages in flight over which something may be closed: whose fate is open, and which
+    /// are not known to be [innocent](Self::taken).
+    pub fn is_in_question(&self) -> bool {
+        let from = self.suspects.range().start;
+        matches!(self.in_flight, InFlight::Confirms(_)) && self.has_in_flight_from(from)
+    }
+
+    /// Whether [what is in question](Self::is_in_question) was on one connection after the other without an
+    /// outcome. A broker does not always have a word for what it does not like: RabbitMQ 3.10 resets the
+    /// connection instead, where another channel waits for a queue without a leader.
+    pub fn is_in_question_again(&self) -> bool {
+        let from = self.suspects.range().start;
+        let oldest = self.in_flight_from(from).next();
+        let writes = oldest.map_or(0, |position| self.ledger.ring.writes(position));
+        self.is_in_question() && writes >= STRIKES
+    }
+
+    /// Everything that is tried now was written, before this position, and the broker has not spoken. If it
+    /// does not, [it is to be asked](Self::ask).
+    pub fn awaits_verdict(&self) -> Option<u64> {
+        let is_written = self.suspects.is_portion_written() || !self.has_unwritten();
+        let awaits = self.is_isolating() && is_written && !self.suspects.is_asking();
+        (awaits && self.is_in_question()).then(|| self.ledger.ring.written())
+    }
+
+    /// The broker is asked, on the channel on which they were written, for something that it answers.
+    pub fn ask(&mut self) {
+        self.suspects.ask_before(self.ledger.ring.written());
+    }
+
+    /// Whether its answer is awaited.
+    pub fn is_asking(&self) -> bool {
+        self.suspects.is_asking()
+    }
+
+    /// It has answered, and so has taken what was written before, and closed nothing over it.
+    pub fn taken(&mut self) {
+        self.suspects.answered();
+    }
+
+    fn in_flight_from(&self, position: u64) -> impl Iterator<Item = u64> {
+        let ring = &self.ledger.ring;
+        let from = ring.iter_from(position).map(|(position, _)| position);
+        from.take_while(|position| *position < ring.written())
+    }
+
+    fn has_in_flight_from(&self, position: u64) -> bool {
+        self.in_flight_from(position).next().is_some()
     }
 
     /// Whether the next message may be written now.
     fn may_write(&mut self) -> bool {
+        if !self.is_isolating() {
+            return true;
+        }
+        let from = self.suspects.range().start;
+        let on_trial = self.has_in_flight_from(from);
         let ring = &self.ledger.ring;
-        let before = self.suspects.before();
-        let left = || {
-            let suspects = ring.iter().take_while(|(position, _)| *position < before);
-            suspects.count()
-        };
-        !self.is_isolating() || self.suspects.let_write(ring.in_flight(), left)
+        self.suspects.let_write(on_trial, |before| {
+            let suspects = ring.iter_from(from);
+            suspects
+                .take_while(|(position, _)| *position < before)
+                .count()
+        })
     }
 
     /// Writes messages until `budget` bytes were written or nothing is left that may be written

@@ -207,7 +207,6 @@ impl<T> Ring<T> {
     }
 
     /// How often an item was written, if it has not left.
-    #[cfg(test)]
     pub fn writes(&self, position: u64) -> u32 {
         let entry = self.entries.get(position);
         entry.map_or(0, |entry| entry.writes)

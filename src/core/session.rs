@@ -85,8 +85,12 @@ pub struct Session {
     producers: Keyed<ProducerKey, Line>,
     /// The channels that producers share.
     shared_channels: BTreeMap<ChannelId, SharedChannel>,
+    /// Who has asked on which channel whether the broker has taken what was published, oldest first.
+    proofs: Vec<(ChannelId, Option<ProducerKey>)>,
     consumers: Keyed<ConsumerKey, Subscription>,
     user_channels: Keyed<ChannelKey, UserChannel>,
+    /// When those who wait for consumers that are on their way go on without them.
+    consumers_due: Option<Instant>,
     recovery: CallQueue<topology::Step>,
     looks: Looks,
     /// What was to be declared while somebody was deleting it.
@@ -121,8 +125,10 @@ impl Session {
             channel_limit: None,
             producers: Keyed::new(),
             shared_channels: BTreeMap::new(),
+            proofs: Vec::new(),
             consumers: Keyed::new(),
             user_channels: Keyed::new(),
+            consumers_due: None,
             recovery: CallQueue::new(),
             looks: Looks::default(),
             left_out: BTreeSet::new(),
@@ -279,6 +285,7 @@ impl Session {
         [self.supervisor.poll_timeout(), connection]
             .into_iter()
             .flatten()
+            .chain(self.consumers_due)
             .chain(self.wakeups.iter().copied())
             .chain(postponed)
             .min()
@@ -318,6 +325,7 @@ impl Session {
         if let Some(connection) = &mut self.connection {
             connection.handle_timeout(now);
         }
+        self.pass_by_late_consumers(now);
         self.retry(now, topology);
         self.advance(now, topology);
     }
@@ -467,6 +475,14 @@ impl Session {
             self.let_suspects_try_again();
         }
         self.connection = None;
+        let is_cut = matches!(
+            cause,
+            ConnectionErrorReason::Transport(_)
+                | ConnectionErrorReason::Closed(CloseReason::TransportEnded(_))
+        );
+        if is_cut && !self.producers.is_empty() {
+            self.outputs.push_back(Output::PublishingCut);
+        }
         self.forget_channels();
         if let Some(next) = self.supervisor.lost(self.supervisor.epoch(), now) {
             self.outputs.push_back(Output::Lost { cause, next });
@@ -535,7 +551,7 @@ impl Session {
         }
         let channel = subscription.channel();
         match (subscription.cancel(), channel) {
-            (Some(cancel), Some(channel)) => self.send(now, channel, cancel),
+            (Some(cancel), Some(channel)) => self.send_for(now, consumer, channel, cancel),
             (_, channel) if subscription.is_ended() => {
                 if let Some(channel) = channel {
                     self.close_channel(now, channel);
@@ -557,6 +573,7 @@ impl Session {
 
     /// Forgets a producer whose messages are settled.
     pub fn remove_producer(&mut self, now: Instant, producer: ProducerKey) {
+        self.forget_proofs_of(producer);
         if let Some(line) = self.producers.remove(producer)
             && let Some(channel) = line.channel()
         {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use snowshoe_codec::method::{Arguments, MethodId, basic};
+use snowshoe_codec::method::{Arguments, MethodId, basic, channel};
 use snowshoe_codec::time::after;
-use snowshoe_codec::{ChannelCloseReason, ChannelId, FieldTable, FieldValue, Method, ShortString};
+use snowshoe_codec::{ChannelId, FieldTable, FieldValue, Method, ShortString};
 
 use super::backoff::{Backoff, Delays};
 use super::{Flow, STRIKES};
@@ -44,7 +44,7 @@ impl ConsumerSpec {
     }
 
     /// Its consumer, as it is asked of the broker.
-    fn consume(&self, flow: Flow) -> basic::Consume {
+    pub fn consume(&self, flow: Flow) -> basic::Consume {
         let wide = basic::Consume {
             queue: self.queue.clone(),
             consumer_tag: self.tag.clone(),
@@ -127,6 +127,8 @@ pub struct Subscription {
     suspected: bool,
     /// Whether it was told that it is not back yet.
     missed: bool,
+    /// Whether it is on its way for so long that nobody else waits for it.
+    late: bool,
     /// Which consumer is there, or on its way.
     flow: Flow,
     /// Which is to be there.
@@ -241,6 +243,7 @@ impl Subscription {
             strikes: 0,
             suspected: false,
             missed: false,
+            late: false,
             delays: Delays::new(backoff, Duration::ZERO, seed),
         }
     }
@@ -301,6 +304,26 @@ impl Subscription {
         self.suspected
     }
 
+    /// Whether others are to wait for it: it is on its way, and that has not taken long.
+    pub fn is_awaited(&self) -> bool {
+        self.state.is_subscribing() && !self.late
+    }
+
+    /// The broker is silent about it, and nobody else is to wait for it any more; what it was asked.
+    pub fn pass_by(&mut self) -> Option<MethodId> {
+        let method = match self.state {
+            State::Opening(_) => channel::Open::ID,
+            _ => self.under_way()?,
+        };
+        self.late = true;
+        Some(method)
+    }
+
+    /// Whether it is on its way for so long that nobody else waits for it.
+    pub fn is_late(&self) -> bool {
+        self.late
+    }
+
     /// What the broker was asked for it and has not answered.
     pub fn under_way(&self) -> Option<MethodId> {
         match self.state {
@@ -340,6 +363,7 @@ impl Subscription {
     }
 
     pub fn opening(&mut self, channel: ChannelId) {
+        self.late = false;
         self.state = State::Opening(channel);
     }
 
@@ -377,6 +401,7 @@ impl Subscription {
                 self.state = State::Active(channel);
                 let first = !std::mem::replace(&mut self.established, true);
                 let missed = std::mem::take(&mut self.missed);
+                self.late = false;
                 let flow = self.flow;
                 self.strikes = 0;
                 self.suspected = false;
@@ -418,10 +443,13 @@ impl Subscription {
     }
 
     /// Its channel was closed.
-    pub fn channel_closed(&mut self, now: Instant, reason: &ChannelCloseReason) -> Verdict {
-        // A broker that was slow may be faster the next time, even if that is the first.
-        let passing = matches!(reason, ChannelCloseReason::CallTimeout(_));
-        self.ended_at(now, self.established || passing)
+    pub fn channel_closed(&mut self, now: Instant) -> Verdict {
+        self.ended_at(now, self.established)
+    }
+
+    /// What it asks of the broker cannot be sent.
+    pub fn give_up(&mut self, now: Instant) -> Verdict {
+        self.ended_at(now, false)
     }
 
     /// Whether it may be what the connection was closed over. One that has cost a connection stays alone.

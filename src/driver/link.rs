@@ -14,8 +14,9 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use snowshoe_codec::method::{Arguments, basic};
 use snowshoe_codec::time::after;
-use snowshoe_codec::{ClientOptions, Method, ShortString};
+use snowshoe_codec::{ClientOptions, CloseReason, Method, ShortString};
 
 use self::attempts::Attempts;
 use self::channels::Channels;
@@ -63,6 +64,8 @@ pub(super) struct Link {
     channels: Channels,
     calls: BTreeMap<CallToken, Answer<Result<Method, Error>>>,
     blocked: bool,
+    /// Whether producers may publish now.
+    publishes: bool,
     log: LogLimit,
     was_ready: bool,
     given_up: Option<ConnectionError>,
@@ -104,6 +107,7 @@ impl Link {
             channels: Channels::default(),
             calls: BTreeMap::new(),
             blocked: false,
+            publishes: false,
             log: LogLimit::default(),
             was_ready: false,
             given_up: None,
@@ -282,7 +286,14 @@ impl Link {
         self.consumers.settle(now, &mut self.session, topology);
         self.tell_losses();
         moved |= self.channels.operate(now, &mut self.session, topology);
-        if may_publish && !self.blocked {
+        self.publishes = may_publish && !self.blocked;
+        if self.publishes {
+            if self.producers.end_trials(now, &mut self.session) {
+                let unanswered = CloseReason::CallTimeout(basic::Qos::ID);
+                let cause = ConnectionErrorReason::Closed(unanswered);
+                self.session.transport_ended(now, Some(cause));
+                moved = true;
+            }
             moved |= self.producers.publish(now, &mut self.session);
         }
         moved |= self.write(cx, now);
@@ -410,8 +421,10 @@ impl Link {
             Io::Finishing(finishing) => Some(finishing.deadline()),
             Io::Idle | Io::Dialing(..) => None,
         };
-        let timeouts =
-            (self.session.poll_timeout().into_iter()).chain(self.producers.poll_timeout());
+        let trials = self.producers.trials_due().filter(|_| self.publishes);
+        let timeouts = (self.session.poll_timeout().into_iter())
+            .chain(self.producers.poll_timeout())
+            .chain(trials);
         if let Some(due) = timeouts.chain(io).min()
             && self.armed.is_none_or(|armed| due < armed)
         {

@@ -38,6 +38,7 @@ mod redelivery;
 mod request_reply;
 mod resending;
 mod settings;
+mod silent_queues;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology_recovery;

@@ -104,12 +104,13 @@ impl ChannelState {
 
     /// The oldest call that is still open at `now` although its deadline has passed.
     pub(crate) fn overdue(&self, now: Instant) -> Option<MethodId> {
-        let oldest = self.calls.front()?;
-        (oldest.deadline <= now).then_some(oldest.method)
+        let mut calls = self.calls.iter();
+        let overdue = calls.find(|call| call.deadline <= now)?;
+        Some(overdue.method)
     }
 
     pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
-        self.calls.front().map(|call| call.deadline)
+        self.calls.iter().map(|call| call.deadline).min()
     }
 
     /// Gives up on what was called.

@@ -14,7 +14,7 @@ use super::Session;
 use super::keys::ConsumerKey;
 use super::output::Output;
 use crate::core::STRIKES;
-use crate::core::subscription::Verdict;
+use crate::core::subscription::{Subscription, Verdict};
 use crate::core::topology::Step;
 use crate::error::Error;
 
@@ -58,11 +58,14 @@ impl Session {
         let step = self.recovery.oldest_sent().cloned();
         let are_looking = self.looks.suspect();
         let has_call = self.calls.oldest_sent().is_some();
-        let consumers = (self.consumers).keys_of(|it| it.under_way().is_some());
+        let mut consumers = self.awaited_or_late(|it| it.under_way().is_some());
         let may_publish = self
             .producers
             .iter()
             .any(|(_, line)| line.channel().is_some());
+        if step.is_some() || are_looking || has_call || may_publish {
+            consumers.retain(|key| !self.consumers[*key].is_late());
+        }
         let kinds = [
             step.is_some(),
             are_looking,
@@ -131,10 +134,20 @@ impl Session {
     }
 
     fn attribute_to_consumers(&mut self, now: Instant, close: &PeerClose) -> bool {
-        let suspects = (self.consumers).keys_of(|it| it.under_way() == Some(close.method));
+        let suspects = self.awaited_or_late(|it| it.under_way() == Some(close.method));
         let are_there = !suspects.is_empty();
         self.suspect_consumers(now, suspects, true, close);
         are_there
+    }
+
+    /// Those consumers of which it is so, and which are not late, if there are any: what a broker refuses, it
+    /// refuses at once.
+    fn awaited_or_late(&self, is_so: impl Fn(&Subscription) -> bool) -> Vec<ConsumerKey> {
+        let awaited = (self.consumers).keys_of(|it| is_so(it) && !it.is_late());
+        match awaited.is_empty() {
+            true => self.consumers.keys_of(is_so),
+            false => awaited,
+        }
     }
 
     /// One that was alone under way is the culprit; of several, half are tried at a time, and whoever was not

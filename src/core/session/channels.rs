@@ -1,11 +1,13 @@
 //! Whose the channels are, and how each comes into use.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use snowshoe_codec as codec;
+use snowshoe_codec::method::{Arguments, basic};
+use snowshoe_codec::time::after;
 use snowshoe_codec::{
     ChannelCloseReason, ChannelId, Connection, Event, Incoming, Method, MethodId, Oversized,
-    PeerClose, ReplyCode, Returned, ShortString,
+    PeerClose, ReplyCode, Returned, SendError, ShortString,
 };
 
 use super::Session;
@@ -46,14 +48,44 @@ impl Session {
         }
     }
 
-    /// Sends one of our own methods, which always fit into a frame.
-    pub(super) fn send(&mut self, now: Instant, channel: ChannelId, method: Method) {
-        if let Some(mut channel) = self
-            .connection
-            .as_mut()
-            .and_then(|connection| connection.channel(channel))
-        {
-            _ = channel.send(now, method);
+    /// Sends a method, where the channel is there and the method fits into a frame.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        method: Method,
+    ) -> Result<(), SendError> {
+        let connection = self.connection.as_mut();
+        let channel = connection.and_then(|connection| connection.channel(channel));
+        channel.ok_or(SendError::NotOpen)?.send(now, method)
+    }
+
+    /// Sends a method on a consumer's channel. One that does not fit into a frame, since its arguments are
+    /// the user's, does not on any channel of this connection: the consumer fails.
+    pub(super) fn send_for(
+        &mut self,
+        now: Instant,
+        consumer: ConsumerKey,
+        channel: ChannelId,
+        method: Method,
+    ) {
+        // Where the channel has ended, that is about to be told.
+        let Err(error @ SendError::FrameTooLarge { .. }) = self.send(now, channel, method) else {
+            return;
+        };
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        // Whoever starts it hears of it, and it is not recovered when it fails the first time.
+        let is_recovered = subscription.is_wanted();
+        let entity = subscription.entity();
+        let verdict = subscription.give_up(now);
+        self.close_channel(now, channel);
+        self.consumer_ended(consumer, verdict, Some(error.into()));
+        if is_recovered {
+            let reason = error.into();
+            self.outputs
+                .push_back(Output::NotRecovered { entity, reason });
         }
     }
 
@@ -81,8 +113,9 @@ impl Session {
             Some(Owner::Consumer(consumer)) => {
                 let subscription = self.consumers.get_mut(consumer);
                 if let Some(method) = subscription.and_then(Subscription::opened) {
-                    self.send(now, channel, method);
+                    self.send_for(now, consumer, channel, method);
                 }
+                self.consumer_progressed(now, consumer);
             }
             Some(Owner::User(key)) => {
                 if let Some(state) = self.user_channels.get_mut(key) {
@@ -107,10 +140,14 @@ impl Session {
             Some(Owner::Recovery) => self.entity_recovered(&method, topology),
             Some(Owner::Look) => self.look_answered(channel, &method, topology),
             Some(Owner::Calls) => self.call_answered(method, topology),
+            Some(Owner::Producer(_) | Owner::Producers) if method.id() == basic::QosOk::ID => {
+                self.publishes_taken(channel);
+            }
             Some(Owner::Producer(producer)) => self.producer_online(now, producer, channel),
             Some(Owner::Producers) => self.producers_online(now, channel),
             Some(Owner::Consumer(consumer)) => {
                 self.consumer_replied(now, consumer, channel, method.id(), topology);
+                self.consumer_progressed(now, consumer);
             }
             Some(Owner::User(key)) => {
                 self.answered_by_hand(key, method.id(), topology);
@@ -133,7 +170,7 @@ impl Session {
             return;
         };
         match subscription.replied(now, reply) {
-            Some(Step::Send(method)) => self.send(now, channel, method),
+            Some(Step::Send(method)) => self.send_for(now, consumer, channel, method),
             Some(Step::Active {
                 first,
                 missed,
@@ -166,7 +203,7 @@ impl Session {
             }
             Some(Step::Exchanged(flow)) => {
                 if let Some(cancel) = subscription.leave() {
-                    self.send(now, channel, cancel);
+                    self.send_for(now, consumer, channel, cancel);
                 }
                 self.outputs
                     .push_back(Output::ConsumerFlows(consumer, flow));
@@ -228,18 +265,16 @@ impl Session {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
             return;
         };
-        let verdict = subscription.channel_closed(now, &reason);
-        let mut delayed = None;
+        let verdict = subscription.channel_closed(now);
+        let is_tried_again = matches!(verdict, Verdict::Retry(_));
+        let delayed = (is_tried_again && subscription.miss())
+            .then(|| (subscription.entity(), refusal(reason.clone())));
         if let ChannelCloseReason::Peer(close) = &reason
-            && matches!(verdict, Verdict::Retry(_))
+            && is_tried_again
+            && close.code == ReplyCode::NOT_FOUND
         {
-            if subscription.miss() {
-                delayed = Some((subscription.entity(), Error::Refused(close.clone())));
-            }
-            if close.code == ReplyCode::NOT_FOUND {
-                let queue = subscription.spec().queue.clone();
-                self.redeclare_queue(&queue, topology);
-            }
+            let queue = subscription.spec().queue.clone();
+            self.redeclare_queue(&queue, topology);
         }
         self.consumer_ended(consumer, verdict, Some(refusal(reason)));
         // Told last: whoever hears of it finds that its deliveries are stale.
@@ -269,6 +304,7 @@ impl Session {
         topology: &mut Topology,
     ) {
         let owner = self.owners.ended(channel);
+        self.proofs.retain(|(asked_on, _)| *asked_on != channel);
         match owner {
             Some(Owner::Recovery) => self.entity_refused(now, reason, topology),
             Some(Owner::Look) => self.look_closed(now, channel, reason, topology),
@@ -352,9 +388,11 @@ impl Session {
         self.stage = Stage::Offline;
         self.owners = Owners::default();
         self.wakeups.clear();
+        self.consumers_due = None;
         self.calls_lost();
         self.recovery_lost();
         self.shared_channels.clear();
+        self.proofs.clear();
         for (producer, line) in self.producers.iter_mut() {
             if line.connection_lost() {
                 self.outputs.push_back(Output::ProducerOffline(producer));
@@ -414,10 +452,15 @@ impl Session {
     /// is on its way, so that of n the culprit is found after about log2 n connections. One that has cost
     /// a connection is tried alone. Whether any is on its way now.
     pub(super) fn open_suspects(&mut self, now: Instant) -> bool {
-        if self.is_subscribing() {
+        let suspects = (self.consumers).keys_of(|it| it.is_suspected() && it.wants_channel(now));
+        let is_recovering = self.stage == Stage::Consumers;
+        if self.are_consumers_awaited() {
+            if is_recovering || !suspects.is_empty() {
+                (self.consumers_due).get_or_insert(after(now, CONSUMER_PATIENCE));
+            }
             return true;
         }
-        let suspects = (self.consumers).keys_of(|it| it.is_suspected() && it.wants_channel(now));
+        self.consumers_due = None;
         let (culprits, others): (Vec<_>, Vec<_>) =
             (suspects.into_iter()).partition(|key| self.consumers[*key].has_cost_connection());
         let half = others.len().div_ceil(2);
@@ -427,7 +470,11 @@ impl Session {
             _ => tried.collect(),
         };
         let opened = tried.into_iter().filter(|it| self.open_consumer(now, *it));
-        opened.count() > 0
+        let are_opened = opened.count() > 0;
+        if are_opened {
+            self.consumers_due = Some(after(now, CONSUMER_PATIENCE));
+        }
+        are_opened
     }
 
     /// Opens a channel for a consumer. Whether there was one.
@@ -454,10 +501,41 @@ impl Session {
         opened.is_ok()
     }
 
-    /// Whether any consumer is on its way.
-    fn is_subscribing(&self) -> bool {
+    /// Whether any consumer is on its way for which others wait.
+    fn are_consumers_awaited(&self) -> bool {
         let mut consumers = self.consumers.iter();
-        consumers.any(|(_, it)| it.state().is_subscribing())
+        consumers.any(|(_, it)| it.is_awaited())
+    }
+
+    /// A consumer that comes back has got a step further: those that are behind it have their time again.
+    fn consumer_progressed(&mut self, now: Instant, consumer: ConsumerKey) {
+        let subscription = self.consumers.get(consumer);
+        if self.consumers_due.is_some() && subscription.is_some_and(Subscription::is_established) {
+            self.consumers_due = Some(after(now, CONSUMER_PATIENCE));
+        }
+    }
+
+    /// Lets nobody wait any longer for consumers about which the broker is silent, such as those of a quorum
+    /// queue that has no leader: they come when they come.
+    pub(super) fn pass_by_late_consumers(&mut self, now: Instant) {
+        if self.consumers_due.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        for (_, subscription) in self.consumers.iter_mut() {
+            if !subscription.is_awaited() {
+                continue;
+            }
+            let asked = subscription.pass_by();
+            // Whoever starts one waits for that.
+            if let Some(method) = asked.filter(|_| subscription.is_established())
+                && subscription.miss()
+            {
+                let (entity, reason) = (subscription.entity(), Error::Timeout(method));
+                self.outputs.push_back(Output::Delayed { entity, reason });
+            }
+        }
+        // The turn of those that are suspected may have come.
+        self.wakeups.push(now);
     }
 
     /// Opens the channels that users asked for to drive them.
@@ -476,6 +554,10 @@ impl Session {
         }
     }
 }
+
+/// How long the recovery waits for consumers while the broker answers none of them. What comes after it,
+/// such as calls and the publishing of requests, would rather have them back, but not at any price.
+const CONSUMER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The channel on which queued calls can be made now. One that ended a moment ago takes none, and its
 /// end is about to be told.

@@ -12,10 +12,13 @@ use crate::core::topology::Topology;
 
 impl Session {
     /// How the broker can be asked to send a consumer more, or less; `None` where that would cost the
-    /// consumer its queue.
+    /// consumer its queue, or does not fit into a frame.
     pub fn manner(&self, consumer: ConsumerKey, flow: Flow, topology: &Topology) -> Option<Manner> {
         let spec = self.consumers.get(consumer)?.spec();
         let is_narrow = flow == Flow::Narrow;
+        if is_narrow && !self.fits(&spec.consume(flow).into()) {
+            return None;
+        }
         // What was made narrow is made wide again, whatever became of its queue.
         manner_of_exchange(spec, is_narrow, topology)
             .or((!is_narrow).then_some(Manner::CancelFirst))
@@ -31,7 +34,7 @@ impl Session {
         let methods = subscription.set_flow(flow, manner);
         if let Some(channel) = channel {
             for method in methods {
-                self.send(now, channel, method);
+                self.send_for(now, consumer, channel, method);
             }
         }
     }
@@ -47,6 +50,16 @@ impl Session {
         self.say(now, consumer, Subscription::prove);
     }
 
+    /// Whether a method fits into a frame of this connection. The narrow consumer's is longer than that of
+    /// the wide one, which did.
+    fn fits(&self, method: &Method) -> bool {
+        let mut encoded = Vec::new();
+        method.encode(&mut encoded);
+        let connection = self.connection.as_ref();
+        let frame_max = connection.map_or(0, |it| it.tuning().frame_max as usize);
+        encoded.len() + FRAME_OVERHEAD <= frame_max
+    }
+
     /// Says on a consumer's channel what it has to say, if anything.
     fn say(
         &mut self,
@@ -58,7 +71,7 @@ impl Session {
             return;
         };
         if let (Some(method), Some(channel)) = (what(subscription), subscription.channel()) {
-            self.send(now, channel, method);
+            self.send_for(now, consumer, channel, method);
         }
     }
 }
@@ -80,6 +93,9 @@ fn manner_of_exchange(spec: &ConsumerSpec, is_narrow: bool, topology: &Topology)
         Some(true) | None => None,
     }
 }
+
+/// How many bytes of a frame are not the method's (AMQP 0-9-1 §4.2.3).
+const FRAME_OVERHEAD: usize = 8;
 
 /// Where replies come to that need no queue.
 const DIRECT_REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";

@@ -96,7 +96,8 @@ impl Session {
                     let look = &mut self.looks.open[index];
                     look.step = Some(step);
                     let channel = look.channel;
-                    self.send(now, channel, method);
+                    // It has no arguments, so it fits; where its channel has ended, that is about to be told.
+                    _ = self.send(now, channel, method);
                 }
                 Declaring::BeingDeleted => _ = self.left_out.insert(step),
                 Declaring::Forgotten => {}

@@ -43,6 +43,9 @@ pub enum Output {
     ProducerLeft(ProducerKey),
     /// The broker asked to pause, and now lets it go on.
     ProducerMayGoOn(ProducerKey),
+    /// The broker has taken all that was published before
+    /// [`Session::prove_taken`](super::Session::prove_taken), and closed nothing over it.
+    ProducerTaken(ProducerKey),
     /// The broker closed the producer's channel over a publish.
     ProducerRejected(ProducerKey, PeerClose),
     /// The broker closed a channel that these producers share over a publish of one of them.
@@ -51,6 +54,8 @@ pub enum Output {
     ProducerDelayed(ProducerKey, Error),
     /// The producer is back, of which it was told that it was not.
     ProducerRestored(ProducerKey),
+    /// The connection ended without a word, which may be over a publish as well.
+    PublishingCut,
     /// The broker closed the connection over a publish.
     PublishingRefused(PeerClose),
     Confirm {

@@ -33,7 +33,8 @@ impl Session {
         let line = &mut self.producers[producer];
         line.opening(channel);
         if line.confirms() && self.publishes_on(channel).is_none() {
-            self.send(now, channel, confirm::Select::default().into());
+            // Where its channel has ended, that is about to be told.
+            _ = self.send(now, channel, confirm::Select::default().into());
         }
         self.outputs.push_back(Output::ProducerOnline(producer));
     }
@@ -84,6 +85,45 @@ impl Session {
             && let Some(shared) = self.shared_channels.get_mut(&channel)
         {
             shared.published(producer, numbered);
+        }
+    }
+
+    /// Asks for a sign that the broker has taken what a producer has published on its channel up to now,
+    /// and has closed nothing over it: [`Output::ProducerTaken`] follows, unless the channel ends before.
+    /// Whether it could be asked.
+    pub fn prove_taken(&mut self, now: Instant, producer: ProducerKey) -> bool {
+        let Some(channel) = self.producers.get(producer).and_then(Line::channel) else {
+            return false;
+        };
+        // Brokers do what comes on a channel in its order. Any call would do; this one changes nothing
+        // for a channel without consumers.
+        let open = self.connection.as_mut().and_then(|it| it.channel(channel));
+        // A queue that does not answer the broker can hold up the channel for longer than a call may take
+        // (seen on 3.10: 30 s, for a quorum queue without a leader).
+        let question = basic::Qos::default();
+        let is_asked = open.is_some_and(|mut it| it.send_patiently(now, question).is_ok());
+        if is_asked {
+            self.proofs.push((channel, Some(producer)));
+        }
+        is_asked
+    }
+
+    /// The broker has answered the oldest question on a channel.
+    pub(super) fn publishes_taken(&mut self, channel: ChannelId) {
+        let mut proofs = self.proofs.iter();
+        if let Some(oldest) = proofs.position(|(asked_on, _)| *asked_on == channel)
+            && let (_, Some(producer)) = self.proofs.remove(oldest)
+        {
+            self.outputs.push_back(Output::ProducerTaken(producer));
+        }
+    }
+
+    /// A producer has ended. Another may get its key, and what it has asked is still answered where it
+    /// shared its channel.
+    pub(super) fn forget_proofs_of(&mut self, producer: ProducerKey) {
+        let asked = self.proofs.iter_mut();
+        for (_, asker) in asked.filter(|(_, asker)| *asker == Some(producer)) {
+            *asker = None;
         }
     }
 

@@ -181,9 +181,17 @@ impl Session {
         while let Some(step) = self.recovery.next_to_send() {
             match topology.begin_declaring(step) {
                 Declaring::Begun(method) => {
-                    if channel.send(now, method).is_err() {
-                        // It does not fit into the frames of this broker.
-                        self.declarations_ended.extend(self.recovery.unsendable());
+                    let Err(error) = channel.send(now, method) else {
+                        continue;
+                    };
+                    // It does not fit into the frames of this broker.
+                    if let Some(step) = self.recovery.unsendable() {
+                        self.postponed.retain(|it| it.step != step);
+                        self.outputs.push_back(Output::NotRecovered {
+                            entity: topology.entity(&step),
+                            reason: error.into(),
+                        });
+                        self.declarations_ended.push(step);
                     }
                 }
                 Declaring::BeingDeleted => self.left_out.extend(self.recovery.unsendable()),

@@ -6,6 +6,8 @@ mod deletions;
 mod life;
 mod producers;
 mod recovery;
+mod silence;
+mod unsendable;
 
 use snowshoe_codec::method::{Arguments, MethodId, basic, exchange, queue};
 use snowshoe_codec::{FieldTable, ReplyCode};

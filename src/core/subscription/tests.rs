@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use snowshoe_codec::method::Arguments;
-use snowshoe_codec::{PeerClose, ReplyCode};
 
 use super::*;
 use crate::core::testing::name;
@@ -95,12 +94,7 @@ impl World {
     }
 
     fn refused(&mut self) -> Verdict {
-        let reason = ChannelCloseReason::Peer(PeerClose {
-            code: ReplyCode::ACCESS_REFUSED,
-            text: name("exclusive"),
-            method: basic::Consume::ID,
-        });
-        self.subscription.channel_closed(self.now, &reason)
+        self.subscription.channel_closed(self.now)
     }
 
     fn state(&self) -> State {
@@ -166,16 +160,6 @@ fn one_that_never_worked_fails_and_one_that_did_is_tried_again() {
 
     let mut world = World::active();
     assert!(matches!(world.refused(), Verdict::Retry(_)));
-}
-
-// fault 51
-#[test]
-fn one_that_the_broker_was_slow_to_start_is_tried_again() {
-    let mut world = World::new();
-    world.subscription.opening(ChannelId(1));
-    let reason = ChannelCloseReason::CallTimeout(basic::Consume::ID);
-    let verdict = world.subscription.channel_closed(world.now, &reason);
-    assert!(matches!(verdict, Verdict::Retry(_)));
 }
 
 // fault 54

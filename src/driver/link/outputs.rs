@@ -106,6 +106,7 @@ impl Link {
             Output::ProducersRejected(sharers, close) => {
                 producers.refused(now, session, Some(&sharers), &close);
             }
+            Output::PublishingCut => producers.cut(now, session),
             Output::PublishingRefused(close) => producers.refused(now, session, None, &close),
             Output::ProducerDelayed(key, reason) => {
                 if let Some(entity) = producers.id(key).map(Entity::Producer) {
@@ -118,6 +119,7 @@ impl Link {
                 }
             }
             Output::ProducerMayGoOn(key) => producers.is_ready(key),
+            Output::ProducerTaken(key) => producers.with(now, session, key, Publisher::taken),
             Output::Confirm { producer, confirm } => {
                 producers.confirm(now, session, producer, confirm);
             }

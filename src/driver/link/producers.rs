@@ -38,6 +38,20 @@ pub(super) struct Producers {
     isolation: Isolation<ProducerKey>,
     /// What has left a producer, whichever it is.
     bin: Bin<Waker>,
+    /// Those of which the broker has all that is tried now, and has not spoken of it.
+    trials: Vec<Trial>,
+    /// Until when those who are tried and have no channel can keep the others waiting.
+    missed_until: Option<Instant>,
+}
+
+struct Trial {
+    producer: ProducerKey,
+    /// Before which position everything was written.
+    written: u64,
+    /// Whether the broker was asked whether it has taken that.
+    is_asked: bool,
+    /// When it is asked, or the producer put off, if it has not spoken by then.
+    due: Instant,
 }
 
 struct Producer {
@@ -56,6 +70,8 @@ struct Standing {
     owes_room: bool,
     /// Whether it is closed and has nothing left to say.
     finished: bool,
+    /// Before which position everything was written that is tried now.
+    on_trial: Option<u64>,
 }
 
 impl Standing {
@@ -65,6 +81,7 @@ impl Standing {
             in_flight: publisher.in_flight() > 0,
             owes_room: publisher.owes_room(),
             finished: publisher.is_closed() && publisher.is_empty(),
+            on_trial: publisher.awaits_verdict(),
         }
     }
 }
@@ -75,6 +92,16 @@ const SHARE: usize = 64 * 1024;
 /// How long whoever is woken for room may take to come before others are woken for it. A thread takes some
 /// 50 µs to wake; a future that nobody polls never comes.
 const TIME_TO_COME: Duration = Duration::from_millis(1);
+
+/// How long the broker has to confirm or to refuse what is tried before it is asked whether it has taken it.
+/// Where it confirms in time, there is nothing in flight beside what is tried next.
+const TIME_TO_CONFIRM: Duration = Duration::from_millis(250);
+
+/// How long it has to answer that, before others go on.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(1);
+
+/// How long whoever is tried may be without a channel on a connection that is ready.
+const TIME_TO_COME_BACK: Duration = Duration::from_secs(2);
 
 /// How many bytes may wait to be written before publishes have to wait. Everything else passes.
 const OUTBOUND_LIMIT: usize = 256 * 1024;
@@ -277,6 +304,86 @@ impl Producers {
         self.pass_on_at
     }
 
+    /// When [trials are to be ended](Self::end_trials), while it can be published.
+    pub(super) fn trials_due(&self) -> Option<Instant> {
+        let trials = self.trials.iter().map(|trial| trial.due);
+        trials.chain(self.missed_until).min()
+    }
+
+    /// Sees to it that no trial goes on for ever: not every queue confirms, not every channel answers, and
+    /// not everybody has one. Whether the search has to go on on another connection.
+    ///
+    /// On that of one that is put off, nobody else could be found guilty, and the broker may say nothing:
+    /// RabbitMQ 3.10 closes no connection in order while a channel waits for a queue, but resets it.
+    pub(super) fn end_trials(&mut self, now: Instant, session: &mut Session) -> bool {
+        let due: Vec<Trial> = self.trials.extract_if(.., |it| it.due <= now).collect();
+        let mut are_put_off = false;
+        for trial in due {
+            are_put_off |= self.end_trial(now, session, trial);
+        }
+        if self.missed_until.take_if(|until| *until <= now).is_some() {
+            let missing = self.missing(session);
+            self.isolation.put_off(|key| missing.contains(&key));
+        }
+        are_put_off && !self.isolation.is_over()
+    }
+
+    /// The broker has not spoken of what is tried. If it does not even answer, others go on; whether that is so.
+    fn end_trial(&mut self, now: Instant, session: &mut Session, trial: Trial) -> bool {
+        let Trial {
+            producer, is_asked, ..
+        } = trial;
+        let Some(outbox) = self.producers.get(&producer).map(|it| &it.outbox) else {
+            return false;
+        };
+        let (awaits_verdict, is_asking) = outbox.look(|state| {
+            let publisher = &state.publisher;
+            (publisher.awaits_verdict().is_some(), publisher.is_asking())
+        });
+        if is_asked && is_asking {
+            self.isolation.put_off(|key| key == producer);
+            return true;
+        }
+        if awaits_verdict && session.prove_taken(now, producer) {
+            outbox.with(|state| state.publisher.ask());
+            self.trials.push(Trial {
+                is_asked: true,
+                due: after(now, TIME_TO_ANSWER),
+                ..trial
+            });
+        }
+        false
+    }
+
+    /// Those who are tried, and have no channel to be tried on although others have theirs.
+    fn missing(&self, session: &mut Session) -> Vec<ProducerKey> {
+        let mut missing = Vec::new();
+        if session.is_ready() {
+            missing.extend_from_slice(self.isolation.tried());
+        }
+        missing.retain(|key| {
+            let channel = session.producer_channel(*key);
+            channel.is_none_or(|channel| !channel.flow_active())
+        });
+        missing
+    }
+
+    /// Everything was written that is tried of a producer now.
+    fn begin_trial(&mut self, now: Instant, producer: ProducerKey, written: u64) {
+        let trial = Trial {
+            producer,
+            written,
+            is_asked: false,
+            due: after(now, TIME_TO_CONFIRM),
+        };
+        let mut trials = self.trials.iter_mut();
+        match trials.find(|trial| trial.producer == producer) {
+            Some(before) if before.written == written && !before.is_asked => {}
+            Some(before) => *before = trial,
+            None => self.trials.push(trial),
+        }
+    }
+
     /// The broker closed the connection, or a channel that `sharers` had, over a publish, without saying
     /// whose (fault 10).
     pub(super) fn refused(
@@ -289,13 +396,17 @@ impl Producers {
         let is_over_channel = sharers.is_some();
         let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
         let sharers = sharers.unwrap_or(&everybody);
-        let mut in_flight = sharers.to_vec();
-        in_flight.retain(|key| self.has_suspects(*key));
+        let in_flight = self.those_with(sharers, |publisher| publisher.in_flight() > 0);
         let is_forgotten = is_over_channel && in_flight.is_empty();
-        let verdict = self.isolation.refused(&in_flight);
+        let in_question = self.those_with(&in_flight, Publisher::is_in_question);
+        // A broker that closes something over what it has taken leaves nobody innocent, and nobody guilty.
+        let is_late = in_question.is_empty();
+        let suspects = if is_late { in_flight } else { in_question };
+        let verdict = self.isolation.refused(&suspects);
         for key in sharers {
             self.with(now, session, *key, |publisher| {
                 match verdict(*key) {
+                    Verdict::Guilty if is_late => publisher.suspected(),
                     Verdict::Guilty => publisher.rejected(close),
                     Verdict::Suspected => publisher.suspected(),
                     // Without confirms it has left the buffer, and nobody can say whose it was.
@@ -307,16 +418,38 @@ impl Producers {
         }
     }
 
-    /// Whether a producer has messages in flight over which something may be closed.
-    fn has_suspects(&self, key: ProducerKey) -> bool {
-        let producer = self.producers.get(&key);
-        let is_in_flight = |outbox: &Outbox| outbox.look(|state| state.publisher.in_flight() > 0);
-        producer.is_some_and(|it| it.outbox.confirms() && is_in_flight(&it.outbox))
+    /// The connection has ended without a word. What was on several already without an outcome may be why, and
+    /// is tried like what a broker refuses. Nobody is found guilty without its word.
+    pub(super) fn cut(&mut self, now: Instant, session: &mut Session) {
+        // A search goes on on the next connection.
+        if !self.isolation.is_over() {
+            return;
+        }
+        let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
+        let suspects = self.those_with(&everybody, Publisher::is_in_question_again);
+        _ = self.isolation.refused(&suspects);
+        for key in suspects {
+            self.with(now, session, key, Publisher::suspected);
+        }
+    }
+
+    /// Those producers with confirms of which it is so.
+    fn those_with(
+        &self,
+        keys: &[ProducerKey],
+        is_so: impl Fn(&Publisher<Waker>) -> bool,
+    ) -> Vec<ProducerKey> {
+        let is_so = |key: &&ProducerKey| {
+            let outbox = self.producers.get(key).map(|it| &it.outbox);
+            outbox.is_some_and(|it| it.confirms() && it.look(|state| is_so(&state.publisher)))
+        };
+        keys.iter().filter(is_so).copied().collect()
     }
 
     /// Goes on to the next suspects once those who are tried have turned out to be innocent.
-    fn review_suspects(&mut self) {
+    fn review_suspects(&mut self, now: Instant, session: &mut Session) {
         if self.isolation.is_over() {
+            self.missed_until = None;
             return;
         }
         let producers = &self.producers;
@@ -328,13 +461,18 @@ impl Producers {
         if let Some(producer) = (self.isolation.alone()).and_then(|key| producers.get(&key)) {
             (producer.outbox).with(|state| state.publisher.suspected_alone());
         }
+        if self.missing(session).is_empty() {
+            self.missed_until = None;
+        } else if self.missed_until.is_none() {
+            self.missed_until = Some(after(now, TIME_TO_COME_BACK));
+        }
     }
 
     /// Lets the producers that have something to write have their shares, in turn, while there is
     /// room. Whether anything was written.
     pub(super) fn publish(&mut self, now: Instant, session: &mut Session) -> bool {
         let mut moved = false;
-        self.review_suspects();
+        self.review_suspects(now, session);
         // How many in a row had to wait.
         let mut passed = 0;
         while passed < self.queue.len() {
@@ -373,6 +511,9 @@ impl Producers {
             }
             if more {
                 self.is_ready(key);
+            }
+            if let Some(written) = standing.on_trial {
+                self.begin_trial(now, key, written);
             }
             self.review(now, session, key, &standing);
         }

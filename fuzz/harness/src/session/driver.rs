@@ -201,10 +201,24 @@ impl World<'_> {
                 self.with_producer(key, |publisher| publisher.rejected(&close));
             }
             Output::ProducersRejected(sharers, close) => self.publishing_refused(&sharers, &close),
+            Output::PublishingCut => {
+                if self.isolation.is_over() {
+                    let mut suspects: Vec<ProducerKey> = self.producers.keys().copied().collect();
+                    suspects.retain(|key| {
+                        let producer = &self.producers[key];
+                        producer.confirms && producer.publisher.is_in_question_again()
+                    });
+                    _ = self.isolation.refused(&suspects);
+                    for key in suspects {
+                        self.with_producer(key, Publisher::suspected);
+                    }
+                }
+            }
             Output::PublishingRefused(close) => {
                 let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
                 self.publishing_refused(&everybody, &close);
             }
+            Output::ProducerTaken(key) => self.with_producer(key, Publisher::taken),
             Output::Confirm { producer, confirm } => self.with_producer(producer, |publisher| {
                 // The codec refuses confirms of what was never published, but for the 0.
                 _ = publisher.confirm(confirm);
@@ -319,10 +333,15 @@ impl World<'_> {
             let producer = self.producers.get(key);
             producer.is_some_and(|it| it.confirms && it.publisher.in_flight() > 0)
         });
-        let verdict = self.isolation.refused(&in_flight);
+        let mut in_question = in_flight.clone();
+        in_question.retain(|key| self.producers[key].publisher.is_in_question());
+        let is_late = in_question.is_empty();
+        let suspects = if is_late { in_flight } else { in_question };
+        let verdict = self.isolation.refused(&suspects);
         for key in sharers {
             self.with_producer(*key, |publisher| {
                 match verdict(*key) {
+                    Verdict::Guilty if is_late => publisher.suspected(),
                     Verdict::Guilty => publisher.rejected(close),
                     Verdict::Suspected => publisher.suspected(),
                     Verdict::Cleared => publisher.cleared(),
@@ -367,6 +386,12 @@ impl World<'_> {
                 producer.publisher.transmit(&mut channel, SHARE);
                 moved |= channel.queued() > queued;
                 self.session.has_published(key);
+                // A driver leaves the broker some time before it asks.
+                if producer.publisher.awaits_verdict().is_some()
+                    && self.session.prove_taken(self.now, key)
+                {
+                    producer.publisher.ask();
+                }
             }
             self.remove_if_finished(key);
         }

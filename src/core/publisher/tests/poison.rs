@@ -246,3 +246,142 @@ fn a_body_is_split_anew_when_frames_are_smaller_after_a_reconnect() {
     assert_eq!(world.arrived(), [body]);
     assert_eq!(world.outcome(large), Some(Ok(())));
 }
+
+/// Lets the publisher try what it can, as a driver does where no confirm comes: it asks, and the broker answers.
+fn try_without_confirms(world: &mut World) {
+    while !world.publisher.is_empty() {
+        world.write(EVERYTHING);
+        let is_asked = world.publisher.awaits_verdict().is_some();
+        if is_asked {
+            world.publisher.ask();
+        }
+        let channel = world.channel;
+        world.run();
+        if !is_asked {
+            return;
+        }
+        if world.channel == channel {
+            world.publisher.taken();
+        }
+    }
+}
+
+// fault 10: as a quorum queue without a majority.
+#[test]
+fn a_queue_that_never_confirms_holds_up_no_search_for_a_culprit() {
+    for n in [2_usize, 3, 7, 8, 100, 1_000] {
+        for culprit in [0, n / 3, n / 2, n - 1] {
+            let mut world = World::with(
+                Settlement::Confirm,
+                Overflow::Refuse,
+                Limits {
+                    messages: n + 1,
+                    bytes: usize::MAX,
+                },
+            );
+            for number in 0..n {
+                world.publish(if number == culprit { "poison" } else { "good" });
+            }
+            world.transmit();
+            world.publish("newer");
+            try_without_confirms(&mut world);
+            assert!(is_rejected(&world.outcome(culprit as u64).unwrap()));
+            // It goes on, and nobody else is blamed.
+            assert_eq!(world.arrived().last().unwrap(), "newer");
+            assert_eq!(world.publisher.in_flight(), n);
+            assert_eq!(world.publisher.take_news().rejected.len(), 1);
+            world.ack(0, true);
+            assert!(world.publisher.is_empty());
+        }
+    }
+}
+
+// fault 10: its exchange was deleted, for instance.
+#[test]
+fn what_was_taken_once_and_is_refused_when_it_goes_out_again_does_not_make_another_guilty() {
+    let mut world = World::new();
+    let [a, b, c, poison] = world.publish_all(["a", "b", "c", "poison"]);
+    world.transmit();
+    // The first half is taken.
+    world.write(EVERYTHING);
+    world.publisher.ask();
+    world.run();
+    world.publisher.taken();
+    // So is the half of what is left. What is tried next is lost with the connection.
+    world.write(EVERYTHING);
+    world.publisher.ask();
+    world.run();
+    world.publisher.taken();
+    world.write(EVERYTHING);
+    assert_eq!(world.publisher.in_flight(), 4);
+    world.lose_connection();
+    world.reconnect();
+    // Those that were taken are written alone: whatever the channel is closed over now, it is one of them.
+    world.write(EVERYTHING);
+    assert_eq!(world.publisher.in_flight(), 3);
+    world.run();
+    world.ack(0, true);
+    assert_eq!(world.outcomes([a, b, c]), [Ok(()), Ok(()), Ok(())]);
+    world.publish_everything();
+    assert!(is_rejected(&world.outcome(poison).unwrap()));
+}
+
+#[test]
+fn whoever_is_asked_about_is_in_question_until_the_broker_has_answered() {
+    let mut world = World::new();
+    world.publish_all(["a", "b"]);
+    assert!(!world.publisher.is_in_question());
+    world.write(EVERYTHING);
+    assert!(world.publisher.is_in_question());
+    assert_eq!(
+        world.publisher.awaits_verdict(),
+        None,
+        "nobody is suspected"
+    );
+    world.publisher.suspected();
+    world.reconnect();
+    assert_eq!(world.publisher.awaits_verdict(), None, "it is not written");
+    world.write(EVERYTHING);
+    assert_eq!(world.publisher.awaits_verdict(), Some(2));
+    world.publisher.ask();
+    assert_eq!(world.publisher.awaits_verdict(), None, "it is asked once");
+    assert!(world.publisher.is_isolating() && world.publisher.is_in_question());
+    world.publisher.taken();
+    assert!(!world.publisher.is_isolating() && !world.publisher.is_in_question());
+    // What comes after it is in question like anything else.
+    world.publish("c");
+    world.write(EVERYTHING);
+    assert!(world.publisher.is_in_question());
+}
+
+// No broker was seen to do it.
+#[test]
+fn where_a_channel_is_closed_over_what_was_taken_all_of_it_is_tried_anew() {
+    let mut world = World::new();
+    let [a, b] = world.publish_all(["a", "b"]);
+    world.write(EVERYTHING);
+    world.publisher.suspected();
+    world.reconnect();
+    world.write(EVERYTHING);
+    world.publisher.ask();
+    world.publisher.taken();
+    let close = PeerClose {
+        code: snowshoe_codec::ReplyCode::NOT_FOUND,
+        text: ShortString::EMPTY,
+        method: snowshoe_codec::MethodId {
+            class: 60,
+            method: 40,
+        },
+    };
+    world.publisher.rejected(&close);
+    assert_eq!(world.publisher.take_news().rejected.len(), 0);
+    world.reconnect();
+    world.write(EVERYTHING);
+    assert_eq!(world.publisher.in_flight(), 1);
+    world.publisher.rejected(&close);
+    assert!(is_rejected(&world.outcome(a).unwrap()));
+    world.reconnect();
+    world.transmit();
+    world.ack(0, true);
+    assert_eq!(world.outcome(b), Some(Ok(())));
+}

@@ -249,22 +249,6 @@ fn a_queue_that_vanished_before_its_consumer_was_back_is_declared_again() {
     assert!(world.is_consuming(consumer));
 }
 
-// fault 51
-#[test]
-fn a_consumer_that_the_broker_never_answered_is_started_anew() {
-    let mut world = World::ready();
-    let mut silent = true;
-    world.broker.script = Box::new(move |method| match method {
-        Method::BasicConsume(_) if std::mem::take(&mut silent) => Answer::Silence,
-        _ => Answer::Usual,
-    });
-    let consumer = world.add_consumer("q");
-    let first = world.consumer_channel(consumer);
-    world.pass(21 * SECOND);
-    assert!(world.is_consuming(consumer));
-    assert!(!world.broker.is_open(first));
-}
-
 #[test]
 fn a_consumer_that_the_user_cancels_can_settle_what_it_has() {
     let mut world = World::ready();

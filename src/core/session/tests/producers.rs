@@ -271,3 +271,77 @@ fn a_producer_whose_channel_is_given_up_by_us_is_told_that_what_it_wrote_goes_ou
         1
     );
 }
+
+/// Whose publishes the broker has answered for since it was last asked.
+fn taken(world: &mut World) -> Vec<ProducerKey> {
+    let outputs = world.outputs().into_iter();
+    let taken = |output| match output {
+        Output::ProducerTaken(producer) => Some(producer),
+        _ => None,
+    };
+    outputs.filter_map(taken).collect()
+}
+
+// fault 10: as a quorum queue without a majority does, a queue may keep its confirms for itself.
+#[test]
+fn a_producer_hears_that_the_broker_has_taken_what_it_published() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    world.publish(producer, "a");
+    assert!(world.session.prove_taken(world.now, producer));
+    world.run();
+    assert_eq!(taken(&mut world), [producer]);
+    assert!(world.is_online(producer));
+    // Also where its channel is still on its way.
+    let next = world.session.add_producer(world.now, true);
+    world.session.handle_timeout(world.now, &mut world.topology);
+    assert!(world.session.prove_taken(world.now, next));
+    world.run();
+    assert_eq!(taken(&mut world), [next]);
+}
+
+#[test]
+fn of_producers_that_share_a_channel_each_hears_its_own_answer() {
+    let mut world = World::without_calls(1);
+    let [a, b, c] = [(); 3].map(|()| world.add_producer());
+    for producer in [a, b, c, a] {
+        assert!(world.session.prove_taken(world.now, producer));
+    }
+    // Another gets its key, and asks later.
+    world.session.remove_producer(world.now, b);
+    assert_eq!(world.session.add_producer(world.now, true), b);
+    world.run();
+    assert_eq!(taken(&mut world), [a, c, a]);
+    assert!(world.session.prove_taken(world.now, b));
+    world.run();
+    assert_eq!(taken(&mut world), [b]);
+}
+
+#[test]
+fn nobody_hears_of_what_was_asked_on_a_channel_that_has_ended() {
+    let mut world = World::ready();
+    let producer = world.add_producer();
+    world.broker.script = Box::new(|method| match method {
+        Method::BasicQos(_) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    world.session.prove_taken(world.now, producer);
+    world.run();
+    // A channel that waits for a queue is not given up for that.
+    world.pass(2 * MINUTE);
+    assert_eq!(
+        world.count(|it| matches!(it, Output::ProducerDelayed(..))),
+        0
+    );
+    world.close_producer_channel(producer, "by script", NO_METHOD);
+    world.broker.script = Box::new(|_| Answer::Usual);
+    world.pass(MINUTE);
+    world.session.prove_taken(world.now, producer);
+    world.run();
+    assert_eq!(taken(&mut world), [producer]);
+    world.session.prove_taken(world.now, producer);
+    world.cut();
+    assert!(!world.session.prove_taken(world.now, producer));
+    world.pass_until_ready();
+    assert_eq!(taken(&mut world), []);
+}

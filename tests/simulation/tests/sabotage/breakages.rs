@@ -361,8 +361,8 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         number: "case C3",
         what: "half of what is in flight is blamed for all of it",
         file: PUBLISHER,
-        sound: "if ring.in_flight() == 1 =>",
-        broken: "if ring.in_flight() <= 2 =>",
+        sound: "[Some(culprit), None]) =>",
+        broken: "[Some(culprit), _]) =>",
         seeds: 1_000,
     },
 ];
