@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use snowshoe_codec::method::{Arguments, MethodId, basic, channel};
 use snowshoe_codec::time::after;
-use snowshoe_codec::{ChannelId, FieldTable, FieldValue, Method, ShortString};
+use snowshoe_codec::{ChannelId, FieldTable, FieldValue, Method, PeerClose, ShortString};
 
 use super::backoff::{Backoff, Delays};
 use super::{Flow, STRIKES};
@@ -123,6 +123,8 @@ pub struct Subscription {
     established: bool,
     /// How many connections it has cost since it last received.
     strikes: u32,
+    /// What the broker said of the last of them.
+    cost: Option<PeerClose>,
     /// Whether it was on its way when a connection ended over one like it, and so is tried with few others.
     suspected: bool,
     /// Whether it was told that it is not back yet.
@@ -241,6 +243,7 @@ impl Subscription {
             state: State::Waiting,
             established: false,
             strikes: 0,
+            cost: None,
             suspected: false,
             missed: false,
             late: false,
@@ -463,11 +466,20 @@ impl Subscription {
     }
 
     /// The connection was closed over it.
-    pub fn cost_connection(&mut self, now: Instant) -> Verdict {
+    pub fn cost_connection(&mut self, now: Instant, close: &PeerClose) -> Verdict {
         self.strikes += 1;
+        self.cost = Some(close.clone());
         // It goes on alone, or it would suspect whoever comes along.
         self.suspected = true;
         self.ended_at(now, self.established && self.strikes < STRIKES)
+    }
+
+    /// Why it is not tried yet on this connection, if that is for what it has cost.
+    pub fn is_kept_back(&self) -> Option<&PeerClose> {
+        let is_waiting = self.is_wanted() && matches!(self.state, State::BackingOff(_));
+        self.cost
+            .as_ref()
+            .filter(|_| is_waiting && self.strikes > 0)
     }
 
     /// It is tried again, and not back yet. Whether that is news.

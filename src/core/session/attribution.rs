@@ -174,7 +174,7 @@ impl Session {
         // Whoever starts it hears of it, and it is not recovered when it fails the first time.
         let is_recovered = subscription.is_wanted();
         let entity = subscription.entity();
-        let verdict = subscription.cost_connection(now);
+        let verdict = subscription.cost_connection(now, close);
         let (failed, reason) = (verdict == Verdict::Fail, Error::Refused(close.clone()));
         if failed && is_recovered {
             self.outputs

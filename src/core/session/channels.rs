@@ -448,6 +448,18 @@ impl Session {
         }
     }
 
+    /// Tells of consumers that are not tried yet, since they have cost the connection before.
+    pub(super) fn tell_of_those_kept_back(&mut self) {
+        for (_, subscription) in self.consumers.iter_mut() {
+            if let Some(close) = subscription.is_kept_back().cloned()
+                && subscription.miss()
+            {
+                let (entity, reason) = (subscription.entity(), Error::Refused(close));
+                self.outputs.push_back(Output::Delayed { entity, reason });
+            }
+        }
+    }
+
     /// Opens channels for half of the consumers over which the connection may have been lost, if no other
     /// is on its way, so that of n the culprit is found after about log2 n connections. One that has cost
     /// a connection is tried alone. Whether any is on its way now.

@@ -89,7 +89,10 @@ impl Session {
                 self.declare_again(now, topology);
             }
             Stage::Consumers => self.open_consumers(now, topology),
-            Stage::Producers => self.open_producers(now),
+            Stage::Producers => {
+                self.tell_of_those_kept_back();
+                self.open_producers(now);
+            }
             Stage::Ready => {
                 if self
                     .supervisor

@@ -430,3 +430,28 @@ fn a_consumer_that_was_cancelled_is_told_when_it_is_back() {
         ["consumer \"consumer of q\" of queue \"q\" restored"]
     );
 }
+
+#[test]
+fn a_consumer_that_is_kept_back_for_what_it_has_cost_is_told_on_each_connection_before_the_recovery()
+ {
+    let backoff = Backoff {
+        initial: 10 * SECOND,
+        ..settings().backoff
+    };
+    let mut world = World::new(Settings {
+        backoff,
+        ..settings()
+    });
+    world.run();
+    world.add_consumer("bad");
+    world.broker.script = costly("bad");
+    world.cut();
+    world.outputs();
+    world.pass(2 * SECOND);
+    world.broker.script = Box::new(|_| Answer::Usual);
+    let delayed = format!("{CONSUMER_OF_BAD} delayed");
+    // When it costs the connection, and when the next one goes on without it.
+    assert_eq!(world.delays(), [&delayed, &delayed, "ready"]);
+    world.pass(MINUTE);
+    assert_eq!(world.delays(), [format!("{CONSUMER_OF_BAD} restored")]);
+}
