@@ -426,10 +426,10 @@ impl<W> Publisher<W> {
                 // Whatever else was in flight with it has nothing to do with it.
                 self.suspects.clear();
             }
-            (InFlight::Confirms(_), [Some(_), _]) => {
+            (InFlight::Confirms(_), [Some(_), Some(_)]) => {
                 self.suspects.convict(from..self.ledger.ring.written());
             }
-            (InFlight::Confirms(_), [None, _]) => {}
+            (InFlight::Confirms(_), _) => {}
             (InFlight::Unflushed(_), _) => self.ledger.news.rejected.push(close.clone()),
         }
         self.offline();

@@ -60,8 +60,8 @@ pub(crate) const FOR_THE_FUTURES: &[Breakage] = &[
         number: "case D1",
         what: "what deletes or purges is repeated after a reconnect",
         file: CALLS,
-        sound: "let is_harmful = |call: &Call| !is_repeatable(&call.method);",
-        broken: "let is_harmful = |call: &Call| !is_repeatable(&call.method) && false;",
+        sound: "let is_harmful = |call: &Call| !is_repeatable(&call.method, lost);",
+        broken: "let is_harmful = |call: &Call| !is_repeatable(&call.method, lost) && false;",
         seeds: 1_000,
     },
     Breakage {
@@ -136,8 +136,8 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         number: "fault 10",
         what: "of several publishes the culprit is never searched for",
         file: PUBLISHER,
-        sound: "(InFlight::Confirms(_), Some(_)) if ring.in_flight() > 1 => {",
-        broken: "(InFlight::Confirms(_), Some(_)) if false => {",
+        sound: "(InFlight::Confirms(_), [Some(_), Some(_)]) => {",
+        broken: "(InFlight::Confirms(_), [Some(_), Some(_)]) if false => {",
         seeds: 300,
     },
     Breakage {
