@@ -77,7 +77,7 @@ pub struct Backlog {
     returns: Option<Tags>,
     /// The prefetch of the wide consumer, where there is one.
     window: u16,
-    /// How many came since that consumer is there.
+    /// How many came since that consumer was asked for: it may send all it may before the other has gone.
     received: usize,
     /// What a message takes, of late.
     average: usize,
@@ -253,6 +253,7 @@ impl Backlog {
         }
         self.stage = Stage::Widening;
         self.is_starving = false;
+        self.received = 0;
         self.window = self.next_window().unwrap_or(0);
         let prefetch = self.window;
         Some(Flow::Wide { prefetch })
@@ -266,7 +267,6 @@ impl Backlog {
 
     /// The broker does as it was asked.
     pub fn flows(&mut self, flow: Flow) {
-        self.received = 0;
         self.stage = match flow {
             Flow::Wide { .. } => Stage::Wide,
             Flow::Narrow => Stage::Narrow,
@@ -291,6 +291,7 @@ impl Backlog {
         if !is_kept {
             self.waiting = Load::default();
             self.window = self.bounds.prefetch.unwrap_or(0);
+            self.received = 0;
             self.is_starving = false;
             self.stage = Stage::Wide;
         }

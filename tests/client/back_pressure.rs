@@ -183,6 +183,47 @@ fn what_there_is_no_room_for_comes_again_where_it_is_acknowledged() {
     });
 }
 
+/// A client whose queue somebody else has declared, unless it is its own.
+async fn with_queue_of(queue: Queue, is_own: bool) -> (Client, ShortString) {
+    let client = strict_client(&url()).await;
+    let queue = match is_own {
+        true => declare(&client, queue).await,
+        false => {
+            let other = strict_client(&url()).await;
+            let queue = declare(&other, queue).await;
+            other.close().await;
+            queue
+        }
+    };
+    (client, queue)
+}
+
+// case G2
+#[test]
+fn who_holds_less_than_the_prefetch_gets_the_next_message_whoever_declared_the_queue() {
+    const LEN: usize = 4_000;
+    run(async {
+        for is_own in [true, false] {
+            let (client, queue) = with_queue_of(new_queue(), is_own).await;
+            fill(&client, &queue, 240, LEN).await;
+            let builder = client.consumer(queue).unwrap();
+            let mut consumer = behind(builder.capacity_bytes(41 * LEN), 30).await;
+            others_go_on(&client).await;
+            let mut held = Vec::new();
+            for number in 0..240 {
+                let delivery = within("the next", consumer.next()).await.unwrap();
+                assert_eq!(number_in(delivery.body()), number, "own queue: {is_own}");
+                held.push(delivery);
+                if held.len() == 60 {
+                    for delivery in held.drain(..) {
+                        delivery.ack().expect("its channel is there");
+                    }
+                }
+            }
+        }
+    });
+}
+
 // case B2
 #[test]
 fn what_is_dropped_without_acknowledgements_is_counted_and_told() {

@@ -157,6 +157,24 @@ fn a_user_who_holds_all_that_a_lowered_prefetch_allows_and_waits_gets_more() {
     assert!(!backlog.has_wish(), "that is all that the user allowed");
 }
 
+// case G2
+#[test]
+fn what_the_lowered_consumer_sends_before_the_other_has_gone_counts_as_its_own() {
+    let mut backlog = backlog(4, Some(100));
+    backlog.deliver(1..=100, 3 * MESSAGE);
+    backlog.take_wish();
+    backlog.flows(Flow::Narrow);
+    backlog.hand_out(1, 3 * MESSAGE);
+    let window = Flow::Wide { prefetch: 1 };
+    assert_eq!(backlog.take_wish(), Some(window));
+    backlog.let_back();
+    backlog.deliver(101..=101, 3 * MESSAGE);
+    backlog.flows(window);
+    backlog.hand_out(1, 3 * MESSAGE);
+    backlog.starve(2);
+    assert_eq!(backlog.take_wish(), Some(Flow::Narrow));
+}
+
 #[test]
 fn when_messages_become_small_a_lowered_prefetch_grows_again() {
     let mut backlog = backlog(40, Some(100));
