@@ -387,7 +387,8 @@ impl ConsumerBuilder {
     }
 
     /// Names the consumer. Names are unique on a connection; by default, and in the place of an empty
-    /// one, one is made up that is unique everywhere.
+    /// one, one is made up that is unique everywhere. While it is behind, the broker
+    /// [sees it under others](crate::guarantees#a-consumer-that-does-not-keep-up).
     ///
     /// # Errors
     /// Consumer tags are text of at most 255 bytes.

@@ -176,7 +176,8 @@
 //! on the same channel. So nothing becomes stale and nothing is delivered twice, what was delivered can be
 //! settled, and an auto-delete queue, or one that expires, is not without a consumer. When most of it was
 //! taken, the first one comes back; one with a prefetch comes back with as much of it as fits in, where
-//! messages are large. Its place has a tag that begins with `paused-`, and a priority that is lower by one.
+//! messages are large. The one in its place has a tag that begins with `paused-`, and a priority that is
+//! lower by one; the one that comes back has a number behind its tag, such as `orders#2`.
 //!
 //! **Messages.** What was on its way has the other half of the bytes. What does not fit in is not kept:
 //!

@@ -30,38 +30,46 @@ impl ConsumerSpec {
         Flow::Wide { prefetch }
     }
 
-    /// The tag of the narrow consumer, which differs from that of the wide one.
-    pub fn narrow_tag(&self) -> ShortString {
-        let tag = self.tag.as_bytes();
-        let prefix: &[u8] = if tag.starts_with(b"paused") {
+    /// What the tags of narrow consumers begin with, and those of wide ones do not.
+    pub fn narrow_prefix(&self) -> &'static [u8] {
+        if self.tag.as_bytes().starts_with(b"paused") {
             b"narrow-"
         } else {
             b"paused-"
+        }
+    }
+
+    /// The tag of the consumer that comes after so many exchanges on its channel. None has that of
+    /// another: a quorum queue of RabbitMQ 3.10 keeps a cancelled consumer for as long as there is
+    /// something of it to be settled, and the next one of its tag ends the connection (541).
+    fn tag_of(&self, flow: Flow, exchanges: u32) -> ShortString {
+        let prefix: &[u8] = match flow {
+            Flow::Wide { .. } => b"",
+            Flow::Narrow => self.narrow_prefix(),
         };
-        let kept = tag.len().min(usize::from(u8::MAX) - prefix.len());
-        let narrow = [prefix, &tag[..kept]].concat();
-        ShortString::try_from(&narrow[..]).unwrap_or_default()
+        let suffix = match exchanges / 2 {
+            0 => String::new(),
+            before => format!("#{}", before + 1),
+        };
+        let room = usize::from(u8::MAX) - prefix.len() - suffix.len();
+        let tag = [prefix, start(&self.tag, room), suffix.as_bytes()].concat();
+        ShortString::try_from(&tag[..]).unwrap_or_default()
     }
 
     /// Its consumer, as it is asked of the broker.
-    pub fn consume(&self, flow: Flow) -> basic::Consume {
-        let wide = basic::Consume {
+    pub fn consume(&self, flow: Flow, exchanges: u32) -> basic::Consume {
+        let is_narrow = flow == Flow::Narrow;
+        basic::Consume {
             queue: self.queue.clone(),
-            consumer_tag: self.tag.clone(),
+            consumer_tag: self.tag_of(flow, exchanges),
             no_local: self.no_local,
-            no_ack: self.no_ack,
+            no_ack: self.no_ack && !is_narrow,
             exclusive: self.exclusive,
-            arguments: self.arguments.clone(),
-            ..Default::default()
-        };
-        match flow {
-            Flow::Wide { .. } => wide,
-            Flow::Narrow => basic::Consume {
-                consumer_tag: self.narrow_tag(),
-                no_ack: false,
-                arguments: self.narrow_arguments(),
-                ..wide
+            arguments: match is_narrow {
+                true => self.narrow_arguments(),
+                false => self.arguments.clone(),
             },
+            ..Default::default()
         }
     }
 
@@ -75,6 +83,14 @@ impl ConsumerSpec {
         _ = arguments.set("x-priority", priority.saturating_sub(1));
         arguments
     }
+}
+
+/// As much of a tag as there is room for, in whole characters.
+fn start(tag: &ShortString, room: usize) -> &[u8] {
+    let tag = tag.as_bytes();
+    let goes_on = |at: &usize| tag.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let end = (0..=room.min(tag.len())).rev().find(|at| !goes_on(at));
+    &tag[..end.unwrap_or(0)]
 }
 
 /// The recovery of one consumer. It has a channel of its own, so that delivery tags, prefetch and
@@ -108,8 +124,8 @@ impl ConsumerSpec {
 ///               ◄── qos n, consume wide, cancel narrow ──
 /// ```
 ///
-/// Delivery tags go on, so nothing is delivered again, nothing becomes stale, and order holds. The new
-/// one is there before the old one goes, so the queue never is without. Where nothing happens to a queue
+/// Delivery tags go on, so nothing becomes stale. Each has a tag of its own, as a broker may not be done
+/// with the one before. The new one is there before the old one goes, so the queue never is without. Where nothing happens to a queue
 /// that is without for a moment, or the queue refuses a second consumer, the old one goes first
 /// ([`Manner`]).
 ///
@@ -135,6 +151,8 @@ pub struct Subscription {
     flow: Flow,
     /// Which is to be there.
     wanted: Flow,
+    /// How often one took the place of another on the present channel.
+    exchanges: u32,
     /// What is to be said once the old consumer has gone.
     next: Option<Method>,
     /// Whether the channel is to be closed once it has.
@@ -236,6 +254,7 @@ impl Subscription {
             spec,
             flow,
             wanted: flow,
+            exchanges: 0,
             next: None,
             moving: false,
             leaving: false,
@@ -384,6 +403,7 @@ impl Subscription {
             return None;
         };
         self.flow = self.wanted;
+        self.exchanges = 0;
         // A channel begins without a limit.
         let Some(prefetch) = self.prefetch().filter(|prefetch| *prefetch > 0) else {
             return Some(self.subscribe(channel));
@@ -499,7 +519,8 @@ impl Subscription {
         }
         let cancel = self.cancel_method();
         self.flow = flow;
-        let consume = Method::from(self.spec.consume(flow));
+        self.exchanges = self.exchanges.wrapping_add(1);
+        let consume = Method::from(self.consume());
         if manner == Manner::OnAnother {
             self.moving = true;
             self.state = State::Exchanging(channel, 1);
@@ -558,12 +579,8 @@ impl Subscription {
     }
 
     fn cancel_method(&self) -> Method {
-        let consumer_tag = match self.flow {
-            Flow::Wide { .. } => self.spec.tag.clone(),
-            Flow::Narrow => self.spec.narrow_tag(),
-        };
         basic::Cancel {
-            consumer_tag,
+            consumer_tag: self.spec.tag_of(self.flow, self.exchanges),
             nowait: false,
         }
         .into()
@@ -617,7 +634,11 @@ impl Subscription {
 
     fn subscribe(&mut self, channel: ChannelId) -> Method {
         self.state = State::Subscribing(channel);
-        self.spec.consume(self.flow).into()
+        self.consume().into()
+    }
+
+    fn consume(&self) -> basic::Consume {
+        self.spec.consume(self.flow, self.exchanges)
     }
 }
 

@@ -20,8 +20,8 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, WakerSlot, lock};
 
 pub(crate) struct Inbox {
     no_ack: bool,
-    /// The tag of the consumer that may send one message at a time.
-    narrow_tag: ShortString,
+    /// What the tags of consumers begin with that may send one message at a time.
+    narrow_prefix: &'static [u8],
     state: Mutex<InboxState>,
     /// The epoch in the state, to be looked at without the lock.
     epoch: AtomicU64,
@@ -136,7 +136,7 @@ impl Inbox {
         };
         Self {
             no_ack: spec.no_ack,
-            narrow_tag: spec.narrow_tag(),
+            narrow_prefix: spec.narrow_prefix(),
             state: Mutex::new(state),
             epoch: AtomicU64::new(Epoch::default().number()),
             place: OnceLock::new(),
@@ -386,7 +386,8 @@ impl Inbox {
 
     /// Puts a delivery in, where it is not plain that it fits.
     fn put(&self, state: &mut InboxState, delivery: Delivery) {
-        if self.no_ack && delivery.consumer_tag() == self.narrow_tag.as_short_str() {
+        let tag = delivery.consumer_tag();
+        if self.no_ack && tag.as_bytes().starts_with(self.narrow_prefix) {
             // A second one would break the protocol; it comes again after this channel.
             state.pledge.get_or_insert(delivery);
             return;

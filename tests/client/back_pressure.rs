@@ -226,6 +226,47 @@ fn who_holds_less_than_the_prefetch_gets_the_next_message_whoever_declared_the_q
 
 // case B2
 #[test]
+fn a_consumer_of_a_quorum_queue_that_is_behind_again_and_again_costs_nothing_and_gets_everything() {
+    const LEN: usize = 2_000;
+    const COUNT: usize = 300;
+    run(async {
+        for (is_own, acks, prefetch) in [
+            (true, true, 100),
+            (false, true, 100),
+            (true, true, 0),
+            (false, true, 0),
+            (true, false, 0),
+            (false, false, 0),
+        ] {
+            let queue = Queue::quorum(unique("queue")).expires(Duration::from_secs(300));
+            let (client, queue) = with_queue_of(queue, is_own).await;
+            let mut events = client.events();
+            fill(&client, &queue, COUNT, LEN).await;
+            let builder = client.consumer(queue).unwrap().prefetch(prefetch);
+            let builder = match acks {
+                true => builder.capacity_bytes(10 * LEN),
+                false => builder.no_ack().capacity(20),
+            };
+            let mut consumer = behind(builder, 5).await;
+            let mut numbers = Vec::new();
+            while numbers.len() < COUNT {
+                numbers.push(next_number(&mut consumer, acks).await);
+                if numbers.len() % 10 == 0 {
+                    // What is on its way comes meanwhile.
+                    within("a declare", fresh_queue(&client)).await;
+                }
+            }
+            numbers.sort_unstable();
+            assert!(numbers.into_iter().eq(0..COUNT as u64));
+            assert_eq!(consumer.dropped(), 0);
+            assert_still_connected(&mut events);
+            client.close().await;
+        }
+    });
+}
+
+// case B2
+#[test]
 fn what_is_dropped_without_acknowledgements_is_counted_and_told() {
     run(async {
         let client = strict_client(&url()).await;

@@ -288,7 +288,7 @@ fn a_narrow_consumer_takes_the_place_of_the_wide_one_which_is_there_until_then()
     // A limit that was set holds for all consumers that come after it.
     let wide = Flow::Wide { prefetch: 0 };
     let said = world.asks_for(wide, Manner::Overlapping);
-    assert_eq!(said, ["qos 0", "consume tag", "cancel paused-tag"]);
+    assert_eq!(said, ["qos 0", "consume tag#2", "cancel paused-tag"]);
     assert_eq!(world.exchanged(), Some(Step::Exchanged(wide)));
     assert_eq!(world.state(), State::Active(ChannelId(1)));
 }
@@ -309,7 +309,60 @@ fn without_acks_the_narrow_consumer_has_them_and_gets_nothing_before_the_wide_on
     world.exchanged();
     let wide = Flow::Wide { prefetch: 0 };
     let said = world.asks_for(wide, Manner::Overlapping);
-    assert_eq!(said, ["consume tag without acks", "cancel paused-tag"]);
+    assert_eq!(said, ["consume tag#2 without acks", "cancel paused-tag"]);
+}
+
+/// The tags of the consumers that come one after the other on a channel.
+fn tags(subscription: &mut Subscription, exchanges: usize) -> Vec<ShortString> {
+    let mut tags = vec![subscription.spec().tag.clone()];
+    for exchange in 0..exchanges {
+        let flow = match exchange % 2 {
+            0 => Flow::Narrow,
+            _ => Flow::Wide { prefetch: 1 },
+        };
+        let methods = subscription.set_flow(flow, Manner::Overlapping);
+        let [_, Method::BasicConsume(next), Method::BasicCancel(last)] = &methods[..] else {
+            panic!("{methods:?}");
+        };
+        assert_eq!(Some(&last.consumer_tag), tags.last());
+        tags.push(next.consumer_tag.clone());
+        for reply in [basic::QosOk::ID, basic::ConsumeOk::ID, basic::CancelOk::ID] {
+            subscription.replied(Instant::now(), reply);
+        }
+    }
+    tags
+}
+
+#[test]
+fn no_consumer_has_the_tag_of_one_that_was_on_the_channel_before() {
+    let mut world = World::active();
+    let expected = ["tag", "paused-tag", "tag#2", "paused-tag#2", "tag#3"];
+    assert_eq!(tags(&mut world.subscription, 4), expected.map(name));
+    // The broker knows nothing of them on another one.
+    world.subscription.connection_lost();
+    world.activate(ChannelId(1));
+    assert_eq!(
+        tags(&mut world.subscription, 1),
+        expected[..2].iter().map(|it| name(it)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_long_tag_is_cut_short_in_whole_characters_and_those_that_take_its_place_differ_all_the_same() {
+    let spec = ConsumerSpec {
+        tag: name(&"ä".repeat(127)),
+        prefetch: 10,
+        ..ConsumerSpec::default()
+    };
+    let mut world = World::active();
+    world.subscription = Subscription::new(spec, Backoff::default(), 7);
+    world.activate(ChannelId(1));
+    let tags = tags(&mut world.subscription, 30);
+    for (nth, tag) in tags.iter().enumerate() {
+        assert!(str::from_utf8(tag.as_bytes()).is_ok(), "{tag:?}");
+        assert!(!tags[..nth].contains(tag), "{tag:?}");
+        assert_eq!(tag.as_bytes().starts_with(b"paused-"), nth % 2 == 1);
+    }
 }
 
 // case B2
@@ -387,7 +440,7 @@ fn a_cancel_in_the_middle_of_an_exchange_is_said_at_its_end_and_once() {
     assert_eq!(world.subscription.cancel(), None, "once is enough");
     assert!(matches!(world.exchanged(), Some(Step::Exchanged(_))));
     let cancel = world.subscription.leave().expect("it can be said now");
-    assert_eq!(gist(&cancel), "cancel tag");
+    assert_eq!(gist(&cancel), "cancel tag#2");
     assert_eq!(world.subscription.leave(), None);
     assert_eq!(world.replied(), Some(Step::Cancelled));
 }
@@ -447,8 +500,9 @@ fn the_tag_of_the_narrow_consumer_differs_from_any_that_a_user_chooses() {
             tag: name(tag),
             ..ConsumerSpec::default()
         };
-        assert_ne!(spec.narrow_tag(), spec.tag);
-        assert!(!spec.narrow_tag().as_bytes().is_empty());
+        let narrow = spec.tag_of(Flow::Narrow, 1);
+        assert!(narrow.as_bytes().starts_with(spec.narrow_prefix()));
+        assert!(!spec.tag.as_bytes().starts_with(spec.narrow_prefix()));
     }
 }
 

@@ -42,6 +42,12 @@ struct Consumer {
     draining: bool,
 }
 
+impl Consumer {
+    fn id(&self) -> ConsumerId {
+        ConsumerId::new(self.inbox.queue(), self.tag.clone())
+    }
+}
+
 impl Consumers {
     pub(super) fn add(
         &mut self,
@@ -212,8 +218,7 @@ impl Consumers {
     pub(super) fn tell_losses(&mut self, mut tell: impl FnMut(ConsumerId, u64)) {
         for key in self.losing.drain(..) {
             if let Some(consumer) = self.consumers.get_mut(&key) {
-                let id = ConsumerId::new(consumer.inbox.queue(), consumer.tag.clone());
-                tell(id, std::mem::take(&mut consumer.dropped));
+                tell(consumer.id(), std::mem::take(&mut consumer.dropped));
             }
         }
     }
@@ -227,6 +232,11 @@ impl Consumers {
 
     pub(super) fn queue(&self, key: ConsumerKey) -> Option<ShortString> {
         Some(self.consumers.get(&key)?.inbox.queue())
+    }
+
+    /// What events call it, whatever takes its place at the broker.
+    pub(super) fn id(&self, key: ConsumerKey) -> Option<ConsumerId> {
+        Some(self.consumers.get(&key)?.id())
     }
 
     pub(super) fn queue_renamed(&self, old: &ShortString, new: &ShortString) {

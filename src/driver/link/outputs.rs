@@ -15,7 +15,7 @@ use crate::core::session::Output;
 use crate::core::supervisor::Next;
 use crate::core::topology::Topology;
 use crate::error::{ConnectionErrorReason, Error};
-use crate::events::{ConsumerId, Entity, Event};
+use crate::events::{Entity, Event};
 use crate::shared::hub::Hub;
 
 impl Link {
@@ -137,16 +137,15 @@ impl Link {
                 excess,
                 delivery,
             } => {
-                if let Some(queue) = consumers.queue(consumer) {
+                if let Some(id) = consumers.id(consumer) {
+                    let queue = &id.queue;
                     log.say(
                         now,
                         Level::Warn,
                         format_args!("skipped a message from {queue:?}: {excess}"),
                     );
-                    hub.emit_with(|| {
-                        let consumer = ConsumerId::new(queue, delivery.consumer_tag().to_owned());
-                        Event::Oversized { consumer, excess }
-                    });
+                    let consumer = id;
+                    hub.emit_with(|| Event::Oversized { consumer, excess });
                 }
                 consumers.deliver(consumer, delivery);
             }

@@ -313,6 +313,9 @@ impl Record {
             Method::BasicQos(qos) => channel.prefetch = qos.prefetch_count,
             Method::BasicConsume(consume) => {
                 let tag = consume.consumer_tag.as_bytes().to_vec();
+                // The one that comes back after another took its place has a number behind its name.
+                let name = tag.split(|byte| *byte == b'#').next();
+                let name = name.unwrap_or_default().to_vec();
                 let prefetch = channel.prefetch;
                 // While a consumer is behind, another takes its place, and gets one at a time; after that it
                 // may have less than before, if messages are large. Without acknowledgements it has none.
@@ -321,10 +324,10 @@ impl Record {
                 let is_sound = match is_narrow {
                     true => prefetch == 1,
                     false if consume.no_ack => true,
-                    false => fits(*self.prefetches.entry(tag.clone()).or_insert(prefetch)),
+                    false => fits(*self.prefetches.entry(name.clone()).or_insert(prefetch)),
                 };
                 if !is_sound {
-                    let before = self.prefetches.get(&tag);
+                    let before = self.prefetches.get(&name);
                     self.offences.push(format!(
                         "{link}: a consumer came back with prefetch {prefetch}, not {before:?}"
                     ));

@@ -155,8 +155,10 @@ impl Record {
             Method::BasicPublish(_) => life.outgoing = Some(Body::new()),
             Method::BasicConsume(it) => {
                 let tag = it.consumer_tag.as_bytes();
-                // So is the one that takes its place called.
+                // So are those called that take its place.
                 let tag = tag.strip_prefix(b"paused-").unwrap_or(tag);
+                let tag = tag.split(|byte| *byte == b'#').next();
+                let tag = tag.unwrap_or_default();
                 if tag.starts_with(WATCHED) {
                     life.is_watched = true;
                     let tag = tag.try_into().expect("it is shorter than it was");
