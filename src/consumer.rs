@@ -126,7 +126,9 @@ impl Consumer {
     }
 
     /// Runs `handler` on every message until the consumer ends, on at most `limit` at a time, all
-    /// within this future. What the handler returns settles the message; see [`Disposition`].
+    /// within this future. What the handler returns settles the message; see [`Disposition`]. Of a stream,
+    /// a message whose handler fails does not come again: it is
+    /// [passed over](crate::guarantees#streams), and a line in the log says so.
     ///
     /// No more of them run than the broker delivers before it has an acknowledgement: a limit above the
     /// [prefetch](ConsumerBuilder::prefetch), which is 100 by default, is not reached. Where there are no
@@ -169,7 +171,7 @@ impl Consumer {
     }
 
     /// Asks the broker to send no more. Messages that were received but not handed out go back to
-    /// the queue, and [`next`](Self::next) gives `None` from then on; deliveries at hand can still
+    /// the queue, unless they are a [stream](crate::guarantees#streams)'s, and [`next`](Self::next) gives `None` from then on; deliveries at hand can still
     /// be settled.
     ///
     /// # Cancel safety

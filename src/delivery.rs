@@ -104,7 +104,9 @@ impl Delivery {
     }
 
     /// Refuses the message: with `requeue` it goes back to the queue, otherwise it is dropped or
-    /// dead-lettered.
+    /// dead-lettered. A stream takes nothing back: its message is
+    /// [passed over](crate::guarantees#streams), whichever it is, and that is
+    /// [`Settled::PassedOver`].
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
@@ -112,7 +114,8 @@ impl Delivery {
         self.settle(Settle::Nack { requeue }, false)
     }
 
-    /// Refuses this message and all before it on the same consumer that are not settled yet.
+    /// Refuses this message and all before it on the same consumer that are not settled yet, as
+    /// [`nack`](Self::nack) does.
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
@@ -120,7 +123,8 @@ impl Delivery {
         self.settle(Settle::Nack { requeue }, true)
     }
 
-    /// Refuses the message by basic.reject, the method from before nack; the same to the broker.
+    /// Refuses the message by basic.reject, the method from before nack; otherwise the same as
+    /// [`nack`](Self::nack).
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
@@ -224,7 +228,7 @@ impl Batch {
         self.settle(Settle::Ack)
     }
 
-    /// Refuses the messages of the batch, and no others.
+    /// Refuses the messages of the batch, and no others, each as [`Delivery::nack`] does.
     ///
     /// # Errors
     /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
@@ -269,9 +273,10 @@ impl<'a> IntoIterator for &'a Batch {
 pub enum Disposition {
     /// It is done with. `()` and `Ok(())` mean this.
     Ack,
-    /// It goes back to the queue, to be delivered again. `Err(_)` means this.
+    /// It goes back to the queue, to be delivered again. `Err(_)` means this. Of a stream it is
+    /// [passed over](crate::guarantees#streams).
     Requeue,
-    /// It is dropped, or dead-lettered where the queue says so.
+    /// It is dropped, or dead-lettered where the queue says so. Of a stream it is passed over.
     Discard,
 }
 

@@ -156,6 +156,27 @@
 //! [single active consumer](crate::Queue::single_active_consumer)'s: that is handed to the new
 //! consumer only once the old one is given up.
 //!
+//! ## Streams
+//!
+//! A stream keeps its messages whatever becomes of a delivery, and takes none back: over a basic.nack or
+//! basic.reject RabbitMQ closes the connection (540, seen on 3.10). Where a consumer reads is its own to know:
+//! it begins at its `x-stream-offset`, and begins **there again after every reconnect**, or at the end of the
+//! stream where it has none. Keep the offset of what you are done with (the header `x-stream-offset` of a
+//! delivery), and start a new consumer behind it where that matters.
+//!
+//! - What is refused ([`nack`](crate::Delivery::nack), [`reject`](crate::Delivery::reject), a handler that
+//!   fails) is **passed over**: the broker is told that it is done with, so that more can come, and you are
+//!   told [`Settled::PassedOver`](crate::Settled::PassedOver). It does not come again to this consumer. What
+//!   has to be tried again is to be tried in the handler, or published to a queue for it.
+//! - What was received but not handed out when a consumer goes is left alone.
+//! - That a queue is a stream is known from an `x-stream-offset` argument of the consumer, or from
+//!   [declaring](crate::Queue::stream) it with this client, and from the header of its deliveries. The header
+//!   alone is no proof, since whoever passes a message on to an ordinary queue may pass it on, too, and there
+//!   passing over would lose a message. So where there is nothing else, the first refusal goes to the broker,
+//!   costs the connection, and is not repeated.
+//!
+//! ## Without acknowledgements
+//!
 //! With [`no_ack`](crate::ConsumerBuilder::no_ack) the broker forgets a message when it has sent it:
 //! **at most once**.
 //!
@@ -195,7 +216,7 @@
 //! | direct replies (`amq.rabbitmq.reply-to`) | the same: replies to a consumer that is gone are lost, and there cannot be two |
 //! | a single active consumer | it loses its place to the next one, if there is one. Give it a prefetch that its capacity holds |
 //! | a quorum queue | RabbitMQ 3.10 puts back what was on its way to a consumer that is cancelled: it comes later, marked as redelivered. Without acknowledgements it does so when the channel is closed, so the other comes on another channel; where this client did not declare the queue, it cannot know, and they come when the consumer ends |
-//! | a stream | it is bounded by its prefetch, which it needs, and not in bytes: what is given back to it does not come again, and another consumer would begin elsewhere |
+//! | a stream | it is bounded by its prefetch, which it needs, and a chunk of the stream, since RabbitMQ sends by the chunk; not in bytes: it takes nothing back, and another consumer would begin elsewhere |
 //!
 //! # Making duplicates harmless
 //!

@@ -79,6 +79,6 @@ impl Inbox {
 
     /// Gives the settles that wait to the driver.
     pub fn flush(&self, send: impl FnMut(acks::SettleFrame)) {
-        self.0.flush(send);
+        _ = self.0.flush(send);
     }
 }

@@ -145,7 +145,7 @@ impl std::fmt::Display for Return {
     }
 }
 
-/// What came of settling a delivery. Neither is a fault, nor a reason to stop.
+/// What came of settling a delivery. None is a fault, nor a reason to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Settled {
@@ -154,6 +154,10 @@ pub enum Settled {
     /// The delivery came over a channel that is gone since. Nothing was sent, for its tag may by now be
     /// that of another message; the broker delivers the message again, unless another has it already.
     Stale,
+    /// The delivery was refused, but it came from a stream, which keeps its messages and takes nothing back:
+    /// RabbitMQ closes the connection over a refusal (540). The broker is told that it is done with, so that
+    /// more can come. See [the guarantees](crate::guarantees#streams).
+    PassedOver,
 }
 
 /// What was left when a client was closed, or had ended before.

@@ -191,8 +191,8 @@ impl Backlog {
         std::mem::take(&mut self.dropped)
     }
 
-    /// It comes from a stream. What is given back to that does not come again, and another consumer
-    /// would begin at another place; but a stream has a prefetch, and that bounds it.
+    /// It comes from a stream. That takes nothing back, and another consumer would begin at another place;
+    /// but a stream has a prefetch, and that bounds it, and what comes beyond: RabbitMQ sends by the chunk.
     pub fn is_a_stream(&mut self) {
         self.is_stream = self.bounds.prefetch.is_some();
     }
@@ -288,6 +288,7 @@ impl Backlog {
     pub fn channel_lost(&mut self, is_kept: bool) {
         self.overflow = None;
         self.returns = None;
+        self.is_stream = false;
         if !is_kept {
             self.waiting = Load::default();
             self.window = self.bounds.prefetch.unwrap_or(0);
@@ -334,6 +335,7 @@ impl Backlog {
     /// change. One that sends more does not heed it.
     fn most_messages(&self) -> usize {
         let prefetch = self.bounds.prefetch.map(usize::from);
+        let prefetch = prefetch.filter(|_| !self.is_stream);
         prefetch.map_or(usize::MAX, |prefetch| 2 * prefetch + 1)
     }
 }

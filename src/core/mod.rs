@@ -19,6 +19,7 @@ pub mod keyed_queue;
 pub mod publisher;
 pub mod ring;
 pub mod session;
+pub mod stream;
 pub mod subscription;
 pub mod supervisor;
 #[cfg(test)]

@@ -528,6 +528,13 @@ impl Session {
     }
 
     /// The channel that a user drives.
+    /// A consumer has said on its channel that it refuses something.
+    pub fn consumer_refuses(&mut self, consumer: ConsumerKey) {
+        if let Some(subscription) = self.consumers.get_mut(consumer) {
+            subscription.refuses();
+        }
+    }
+
     pub fn user_channel(&mut self, channel: ChannelKey) -> Option<codec::Channel<'_>> {
         let UserChannel::Open(channel) = *self.user_channels.get(channel)? else {
             return None;

@@ -1,97 +1,17 @@
 //! One consumer's way onto a channel, and back onto the next.
 
+mod spec;
+
 use std::time::{Duration, Instant};
 
 use snowshoe_codec::method::{Arguments, MethodId, basic, channel};
 use snowshoe_codec::time::after;
-use snowshoe_codec::{ChannelId, FieldTable, FieldValue, Method, PeerClose, ShortString};
+use snowshoe_codec::{ChannelCloseReason, ChannelId, Method, PeerClose, ShortString};
 
+pub use self::spec::ConsumerSpec;
 use super::backoff::{Backoff, Delays};
 use super::{Flow, STRIKES};
 use crate::events::{ConsumerId, Entity};
-
-/// What a consumer asks of the broker.
-#[derive(Clone, Debug, Default)]
-pub struct ConsumerSpec {
-    pub queue: ShortString,
-    /// The part of the consumer tag that is the same on every channel.
-    pub tag: ShortString,
-    pub prefetch: u16,
-    pub no_ack: bool,
-    pub exclusive: bool,
-    pub no_local: bool,
-    pub arguments: FieldTable,
-}
-
-impl ConsumerSpec {
-    /// What the user asked for.
-    fn flow(&self) -> Flow {
-        let prefetch = if self.no_ack { 0 } else { self.prefetch };
-        Flow::Wide { prefetch }
-    }
-
-    /// What the tags of narrow consumers begin with, and those of wide ones do not.
-    pub fn narrow_prefix(&self) -> &'static [u8] {
-        if self.tag.as_bytes().starts_with(b"paused") {
-            b"narrow-"
-        } else {
-            b"paused-"
-        }
-    }
-
-    /// The tag of the consumer that comes after so many exchanges on its channel. None has that of
-    /// another: a quorum queue of RabbitMQ 3.10 keeps a cancelled consumer for as long as there is
-    /// something of it to be settled, and the next one of its tag ends the connection (541).
-    fn tag_of(&self, flow: Flow, exchanges: u32) -> ShortString {
-        let prefix: &[u8] = match flow {
-            Flow::Wide { .. } => b"",
-            Flow::Narrow => self.narrow_prefix(),
-        };
-        let suffix = match exchanges / 2 {
-            0 => String::new(),
-            before => format!("#{}", before + 1),
-        };
-        let room = usize::from(u8::MAX) - prefix.len() - suffix.len();
-        let tag = [prefix, start(&self.tag, room), suffix.as_bytes()].concat();
-        ShortString::try_from(&tag[..]).unwrap_or_default()
-    }
-
-    /// Its consumer, as it is asked of the broker.
-    pub fn consume(&self, flow: Flow, exchanges: u32) -> basic::Consume {
-        let is_narrow = flow == Flow::Narrow;
-        basic::Consume {
-            queue: self.queue.clone(),
-            consumer_tag: self.tag_of(flow, exchanges),
-            no_local: self.no_local,
-            no_ack: self.no_ack && !is_narrow,
-            exclusive: self.exclusive,
-            arguments: match is_narrow {
-                true => self.narrow_arguments(),
-                false => self.arguments.clone(),
-            },
-            ..Default::default()
-        }
-    }
-
-    /// Of a lower priority, so that the narrow consumer gets nothing while the wide one is there, and
-    /// nothing that another consumer would take: without acknowledgements it has to wait.
-    fn narrow_arguments(&self) -> FieldTable {
-        let mut arguments = self.arguments.clone();
-        let priority = arguments.get("x-priority").ok().flatten();
-        let priority = priority.and_then(FieldValue::as_i64).unwrap_or(0);
-        // Where it does not fit in, it is left as it is.
-        _ = arguments.set("x-priority", priority.saturating_sub(1));
-        arguments
-    }
-}
-
-/// As much of a tag as there is room for, in whole characters.
-fn start(tag: &ShortString, room: usize) -> &[u8] {
-    let tag = tag.as_bytes();
-    let goes_on = |at: &usize| tag.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
-    let end = (0..=room.min(tag.len())).rev().find(|at| !goes_on(at));
-    &tag[..end.unwrap_or(0)]
-}
 
 /// The recovery of one consumer. It has a channel of its own, so that delivery tags, prefetch and
 /// errors are its own too.
@@ -141,6 +61,10 @@ pub struct Subscription {
     strikes: u32,
     /// What the broker said of the last of them.
     cost: Option<PeerClose>,
+    /// How many it has cost by what it refused, which nothing makes good.
+    refusals: u32,
+    /// Whether it has refused something on the present channel.
+    has_refused: bool,
     /// Whether it was on its way when a connection ended over one like it, and so is tried with few others.
     suspected: bool,
     /// Whether it was told that it is not back yet.
@@ -263,6 +187,8 @@ impl Subscription {
             established: false,
             strikes: 0,
             cost: None,
+            refusals: 0,
+            has_refused: false,
             suspected: false,
             missed: false,
             late: false,
@@ -426,7 +352,7 @@ impl Subscription {
                 let missed = std::mem::take(&mut self.missed);
                 self.late = false;
                 let flow = self.flow;
-                self.strikes = 0;
+                self.strikes = self.refusals;
                 self.suspected = false;
                 self.delays.succeeded(now);
                 Some(Step::Active {
@@ -478,6 +404,21 @@ impl Subscription {
     /// Whether it may be what the connection was closed over. One that has cost a connection stays alone.
     pub fn suspect(&mut self, is_suspected: bool) {
         self.suspected = is_suspected || self.strikes > 0;
+    }
+
+    /// It has said that it refuses something.
+    pub fn refuses(&mut self) {
+        self.has_refused = true;
+    }
+
+    /// Whether it has refused something on its channel.
+    pub fn has_refused(&self) -> bool {
+        self.has_refused
+    }
+
+    /// It was alone in refusing something when the connection was closed over that.
+    pub fn refusal_refused(&mut self) {
+        self.refusals = self.refusals.saturating_add(1);
     }
 
     /// Whether it has cost a connection since it last received.
@@ -588,7 +529,6 @@ impl Subscription {
 
     /// The connection is gone, and all channels with it.
     pub fn connection_lost(&mut self) {
-        self.missed = false;
         self.channel_lost();
         self.state = match self.state {
             _ if self.is_unwanted() => State::Ended,
@@ -596,6 +536,8 @@ impl Subscription {
             State::BackingOff(until) if self.strikes > 0 => State::BackingOff(until),
             _ => State::Waiting,
         };
+        // What backs off may come later than the rest, and then it is told that it is back.
+        self.missed &= matches!(self.state, State::BackingOff(_));
     }
 
     /// What was delivered is delivered again, so the user is not behind any more. Without
@@ -604,6 +546,7 @@ impl Subscription {
         self.next = None;
         self.moving = false;
         self.proving = false;
+        self.has_refused = false;
         if !self.spec.no_ack {
             self.wanted = self.spec.flow();
         }

@@ -358,6 +358,15 @@ fn take(outbound: &mut Outbound) -> BytesMut {
 
 /// What a consumer of this tag is delivered, with these tags and bodies.
 pub fn consumed(consumer_tag: &str, bodies: &[(u64, &[u8])]) -> Vec<Delivery> {
+    consumed_with(consumer_tag, &Properties::default(), bodies)
+}
+
+/// The same, with properties.
+pub fn consumed_with(
+    consumer_tag: &str,
+    properties: &Properties,
+    bodies: &[(u64, &[u8])],
+) -> Vec<Delivery> {
     let mut line = Line::open(ConnectionLimits::default());
     let channel = line.open_channel();
     let consumer_tag = name(consumer_tag);
@@ -380,7 +389,7 @@ pub fn consumed(consumer_tag: &str, bodies: &[(u64, &[u8])]) -> Vec<Delivery> {
             .connection()
             .channel(channel)
             .expect("it is open");
-        let sent = channel.send_content(deliver, &Properties::default(), &body);
+        let sent = channel.send_content(deliver, properties, &body);
         sent.expect("a server may deliver it");
     }
     let delivery = |event| match event {

@@ -287,9 +287,18 @@ impl Topology {
 
     /// Whether a queue was declared here as a quorum queue.
     pub fn is_quorum(&self, name: &ShortString) -> bool {
+        self.is_of_type(name, "quorum")
+    }
+
+    /// Whether a queue was declared here as a stream.
+    pub fn is_stream(&self, name: &ShortString) -> bool {
+        self.is_of_type(name, "stream")
+    }
+
+    fn is_of_type(&self, name: &ShortString, wanted: &str) -> bool {
         let queue = self.queues.get(&self.queue_id(name));
         let kind = queue.and_then(|it| it.declare.arguments.get("x-queue-type").ok().flatten());
-        kind.and_then(FieldValue::as_str) == Some("quorum")
+        kind.and_then(FieldValue::as_str) == Some(wanted)
     }
 
     /// Whether there is any queue that belongs to one connection alone.

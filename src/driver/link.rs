@@ -283,7 +283,8 @@ impl Link {
         moved |= self.let_time_pass(now, topology);
         moved |= self.producers.handle_timeout(now);
         moved |= self.carry_out(now, topology);
-        self.consumers.settle(now, &mut self.session, topology);
+        let (session, log) = (&mut self.session, &mut self.log);
+        self.consumers.settle(now, session, topology, log);
         self.tell_losses();
         moved |= self.channels.operate(now, &mut self.session, topology);
         self.publishes = may_publish && !self.blocked;

@@ -1,5 +1,8 @@
 //! What a consumer shares with the driver.
 
+mod outcome;
+mod weighing;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -7,11 +10,16 @@ use std::task::{Poll, Waker};
 
 use snowshoe_codec::{Delivery, ShortString};
 
+use self::outcome::settled;
+pub(crate) use self::outcome::{Filled, Taken};
+pub(crate) use self::weighing::cost;
+use self::weighing::{OFFSET, has_place_in_stream};
 use super::doorbell::{Doorbell, Ready};
 use super::place::Place;
 use crate::core::acks::{self, AckTracker, Settle};
 use crate::core::backlog::{Backlog, Bounds, Load, Stage};
 use crate::core::session::ConsumerKey;
+use crate::core::stream::StreamSigns;
 use crate::core::subscription::ConsumerSpec;
 use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, SettleError};
@@ -42,6 +50,10 @@ struct InboxState {
     deliveries: VecDeque<Delivery>,
     /// How much waits in here and in the consumer's hands, and what follows from it.
     backlog: Backlog,
+    /// Whether it comes from a stream.
+    signs: StreamSigns,
+    /// How many refusals of it were passed over, and not yet told.
+    passed_over: usize,
     /// Without acknowledgements, what came to the narrow consumer: it is acknowledged once there is a
     /// wide one again, and not handed out before the broker has heard that, or it could come twice.
     pledge: Option<Delivery>,
@@ -75,14 +87,31 @@ impl InboxState {
         self.deliveries.append(&mut deferred);
     }
 
-    fn look_for_stream(&mut self) {
-        let last = self.deliveries.back();
-        if last.is_some_and(is_of_a_stream) {
+    /// Looks whether these come from a stream.
+    fn look_for_stream(&mut self, batch: &VecDeque<Delivery>) {
+        if !self.signs.is_open() {
+            return;
+        }
+        if let Some(has_place) = batch.iter().find_map(has_place_in_stream) {
+            self.signs.shown(has_place);
+        }
+        if self.signs.may_be_stream() {
             self.backlog.is_a_stream();
         }
     }
 
+    /// What the broker is told for this, and whether it is something else.
+    fn as_taken(&self, settle: Settle) -> (Settle, bool) {
+        let is_refused = settle != Settle::Ack && self.signs.is_stream();
+        (if is_refused { Settle::Ack } else { settle }, is_refused)
+    }
+
+    /// Lets a delivery go back to the queue. A stream has it anyway, and where it may be one, the end of
+    /// the channel does it.
     fn requeue(&mut self, delivery: &Delivery) {
+        if self.signs.may_be_stream() {
+            return;
+        }
         let (tag, requeue) = (delivery.delivery_tag, Settle::Nack { requeue: true });
         // What was settled already, together with others, stays so.
         _ = self.tracker.settle(self.epoch, tag, requeue, false);
@@ -98,31 +127,18 @@ impl InboxState {
     }
 }
 
-/// What came of putting deliveries into an inbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Filled {
-    /// The consumer is gone. That they go back is to be told to the broker.
-    pub(crate) given_back: bool,
-    /// The broker is to be [asked](Inbox::take_wish) for something.
-    pub(crate) has_wish: bool,
-    /// So many were lost.
-    pub(crate) dropped: u64,
-}
-
-/// What came of looking into an inbox.
-pub(crate) struct Taken {
-    /// What the deliveries that were taken belong to.
-    pub(crate) epoch: Epoch,
-    /// Whether no more will come.
-    pub(crate) ended: bool,
-}
-
 impl Inbox {
     pub(crate) fn new(spec: &ConsumerSpec, bounds: Bounds, doorbell: Arc<Doorbell>) -> Self {
+        let mut signs = StreamSigns::default();
+        if matches!(spec.arguments.get(OFFSET), Ok(Some(_))) {
+            signs.said();
+        }
         let state = InboxState {
             queue: spec.queue.clone(),
             deliveries: VecDeque::new(),
             backlog: Backlog::new(bounds),
+            signs,
+            passed_over: 0,
             pledge: None,
             deferred: VecDeque::new(),
             epoch: Epoch::default(),
@@ -299,9 +315,14 @@ impl Inbox {
         if epoch == state.epoch {
             state.held -= released;
         }
+        let (settle, is_passed_over) = state.as_taken(settle);
+        let pending = state.tracker.pending();
         let result = state.tracker.settle(epoch, tag, settle, multiple);
+        if is_passed_over {
+            state.passed_over += state.tracker.pending() - pending;
+        }
         self.schedule(state);
-        settled(result)
+        settled(result, is_passed_over)
     }
 
     /// Settles deliveries that the user gives out of the hands; the first error is told.
@@ -312,16 +333,18 @@ impl Inbox {
         settle: Settle,
     ) -> Result<Settled, SettleError> {
         let mut state = self.lock();
+        let (settle, is_passed_over) = state.as_taken(settle);
         let mut result = Ok(());
         for tag in tags {
             if epoch == state.epoch {
                 state.held -= 1;
             }
             let settled = state.tracker.settle(epoch, tag, settle, false);
+            state.passed_over += usize::from(is_passed_over && settled.is_ok());
             result = result.and(settled);
         }
         self.schedule(state);
-        settled(result)
+        settled(result, is_passed_over)
     }
 
     /// The user has dropped a delivery unsettled.
@@ -340,6 +363,9 @@ impl Inbox {
     /// Puts deliveries in.
     pub(crate) fn fill(&self, batch: &mut VecDeque<Delivery>) -> Filled {
         let mut state = self.lock();
+        if !self.no_ack {
+            state.look_for_stream(batch);
+        }
         let mut load = Load::default();
         for delivery in &*batch {
             load.add(cost(delivery));
@@ -370,9 +396,6 @@ impl Inbox {
                 self.put(&mut state, delivery);
             }
         }
-        if state.backlog.has_wish() {
-            state.look_for_stream();
-        }
         let filled = Filled {
             given_back: false,
             has_wish: state.backlog.has_wish(),
@@ -393,9 +416,6 @@ impl Inbox {
             return;
         }
         let cost = cost(&delivery);
-        if !self.no_ack && !state.backlog.has_room(cost) && is_of_a_stream(&delivery) {
-            state.backlog.is_a_stream();
-        }
         if state.backlog.has_room(cost) {
             let mut load = Load::default();
             load.add(cost);
@@ -424,6 +444,16 @@ impl Inbox {
             return None;
         }
         state.backlog.take_wish()
+    }
+
+    /// The queue was declared as a stream.
+    pub(crate) fn said_to_be_stream(&self) {
+        self.lock().signs.said();
+    }
+
+    /// The broker has closed the connection over a refusal of this consumer, or of one like it.
+    pub(crate) fn refusal_refused(&self) {
+        self.lock().signs.refusal_refused();
     }
 
     /// What was not kept is to be [told](Self::flush) to go back to the queue.
@@ -493,6 +523,7 @@ impl Inbox {
         let mut deferred = std::mem::take(&mut state.deferred);
         state.deliveries.append(&mut deferred);
         state.backlog.channel_lost(self.no_ack);
+        state.signs.channel_lost();
         if !self.no_ack {
             state.deliveries.clear();
         }
@@ -508,8 +539,8 @@ impl Inbox {
         wake(state);
     }
 
-    /// Gives the settles that wait to the driver.
-    pub(crate) fn flush(&self, mut send: impl FnMut(acks::SettleFrame)) {
+    /// Gives the settles that wait to the driver. How many of them are refusals that are passed over.
+    pub(crate) fn flush(&self, mut send: impl FnMut(acks::SettleFrame)) -> usize {
         let mut state = self.lock();
         state.scheduled = false;
         if let Some(returns) = state.backlog.take_returns() {
@@ -518,6 +549,7 @@ impl Inbox {
                 .give_back(returns.first, returns.last, &mut send);
         }
         state.tracker.flush(send);
+        std::mem::take(&mut state.passed_over)
     }
 
     /// Whether nothing is left for the user to settle, nor for the driver to tell the broker.
@@ -567,28 +599,6 @@ fn wake(mut state: MutexGuard<'_, InboxState>) {
     drop(state);
     if let Some(waker) = waker {
         waker.wake();
-    }
-}
-
-/// What a delivery takes while it waits.
-pub(crate) fn cost(delivery: &Delivery) -> usize {
-    size_of::<Delivery>() + delivery.content.buffer_len()
-}
-
-/// Brokers tell the place in a stream with every delivery from it.
-fn is_of_a_stream(delivery: &Delivery) -> bool {
-    let properties = delivery.content.properties();
-    let headers = properties.map(|it| it.headers);
-    headers.is_ok_and(|it| it.is_some_and(|it| matches!(it.get("x-stream-offset"), Ok(Some(_)))))
-}
-
-fn settled(result: Result<(), acks::SettleError>) -> Result<Settled, SettleError> {
-    match result {
-        Ok(()) => Ok(Settled::Sent),
-        Err(acks::SettleError::Stale) => Ok(Settled::Stale),
-        Err(acks::SettleError::AlreadySettled | acks::SettleError::Unknown) => {
-            Err(SettleError::AlreadySettled)
-        }
     }
 }
 

@@ -39,6 +39,7 @@ mod request_reply;
 mod resending;
 mod settings;
 mod silent_queues;
+mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology_recovery;

@@ -218,11 +218,14 @@ fn what_does_not_follow_in_order_is_not_said_to_go_back() {
 }
 
 #[test]
-fn a_stream_is_bounded_by_its_prefetch_alone() {
+fn of_a_stream_all_is_kept_and_no_less_is_asked_for() {
     let mut backlog = backlog(4, Some(10));
     backlog.is_a_stream();
-    assert_eq!(backlog.deliver(1..=10, 100 * MESSAGE), 10);
+    // It comes by the chunk, whatever the prefetch.
+    assert_eq!(backlog.deliver(1..=1_000, 100 * MESSAGE), 1_000);
     assert!(!backlog.has_wish());
+    backlog.channel_lost(false);
+    assert!(backlog.deliver(1..=1_000, MESSAGE) < 1_000);
 }
 
 #[test]

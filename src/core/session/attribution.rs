@@ -41,6 +41,7 @@ impl Session {
             return true;
         }
         let known = self.attribute_to_call(close)
+            || self.attribute_to_refusals(now, close)
             || self.attribute_to_step(close)
             || self.attribute_to_consumers(now, close);
         if !known {
@@ -133,6 +134,24 @@ impl Session {
         });
     }
 
+    /// RabbitMQ 3.10.8 says 540 where what came from a stream is refused. Each that has refused something finds
+    /// out whether it is one that reads a stream.
+    fn attribute_to_refusals(&mut self, now: Instant, close: &PeerClose) -> bool {
+        if ![basic::Nack::ID, basic::Reject::ID].contains(&close.method) {
+            return false;
+        }
+        let suspects = self.consumers.keys_of(Subscription::has_refused);
+        let refused = suspects.iter().copied().map(Output::RefusalRefused);
+        self.outputs.extend(refused);
+        if let [culprit] = suspects[..]
+            && self.user_channels.is_empty()
+        {
+            self.consumers[culprit].refusal_refused();
+            self.attribute_to_consumer(now, culprit, close);
+        }
+        !suspects.is_empty() && self.user_channels.is_empty()
+    }
+
     fn attribute_to_consumers(&mut self, now: Instant, close: &PeerClose) -> bool {
         let suspects = self.awaited_or_late(|it| it.under_way() == Some(close.method));
         let are_there = !suspects.is_empty();
@@ -174,12 +193,17 @@ impl Session {
         // Whoever starts it hears of it, and it is not recovered when it fails the first time.
         let is_recovered = subscription.is_wanted();
         let entity = subscription.entity();
+        if subscription.state().receives() {
+            self.outputs.push_back(Output::ConsumerOffline(consumer));
+        }
         let verdict = subscription.cost_connection(now, close);
         let (failed, reason) = (verdict == Verdict::Fail, Error::Refused(close.clone()));
         if failed && is_recovered {
             self.outputs
                 .push_back(Output::NotRecovered { entity, reason });
-        } else if !failed && subscription.miss() {
+        } else if !failed {
+            // Each connection is told of, unlike what is tried again on the same one.
+            subscription.miss();
             self.outputs.push_back(Output::Delayed { entity, reason });
         }
         if failed {

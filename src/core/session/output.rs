@@ -87,6 +87,8 @@ pub enum Output {
     ConsumerFlows(ConsumerKey, Flow),
     /// The broker has heard all that was said before [`Session::prove_heard`](super::Session::prove_heard).
     ConsumerHeard(ConsumerKey),
+    /// The broker closed the connection over a basic.nack or basic.reject, and the consumer has sent one.
+    RefusalRefused(ConsumerKey),
     /// What the consumer was delivered so far cannot be settled any more.
     ConsumerOffline(ConsumerKey),
     /// The broker cancelled the consumer. It is tried again.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use snowshoe_codec::method::Arguments;
+use snowshoe_codec::{FieldTable, PeerClose, ReplyCode};
 
 use super::*;
 use crate::core::testing::name;

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use log::Level;
 use snowshoe_codec::{Delivery, ShortString};
 
+use super::log_limit::LogLimit;
 use crate::core::acks::{Settle, SettleFrame};
 use crate::core::session::{ConsumerKey, Manner, Session};
 use crate::core::subscription::ConsumerSpec;
@@ -100,7 +102,13 @@ impl Consumers {
     }
 
     /// Writes what was settled, and asks the broker for more or less.
-    pub(super) fn settle(&mut self, now: Instant, session: &mut Session, topology: &Topology) {
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        topology: &Topology,
+        log: &mut LogLimit,
+    ) {
         for key in std::mem::take(&mut self.settling) {
             let Some(consumer) = self.consumers.get(&key) else {
                 continue;
@@ -111,7 +119,18 @@ impl Consumers {
                 // There is no moment without a consumer, so it has to be before there are more.
                 consumer.inbox.let_back();
             }
-            flush(session, key, &consumer.inbox);
+            let passed_over = flush(session, key, &consumer.inbox);
+            if passed_over > 0 {
+                let (tag, queue) = (&consumer.tag, consumer.inbox.queue());
+                log.say(
+                    now,
+                    Level::Warn,
+                    format_args!(
+                        "consumer {tag:?} refused {passed_over} messages: {queue:?} is a stream, which \
+                         takes nothing back, so they are passed over"
+                    ),
+                );
+            }
             match wish {
                 Some((flow, Some(manner))) => {
                     log::debug!("consumer {:?}: {flow:?}, {manner:?}", consumer.tag);
@@ -164,10 +183,14 @@ impl Consumers {
         epoch: Epoch,
         queue: ShortString,
         flow: Flow,
+        topology: &Topology,
     ) {
         let Some(consumer) = self.consumers.get_mut(&key) else {
             return;
         };
+        if topology.is_stream(&queue) {
+            consumer.inbox.said_to_be_stream();
+        }
         consumer.inbox.begin_epoch(epoch, queue, flow);
         self.settling.push(key);
         if let Some(started) = consumer.started.take() {
@@ -220,6 +243,13 @@ impl Consumers {
             if let Some(consumer) = self.consumers.get_mut(&key) {
                 tell(consumer.id(), std::mem::take(&mut consumer.dropped));
             }
+        }
+    }
+
+    /// The broker has closed the connection over a refusal, and this consumer has refused something.
+    pub(super) fn refusal_refused(&self, key: ConsumerKey) {
+        if let Some(consumer) = self.consumers.get(&key) {
+            consumer.inbox.refusal_refused();
         }
     }
 
@@ -288,17 +318,19 @@ impl Consumers {
     }
 }
 
-/// Writes what a consumer settled to its channel.
-fn flush(session: &mut Session, key: ConsumerKey, inbox: &Inbox) {
+/// Writes what a consumer settled to its channel. How many refusals are passed over.
+fn flush(session: &mut Session, key: ConsumerKey, inbox: &Inbox) -> usize {
     let Some(mut channel) = session.consumer_channel(key) else {
-        return;
+        return 0;
     };
-    inbox.flush(
+    let mut refuses = false;
+    let passed_over = inbox.flush(
         |SettleFrame {
              settle,
              tag,
              multiple,
          }| {
+            refuses |= settle != Settle::Ack;
             // Only a channel that is closing refuses, and then the broker delivers again.
             _ = match settle {
                 Settle::Ack => channel.ack(tag, multiple),
@@ -307,4 +339,8 @@ fn flush(session: &mut Session, key: ConsumerKey, inbox: &Inbox) {
             };
         },
     );
+    if refuses {
+        session.consumer_refuses(key);
+    }
+    passed_over
 }

@@ -29,7 +29,7 @@ impl Link {
                 if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
                     self.hand_over(now);
                 }
-                self.carry_out_one(now, output);
+                self.carry_out_one(now, output, topology);
             }
             if !mem::take(&mut self.is_behind) {
                 break;
@@ -46,7 +46,7 @@ impl Link {
         self.producers.hand_over(now, &mut self.session);
     }
 
-    fn carry_out_one(&mut self, now: Instant, output: Output) {
+    fn carry_out_one(&mut self, now: Instant, output: Output, topology: &Topology) {
         let (hub, role, session) = (&self.shared.hub, self.role, &mut self.session);
         let (producers, consumers) = (&mut self.producers, &mut self.consumers);
         let (channels, log) = (&mut self.channels, &mut self.log);
@@ -154,10 +154,11 @@ impl Link {
                 epoch,
                 queue,
                 flow,
-            } => consumers.online(consumer, epoch, queue, flow),
+            } => consumers.online(consumer, epoch, queue, flow, topology),
             Output::ConsumerVacant(key) => consumers.vacant(now, session, key),
             Output::ConsumerFlows(key, flow) => consumers.flows(now, session, key, flow),
             Output::ConsumerHeard(key) => consumers.heard(key),
+            Output::RefusalRefused(key) => consumers.refusal_refused(key),
             Output::ConsumerOffline(key) => consumers.offline(key),
             Output::ConsumerCancelled(key) => {
                 if let Some(queue) = consumers.queue(key) {

@@ -1,5 +1,7 @@
+use snowshoe_codec::{FieldTable, Properties};
+
 use super::*;
-use crate::core::testing::{consumed, name};
+use crate::core::testing::{consumed, consumed_with, name};
 
 const WIDE: Flow = Flow::Wide { prefetch: 0 };
 
@@ -10,6 +12,13 @@ fn one() -> usize {
 
 fn delivery(tag: u64, consumer: &str) -> Delivery {
     consumed(consumer, &[(tag, &[])]).remove(0)
+}
+
+fn delivery_of_a_stream(tag: u64) -> Delivery {
+    let place = i64::try_from(tag).expect("it is small");
+    let properties = Properties::builder().header(OFFSET, place);
+    let properties = properties.build().expect("it is short");
+    consumed_with("tag", &properties, &[(tag, &[])]).remove(0)
 }
 
 struct World {
@@ -275,4 +284,78 @@ fn who_goes_away_gives_back_what_there_was_no_room_for_too() {
     assert!(back.iter().all(|it| it.0 == BACK));
     assert!(world.fill([6]).given_back);
     assert_eq!(world.told(), [(BACK, 6, false)]);
+}
+
+/// A consumer that said where in a stream it begins, or did not.
+fn of_a_stream(is_said: bool, prefetch: u16) -> World {
+    let arguments = match is_said {
+        true => FieldTable::new()
+            .with(OFFSET, "first")
+            .expect("it is short"),
+        false => FieldTable::new(),
+    };
+    let spec = ConsumerSpec {
+        prefetch,
+        arguments,
+        ..ConsumerSpec::default()
+    };
+    World::new(spec, usize::MAX, 4)
+}
+
+impl World {
+    fn fill_from_stream(&self, tags: impl IntoIterator<Item = u64>) -> Filled {
+        let tags = tags.into_iter();
+        self.inbox
+            .fill(&mut tags.map(delivery_of_a_stream).collect())
+    }
+
+    fn refuse(&self, tag: u64) -> Result<Settled, SettleError> {
+        self.inbox.settle(self.epoch, tag, BACK, false, 1)
+    }
+}
+
+#[test]
+fn of_a_stream_nothing_goes_back_however_much_comes_and_whoever_goes_away() {
+    for is_said in [true, false] {
+        let mut world = of_a_stream(is_said, 10);
+        assert_eq!(world.fill_from_stream(1..=100), Filled::default());
+        assert_eq!(world.hand_out(60).len(), 60);
+        world.inbox.abandon(&mut world.batch, world.epoch);
+        assert!(world.fill_from_stream(101..=110).given_back);
+        assert_eq!(world.told(), []);
+        assert!(!world.inbox.is_drained(), "some are in the user's hands");
+    }
+}
+
+#[test]
+fn what_is_refused_of_a_stream_is_acknowledged_where_it_is_sure_to_be_one() {
+    let mut world = of_a_stream(true, 10);
+    world.fill_from_stream(1..=3);
+    world.hand_out(3);
+    assert_eq!(world.refuse(1), Ok(Settled::PassedOver));
+    let again = world.inbox.settle(world.epoch, 1, BACK, false, 0);
+    assert_eq!(again, Err(SettleError::AlreadySettled));
+    let (tags, settle) = ([2, 3].into_iter(), Settle::Reject { requeue: false });
+    let settled = world.inbox.settle_each(world.epoch, tags, settle);
+    assert_eq!(settled, Ok(Settled::PassedOver));
+    assert_eq!(world.told(), [(Settle::Ack, 3, true)]);
+}
+
+#[test]
+fn a_place_in_a_stream_alone_is_no_reason_to_acknowledge_what_is_refused_until_that_cost_a_connection()
+ {
+    let mut world = of_a_stream(false, 10);
+    world.fill_from_stream(1..=3);
+    world.hand_out(3);
+    assert_eq!(world.refuse(1), Ok(Settled::Sent));
+    assert_eq!(world.told(), [(BACK, 1, false)]);
+    world.inbox.refusal_refused();
+    assert_eq!(world.refuse(2), Ok(Settled::PassedOver));
+    // The queue can be another by the next channel.
+    world.inbox.end_epoch();
+    world.epoch = world.epoch.next();
+    world.inbox.begin_epoch(world.epoch, name("q"), WIDE);
+    world.fill([1]);
+    world.hand_out(1);
+    assert_eq!(world.refuse(1), Ok(Settled::Sent));
 }

@@ -285,6 +285,7 @@ impl World<'_> {
             | Output::ConsumerCancelled(_)
             | Output::ConsumerFlows(..)
             | Output::ConsumerHeard(_)
+            | Output::RefusalRefused(_)
             | Output::QueueRenamed { .. }
             | Output::RenameFollowed { .. }
             | Output::Delayed { .. }

@@ -455,3 +455,54 @@ fn a_consumer_that_is_kept_back_for_what_it_has_cost_is_told_on_each_connection_
     world.pass(MINUTE);
     assert_eq!(world.delays(), [format!("{CONSUMER_OF_BAD} restored")]);
 }
+
+fn is_offline(output: &Output) -> bool {
+    matches!(output, Output::ConsumerOffline(_))
+}
+
+#[test]
+fn who_has_refused_something_is_told_that_a_refusal_cost_the_connection_and_ends_if_it_goes_on() {
+    for method in [basic::Nack::ID, basic::Reject::ID] {
+        let mut world = World::ready();
+        let [culprit, other] = ["bad", "good"].map(|queue| world.add_consumer(queue));
+        for attempt in 1..=3 {
+            world.outputs();
+            world.session.consumer_refuses(culprit);
+            let now = world.now;
+            let code = ReplyCode::NOT_IMPLEMENTED;
+            world.broker.close_over(now, code, method);
+            world.run();
+            let outputs = world.outputs();
+            let told = outputs.iter().filter_map(|it| match it {
+                Output::RefusalRefused(consumer) => Some(*consumer),
+                _ => None,
+            });
+            assert_eq!(told.collect::<Vec<_>>(), [culprit]);
+            assert_eq!(outputs.iter().filter(|it| is_offline(it)).count(), 2);
+            let failed = |it: &Output| matches!(it, Output::ConsumerFailed(..));
+            assert_eq!(outputs.iter().any(failed), attempt == 3);
+            world.pass_until_ready();
+            world.pass(MINUTE);
+            assert_eq!(world.is_consuming(culprit), attempt < 3);
+            assert!(world.is_consuming(other));
+        }
+    }
+}
+
+#[test]
+fn a_refusal_that_may_be_of_a_user_who_drives_a_channel_ends_no_consumer() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("good");
+    for _ in 0..5 {
+        world.session.add_channel(world.now);
+        world.run();
+        world.session.consumer_refuses(consumer);
+        let now = world.now;
+        let (code, method) = (ReplyCode::NOT_IMPLEMENTED, basic::Nack::ID);
+        world.broker.close_over(now, code, method);
+        world.run();
+        world.pass_until_ready();
+        world.pass(MINUTE);
+        assert!(world.is_consuming(consumer));
+    }
+}
