@@ -213,6 +213,7 @@
 //! |---|---|
 //! | an exclusive consumer of a queue that this client declared, and not as auto-delete | there cannot be two, so the one goes before the other comes. Somebody else may have the queue in between; then it is tried again until it is free |
 //! | an exclusive consumer of another queue | it stays, as the queue could go with it. So what does not fit in comes again (and perhaps behind what is newer), or without acknowledgements is dropped |
+//! | a consumer whose arguments all but fill a frame | the same: those of the one in its place are longer, and would not fit |
 //! | direct replies (`amq.rabbitmq.reply-to`) | the same: replies to a consumer that is gone are lost, and there cannot be two |
 //! | a single active consumer | it loses its place to the next one, if there is one. Give it a prefetch that its capacity holds |
 //! | a quorum queue | RabbitMQ 3.10 puts back what was on its way to a consumer that is cancelled: it comes later, marked as redelivered. Without acknowledgements it does so when the channel is closed, so the other comes on another channel; where this client did not declare the queue, it cannot know, and they come when the consumer ends |

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use snowshoe_codec::method::{Arguments, MethodId, basic, channel};
 use snowshoe_codec::time::after;
-use snowshoe_codec::{ChannelCloseReason, ChannelId, Method, PeerClose, ShortString};
+use snowshoe_codec::{ChannelId, Method, PeerClose, ShortString};
 
 pub use self::spec::ConsumerSpec;
 use super::backoff::{Backoff, Delays};
@@ -477,6 +477,16 @@ impl Subscription {
             }
         }
         methods
+    }
+
+    /// The narrow consumer that would come next, and the wide one that would come back.
+    pub fn next_consumers(&self) -> [Method; 2] {
+        let flows = [(Flow::Narrow, 1), (self.spec.flow(), 2)];
+        flows.map(|(flow, more)| {
+            self.spec
+                .consume(flow, self.exchanges.wrapping_add(more))
+                .into()
+        })
     }
 
     /// Asks for the new consumer, where the old one has gone.

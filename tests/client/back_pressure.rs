@@ -332,6 +332,42 @@ fn an_exclusive_consumer_that_is_not_read_keeps_its_queue_and_loses_nothing() {
 
 // case B2
 #[test]
+fn a_consumer_whose_arguments_leave_no_room_for_more_stays_as_it_is() {
+    const FRAME: u32 = 4096;
+    run(async {
+        let client = client::connect(&format!("{}?frame_max={FRAME}", url())).await;
+        for (acks, room) in [
+            (true, 0),
+            (true, 5),
+            (true, 15),
+            (true, 40),
+            (false, 0),
+            (false, 15),
+        ] {
+            let queue = fresh_queue(&client).await;
+            fill(&client, &queue, MESSAGES, 10).await;
+            let tag = "t".repeat(250);
+            // Frame, method, ticket, lengths of queue, tag and table, bits; name, type and length.
+            let rest = 8 + 4 + 2 + 1 + queue.len() + 1 + tag.len() + 1 + 4 + (2 + 1 + 4);
+            let argument = "a".repeat(FRAME as usize - rest - room);
+            let builder = client.consumer(queue).unwrap().tag(tag).unwrap();
+            let builder = builder.argument("a", &argument).unwrap().capacity(10);
+            let builder = if acks {
+                builder.prefetch(0)
+            } else {
+                builder.no_ack()
+            };
+            let mut consumer = behind(builder, 10).await;
+            others_go_on(&client).await;
+            for number in 0..MESSAGES as u64 {
+                assert_eq!(next_number(&mut consumer, acks).await, number);
+            }
+        }
+    });
+}
+
+// case B2
+#[test]
 fn a_consumer_of_direct_replies_that_is_not_read_stays() {
     run(async {
         let client = strict_client(&url()).await;

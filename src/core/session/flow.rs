@@ -12,11 +12,12 @@ use crate::core::topology::Topology;
 
 impl Session {
     /// How the broker can be asked to send a consumer more, or less; `None` where that would cost the
-    /// consumer its queue, or does not fit into a frame.
+    /// consumer its queue, or cannot be written.
     pub fn manner(&self, consumer: ConsumerKey, flow: Flow, topology: &Topology) -> Option<Manner> {
-        let spec = self.consumers.get(consumer)?.spec();
+        let subscription = self.consumers.get(consumer)?;
+        let spec = subscription.spec();
         let is_narrow = flow == Flow::Narrow;
-        if is_narrow && !self.fits(&spec.consume(flow).into()) {
+        if is_narrow && !subscription.next_consumers().iter().all(|it| self.fits(it)) {
             return None;
         }
         // What was made narrow is made wide again, whatever became of its queue.
@@ -94,8 +95,8 @@ fn manner_of_exchange(spec: &ConsumerSpec, is_narrow: bool, topology: &Topology)
     }
 }
 
-/// How many bytes of a frame are not the method's (AMQP 0-9-1 §4.2.3).
-const FRAME_OVERHEAD: usize = 8;
-
 /// Where replies come to that need no queue.
 const DIRECT_REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";
+
+/// What a frame takes beside what is in it: its kind, channel, length and end (AMQP 0-9-1 §2.3.5).
+const FRAME_OVERHEAD: usize = 8;

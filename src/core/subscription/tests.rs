@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use snowshoe_codec::method::Arguments;
-use snowshoe_codec::{FieldTable, PeerClose, ReplyCode};
+use snowshoe_codec::FieldTable;
 
 use super::*;
 use crate::core::testing::name;
@@ -491,6 +491,20 @@ fn a_sign_that_the_broker_has_heard_is_not_taken_for_another_answer() {
     world.subscription.cancel();
     assert_eq!(world.answered(basic::QosOk::ID), Some(Step::Proven));
     assert_eq!(world.answered(basic::CancelOk::ID), Some(Step::Cancelled));
+}
+
+#[test]
+fn who_comes_next_is_known_before_it_is_asked_for() {
+    let mut world = World::narrow(10, false);
+    world.asks_for(Flow::Wide { prefetch: 10 }, Manner::Overlapping);
+    world.exchanged();
+    let next = world.subscription.next_consumers();
+    let gists = next.each_ref().map(gist);
+    assert_eq!(gists, ["consume paused-tag#2", "consume tag#3"]);
+    let asked = world
+        .subscription
+        .set_flow(Flow::Narrow, Manner::Overlapping);
+    assert_eq!(asked[1], next[0]);
 }
 
 #[test]

@@ -395,6 +395,37 @@ fn a_consumer_is_exchanged_in_the_way_that_costs_its_queue_nothing() {
 
 // case B2
 #[test]
+fn an_exchange_that_does_not_fit_into_a_frame_is_not_begun() {
+    let mut world = World::ready();
+    world.declare(declare_queue("ours"));
+    let with_argument_of = |len| {
+        let argument = "a".repeat(len);
+        let arguments = FieldTable::new().with("a", &*argument);
+        ConsumerSpec {
+            arguments: arguments.expect("it is short enough"),
+            ..spec("ours")
+        }
+    };
+    let frame = 131_072;
+    let whole = manner(&mut world, with_argument_of(frame), Flow::Narrow);
+    assert_eq!(whole, None);
+    let begun = |len| manner(&mut world, with_argument_of(len), Flow::Narrow).is_some();
+    let fits: Vec<_> = (frame - 150..frame).map(begun).collect();
+    // The names, the priority and what is around them.
+    assert!(fits[0] && fits.is_sorted_by(|one, next| one >= next));
+    let longest = frame - 150 + fits.iter().filter(|it| **it).count() - 1;
+    let around = frame - longest;
+    let names = "ours".len() + "paused-consumer of ours".len() + "x-priority".len() + "a".len();
+    // Frame and method; ticket, lengths of the names, bits, length of the table; of each argument the
+    // length of its name, its type, and its length or value.
+    assert_eq!(
+        around,
+        names + (8 + 4) + (2 + 2 + 1 + 4) + (2 + 4) + (2 + 8)
+    );
+}
+
+// case B2
+#[test]
 fn what_goes_back_to_a_queue_has_its_time_between_two_consumers() {
     let mut world = World::ready();
     world.declare(declare_queue("q"));
