@@ -106,7 +106,9 @@
 //! A quorum queue counts how often a message was delivered and came back, and gives it up, dropped or
 //! dead-lettered, beyond its **delivery limit**: `x-delivery-limit`, which is 20 on RabbitMQ 4 where none is
 //! given (3.10 has none then). Every end of a consumer's channel counts for all that were prefetched, handed
-//! out or not: a connection that is cut 20 times loses messages that nobody has seen (seen on 4.0). Give such
+//! out or not: a connection that is cut 20 times loses messages that nobody has seen (seen on 4.0). So does
+//! every time that a message goes back because its consumer
+//! [was behind](#a-consumer-that-does-not-keep-up). Give such
 //! a queue a dead-letter exchange, its consumers a smaller prefetch, or it a
 //! [limit](crate::Queue::delivery_limit) of its own; `x-delivery-limit` of -1 is none on RabbitMQ 4.
 //!
@@ -203,7 +205,8 @@
 //! **Messages.** What was on its way has the other half of the bytes. What does not fit in is not kept:
 //!
 //! - with acknowledgements it goes back to the queue once there is room, and **nothing is lost**. It comes
-//!   again marked as redelivered, and to a quorum queue that counts as a delivery;
+//!   again marked as redelivered, and to a quorum queue that counts as a delivery, of which there may be a
+//!   limit (below);
 //! - without them it is **dropped**: it was given up by the broker when it was sent. That is counted by
 //!   [`Consumer::dropped`](crate::Consumer::dropped) and told by
 //!   [`Event::DeliveriesDropped`](crate::Event::DeliveriesDropped). It takes a network that holds more than
@@ -215,8 +218,9 @@
 //! | an exclusive consumer of another queue | it stays, as the queue could go with it. So what does not fit in comes again (and perhaps behind what is newer), or without acknowledgements is dropped |
 //! | a consumer whose arguments all but fill a frame | the same: those of the one in its place are longer, and would not fit |
 //! | direct replies (`amq.rabbitmq.reply-to`) | the same: replies to a consumer that is gone are lost, and there cannot be two |
+//! | a queue that this client did not declare, or declared as auto-delete | the other comes before the one goes, since the queue could go with it. What goes back meanwhile can be overtaken by a newer message now and then. Where order matters, declare the queue with this client, too, or give the consumer a prefetch that its capacity holds |
 //! | a single active consumer | it loses its place to the next one, if there is one. Give it a prefetch that its capacity holds |
-//! | a quorum queue | RabbitMQ 3.10 puts back what was on its way to a consumer that is cancelled: it comes later, marked as redelivered. Without acknowledgements it does so when the channel is closed, so the other comes on another channel; where this client did not declare the queue, it cannot know, and they come when the consumer ends |
+//! | a quorum queue | what goes back counts as a delivery, and against a [delivery limit](#what-a-queue-gives-up): a consumer that is behind again and again can alone use that up, and then **a message is given up that nobody has seen** (seen with a limit of 1 on 3.10). Have a limit with room for that, a dead-letter exchange, or a prefetch that the capacity holds. RabbitMQ 3.10 puts back what was on its way to a consumer that is cancelled: it comes later, marked as redelivered. Without acknowledgements it does so when the channel is closed, so the other comes on another channel; where this client did not declare the queue, it cannot know, and they come when the consumer ends |
 //! | a stream | it is bounded by its prefetch, which it needs, and a chunk of the stream, since RabbitMQ sends by the chunk; not in bytes: it takes nothing back, and another consumer would begin elsewhere |
 //!
 //! # Making duplicates harmless
