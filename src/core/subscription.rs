@@ -546,8 +546,7 @@ impl Subscription {
             State::BackingOff(until) if self.strikes > 0 => State::BackingOff(until),
             _ => State::Waiting,
         };
-        // What backs off may come later than the rest, and then it is told that it is back.
-        self.missed &= matches!(self.state, State::BackingOff(_));
+        self.missed = false;
     }
 
     /// What was delivered is delivered again, so the user is not behind any more. Without
