@@ -256,8 +256,9 @@
 //!
 //! Exchanges, queues and bindings that [`Client::declare`](crate::Client::declare) declared, as they
 //! were declared, and nothing else; what was deleted through the client, or on a [`Channel`](crate::Channel)
-//! of it, stays deleted. What the
-//! broker refuses to declare again is told by [`Event::NotRecovered`](crate::Event::NotRecovered),
+//! of it, stays deleted. An auto-delete exchange is taken to go with the last binding that the client takes
+//! from it: where others have bound it, declare it again. What the broker refuses to declare again is told
+//! by [`Event::NotRecovered`](crate::Event::NotRecovered),
 //! and does not hold up the rest. A queue of our own last connection can stay locked until the
 //! broker has noticed its end; it is tried for as long as that can take.
 //!

@@ -158,8 +158,11 @@ impl ClientBuilder {
     }
 
     /// How long the broker may take to answer a call; 20 s by default, and zero is no limit.
+    ///
+    /// It is 100 ms at least: a channel on which nothing is ever answered in time carries nothing, but
+    /// what was published on it goes out again on the next.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.config.limits.call_timeout = or_none(timeout);
+        self.config.limits.call_timeout = or_none(timeout).max(LEAST_CALL_TIMEOUT);
         self
     }
 
@@ -268,6 +271,9 @@ impl ClientBuilder {
         }
     }
 }
+
+/// What a broker nearby needs, with room to spare.
+const LEAST_CALL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A timeout, of which zero is none: whoever waits no time at all never gets anything.
 fn or_none(timeout: Duration) -> Duration {

@@ -64,6 +64,9 @@ impl Reconnect {
 
     /// How many attempts in a row may fail before the client gives up; no limit (`None`) by default. A
     /// client that was connected gives up at once with zero; the very first connect has one in any case.
+    ///
+    /// It counts for each of the client's connections by itself, and the client ends with the first of them
+    /// that is given up: where a user may have one connection only, that for publishing is refused.
     pub fn max_attempts(mut self, attempts: impl Into<Option<u32>>) -> Self {
         self.max_attempts = attempts.into();
         self

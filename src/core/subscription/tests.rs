@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use snowshoe_codec::method::Arguments;
 use snowshoe_codec::FieldTable;
+use snowshoe_codec::method::Arguments;
 
 use super::*;
 use crate::core::testing::name;
