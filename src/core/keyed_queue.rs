@@ -111,7 +111,16 @@ impl<V> KeyedQueue<V> {
         self.remove(key).map(|value| (key, value))
     }
 
+    #[inline]
     pub fn remove(&mut self, key: u64) -> Option<V> {
+        // As a rule those that hold what few messages have are empty.
+        if self.occupied == 0 {
+            return None;
+        }
+        self.remove_from_some(key)
+    }
+
+    fn remove_from_some(&mut self, key: u64) -> Option<V> {
         let index = self.lower_bound(key);
         let slot = self.slots.get_mut(index).filter(|slot| slot.key == key)?;
         let value = slot.value.take()?;
