@@ -19,6 +19,16 @@ pub struct Isolation<K> {
     tried: usize,
     /// Those that were tried, and of which there was no word.
     put_off: Vec<K>,
+    /// Whether somebody has written on this connection of whose messages nobody is told: one without
+    /// confirms. A close of the connection can be over those, and so makes nobody guilty.
+    has_untold: bool,
+}
+
+/// What the broker has closed over a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    Channel,
+    Connection,
 }
 
 /// What a refusal says about the producers whose messages may be to blame.
@@ -38,6 +48,7 @@ impl<K> Default for Isolation<K> {
             suspects: Vec::new(),
             tried: 0,
             put_off: Vec::new(),
+            has_untold: false,
         }
     }
 }
@@ -66,11 +77,22 @@ impl<K: Copy + PartialEq> Isolation<K> {
         }
     }
 
+    /// A producer has written of whose messages nobody is told.
+    pub fn wrote_untold(&mut self) {
+        self.has_untold = true;
+    }
+
+    /// There is another connection, on which nobody has written anything.
+    pub fn connected(&mut self) {
+        self.has_untold = false;
+    }
+
     /// The broker closed something over a message of one of those that had some `in_flight`. The result
     /// judges any of them.
-    pub fn refused(&mut self, in_flight: &[K]) -> impl Fn(K) -> Verdict + use<K> {
+    pub fn refused(&mut self, closed: Closed, in_flight: &[K]) -> impl Fn(K) -> Verdict + use<K> {
         let is_tried = |producer: &K| self.lets_write(*producer);
-        let is_verdict = in_flight.iter().all(is_tried);
+        let may_be_untold = closed == Closed::Connection && self.has_untold;
+        let is_verdict = !may_be_untold && in_flight.iter().all(is_tried);
         let convicted = self.alone().filter(|_| is_verdict);
         if !is_verdict {
             // It may be over what others had written before: that says nothing of those who are tried.
@@ -144,7 +166,7 @@ mod tests {
         let mut in_flight = everybody.clone();
         for trial in 1..=producers + 1 {
             if in_flight.contains(&culprit) {
-                let verdict = isolation.refused(&in_flight);
+                let verdict = isolation.refused(Closed::Channel, &in_flight);
                 assert_ne!(verdict(culprit), Verdict::Cleared);
                 if verdict(culprit) == Verdict::Guilty {
                     return trial;
@@ -173,18 +195,24 @@ mod tests {
     #[test]
     fn nobody_is_found_guilty_the_first_time() {
         let mut isolation = Isolation::default();
-        assert_eq!(isolation.refused(&['a'])('a'), Verdict::Suspected);
+        assert_eq!(
+            isolation.refused(Closed::Channel, &['a'])('a'),
+            Verdict::Suspected
+        );
         assert_eq!(isolation.alone(), Some('a'));
-        assert_eq!(isolation.refused(&['a'])('a'), Verdict::Guilty);
+        assert_eq!(
+            isolation.refused(Closed::Channel, &['a'])('a'),
+            Verdict::Guilty
+        );
     }
 
     #[test]
     fn whoever_was_not_tried_is_cleared_by_a_refusal_and_waits_until_it_is_over() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(&['a', 'b', 'c', 'd']);
+        _ = isolation.refused(Closed::Channel, &['a', 'b', 'c', 'd']);
         assert!(isolation.lets_write('a') && isolation.lets_write('b'));
         assert!(!isolation.lets_write('c') && !isolation.lets_write('e'));
-        let verdict = isolation.refused(&['a', 'b']);
+        let verdict = isolation.refused(Closed::Channel, &['a', 'b']);
         assert_eq!(verdict('c'), Verdict::Cleared);
         assert_eq!(verdict('a'), Verdict::Suspected);
         assert!(!isolation.lets_write('c'), "somebody is still looked for");
@@ -198,32 +226,41 @@ mod tests {
     fn nobody_is_found_guilty_of_what_others_may_have_written_before() {
         let mut isolation = Isolation::default();
         // On a channel that both had; another has something in flight on one of its own.
-        _ = isolation.refused(&['a']);
+        _ = isolation.refused(Closed::Channel, &['a']);
         assert_eq!(isolation.alone(), Some('a'));
-        let verdict = isolation.refused(&['a', 'x']);
+        let verdict = isolation.refused(Closed::Channel, &['a', 'x']);
         assert_eq!(
             (verdict('a'), verdict('x')),
             (Verdict::Suspected, Verdict::Suspected)
         );
         assert!(isolation.lets_write('a') && !isolation.lets_write('x'));
         isolation.clear(|it| it == 'a');
-        assert_eq!(isolation.refused(&['x'])('x'), Verdict::Guilty);
+        assert_eq!(
+            isolation.refused(Closed::Channel, &['x'])('x'),
+            Verdict::Guilty
+        );
     }
 
     #[test]
     fn a_refusal_of_others_does_not_clear_those_who_are_tried() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(&['a', 'b']);
+        _ = isolation.refused(Closed::Channel, &['a', 'b']);
         assert!(isolation.lets_write('a') && !isolation.lets_write('b'));
         // On another channel, which had been written to before.
-        let verdict = isolation.refused(&['x', 'y']);
+        let verdict = isolation.refused(Closed::Channel, &['x', 'y']);
         assert_eq!(
             (verdict('x'), verdict('y')),
             (Verdict::Suspected, Verdict::Suspected)
         );
         assert!(isolation.lets_write('a') && !isolation.lets_write('x'));
-        assert_eq!(isolation.refused(&['a'])('a'), Verdict::Suspected);
-        assert_eq!(isolation.refused(&['a'])('a'), Verdict::Guilty);
+        assert_eq!(
+            isolation.refused(Closed::Channel, &['a'])('a'),
+            Verdict::Suspected
+        );
+        assert_eq!(
+            isolation.refused(Closed::Channel, &['a'])('a'),
+            Verdict::Guilty
+        );
         isolation.clear(|_| true);
         assert!(isolation.is_over());
     }
@@ -232,18 +269,18 @@ mod tests {
     #[test]
     fn whoever_there_is_no_word_of_is_put_off_and_makes_nobody_else_guilty() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(&['a', 'b', 'c']);
+        _ = isolation.refused(Closed::Channel, &['a', 'b', 'c']);
         assert_eq!(isolation.tried(), ['a', 'b']);
         isolation.put_off(|it| it == 'a');
         isolation.clear(|it| it == 'b');
         assert_eq!(isolation.alone(), Some('c'));
         // It can have been a as well, which has written something on this connection.
-        let verdict = isolation.refused(&['a', 'c']);
+        let verdict = isolation.refused(Closed::Channel, &['a', 'c']);
         assert_eq!(verdict('c'), Verdict::Suspected);
         assert_eq!(verdict('a'), Verdict::Suspected);
         // On the next one it does not write.
         assert!(isolation.lets_write('c') && !isolation.lets_write('a'));
-        let verdict = isolation.refused(&['c']);
+        let verdict = isolation.refused(Closed::Channel, &['c']);
         assert_eq!(verdict('c'), Verdict::Guilty);
         assert_eq!(verdict('a'), Verdict::Cleared);
         isolation.clear(|it| it == 'c');
@@ -253,20 +290,40 @@ mod tests {
     #[test]
     fn where_nobody_is_left_but_those_who_were_put_off_it_is_over() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(&['a', 'b']);
+        _ = isolation.refused(Closed::Channel, &['a', 'b']);
         isolation.put_off(|_| true);
         isolation.clear(|it| it == 'b');
         assert!(isolation.is_over() && isolation.lets_write('a'));
         // They are suspects like others the next time.
-        assert_eq!(isolation.refused(&['a', 'b'])('a'), Verdict::Suspected);
+        assert_eq!(
+            isolation.refused(Closed::Channel, &['a', 'b'])('a'),
+            Verdict::Suspected
+        );
         assert_eq!(isolation.tried(), ['a']);
+    }
+
+    // Simulation, seed 38793.
+    #[test]
+    fn what_those_without_confirms_have_written_makes_nobody_guilty() {
+        let mut isolation = Isolation::default();
+        isolation.wrote_untold();
+        _ = isolation.refused(Closed::Channel, &['a']);
+        assert_eq!(isolation.alone(), Some('a'));
+        // It can have been over what was written before.
+        let verdict = isolation.refused(Closed::Connection, &['a']);
+        assert_eq!(verdict('a'), Verdict::Suspected);
+        // On the next one nobody else writes.
+        isolation.connected();
+        assert!(isolation.lets_write('a') && !isolation.lets_write('u'));
+        let verdict = isolation.refused(Closed::Connection, &['a']);
+        assert_eq!(verdict('a'), Verdict::Guilty);
     }
 
     #[test]
     fn where_nobody_had_anything_in_flight_those_who_are_tried_are_still_to_be_cleared() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(&['a', 'b']);
-        _ = isolation.refused(&[]);
+        _ = isolation.refused(Closed::Channel, &['a', 'b']);
+        _ = isolation.refused(Closed::Channel, &[]);
         assert!(!isolation.is_over());
         isolation.clear(|_| true);
         isolation.clear(|_| true);

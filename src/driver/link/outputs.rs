@@ -67,6 +67,7 @@ impl Link {
                 }
             }
             Output::Connected => {
+                producers.connected();
                 log::info!("{role} connection: open");
                 hub.emit_with(|| Event::Connected { role });
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use snowshoe_codec::time::after;
 use snowshoe_codec::{PeerClose, PublisherConfirm, Returned};
 
-use crate::core::isolation::{Isolation, Verdict};
+use crate::core::isolation::{Closed, Isolation, Verdict};
 use crate::core::publisher::{Bin, Publisher};
 use crate::core::session::{ProducerKey, Session};
 use crate::events::ProducerId;
@@ -402,7 +402,11 @@ impl Producers {
         // A broker that closes something over what it has taken leaves nobody innocent, and nobody guilty.
         let is_late = in_question.is_empty();
         let suspects = if is_late { in_flight } else { in_question };
-        let verdict = self.isolation.refused(&suspects);
+        let closed = match is_over_channel {
+            true => Closed::Channel,
+            false => Closed::Connection,
+        };
+        let verdict = self.isolation.refused(closed, &suspects);
         for key in sharers {
             self.with(now, session, *key, |publisher| {
                 match verdict(*key) {
@@ -418,6 +422,11 @@ impl Producers {
         }
     }
 
+    /// There is another connection.
+    pub(super) fn connected(&mut self) {
+        self.isolation.connected();
+    }
+
     /// The connection has ended without a word. What was on several already without an outcome may be why, and
     /// is tried like what a broker refuses. Nobody is found guilty without its word.
     pub(super) fn cut(&mut self, now: Instant, session: &mut Session) {
@@ -427,7 +436,7 @@ impl Producers {
         }
         let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
         let suspects = self.those_with(&everybody, Publisher::is_in_question_again);
-        _ = self.isolation.refused(&suspects);
+        _ = self.isolation.refused(Closed::Connection, &suspects);
         for key in suspects {
             self.with(now, session, key, Publisher::suspected);
         }
@@ -506,8 +515,11 @@ impl Producers {
             });
             session.has_published(key);
             moved |= more;
-            if !outbox.confirms() && !mem::replace(&mut producer.unflushed, true) {
-                self.unflushed.push(key);
+            if !outbox.confirms() {
+                self.isolation.wrote_untold();
+                if !mem::replace(&mut producer.unflushed, true) {
+                    self.unflushed.push(key);
+                }
             }
             if more {
                 self.is_ready(key);

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use snowshoe::ConnectionErrorReason;
 use snowshoe::codec::PeerClose;
 use snowshoe::internal::Epoch;
-use snowshoe::internal::isolation::Verdict;
+use snowshoe::internal::isolation::{Closed, Verdict};
 use snowshoe::internal::publisher::Publisher;
 use snowshoe::internal::session::{ConsumerKey, Output, ProducerKey, Session};
 
@@ -190,6 +190,7 @@ impl World<'_> {
             },
             Output::Abort => self.transport = None,
             Output::Finish(last_words) => self.finish_transport(&last_words),
+            Output::Connected => self.isolation.connected(),
             Output::Lost { .. } => self.is_blocked = false,
             Output::Blocked(_) => self.is_blocked = true,
             Output::Unblocked => self.is_blocked = false,
@@ -200,7 +201,9 @@ impl World<'_> {
             Output::ProducerRejected(key, close) => {
                 self.with_producer(key, |publisher| publisher.rejected(&close));
             }
-            Output::ProducersRejected(sharers, close) => self.publishing_refused(&sharers, &close),
+            Output::ProducersRejected(sharers, close) => {
+                self.publishing_refused(Closed::Channel, &sharers, &close);
+            }
             Output::PublishingCut => {
                 if self.isolation.is_over() {
                     let mut suspects: Vec<ProducerKey> = self.producers.keys().copied().collect();
@@ -208,7 +211,7 @@ impl World<'_> {
                         let producer = &self.producers[key];
                         producer.confirms && producer.publisher.is_in_question_again()
                     });
-                    _ = self.isolation.refused(&suspects);
+                    _ = self.isolation.refused(Closed::Connection, &suspects);
                     for key in suspects {
                         self.with_producer(key, Publisher::suspected);
                     }
@@ -216,7 +219,7 @@ impl World<'_> {
             }
             Output::PublishingRefused(close) => {
                 let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
-                self.publishing_refused(&everybody, &close);
+                self.publishing_refused(Closed::Connection, &everybody, &close);
             }
             Output::ProducerTaken(key) => self.with_producer(key, Publisher::taken),
             Output::Confirm { producer, confirm } => self.with_producer(producer, |publisher| {
@@ -279,8 +282,7 @@ impl World<'_> {
                 assert!(self.user_channels.contains(&key));
             }
 
-            Output::Connected
-            | Output::Ready
+            Output::Ready
             | Output::SecretUpdated
             | Output::ConsumerCancelled(_)
             | Output::ConsumerFlows(..)
@@ -328,7 +330,7 @@ impl World<'_> {
     }
 
     /// The broker closed the connection, or a channel that some share, over a publish.
-    fn publishing_refused(&mut self, sharers: &[ProducerKey], close: &PeerClose) {
+    fn publishing_refused(&mut self, closed: Closed, sharers: &[ProducerKey], close: &PeerClose) {
         let mut in_flight = sharers.to_vec();
         in_flight.retain(|key| {
             let producer = self.producers.get(key);
@@ -338,7 +340,7 @@ impl World<'_> {
         in_question.retain(|key| self.producers[key].publisher.is_in_question());
         let is_late = in_question.is_empty();
         let suspects = if is_late { in_flight } else { in_question };
-        let verdict = self.isolation.refused(&suspects);
+        let verdict = self.isolation.refused(closed, &suspects);
         for key in sharers {
             self.with_producer(*key, |publisher| {
                 match verdict(*key) {
@@ -386,6 +388,9 @@ impl World<'_> {
                 let queued = channel.queued();
                 producer.publisher.transmit(&mut channel, SHARE);
                 moved |= channel.queued() > queued;
+                if !producer.confirms {
+                    self.isolation.wrote_untold();
+                }
                 self.session.has_published(key);
                 // A driver leaves the broker some time before it asks.
                 if producer.publisher.awaits_verdict().is_some()
