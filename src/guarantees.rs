@@ -174,8 +174,9 @@
 //! - That a queue is a stream is known from an `x-stream-offset` argument of the consumer, or from
 //!   [declaring](crate::Queue::stream) it with this client, and from the header of its deliveries. The header
 //!   alone is no proof, since whoever passes a message on to an ordinary queue may pass it on, too, and there
-//!   passing over would lose a message. So where there is nothing else, the first refusal goes to the broker,
-//!   costs the connection, and is not repeated.
+//!   passing over would lose a message. So where there is nothing else, the first refusal goes to the broker
+//!   and costs the connection; after that it is known, unless several consumers had refused something on that
+//!   connection, of which nobody can tell which it was.
 //!
 //! ## Without acknowledgements
 //!

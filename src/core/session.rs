@@ -87,6 +87,8 @@ pub struct Session {
     shared_channels: BTreeMap<ChannelId, SharedChannel>,
     /// Who has asked on which channel whether the broker has taken what was published, oldest first.
     proofs: Vec<(ChannelId, Option<ProducerKey>)>,
+    /// Whether a user has published on a channel, since that was last asked.
+    published_by_hand: bool,
     consumers: Keyed<ConsumerKey, Subscription>,
     user_channels: Keyed<ChannelKey, UserChannel>,
     /// When those who wait for consumers that are on their way go on without them.
@@ -126,6 +128,7 @@ impl Session {
             producers: Keyed::new(),
             shared_channels: BTreeMap::new(),
             proofs: Vec::new(),
+            published_by_hand: false,
             consumers: Keyed::new(),
             user_channels: Keyed::new(),
             consumers_due: None,
@@ -527,7 +530,6 @@ impl Session {
         self.connection.as_mut()?.channel(channel)
     }
 
-    /// The channel that a user drives.
     /// A consumer has said on its channel that it refuses something.
     pub fn consumer_refuses(&mut self, consumer: ConsumerKey) {
         if let Some(subscription) = self.consumers.get_mut(consumer) {
@@ -535,6 +537,17 @@ impl Session {
         }
     }
 
+    /// A user has published on a channel of the present connection.
+    pub fn has_published_by_hand(&mut self) {
+        self.published_by_hand = true;
+    }
+
+    /// Whether that is so of any connection since it was last asked.
+    pub fn take_published_by_hand(&mut self) -> bool {
+        std::mem::take(&mut self.published_by_hand)
+    }
+
+    /// The channel that a user drives.
     pub fn user_channel(&mut self, channel: ChannelKey) -> Option<codec::Channel<'_>> {
         let UserChannel::Open(channel) = *self.user_channels.get(channel)? else {
             return None;

@@ -517,6 +517,7 @@ impl Inbox {
         state.epoch = epoch;
         state.tracker.begin_epoch(epoch);
         state.held = 0;
+        state.passed_over = 0;
         state.scheduled = false;
         state.told = false;
         state.pledge = None;

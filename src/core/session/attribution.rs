@@ -134,20 +134,21 @@ impl Session {
         });
     }
 
-    /// RabbitMQ 3.10.8 says 540 where what came from a stream is refused. Each that has refused something finds
-    /// out whether it is one that reads a stream.
+    /// RabbitMQ 3.10.8 says 540 where what came from a stream is refused. Who alone has refused something finds
+    /// out whether it reads a stream.
     fn attribute_to_refusals(&mut self, now: Instant, close: &PeerClose) -> bool {
         if ![basic::Nack::ID, basic::Reject::ID].contains(&close.method) {
             return false;
         }
         let suspects = self.consumers.keys_of(Subscription::has_refused);
-        let refused = suspects.iter().copied().map(Output::RefusalRefused);
-        self.outputs.extend(refused);
-        if let [culprit] = suspects[..]
-            && self.user_channels.is_empty()
-        {
-            self.consumers[culprit].refusal_refused();
-            self.attribute_to_consumer(now, culprit, close);
+        // Of several nobody can tell which, and what another has refused was perhaps no stream's: after the
+        // next connection fewer have refused anything.
+        if let [culprit] = suspects[..] {
+            self.outputs.push_back(Output::RefusalRefused(culprit));
+            if self.user_channels.is_empty() {
+                self.consumers[culprit].refusal_refused();
+                self.attribute_to_consumer(now, culprit, close);
+            }
         }
         !suspects.is_empty() && self.user_channels.is_empty()
     }
@@ -201,10 +202,14 @@ impl Session {
         if failed && is_recovered {
             self.outputs
                 .push_back(Output::NotRecovered { entity, reason });
-        } else if !failed {
+        } else if matches!(verdict, Verdict::Retry(_)) {
             // Each connection is told of, unlike what is tried again on the same one.
             subscription.miss();
             self.outputs.push_back(Output::Delayed { entity, reason });
+        }
+        if verdict == Verdict::Ended {
+            // It was being cancelled.
+            self.outputs.push_back(Output::ConsumerDraining(consumer));
         }
         if failed {
             let failed = Output::ConsumerFailed(consumer, Error::Refused(close.clone()));

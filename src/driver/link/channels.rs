@@ -268,7 +268,9 @@ impl Channel {
                     properties: &properties,
                     body: &message.body,
                 };
-                _ = answer.send(wire.publish(&publish).map_err(Error::from));
+                let published = wire.publish(&publish);
+                session.has_published_by_hand();
+                _ = answer.send(published.map_err(Error::from));
             }
             ChannelOperation::Close => {}
         }

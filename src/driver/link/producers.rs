@@ -406,6 +406,9 @@ impl Producers {
             true => Closed::Channel,
             false => Closed::Connection,
         };
+        if session.take_published_by_hand() {
+            self.isolation.wrote_untold();
+        }
         let verdict = self.isolation.refused(closed, &suspects);
         for key in sharers {
             self.with(now, session, *key, |publisher| {
@@ -516,7 +519,9 @@ impl Producers {
             session.has_published(key);
             moved |= more;
             if !outbox.confirms() {
-                self.isolation.wrote_untold();
+                if standing.in_flight {
+                    self.isolation.wrote_untold();
+                }
                 if !mem::replace(&mut producer.unflushed, true) {
                     self.unflushed.push(key);
                 }

@@ -506,3 +506,45 @@ fn a_refusal_that_may_be_of_a_user_who_drives_a_channel_ends_no_consumer() {
         assert!(world.is_consuming(consumer));
     }
 }
+
+#[test]
+fn a_consumer_that_is_cancelled_while_its_refusal_costs_the_connection_ends() {
+    let mut world = World::ready();
+    let consumer = world.add_consumer("bad");
+    world.outputs();
+    world.session.consumer_refuses(consumer);
+    world.broker.script = Box::new(|_| Answer::Silence);
+    let World {
+        session,
+        topology,
+        now,
+        ..
+    } = &mut world;
+    session.cancel_consumer(*now, consumer, topology);
+    world.run();
+    let now = world.now;
+    let (code, method) = (ReplyCode::NOT_IMPLEMENTED, basic::Nack::ID);
+    world.broker.close_over(now, code, method);
+    world.run();
+    let outputs = world.outputs();
+    let ends = |it: &Output| matches!(it, Output::ConsumerDraining(key) if *key == consumer);
+    assert_eq!(outputs.iter().filter(|it| ends(it)).count(), 1);
+    let is_delayed = |it: &Output| matches!(it, Output::Delayed { .. });
+    assert!(!outputs.iter().any(is_delayed));
+}
+
+#[test]
+fn of_several_that_have_refused_something_none_is_taken_for_a_reader_of_a_stream() {
+    let mut world = World::ready();
+    for queue in ["stream", "retry"] {
+        let consumer = world.add_consumer(queue);
+        world.session.consumer_refuses(consumer);
+    }
+    world.outputs();
+    let now = world.now;
+    let (code, method) = (ReplyCode::NOT_IMPLEMENTED, basic::Nack::ID);
+    world.broker.close_over(now, code, method);
+    world.run();
+    let told = world.count(|it| matches!(it, Output::RefusalRefused(_)));
+    assert_eq!(told, 0);
+}

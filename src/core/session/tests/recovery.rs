@@ -526,3 +526,32 @@ fn an_auto_delete_queue_that_others_still_use_is_declared_again() {
     world.pass_until_ready();
     assert_eq!(world.requests().len(), 2, "the queue and its binding");
 }
+
+#[test]
+fn a_queue_that_another_session_has_found_to_be_gone_is_no_failure() {
+    let mut world = left_queue(true);
+    // It is left again, and looked for by both after a reconnect.
+    world.topology.consumer_started(&name("q"));
+    world.topology.consumer_cancelled(&name("q"));
+    world.broker.script = Box::new(|method| match method {
+        Method::QueueDeclare(it) if it.passive => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    world.cut();
+    world.requests();
+    world.pass(2 * SECOND);
+    let is_look = |it: &Method| matches!(it, Method::QueueDeclare(it) if it.passive);
+    let mut requests = world.broker.requests.iter();
+    let (channel, _) = requests
+        .find(|(_, it)| is_look(it))
+        .expect("it is looked for");
+    let channel = *channel;
+    let left = world.topology.left_queue(&name("q")).expect("it was left");
+    world.topology.queue_is_missing(&left);
+    let (now, code) = (world.now, ReplyCode::NOT_FOUND);
+    let mut looked_on = world.broker.connection().channel(channel).unwrap();
+    let closed = looked_on.close_over(now, code, ShortString::EMPTY, queue::Declare::ID);
+    closed.expect("it is open");
+    world.pass_until_ready();
+    assert_eq!(world.not_recovered(), [""; 0]);
+}
