@@ -171,8 +171,8 @@ impl Consumer {
     }
 
     /// Asks the broker to send no more. Messages that were received but not handed out go back to
-    /// the queue, unless they are a [stream](crate::guarantees#streams)'s, and [`next`](Self::next) gives `None` from then on; deliveries at hand can still
-    /// be settled.
+    /// the queue, unless they are a [stream](crate::guarantees#streams)'s, and [`next`](Self::next) gives
+    /// `None` from then on; deliveries at hand can still be settled.
     ///
     /// # Cancel safety
     /// The consumer is cancelled whether or not the future is dropped.

@@ -65,8 +65,8 @@ pub struct ConnectionLimits {
     /// Interval of heartbeats, in whole seconds (a fraction counts as one); zero, on either side, is
     /// none. 10 s by default. A peer that is silent for two intervals is dead.
     pub heartbeat: Duration,
-    /// Longest body that is accepted, in bytes; 0 means 2 GiB, which is the most. 128 MiB by default. A longer one is
-    /// skipped, and told as [`Event::Oversized`](crate::Event::Oversized).
+    /// Longest body that is accepted, in bytes; 0 means 2 GiB, which is the most. 128 MiB by default.
+    /// A longer one is skipped, and told as [`Event::Oversized`](crate::Event::Oversized).
     pub max_message_size: u32,
     /// How long the handshake may take. 30 s by default.
     pub handshake_timeout: Duration,

@@ -16,10 +16,10 @@ use crate::transport::{Connecting, Transport};
 /// The host name is resolved afresh for every attempt, and its addresses are tried in the manner of
 /// RFC 8305: in an order that differs from client to client, beginning with another one each time, IPv4
 /// and IPv6 in turn, and each 250 ms after the one before it or as soon as that has failed; where there
-/// is no time for that, they share equally what there is. Those that let an earlier attempt connect and then
-/// failed it come last, and only a second after the one before them, so that they do not win again. The first
-/// that answers is taken, and an error names all of them with their causes. Small writes are not delayed (`TCP_NODELAY`), and idle
-/// connections are kept alive.
+/// is no time for that, they share equally what there is. Those that let an earlier attempt connect and
+/// then failed it come last, and only a second after the one before them, so that they do not win again.
+/// The first that answers is taken, and an error names all of them with their causes. Small writes are not
+/// delayed (`TCP_NODELAY`), and idle connections are kept alive.
 #[derive(Clone, Debug, Default)]
 pub struct TcpConnector {
     options: TcpOptions,

@@ -539,6 +539,7 @@ impl Subscription {
 
     /// The connection is gone, and all channels with it.
     pub fn connection_lost(&mut self) {
+        self.missed = false;
         self.channel_lost();
         self.state = match self.state {
             _ if self.is_unwanted() => State::Ended,
@@ -546,7 +547,6 @@ impl Subscription {
             State::BackingOff(until) if self.strikes > 0 => State::BackingOff(until),
             _ => State::Waiting,
         };
-        self.missed = false;
     }
 
     /// What was delivered is delivered again, so the user is not behind any more. Without

@@ -499,9 +499,12 @@ impl Topology {
         self.queues.get(id).is_some_and(QueueRecord::is_looked_for)
     }
 
-    /// The broker does not know the queue of a step. What becomes of it, if it was
-    /// [looked for](Self::is_looked_for).
-    pub fn queue_is_missing(&mut self, step: &Step) -> Option<Missing> {
+    /// The broker does not know what a step is about. What becomes of it, if it is a queue that was
+    /// [looked for](Self::is_looked_for), or is forgotten already: another session may have looked, too.
+    pub fn is_missing(&mut self, step: &Step) -> Option<Missing> {
+        if self.method(step).is_none() {
+            return Some(Missing::Forgotten);
+        }
         let Step::Queue(id) = step else { return None };
         let queue = self.queues.get_mut(id).filter(|it| it.is_looked_for())?;
         if queue.is_left {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use snowshoe_codec::{ConnectionLimits, Delivery, Event as CodecEvent, PublisherConfirm};
+use snowshoe_codec::{Delivery, Event as CodecEvent};
 
 use super::command::Command;
 use super::doorbell::Ready;
@@ -15,10 +15,11 @@ use super::handle::Shared;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::place::{LinkIndex, Place};
+use super::testing::{confirm, transmit};
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::core::session::{ConsumerKey, ProducerKey};
-use crate::core::testing::{self, Line, name};
+use crate::core::testing::{self, name};
 use crate::core::{Epoch, Flow};
 use crate::error::Error;
 use crate::message::Message;
@@ -110,26 +111,6 @@ const WIDE: Flow = Flow::Wide { prefetch: 0 };
 fn poll_with<F: Future + Unpin>(waker: Waker, future: &mut F) -> bool {
     let future = std::pin::Pin::new(future);
     future.poll(&mut Context::from_waker(&waker)).is_ready()
-}
-
-/// Writes what is in an outbox.
-fn transmit(outbox: &Outbox) {
-    let mut line = Line::open(ConnectionLimits::default());
-    let channel = line.open_channel();
-    outbox.with(|state| {
-        state.publisher.online();
-        let mut channel = line.client.channel(channel).expect("it is open");
-        state.publisher.transmit(&mut channel, usize::MAX);
-    });
-}
-
-fn confirm(outbox: &Outbox, ack: bool) {
-    let confirm = PublisherConfirm {
-        delivery_tag: 1,
-        multiple: false,
-        ack,
-    };
-    outbox.with(|state| state.publisher.confirm(confirm).expect("it was sent"));
 }
 
 fn asks(producer: &Producer) -> impl FnOnce() -> usize + Send + Sync + 'static {

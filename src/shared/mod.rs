@@ -22,6 +22,9 @@ pub(crate) mod inbox;
 pub(crate) mod outbox;
 pub(crate) mod place;
 
+#[cfg(test)]
+mod testing;
+
 #[cfg(all(test, snowshoe_loom))]
 mod models;
 

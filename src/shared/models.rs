@@ -11,9 +11,7 @@ use std::task::{Context, Poll, Waker};
 use futures_lite::future::poll_once;
 use loom::future::block_on;
 use loom::thread;
-use snowshoe_codec::{
-    ChannelId, ConnectionLimits, Delivery, Event as CodecEvent, PublisherConfirm,
-};
+use snowshoe_codec::{ChannelId, Delivery, Event as CodecEvent};
 
 use super::command::Command;
 use super::doorbell::Ready;
@@ -21,10 +19,11 @@ use super::handle::Shared;
 use super::inbox::{Filled, Inbox};
 use super::outbox::Outbox;
 use super::place::{LinkIndex, Place};
+use super::testing::{confirm, transmit};
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::core::session::{ConsumerKey, ProducerKey};
-use crate::core::testing::{self, Line, name};
+use crate::core::testing::{self, name};
 use crate::core::{Epoch, Flow};
 use crate::declare::Queue;
 use crate::error::{ConsumerEnd, Error};
@@ -121,26 +120,6 @@ fn poll_asleep<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
-}
-
-/// Writes the message of an outbox to a channel, so that it waits for its confirm.
-fn transmit(outbox: &Outbox) {
-    let mut line = Line::open(ConnectionLimits::default());
-    let channel = line.open_channel();
-    outbox.with(|state| {
-        state.publisher.online();
-        let mut channel = line.client.channel(channel).expect("it is open");
-        state.publisher.transmit(&mut channel, usize::MAX);
-    });
-}
-
-fn confirm(outbox: &Outbox, ack: bool) {
-    let confirm = PublisherConfirm {
-        delivery_tag: 1,
-        multiple: false,
-        ack,
-    };
-    outbox.with(|state| state.publisher.confirm(confirm).expect("it was sent"));
 }
 
 /// As the user asked.

@@ -42,50 +42,31 @@ impl<'v, T: Into<FieldValue<'v>>> sealed::ToField for T {
     }
 }
 
-macro_rules! numbers {
-    ($($Type:ty,)*) => {
+macro_rules! fields {
+    ($($Type:ty),* => |$value:ident| $field:expr) => {
         $(impl sealed::ToField for $Type {
             fn with_field<R>(
                 self,
                 put: impl FnOnce(FieldValue<'_>) -> Result<R, TableError>,
             ) -> Result<R, TableError> {
-                let number = i64::try_from(self).map_err(|_| TableError::OutOfRange)?;
-                put(FieldValue::I64(number))
+                let $value = self;
+                put($field)
             }
         })*
     };
 }
 
 // Brokers know no whole numbers over 63 bits.
-numbers! {
-    isize,
-    u64,
-    usize,
-    i128,
-    u128,
+fields! {
+    isize, u64, usize, i128, u128 => |number| {
+        FieldValue::I64(i64::try_from(number).map_err(|_| TableError::OutOfRange)?)
+    }
 }
 
-macro_rules! texts {
-    ($($Type:ty,)*) => {
-        $(impl sealed::ToField for $Type {
-            fn with_field<R>(
-                self,
-                put: impl FnOnce(FieldValue<'_>) -> Result<R, TableError>,
-            ) -> Result<R, TableError> {
-                put(FieldValue::LongString(self.as_bytes()))
-            }
-        })*
-    };
-}
-
-texts! {
-    String,
-    Box<str>,
-    Cow<'_, str>,
-    &Cow<'_, str>,
-    ShortStr<'_>,
-    ShortString,
-    &ShortString,
+fields! {
+    String, Box<str>, Cow<'_, str>, &Cow<'_, str>, ShortStr<'_>, ShortString, &ShortString => |text| {
+        FieldValue::LongString(text.as_bytes())
+    }
 }
 
 #[cfg(test)]

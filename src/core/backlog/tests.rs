@@ -127,9 +127,8 @@ fn where_one_message_is_all_that_fits_the_prefetch_is_1_and_stays_so() {
     }
 }
 
-// case G2
-#[test]
-fn a_user_who_holds_all_that_a_lowered_prefetch_allows_and_waits_gets_more() {
+/// One that was narrow, and of which the next wide consumer has a prefetch of 1; and that.
+fn about_to_be_lowered() -> (Backlog, Flow) {
     let mut backlog = backlog(4, Some(100));
     backlog.deliver(1..=100, 3 * MESSAGE);
     backlog.take_wish();
@@ -138,6 +137,13 @@ fn a_user_who_holds_all_that_a_lowered_prefetch_allows_and_waits_gets_more() {
     let window = Flow::Wide { prefetch: 1 };
     assert_eq!(backlog.take_wish(), Some(window));
     backlog.let_back();
+    (backlog, window)
+}
+
+// case G2
+#[test]
+fn a_user_who_holds_all_that_a_lowered_prefetch_allows_and_waits_gets_more() {
+    let (mut backlog, window) = about_to_be_lowered();
     backlog.flows(window);
     backlog.starve(0);
     assert!(!backlog.has_wish(), "there is nothing to be had");
@@ -160,14 +166,7 @@ fn a_user_who_holds_all_that_a_lowered_prefetch_allows_and_waits_gets_more() {
 // case G2
 #[test]
 fn what_the_lowered_consumer_sends_before_the_other_has_gone_counts_as_its_own() {
-    let mut backlog = backlog(4, Some(100));
-    backlog.deliver(1..=100, 3 * MESSAGE);
-    backlog.take_wish();
-    backlog.flows(Flow::Narrow);
-    backlog.hand_out(1, 3 * MESSAGE);
-    let window = Flow::Wide { prefetch: 1 };
-    assert_eq!(backlog.take_wish(), Some(window));
-    backlog.let_back();
+    let (mut backlog, window) = about_to_be_lowered();
     backlog.deliver(101..=101, 3 * MESSAGE);
     backlog.flows(window);
     backlog.hand_out(1, 3 * MESSAGE);

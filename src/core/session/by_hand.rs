@@ -19,8 +19,9 @@ pub(super) struct ByHand(BTreeMap<ChannelKey, Deletions>);
 
 #[derive(Debug, Default)]
 struct Deletions {
-    /// The queue that was declared last, if it has a name: the broker takes no name for it.
-    declared: Option<ShortString>,
+    /// The queue that was declared last, which the broker takes no name for. One that has its name of the
+    /// broker is not known here, and has none: nobody declares it again.
+    declared: ShortString,
     /// What is to be sent next, and may have to wait.
     next: Option<Deletion>,
     /// What was sent and not answered, oldest first.
@@ -30,7 +31,7 @@ struct Deletions {
 impl ByHand {
     /// A method with the queue that the broker takes where it names none, if that is known.
     fn named<'m>(&self, channel: ChannelKey, method: &'m Method) -> Cow<'m, Method> {
-        let declared = self.0.get(&channel).and_then(|it| it.declared.as_ref());
+        let declared = self.0.get(&channel).map(|it| &it.declared);
         let mut named = Cow::Borrowed(method);
         let queue = match method {
             Method::QueueDelete(delete) => &delete.queue,
@@ -60,16 +61,6 @@ pub(super) enum Unanswered {
     /// The broker closed the channel: over the oldest, and without a look at the others.
     NotDone,
     PerhapsDone,
-}
-
-/// Which queue a method leaves as the last declared, if it declares one. One that the broker names is not
-/// known to the client: nobody declares it again.
-fn declared_by(method: &Method) -> Option<Option<ShortString>> {
-    let Method::QueueDeclare(declare) = method else {
-        return None;
-    };
-    let name = Some(&declare.queue).filter(|it| !it.is_empty());
-    Some(name.cloned())
 }
 
 impl Session {
@@ -118,12 +109,15 @@ impl Session {
             return Err(SendError::NotOpen);
         };
         let Some(deletion) = begun else {
-            let declared = declared_by(&method);
-            let sent = channel.send(now, method);
-            if let (Ok(()), Some(declared)) = (&sent, declared) {
+            let declared = match &method {
+                Method::QueueDeclare(declare) => Some(declare.queue.clone()),
+                _ => None,
+            };
+            channel.send(now, method)?;
+            if let Some(declared) = declared {
                 self.by_hand.0.entry(key).or_default().declared = declared;
             }
-            return sent;
+            return Ok(());
         };
         let sent = channel.send(now, method.clone());
         let method = self.by_hand.named(key, &method).into_owned();

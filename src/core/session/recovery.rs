@@ -306,12 +306,8 @@ impl Session {
         close: PeerClose,
         topology: &mut Topology,
     ) {
-        if is_gone(&close) && topology.method(&step).is_none() {
-            // Another session has looked for it, too, and has forgotten it already.
-            return self.postponed.retain(|it| it.step != step);
-        }
         if is_gone(&close)
-            && let Some(missing) = topology.queue_is_missing(&step)
+            && let Some(missing) = topology.is_missing(&step)
         {
             return match missing {
                 Missing::DeclaredAnew => self.recovery.push(step),

@@ -125,6 +125,12 @@ impl World {
     }
 
     /// The broker closes a consumer's channel, over no method.
+    fn cancel(&mut self, consumer: ConsumerKey) {
+        let (now, topology) = (self.now, &mut self.topology);
+        self.session.cancel_consumer(now, consumer, topology);
+        self.run();
+    }
+
     fn close_consumer_channel(&mut self, consumer: ConsumerKey, code: ReplyCode) {
         let channel = self.consumer_channel(consumer);
         let now = self.now;

@@ -219,10 +219,10 @@ fn a_server_named_queue_that_may_be_there_is_looked_for_before_another_is_declar
         ..queue::Declare::default()
     };
     assert_eq!(topology.methods(), [looked_for("amq.gen-1").into()]);
-    let missing = topology.queue_is_missing(&step);
+    let missing = topology.is_missing(&step);
     assert_eq!(missing, Some(Missing::DeclaredAnew));
     assert_eq!(topology.methods(), [declare_queue("").into()]);
-    let missing = topology.queue_is_missing(&step);
+    let missing = topology.is_missing(&step);
     assert_eq!(missing, None, "it is not looked for twice");
     topology.rename_queue(&id, &name("amq.gen-2"));
     assert_eq!(topology.methods(), [looked_for("amq.gen-2").into()]);
@@ -241,9 +241,9 @@ fn only_a_server_named_queue_that_outlives_its_connection_is_looked_for() {
             topology.method(&Step::Queue(id.clone())),
             Some(declare.into())
         );
-        assert_eq!(topology.queue_is_missing(&Step::Queue(id)), None);
+        assert_eq!(topology.is_missing(&Step::Queue(id)), None);
     }
-    let missing = topology.queue_is_missing(&Step::Exchange(name("e")));
+    let missing = topology.is_missing(&Step::Exchange(name("e")));
     assert_eq!(missing, None);
 }
 
@@ -376,7 +376,7 @@ fn an_auto_delete_queue_that_its_last_consumer_has_left_is_looked_for_and_goes_w
     assert!(topology.is_looked_for(&left));
     let looks = topology.method(&left).unwrap();
     assert!(matches!(looks, Method::QueueDeclare(it) if it.passive && it.queue == "goes"));
-    let missing = topology.queue_is_missing(&left);
+    let missing = topology.is_missing(&left);
     assert_eq!(missing, Some(Missing::Forgotten));
     assert_eq!(topology.methods(), [declare_queue("stays").into()]);
 }
@@ -605,7 +605,7 @@ fn recover(
     for step in topology.plan() {
         let mut method = topology.method(&step).unwrap();
         let mut answer = broker.receive(&method);
-        if answer.is_none() && topology.queue_is_missing(&step).is_some() {
+        if answer.is_none() && topology.is_missing(&step).is_some() {
             method = topology.method(&step).unwrap();
             answer = broker.receive(&method);
         }

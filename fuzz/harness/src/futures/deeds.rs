@@ -253,6 +253,13 @@ impl Deeds {
             }
         }
     }
+
+    /// Whether no purge has taken what came after its answer.
+    pub(super) fn check_afterwards(&self, server: &Server) {
+        for deed in self.0.borrow().iter() {
+            deed.check_afterwards(server);
+        }
+    }
 }
 
 impl Noted {
@@ -355,7 +362,7 @@ impl Deed {
     }
 
     /// Of what was purged: whether that has taken what came after the answer.
-    pub(super) fn check_afterwards(&self, server: &Server) {
+    fn check_afterwards(&self, server: &Server) {
         if let What::Purge(number) = self.what
             && self.is_done()
         {
@@ -365,14 +372,6 @@ impl Deed {
                 ready.iter().any(|it| it.body == AFTERWARDS),
                 "it was purged once more: {self:?}"
             );
-        }
-    }
-}
-
-impl Deeds {
-    pub(super) fn check_afterwards(&self, server: &Server) {
-        for deed in self.0.borrow().iter() {
-            deed.check_afterwards(server);
         }
     }
 }

@@ -514,14 +514,7 @@ fn a_consumer_that_is_cancelled_while_its_refusal_costs_the_connection_ends() {
     world.outputs();
     world.session.consumer_refuses(consumer);
     world.broker.script = Box::new(|_| Answer::Silence);
-    let World {
-        session,
-        topology,
-        now,
-        ..
-    } = &mut world;
-    session.cancel_consumer(*now, consumer, topology);
-    world.run();
+    world.cancel(consumer);
     let now = world.now;
     let (code, method) = (ReplyCode::NOT_IMPLEMENTED, basic::Nack::ID);
     world.broker.close_over(now, code, method);

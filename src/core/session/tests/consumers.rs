@@ -36,12 +36,6 @@ impl World {
             .collect()
     }
 
-    fn cancel(&mut self, consumer: ConsumerKey) {
-        let (now, topology) = (self.now, &mut self.topology);
-        self.session.cancel_consumer(now, consumer, topology);
-        self.run();
-    }
-
     /// The broker says once more that a channel is closed.
     fn repeat_close(&mut self, channel: ChannelId) {
         let close = channel::Close {

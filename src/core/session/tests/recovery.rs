@@ -496,14 +496,7 @@ fn left_queue(is_used: bool) -> World {
         }
         _ => Answer::Usual,
     });
-    let World {
-        session,
-        topology,
-        now,
-        ..
-    } = &mut world;
-    session.cancel_consumer(*now, consumer, topology);
-    world.run();
+    world.cancel(consumer);
     world
 }
 
@@ -547,7 +540,7 @@ fn a_queue_that_another_session_has_found_to_be_gone_is_no_failure() {
         .expect("it is looked for");
     let channel = *channel;
     let left = world.topology.left_queue(&name("q")).expect("it was left");
-    world.topology.queue_is_missing(&left);
+    world.topology.is_missing(&left);
     let (now, code) = (world.now, ReplyCode::NOT_FOUND);
     let mut looked_on = world.broker.connection().channel(channel).unwrap();
     let closed = looked_on.close_over(now, code, ShortString::EMPTY, queue::Declare::ID);
