@@ -50,7 +50,7 @@ async fn work_on(order: Delivery, start: Instant) -> Disposition {
     Timer::after(Duration::from_millis(250)).await;
     let name = String::from_utf8_lossy(order.body());
     let disposition = match (name.ends_with('7'), order.is_redelivered()) {
-        (true, false) => Disposition::Requeue,
+        (true, false) => Disposition::Retry,
         (true, true) => Disposition::Discard,
         (false, _) => Disposition::Ack,
     };

@@ -1,9 +1,13 @@
+mod arguments;
+
 use std::fmt;
 use std::time::Duration;
 
 use snowshoe_codec::method::{exchange, queue};
 use snowshoe_codec::{FieldTable, Method, ShortString, TableError, ToField, TooLong};
 
+pub(crate) use self::arguments::UNLIMITED_DELIVERIES;
+pub use self::arguments::{DeliveryLimit, LeaderLocator, RetryOn};
 use crate::error::{Error, reply_to};
 use crate::name::Name;
 
@@ -270,7 +274,8 @@ impl Queue {
         self.argument("x-dead-letter-routing-key", &routing_key)
     }
 
-    /// Messages have priorities up to this one (`x-max-priority`).
+    /// Messages have priorities up to this one (`x-max-priority`; classic queues). Quorum queues refuse it (406)
+    /// and need none: from RabbitMQ 4.0 on they have two, from 4.3 on 32.
     pub fn max_priority(self, priority: u8) -> Self {
         self.argument("x-max-priority", i32::from(priority))
     }
@@ -278,12 +283,6 @@ impl Queue {
     /// Only one consumer at a time receives (`x-single-active-consumer`).
     pub fn single_active_consumer(self) -> Self {
         self.argument("x-single-active-consumer", true)
-    }
-
-    /// How often a message is delivered before it is dropped or dead-lettered
-    /// (`x-delivery-limit`; quorum queues).
-    pub fn delivery_limit(self, deliveries: u32) -> Self {
-        self.argument("x-delivery-limit", i64::from(deliveries))
     }
 }
 

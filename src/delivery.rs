@@ -75,6 +75,39 @@ impl Delivery {
         self.delivery.redelivered
     }
 
+    /// How many earlier deliveries of this message count against the
+    /// [delivery limit](crate::Queue::delivery_limit) of its queue, where the broker counts them: in quorum
+    /// queues (the header `x-delivery-count`). `None` where it does not, and the message was delivered
+    /// before.
+    ///
+    /// RabbitMQ counts whatever came back, from 4.3 on only what was [to be tried
+    /// again](Self::retry) or came back because a channel ended.
+    ///
+    /// A message that somebody has published again as it was can bring a header of its former queue along;
+    /// only RabbitMQ 4 and quorum queues put it right.
+    pub fn delivery_count(&self) -> Option<u64> {
+        self.count(DELIVERY_COUNT).or_else(|| self.never_before())
+    }
+
+    /// How many earlier deliveries of this message there were to anybody, where the broker counts them: in
+    /// quorum queues (`x-acquired-count` from RabbitMQ 4.3 on, `x-delivery-count` before). `None` where it
+    /// does not, and the message was delivered before.
+    pub fn earlier_deliveries(&self) -> Option<u64> {
+        (self.count(ACQUIRED_COUNT))
+            .or_else(|| self.count(DELIVERY_COUNT))
+            .or_else(|| self.never_before())
+    }
+
+    fn never_before(&self) -> Option<u64> {
+        (!self.is_redelivered()).then_some(0)
+    }
+
+    fn count(&self, header: &str) -> Option<u64> {
+        let headers = self.properties().ok()?.headers?;
+        let count = headers.get(header).ok()??.as_i64()?;
+        u64::try_from(count).ok()
+    }
+
     /// The number that the broker gave it. It means something on this consumer's channel only, and
     /// begins again after a reconnect.
     pub fn delivery_tag(&self) -> u64 {
@@ -103,9 +136,46 @@ impl Delivery {
         self.settle(Settle::Ack, true)
     }
 
-    /// Refuses the message: with `requeue` it goes back to the queue, otherwise it is dropped or
-    /// dead-lettered. A stream takes nothing back: its message is
-    /// [passed over](crate::guarantees#streams), whichever it is, and that is
+    /// Says that the attempt to handle it has failed: it goes back to the queue, to be tried again
+    /// (basic.reject with requeue).
+    ///
+    /// In a quorum queue that counts, and beyond its [delivery limit](crate::Queue::delivery_limit) the
+    /// message is dead-lettered or dropped. A stream takes nothing back: its message is
+    /// [passed over](crate::guarantees#streams), and that is [`Settled::PassedOver`].
+    ///
+    /// ```no_run
+    /// # async fn handle(_: &[u8]) -> Result<(), ()> { Ok(()) }
+    /// # async fn run(mut consumer: snowshoe::Consumer) -> Result<(), snowshoe::SettleError> {
+    /// while let Some(delivery) = consumer.next().await {
+    ///     match handle(delivery.body()).await {
+    ///         Ok(()) => delivery.ack()?,
+    ///         Err(()) if delivery.delivery_count().is_some_and(|before| before >= 4) => delivery.nack(false)?,
+    ///         Err(()) => delivery.retry()?,
+    ///     };
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing was sent then.
+    pub fn retry(self) -> Result<Settled, SettleError> {
+        self.reject(true)
+    }
+
+    /// Gives it back unhandled, for anybody to take: nothing is said against it (basic.nack with requeue).
+    ///
+    /// RabbitMQ 4.3 and later do not count that in quorum queues, so a message can go back for ever; before,
+    /// it counts as [`retry`](Self::retry) does. A stream takes nothing back either.
+    ///
+    /// # Errors
+    /// [`SettleError`]; nothing was sent then.
+    pub fn release(self) -> Result<Settled, SettleError> {
+        self.nack(true)
+    }
+
+    /// Sends basic.nack: with `requeue` the message goes back to the queue as by
+    /// [`release`](Self::release), otherwise it is dropped or dead-lettered. A stream takes nothing back:
+    /// its message is [passed over](crate::guarantees#streams), whichever it is, and that is
     /// [`Settled::PassedOver`].
     ///
     /// # Errors
@@ -123,8 +193,8 @@ impl Delivery {
         self.settle(Settle::Nack { requeue }, true)
     }
 
-    /// Refuses the message by basic.reject, the method from before nack; otherwise the same as
-    /// [`nack`](Self::nack).
+    /// Sends basic.reject: with `requeue` the message goes back to the queue as by
+    /// [`retry`](Self::retry), otherwise it is dropped or dead-lettered, as by [`nack`](Self::nack).
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
@@ -137,11 +207,7 @@ impl Delivery {
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
     pub fn settle_as(self, disposition: Disposition) -> Result<Settled, SettleError> {
-        match disposition {
-            Disposition::Ack => self.ack(),
-            Disposition::Requeue => self.nack(true),
-            Disposition::Discard => self.nack(false),
-        }
+        self.settle(disposition.into(), false)
     }
 
     /// A handle that settles the message, without the message; `None` where there is nothing to
@@ -183,12 +249,8 @@ pub(crate) struct Settler {
 
 impl Settler {
     pub(crate) fn settle(self, disposition: Disposition) {
-        let settle = match disposition {
-            Disposition::Ack => Settle::Ack,
-            Disposition::Requeue => Settle::Nack { requeue: true },
-            Disposition::Discard => Settle::Nack { requeue: false },
-        };
         // The handler may have settled it by itself, or the connection may be another by now.
+        let settle = disposition.into();
         _ = self.inbox.settle(self.epoch, self.tag, settle, false, 0);
     }
 }
@@ -236,6 +298,23 @@ impl Batch {
         self.settle(Settle::Nack { requeue })
     }
 
+    /// Says that the attempt to handle the batch has failed, of each message as [`Delivery::retry`] does.
+    /// Where one of them is to blame, they all count.
+    ///
+    /// # Errors
+    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
+    pub fn retry(self) -> Result<Settled, SettleError> {
+        self.settle(Settle::Reject { requeue: true })
+    }
+
+    /// Gives the messages of the batch back unhandled, each as [`Delivery::release`] does.
+    ///
+    /// # Errors
+    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
+    pub fn release(self) -> Result<Settled, SettleError> {
+        self.nack(true)
+    }
+
     fn settle(mut self, settle: Settle) -> Result<Settled, SettleError> {
         let Some(Delivery { inbox, epoch, .. }) = self.deliveries.first() else {
             return Ok(Settled::Sent);
@@ -267,17 +346,37 @@ impl<'a> IntoIterator for &'a Batch {
     }
 }
 
+/// The headers by which quorum queues tell how often they have delivered a message.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+const ACQUIRED_COUNT: &str = "x-acquired-count";
+
 /// What becomes of a message that a handler has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Disposition {
     /// It is done with. `()` and `Ok(())` mean this.
     Ack,
-    /// It goes back to the queue, to be delivered again. `Err(_)` means this. Of a stream it is
+    /// The attempt has failed: it goes back to the queue, to be tried again, and where the queue has a
+    /// [delivery limit](crate::Queue::delivery_limit), that counts. `Err(_)` means this. Of a stream it is
     /// [passed over](crate::guarantees#streams).
-    Requeue,
+    Retry,
+    /// It goes back to the queue unhandled, and nothing is said against it: RabbitMQ 4.3 does not count
+    /// that. Of a stream it is passed over.
+    Release,
     /// It is dropped, or dead-lettered where the queue says so. Of a stream it is passed over.
     Discard,
+}
+
+impl From<Disposition> for Settle {
+    fn from(disposition: Disposition) -> Self {
+        match disposition {
+            Disposition::Ack => Self::Ack,
+            // RabbitMQ 4.3 counts a basic.reject against the delivery limit, and a basic.nack not.
+            Disposition::Retry => Self::Reject { requeue: true },
+            Disposition::Release => Self::Nack { requeue: true },
+            Disposition::Discard => Self::Nack { requeue: false },
+        }
+    }
 }
 
 impl From<()> for Disposition {
@@ -295,6 +394,6 @@ impl From<Settled> for Disposition {
 
 impl<T: Into<Self>, E> From<Result<T, E>> for Disposition {
     fn from(result: Result<T, E>) -> Self {
-        result.map_or(Self::Requeue, Into::into)
+        result.map_or(Self::Retry, Into::into)
     }
 }

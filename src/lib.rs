@@ -125,7 +125,10 @@ pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Recon
 pub use self::connector::TlsConnector;
 pub use self::connector::{Connector, Progress, Target, TcpConnector};
 pub use self::consumer::{Consumer, ConsumerBuilder};
-pub use self::declare::{Binding, Declare, DeclaredQueue, Destination, Exchange, Queue};
+pub use self::declare::{
+    Binding, Declare, DeclaredQueue, DeliveryLimit, Destination, Exchange, LeaderLocator, Queue,
+    RetryOn,
+};
 pub use self::delivery::{Batch, Delivery, Disposition, OversizedDelivery};
 pub use self::driver::Driver;
 pub use self::error::{

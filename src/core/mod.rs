@@ -14,6 +14,7 @@ pub mod backlog;
 pub mod backoff;
 pub mod call_queue;
 pub mod confirms;
+pub mod dialect;
 pub mod isolation;
 pub mod keyed_queue;
 pub mod publisher;

@@ -219,7 +219,7 @@ fn what_a_handler_returns_settles_its_message() {
             async move {
                 match (&*text(delivery.body()), delivery.is_redelivered()) {
                     ("ack", _) => Disposition::Ack,
-                    ("requeue", false) => Disposition::Requeue,
+                    ("requeue", false) => Disposition::Retry,
                     ("requeue", true) => {
                         again.send(()).await.unwrap();
                         Disposition::Ack
@@ -242,7 +242,7 @@ fn what_a_handler_returns_settles_its_message() {
 fn results_of_handlers_are_dispositions() {
     assert_eq!(Disposition::from(()), Disposition::Ack);
     assert_eq!(Disposition::from(Ok::<(), ()>(())), Disposition::Ack);
-    assert_eq!(Disposition::from(Err::<(), ()>(())), Disposition::Requeue);
+    assert_eq!(Disposition::from(Err::<(), ()>(())), Disposition::Retry);
     let discard: Result<Disposition, ()> = Ok(Disposition::Discard);
     assert_eq!(Disposition::from(discard), Disposition::Discard);
 }

@@ -121,7 +121,7 @@ fn the_consumer_decides_what_becomes_of_a_message_that_is_too_long() {
         for (disposition, times) in [
             (Disposition::Ack, 1),
             (Disposition::Discard, 1),
-            (Disposition::Requeue, 3),
+            (Disposition::Retry, 3),
         ] {
             let dead = fresh_queue(&client).await;
             let queue = new_queue()

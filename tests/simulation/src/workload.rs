@@ -549,7 +549,7 @@ async fn handle(
     }
     let manner = random.u32(..16);
     let (disposition, settle) = if manner < requeue {
-        (Disposition::Requeue, Settle::Requeue)
+        (Disposition::Retry, Settle::Requeue)
     } else if manner < requeue + discard {
         (Disposition::Discard, Settle::Discard)
     } else {
