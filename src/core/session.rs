@@ -53,8 +53,8 @@ use self::stage::Stage;
 use super::Epoch;
 use super::backoff::Backoff;
 use super::call_queue::CallQueue;
-pub use super::subscription::Manner;
 use super::subscription::{ConsumerSpec, Subscription};
+pub use super::subscription::{Leaving, Manner};
 use super::supervisor::{Action, Step, Supervisor};
 use super::topology::{self, Deletion, Topology};
 use crate::error::{ConnectionErrorReason, Error, Phase};
@@ -561,6 +561,7 @@ impl Session {
         &mut self,
         now: Instant,
         consumer: ConsumerKey,
+        leaving: Leaving,
         topology: &mut Topology,
     ) {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
@@ -570,8 +571,12 @@ impl Session {
             topology.consumer_cancelled(&subscription.spec().queue);
         }
         let channel = subscription.channel();
-        match (subscription.cancel(), channel) {
+        let was_draining = subscription.is_draining();
+        match (subscription.cancel(leaving), channel) {
             (Some(cancel), Some(channel)) => self.send_for(now, consumer, channel, cancel),
+            _ if subscription.is_draining() && !was_draining => {
+                self.outputs.push_back(Output::ConsumerDraining(consumer));
+            }
             (_, channel) if subscription.is_ended() => {
                 if let Some(channel) = channel {
                     self.close_channel(now, channel);

@@ -295,6 +295,16 @@ impl Topology {
         self.is_of_type(name, "stream")
     }
 
+    /// Whether a queue was declared here to have one active consumer at a time, and does not go with its
+    /// last.
+    pub fn is_single_active(&self, name: &ShortString) -> bool {
+        let declare = self.queues.get(&self.queue_id(name)).map(|it| &it.declare);
+        declare.is_some_and(|declare| {
+            let argument = declare.arguments.get("x-single-active-consumer");
+            !declare.auto_delete && matches!(argument, Ok(Some(FieldValue::Bool(true))))
+        })
+    }
+
     fn is_of_type(&self, name: &ShortString, wanted: &str) -> bool {
         let queue = self.queues.get(&self.queue_id(name));
         let kind = queue.and_then(|it| it.declare.arguments.get("x-queue-type").ok().flatten());

@@ -20,7 +20,7 @@ use crate::core::acks::{self, AckTracker, Settle};
 use crate::core::backlog::{Backlog, Bounds, Load, Stage};
 use crate::core::session::ConsumerKey;
 use crate::core::stream::StreamSigns;
-use crate::core::subscription::ConsumerSpec;
+use crate::core::subscription::{ConsumerSpec, Leaving};
 use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, SettleError};
 use crate::outcome::Settled;
@@ -70,6 +70,8 @@ struct InboxState {
     told: bool,
     /// Whether the consumer is gone: what still comes goes back to the queue.
     abandoned: bool,
+    /// How it goes.
+    leaving: Leaving,
     end: Option<ConsumerEnd>,
 }
 
@@ -107,9 +109,9 @@ impl InboxState {
     }
 
     /// Lets a delivery go back to the queue. A stream has it anyway, and where it may be one, the end of
-    /// the channel does it.
+    /// the channel does it; as it does where order comes first.
     fn requeue(&mut self, delivery: &Delivery) {
-        if self.signs.may_be_stream() {
+        if self.signs.may_be_stream() || self.leaving == Leaving::WithItsChannel {
             return;
         }
         let (tag, requeue) = (delivery.delivery_tag, Settle::Nack { requeue: true });
@@ -119,6 +121,9 @@ impl InboxState {
 
     fn give_back_all(&mut self) {
         self.backlog.clear();
+        if self.leaving == Leaving::WithItsChannel {
+            _ = self.backlog.take_returns();
+        }
         self.pledge = None;
         self.deferred.clear();
         for delivery in std::mem::take(&mut self.deliveries) {
@@ -148,6 +153,7 @@ impl Inbox {
             scheduled: false,
             told: false,
             abandoned: false,
+            leaving: Leaving::Cancelled,
             end: None,
         };
         Self {
@@ -444,6 +450,19 @@ impl Inbox {
             return None;
         }
         state.backlog.take_wish()
+    }
+
+    /// How its consumer is to go.
+    pub(crate) fn leaving(&self) -> Leaving {
+        self.lock().leaving
+    }
+
+    /// Whether the queue was declared to have one active consumer at a time.
+    pub(crate) fn said_to_be_single_active(&self, is_single_active: bool) {
+        self.lock().leaving = match is_single_active && !self.no_ack {
+            true => Leaving::WithItsChannel,
+            false => Leaving::Cancelled,
+        };
     }
 
     /// The queue was declared as a stream.

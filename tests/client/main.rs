@@ -26,6 +26,7 @@ mod fairness;
 mod fault_table;
 mod floods;
 mod handlers;
+mod handovers;
 mod identifier_reuse;
 mod low_disk;
 mod on_tokio;

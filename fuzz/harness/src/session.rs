@@ -19,7 +19,7 @@ use snowshoe::internal::publisher::Publisher;
 use snowshoe::internal::session::{
     CallToken, ChannelKey, ConsumerKey, ProducerKey, Session, Settings,
 };
-use snowshoe::internal::subscription::ConsumerSpec;
+use snowshoe::internal::subscription::{ConsumerSpec, Leaving};
 use snowshoe::internal::supervisor::{self, Timeouts};
 use snowshoe::internal::topology::Topology;
 use snowshoe::internal::{Epoch, Flow};
@@ -301,7 +301,10 @@ impl<'a> World<'a> {
 
     fn cancel_consumer(&mut self) {
         if let Some(key) = nth(&self.consumers, self.script.byte()) {
-            (self.session).cancel_consumer(self.now, key, &mut self.topology);
+            let leaving = self
+                .script
+                .choose(&[Leaving::Cancelled, Leaving::WithItsChannel]);
+            (self.session).cancel_consumer(self.now, key, leaving, &mut self.topology);
         }
     }
 

@@ -202,8 +202,13 @@ impl Session {
                 self.wakeups.push(now);
             }
             Some(Step::Exchanged(flow)) => {
-                if let Some(cancel) = subscription.leave() {
+                let cancel = subscription.leave();
+                let is_draining = subscription.is_draining();
+                if let Some(cancel) = cancel {
                     self.send_for(now, consumer, channel, cancel);
+                }
+                if is_draining {
+                    self.outputs.push_back(Output::ConsumerDraining(consumer));
                 }
                 self.outputs
                     .push_back(Output::ConsumerFlows(consumer, flow));

@@ -127,7 +127,8 @@ impl World {
     /// The broker closes a consumer's channel, over no method.
     fn cancel(&mut self, consumer: ConsumerKey) {
         let (now, topology) = (self.now, &mut self.topology);
-        self.session.cancel_consumer(now, consumer, topology);
+        self.session
+            .cancel_consumer(now, consumer, Leaving::Cancelled, topology);
         self.run();
     }
 

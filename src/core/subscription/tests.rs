@@ -231,10 +231,24 @@ fn one_that_the_broker_cancels_is_tried_again() {
 #[test]
 fn a_cancelled_one_keeps_its_channel_for_what_is_to_be_settled() {
     let mut world = World::active();
-    let cancel = world.subscription.cancel().unwrap();
+    let cancel = world.subscription.cancel(Leaving::Cancelled).unwrap();
     assert_eq!(cancel.name(), "basic.cancel");
-    assert_eq!(world.subscription.cancel(), None, "once is enough");
+    assert_eq!(
+        world.subscription.cancel(Leaving::Cancelled),
+        None,
+        "once is enough"
+    );
     assert_eq!(world.replied(), Some(Step::Cancelled));
+    assert_eq!(world.subscription.channel(), Some(ChannelId(1)));
+    assert_eq!(world.refused(), Verdict::Ended);
+}
+
+#[test]
+fn one_that_goes_with_its_channel_asks_nothing_of_the_broker() {
+    let mut world = World::active();
+    assert_eq!(world.subscription.cancel(Leaving::WithItsChannel), None);
+    assert!(world.subscription.is_draining() && world.subscription.receives());
+    assert!(!world.subscription.is_wanted());
     assert_eq!(world.subscription.channel(), Some(ChannelId(1)));
     assert_eq!(world.refused(), Verdict::Ended);
 }
@@ -244,7 +258,7 @@ fn one_that_is_cancelled_before_it_started_ends_without_a_word() {
     let mut world = World::new();
     world.subscription.opening(ChannelId(1));
     world.subscription.opened();
-    assert_eq!(world.subscription.cancel(), None);
+    assert_eq!(world.subscription.cancel(Leaving::Cancelled), None);
     assert!(world.subscription.is_ended());
     assert_eq!(world.replied(), None, "an answer on its way is too late");
 }
@@ -254,7 +268,7 @@ fn one_that_is_cancelled_before_it_started_ends_without_a_word() {
 fn one_that_was_cancelled_does_not_come_back() {
     for replied in [false, true] {
         let mut world = World::active();
-        world.subscription.cancel();
+        world.subscription.cancel(Leaving::Cancelled);
         if replied {
             world.replied();
         }
@@ -436,9 +450,13 @@ fn one_without_acks_comes_back_narrow_for_what_waits_is_still_there() {
 fn a_cancel_in_the_middle_of_an_exchange_is_said_at_its_end_and_once() {
     let mut world = World::narrow(0, false);
     world.asks_for(Flow::Wide { prefetch: 0 }, Manner::Overlapping);
-    assert_eq!(world.subscription.cancel(), None);
+    assert_eq!(world.subscription.cancel(Leaving::Cancelled), None);
     assert!(!world.subscription.is_wanted());
-    assert_eq!(world.subscription.cancel(), None, "once is enough");
+    assert_eq!(
+        world.subscription.cancel(Leaving::Cancelled),
+        None,
+        "once is enough"
+    );
     assert!(matches!(world.exchanged(), Some(Step::Exchanged(_))));
     let cancel = world.subscription.leave().expect("it can be said now");
     assert_eq!(gist(&cancel), "cancel tag#2");
@@ -449,7 +467,10 @@ fn a_cancel_in_the_middle_of_an_exchange_is_said_at_its_end_and_once() {
 #[test]
 fn a_narrow_consumer_is_cancelled_under_its_own_name() {
     let mut world = World::narrow(0, false);
-    let cancel = world.subscription.cancel().expect("the broker is asked");
+    let cancel = world
+        .subscription
+        .cancel(Leaving::Cancelled)
+        .expect("the broker is asked");
     assert_eq!(gist(&cancel), "cancel paused-tag");
 }
 
@@ -459,7 +480,7 @@ fn one_that_was_cancelled_in_the_middle_of_an_exchange_does_not_come_back() {
     for is_connection in [false, true] {
         let mut world = World::active();
         world.asks_for(Flow::Narrow, Manner::Overlapping);
-        world.subscription.cancel();
+        world.subscription.cancel(Leaving::Cancelled);
         if is_connection {
             world.subscription.connection_lost();
         } else {
@@ -488,7 +509,7 @@ fn a_sign_that_the_broker_has_heard_is_not_taken_for_another_answer() {
     let call = world.subscription.prove().expect("it is there");
     assert_eq!(gist(&call), "qos 1");
     assert_eq!(world.subscription.prove(), None, "once is enough");
-    world.subscription.cancel();
+    world.subscription.cancel(Leaving::Cancelled);
     assert_eq!(world.answered(basic::QosOk::ID), Some(Step::Proven));
     assert_eq!(world.answered(basic::CancelOk::ID), Some(Step::Cancelled));
 }
@@ -530,7 +551,7 @@ fn where_the_channel_holds_on_to_what_was_not_sent_the_other_comes_on_another() 
         let said = world.asks_for(Flow::Narrow, Manner::OnAnother);
         assert_eq!(said, ["cancel tag"]);
         if is_cancelled {
-            world.subscription.cancel();
+            world.subscription.cancel(Leaving::Cancelled);
             let step = world.answered(basic::CancelOk::ID);
             assert_eq!(step, Some(Step::Cancelled));
             assert_eq!(world.state(), State::Draining(ChannelId(1)));

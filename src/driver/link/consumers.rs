@@ -92,7 +92,7 @@ impl Consumers {
             .get(&key)
             .is_some_and(|consumer| Arc::ptr_eq(&consumer.inbox, inbox))
         {
-            session.cancel_consumer(now, key, topology);
+            session.cancel_consumer(now, key, inbox.leaving(), topology);
         }
     }
 
@@ -191,6 +191,7 @@ impl Consumers {
         if topology.is_stream(&queue) {
             consumer.inbox.said_to_be_stream();
         }
+        (consumer.inbox).said_to_be_single_active(topology.is_single_active(&queue));
         consumer.inbox.begin_epoch(epoch, queue, flow);
         self.settling.push(key);
         if let Some(started) = consumer.started.take() {

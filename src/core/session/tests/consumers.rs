@@ -283,7 +283,7 @@ fn a_consumer_that_the_user_and_the_broker_cancel_at_once_is_not_tried_again() {
     world.broker.cancel_consumer(world.now, channel);
     world
         .session
-        .cancel_consumer(world.now, consumer, &mut world.topology);
+        .cancel_consumer(world.now, consumer, Leaving::Cancelled, &mut world.topology);
     world.requests();
     world.pass(MINUTE);
     assert_eq!(world.consumer_story(), [Story::Offline, Story::Draining]);
@@ -449,7 +449,7 @@ fn a_consumer_that_is_cancelled_in_the_middle_of_an_exchange_is_so_at_its_end() 
         world.requests();
         let now = world.now;
         (world.session).set_flow(now, consumer, Flow::Narrow, manner);
-        (world.session).cancel_consumer(now, consumer, &mut world.topology);
+        (world.session).cancel_consumer(now, consumer, Leaving::Cancelled, &mut world.topology);
         world.run();
         world.session.occupy(now, consumer);
         world.run();
@@ -478,4 +478,35 @@ fn a_consumer_whose_exchange_is_refused_is_tried_until_it_is_back() {
     world.pass(MINUTE);
     assert!(world.is_consuming(consumer));
     assert_eq!(world.consumer_story(), [online()]);
+}
+
+#[test]
+fn a_single_active_consumer_goes_without_a_cancel_and_with_its_channel() {
+    for is_exchanging in [false, true] {
+        let mut world = World::ready();
+        let consumer = world.add_consumer("q");
+        world.consumer_story();
+        if is_exchanging {
+            (world.session).set_flow(world.now, consumer, Flow::Narrow, Manner::Overlapping);
+        }
+        world.requests();
+        for _ in 0..2 {
+            (world.session).cancel_consumer(
+                world.now,
+                consumer,
+                Leaving::WithItsChannel,
+                &mut world.topology,
+            );
+        }
+        world.run();
+        let cancels = |gists: &[String]| gists.iter().filter(|it| it.contains("cancel")).count();
+        // That of an exchange is another's.
+        assert_eq!(cancels(&world.gists()), usize::from(is_exchanging));
+        let story = world.consumer_story();
+        let drainings = story.iter().filter(|it| **it == Story::Draining).count();
+        assert_eq!(drainings, 1, "{story:?}");
+        // What is at hand is settled now.
+        world.session.remove_consumer(world.now, consumer);
+        assert_eq!(cancels(&world.gists()), 0);
+    }
 }
