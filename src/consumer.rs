@@ -216,6 +216,7 @@ impl Consumer {
                 return None;
             }
             let delivery = self.batch.pop_front()?;
+            self.inbox.hands_out(delivery.delivery_tag);
             self.released.add(inbox::cost(&delivery));
             let Load { messages, bytes } = self.released;
             if messages >= TELL_AFTER.messages || bytes >= TELL_AFTER.bytes {

@@ -161,10 +161,15 @@ impl AckTracker {
         if self.pending() == pending {
             return Err(SettleError::AlreadySettled);
         }
+        self.prolong_by_settled();
+        Ok(())
+    }
+
+    /// Puts what has nothing unsettled below it by now into runs.
+    fn prolong_by_settled(&mut self) {
         while let Some((next, Some(settle))) = self.deliveries.pop_first_if(|_, it| it.is_some()) {
             self.prolong(next, settle);
         }
-        Ok(())
     }
 
     /// Puts a settled delivery with nothing unsettled below it into a run.
@@ -192,6 +197,19 @@ impl AckTracker {
             }
             self.settled_before = tag + 1;
         }
+    }
+
+    /// Settles every unsettled delivery after this tag.
+    pub fn settle_after(&mut self, tag: u64, settle: Settle) {
+        let mut from = tag.saturating_add(1);
+        while let Some((tag, state)) = self.deliveries.first_from(from) {
+            if state.is_none() {
+                *state = Some(settle);
+                self.settled.push(tag);
+            }
+            from = tag + 1;
+        }
+        self.prolong_by_settled();
     }
 
     /// Says that deliveries go back to the queue that were never noted here, as they were not kept. All

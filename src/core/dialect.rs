@@ -15,6 +15,13 @@ pub struct Dialect {
     /// Whether no delivery limit is to be told by telling none. RabbitMQ 3 takes -1 for a limit that is
     /// exceeded when a message first comes back (seen on 3.10.8), LavinMQ refuses it (406, seen on 2.9.1).
     leaves_out_unlimited: bool,
+    /// Whether a basic.cancel may be for a delivery that was unsettled for too long, and leaves the others of
+    /// that consumer where they are. RabbitMQ 4.3 does so for quorum queues; those before end the channel
+    /// (seen on 4.3.6, 4.0.5 and 3.10.8).
+    pub cancels_over_timeouts: bool,
+    /// Whether a message of a quorum queue that is given back before its channel ends (basic.nack) is spared
+    /// a count against the delivery limit (seen on RabbitMQ 4.3.6).
+    pub spares_what_is_given_back: bool,
 }
 
 impl Dialect {
@@ -24,13 +31,19 @@ impl Dialect {
             Ok(Some(FieldValue::LongString(text))) => String::from_utf8_lossy(text),
             _ => Cow::Borrowed(""),
         };
-        let major = text("version").split('.').next().map(str::parse::<u32>);
+        let version = text("version");
+        let mut numbers = version.split('.').map_while(|it| it.parse::<u32>().ok());
+        // One that is not told is taken for one of which nothing is known.
+        let version = numbers
+            .next()
+            .map(|major| (major, numbers.next().unwrap_or(0)));
+        let rabbitmq = version.filter(|_| text("product") == "RabbitMQ");
+        let is_from = |first| rabbitmq.is_some_and(|version| version >= first);
         Self {
-            leaves_out_unlimited: match &*text("product") {
-                "LavinMQ" => true,
-                "RabbitMQ" => major.is_some_and(|major| major.is_ok_and(|major| major < 4)),
-                _ => false,
-            },
+            leaves_out_unlimited: text("product") == "LavinMQ"
+                || rabbitmq.is_some_and(|it| it < (4, 0)),
+            cancels_over_timeouts: is_from((4, 3)),
+            spares_what_is_given_back: is_from((4, 3)),
         }
     }
 
@@ -98,5 +111,25 @@ mod tests {
             assert_eq!(told(product, version, 3), Some(3), "{product} {version}");
         }
         assert_eq!(Dialect::of(&FieldTable::new()), Dialect::default());
+    }
+
+    #[test]
+    fn what_began_with_a_version_is_so_from_then_on() {
+        for (version, expected) in [
+            ("3.13.7", false),
+            ("4.2.9", false),
+            ("4.3.0", true),
+            ("4.10.0", true),
+            ("5", true),
+            ("4", false),
+            ("4.x", false),
+            ("x", false),
+        ] {
+            let server = FieldTable::new().with("product", "RabbitMQ");
+            let server = server.and_then(|it| it.with("version", version)).unwrap();
+            let dialect = Dialect::of(&server);
+            assert_eq!(dialect.cancels_over_timeouts, expected, "{version}");
+            assert_eq!(dialect.spares_what_is_given_back, expected, "{version}");
+        }
     }
 }

@@ -587,6 +587,30 @@ impl Session {
         }
     }
 
+    /// Asks the broker to send no more to a consumer before the connection is closed, where that spares what it
+    /// has not begun on a count. Whether it was asked; [`Output::ConsumerDraining`] follows then.
+    pub fn call_off(&mut self, now: Instant, consumer: ConsumerKey) -> bool {
+        if !self.dialect().spares_what_is_given_back {
+            return false;
+        }
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return false;
+        };
+        let channel = subscription.channel();
+        let cancel = subscription.call_off();
+        let (Some(cancel), Some(channel)) = (cancel, channel) else {
+            return false;
+        };
+        self.send_for(now, consumer, channel, cancel);
+        true
+    }
+
+    /// Whether the broker has yet to answer that a consumer gets no more.
+    pub fn calls_off(&self) -> bool {
+        let mut consumers = self.consumers.iter();
+        consumers.any(|(_, subscription)| subscription.is_cancelling())
+    }
+
     /// Forgets a consumer whose deliveries are settled, or will never be.
     pub fn remove_consumer(&mut self, now: Instant, consumer: ConsumerKey) {
         if let Some(subscription) = self.consumers.remove(consumer)

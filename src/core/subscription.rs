@@ -28,7 +28,8 @@ use crate::events::{ConsumerId, Entity};
 ///      │                Opening              Ended ◄── cancel-ok ── Cancelling ◄───┘ cancel
 /// ```
 ///
-/// One that has cost the connection backs off across its end.
+/// One that has cost the connection backs off across its end. One that the broker cancels over a single
+/// delivery is Paused, and asked for again on the channel that it has: from there it is Exchanging.
 ///
 /// # Flow
 ///
@@ -124,6 +125,9 @@ pub enum State {
     Active(ChannelId),
     /// One consumer takes the place of another; so many replies are awaited.
     Exchanging(ChannelId, u8),
+    /// The broker has cancelled it, and the channel lives on for what is to be settled; it is asked for again
+    /// at that time.
+    Paused(ChannelId, Instant),
     BackingOff(Instant),
     /// Cancelled by the user; the broker's answer is awaited.
     Cancelling(ChannelId),
@@ -145,7 +149,11 @@ impl State {
     pub fn receives(self) -> bool {
         matches!(
             self,
-            Self::Active(_) | Self::Exchanging(..) | Self::Cancelling(_) | Self::Draining(_)
+            Self::Active(_)
+                | Self::Exchanging(..)
+                | Self::Paused(..)
+                | Self::Cancelling(_)
+                | Self::Draining(_)
         )
     }
 }
@@ -166,7 +174,11 @@ pub enum Step {
     /// The old consumer has gone, and the channel is to be closed: the new one comes on another.
     Moving,
     /// Another consumer has taken the place of the one before; no more comes from that.
-    Exchanged(Flow),
+    Exchanged {
+        flow: Flow,
+        /// It was told that it was not there.
+        missed: bool,
+    },
     /// The broker has heard everything that was said before [`Subscription::prove`].
     Proven,
     /// No more deliveries will come.
@@ -302,7 +314,7 @@ impl Subscription {
     /// When it is to be tried again, where that is not at once.
     pub fn retry_at(&self) -> Option<Instant> {
         match self.state {
-            State::BackingOff(until) => Some(until),
+            State::BackingOff(until) | State::Paused(_, until) => Some(until),
             _ => None,
         }
     }
@@ -315,6 +327,7 @@ impl Subscription {
             | State::Subscribing(channel)
             | State::Active(channel)
             | State::Exchanging(channel, _)
+            | State::Paused(channel, _)
             | State::Cancelling(channel)
             | State::Draining(channel) => Some(channel),
             State::Waiting | State::BackingOff(_) | State::Ended => None,
@@ -394,7 +407,14 @@ impl Subscription {
             }
             State::Exchanging(channel, _) => {
                 self.state = State::Active(channel);
-                Some(Step::Exchanged(self.flow))
+                let missed = std::mem::take(&mut self.missed);
+                if missed {
+                    self.delays.succeeded(now);
+                }
+                Some(Step::Exchanged {
+                    flow: self.flow,
+                    missed,
+                })
             }
             State::Cancelling(channel) if reply == basic::CancelOk::ID => {
                 self.state = State::Draining(channel);
@@ -407,6 +427,38 @@ impl Subscription {
     /// The broker cancelled it, as a rule because its queue is gone; its channel is to be closed.
     pub fn cancelled_by_broker(&mut self, now: Instant) -> Verdict {
         self.ended_at(now, true)
+    }
+
+    /// The broker cancelled it over a delivery that was unsettled for too long, or because its queue is gone,
+    /// and leaves the channel to what else is to be settled. When it is to be
+    /// [asked for again](Self::resume); `None` where it is in the middle of something.
+    pub fn pause(&mut self, now: Instant) -> Option<Instant> {
+        let State::Active(channel) = self.state else {
+            return None;
+        };
+        let until = after(now, self.delays.next(now));
+        self.proving = false;
+        self.state = State::Paused(channel, until);
+        Some(until)
+    }
+
+    /// Whether it is to be [asked for again](Self::resume).
+    pub fn is_paused(&self) -> bool {
+        matches!(self.state, State::Paused(..))
+    }
+
+    /// Asks for it again on the channel that it has, once it is time; [`Step::Exchanged`] follows.
+    pub fn resume(&mut self, now: Instant) -> Option<Method> {
+        let State::Paused(channel, until) = self.state else {
+            return None;
+        };
+        if until > now {
+            return None;
+        }
+        // A tag of its own for each: the broker keeps that of the one before, with what is to be settled.
+        self.exchanges = self.exchanges.wrapping_add(2);
+        self.state = State::Exchanging(channel, 1);
+        Some(self.consume().into())
     }
 
     /// Its channel was closed.
@@ -528,7 +580,7 @@ impl Subscription {
                 self.state = State::Cancelling(channel);
                 Some(self.cancel_method())
             }
-            (State::Active(channel), Leaving::WithItsChannel) => {
+            (State::Active(channel), Leaving::WithItsChannel) | (State::Paused(channel, _), _) => {
                 self.state = State::Draining(channel);
                 None
             }
@@ -542,6 +594,18 @@ impl Subscription {
                 None
             }
         }
+    }
+
+    /// The connection is about to be closed: cancels it, where that can be said now.
+    pub fn call_off(&mut self) -> Option<Method> {
+        matches!(self.state, State::Active(_))
+            .then(|| self.cancel(Leaving::Cancelled))
+            .flatten()
+    }
+
+    /// Whether the broker has yet to answer that it gets no more.
+    pub fn is_cancelling(&self) -> bool {
+        matches!(self.state, State::Cancelling(_))
     }
 
     /// What [`cancel`](Self::cancel) could not say in the middle of an exchange.

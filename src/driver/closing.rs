@@ -7,8 +7,8 @@ use snowshoe_codec::time::after;
 
 use crate::runtime::Timer;
 
-/// What is known of a close that is under way: first messages are settled, then the connections
-/// are closed, and all of it by a deadline.
+/// What is known of a close that is under way: first messages are settled, then consumers are called off, then
+/// the connections are closed, and all of it by a deadline.
 pub(super) struct Closing {
     /// Until when messages may be settled.
     settle_by: Instant,
@@ -16,6 +16,8 @@ pub(super) struct Closing {
     deadline: Instant,
     /// Goes off at the next of the two.
     timer: Box<dyn Timer>,
+    /// Whether the broker was asked to send no more to the consumers.
+    pub(super) called_off: bool,
     /// Whether the connections are being closed.
     pub(super) connections: bool,
 }
@@ -31,6 +33,7 @@ impl Closing {
             settle_by,
             deadline,
             timer,
+            called_off: false,
             connections: false,
         }
     }

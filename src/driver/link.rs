@@ -208,6 +208,16 @@ impl Link {
         self.producers.are_drained() && self.consumers.have_settled()
     }
 
+    /// Asks the broker to send the consumers no more, where it matters how what they have goes back.
+    pub(super) fn call_off_consumers(&mut self, now: Instant) {
+        self.consumers.call_off(now, &mut self.session);
+    }
+
+    /// Whether the broker has not answered that yet.
+    pub(super) fn calls_off(&self) -> bool {
+        self.session.calls_off()
+    }
+
     /// Ends all handles: what is not settled is given up.
     pub(super) fn give_up(&mut self, reason: DropReason, end: &ConsumerEnd) {
         self.producers.give_up(reason, &self.shared);

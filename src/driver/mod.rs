@@ -229,6 +229,16 @@ impl Driver {
             if !late && !self.links.iter().all(Link::is_drained) {
                 return false;
             }
+            if !closing.called_off {
+                closing.called_off = true;
+                for link in &mut self.links {
+                    link.call_off_consumers(now);
+                }
+                return true;
+            }
+            if !late && self.links.iter().any(Link::calls_off) {
+                return false;
+            }
             let deadline = closing.begin_connections();
             self.give_up(DropReason::Closed, &ConsumerEnd::ClientClosed);
             for link in &mut self.links {

@@ -33,6 +33,8 @@ pub(crate) struct Inbox {
     state: Mutex<InboxState>,
     /// The epoch in the state, to be looked at without the lock.
     epoch: AtomicU64,
+    /// The last tag of this epoch that the consumer has handed out.
+    last_handed_out: AtomicU64,
     place: OnceLock<Place<ConsumerKey>>,
     doorbell: Arc<Doorbell>,
 }
@@ -108,10 +110,15 @@ impl InboxState {
         (if is_refused { Settle::Ack } else { settle }, is_refused)
     }
 
-    /// Lets a delivery go back to the queue. A stream has it anyway, and where it may be one, the end of
-    /// the channel does it; as it does where order comes first.
+    /// Whether what is not worked on goes back at once. A stream has it anyway, and where it may be one, the
+    /// end of the channel does it; as it does where order comes first.
+    fn gives_back(&self) -> bool {
+        !self.signs.may_be_stream() && self.leaving == Leaving::Cancelled
+    }
+
+    /// Lets a delivery go back to the queue.
     fn requeue(&mut self, delivery: &Delivery) {
-        if self.signs.may_be_stream() || self.leaving == Leaving::WithItsChannel {
+        if !self.gives_back() {
             return;
         }
         let (tag, requeue) = (delivery.delivery_tag, Settle::Nack { requeue: true });
@@ -121,7 +128,7 @@ impl InboxState {
 
     fn give_back_all(&mut self) {
         self.backlog.clear();
-        if self.leaving == Leaving::WithItsChannel {
+        if !self.gives_back() {
             _ = self.backlog.take_returns();
         }
         self.pledge = None;
@@ -161,6 +168,7 @@ impl Inbox {
             narrow_prefix: spec.narrow_prefix(),
             state: Mutex::new(state),
             epoch: AtomicU64::new(Epoch::default().number()),
+            last_handed_out: AtomicU64::new(0),
             place: OnceLock::new(),
             doorbell,
         }
@@ -241,6 +249,11 @@ impl Inbox {
     pub(crate) fn waiting(&self) -> (Epoch, Load) {
         let state = self.lock();
         (state.epoch, state.backlog.waiting())
+    }
+
+    /// Notes that a delivery of a batch of this epoch is about to be handed out.
+    pub(crate) fn hands_out(&self, tag: u64) {
+        self.last_handed_out.store(tag, Ordering::Relaxed);
     }
 
     /// Notes what was handed out of a batch of this epoch.
@@ -475,6 +488,39 @@ impl Inbox {
         self.lock().signs.refusal_refused();
     }
 
+    /// What waits is to be [told](Self::flush) to go back to the queue.
+    pub(crate) fn give_back_waiting(&self) {
+        let mut state = self.lock();
+        let mut load = Load::default();
+        for delivery in std::mem::take(&mut state.deliveries) {
+            load.add(cost(&delivery));
+            state.requeue(&delivery);
+        }
+        state.backlog.release(load);
+        state.backlog.let_back();
+    }
+
+    /// What the consumer has not handed out is to be [told](Self::flush) to go back to the queue, and not
+    /// handed out any more. What was can be settled as before.
+    pub(crate) fn give_back_unhanded(&self) {
+        let mut state = self.lock();
+        self.epoch
+            .store(Epoch::default().number(), Ordering::Release);
+        state.deliveries.clear();
+        if !state.gives_back() {
+            return;
+        }
+        let last = self.last_handed_out.load(Ordering::Relaxed);
+        let requeue = Settle::Nack { requeue: true };
+        state.tracker.settle_after(last, requeue);
+        state.backlog.clear();
+    }
+
+    /// Whether what has not been handed out is to go back before the channel ends, rather than with it.
+    pub(crate) fn gives_back(&self) -> bool {
+        !self.no_ack && self.lock().gives_back()
+    }
+
     /// What was not kept is to be [told](Self::flush) to go back to the queue.
     pub(crate) fn let_back(&self) {
         self.lock().backlog.let_back();
@@ -533,6 +579,7 @@ impl Inbox {
 
     fn turn_epoch(&self, state: &mut InboxState, epoch: Epoch) {
         self.epoch.store(epoch.number(), Ordering::Release);
+        self.last_handed_out.store(0, Ordering::Relaxed);
         state.epoch = epoch;
         state.tracker.begin_epoch(epoch);
         state.held = 0;

@@ -18,6 +18,7 @@ use super::output::Output;
 use super::owners::{Owner, Owners};
 use super::stage::Stage;
 use crate::core::call_queue::CallQueue;
+use crate::core::dialect::Dialect;
 use crate::core::subscription::{Step, Subscription, Verdict};
 use crate::core::topology::Topology;
 use crate::error::Error;
@@ -201,7 +202,11 @@ impl Session {
                 self.outputs.push_back(Output::ConsumerOffline(consumer));
                 self.wakeups.push(now);
             }
-            Some(Step::Exchanged(flow)) => {
+            Some(Step::Exchanged { flow, missed }) => {
+                if missed {
+                    let entity = subscription.entity();
+                    self.outputs.push_back(Output::Restored { entity });
+                }
                 let cancel = subscription.leave();
                 let is_draining = subscription.is_draining();
                 if let Some(cancel) = cancel {
@@ -224,7 +229,8 @@ impl Session {
         }
     }
 
-    /// The broker cancelled a consumer. Its channel goes too, and with it what was delivered.
+    /// The broker cancelled a consumer. Its channel goes too, and with it what was delivered; but where
+    /// this may be over one delivery, what else was delivered can be settled still, on the same channel.
     pub(super) fn consumer_cancelled(
         &mut self,
         now: Instant,
@@ -242,13 +248,28 @@ impl Session {
         let Some(subscription) = self.consumers.get_mut(consumer) else {
             return;
         };
+        let queue = subscription.spec().queue.clone();
+        let may_be_over_a_delivery = self.connection.as_ref().is_some_and(|connection| {
+            Dialect::of(connection.peer_properties()).cancels_over_timeouts
+        });
+        // Where order comes first, all of it goes back at once.
+        if may_be_over_a_delivery
+            && topology.is_quorum(&queue)
+            && !topology.is_single_active(&queue)
+            && let Some(at) = subscription.pause(now)
+        {
+            subscription.miss();
+            self.wakeups.push(at);
+            self.redeclare_queue(&queue, topology);
+            self.outputs.push_back(Output::ConsumerPaused(consumer));
+            return self.outputs.push_back(Output::ConsumerCancelled(consumer));
+        }
         let verdict = subscription.cancelled_by_broker(now);
         // Where the user has cancelled it as well, nobody misses it or its queue.
         let is_missed = matches!(verdict, Verdict::Retry(_));
         if is_missed {
             subscription.miss();
         }
-        let queue = subscription.spec().queue.clone();
         self.close_channel(now, channel);
         if is_missed {
             self.redeclare_queue(&queue, topology);
@@ -433,11 +454,24 @@ impl Session {
     /// Opens channels for consumers that have none.
     pub(super) fn open_consumers(&mut self, now: Instant, topology: &Topology) {
         self.follow_renames(now, topology);
+        self.resume_consumers(now);
         let wanting = (self.consumers).keys_of(|it| it.wants_channel(now) && !it.is_suspected());
         for consumer in wanting {
             self.open_consumer(now, consumer);
         }
         self.open_suspects(now);
+    }
+
+    /// Asks again, on the channels that they have, for consumers that the broker has cancelled.
+    fn resume_consumers(&mut self, now: Instant) {
+        for key in (self.consumers).keys_of(|it| it.is_paused()) {
+            let subscription = &mut self.consumers[key];
+            if let (Some(method), Some(channel)) =
+                (subscription.resume(now), subscription.channel())
+            {
+                self.send_for(now, key, channel, method);
+            }
+        }
     }
 
     /// Consumers that are to be started go by the names that their queues have now: another session may

@@ -91,6 +91,9 @@ pub enum Output {
     RefusalRefused(ConsumerKey),
     /// What the consumer was delivered so far cannot be settled any more.
     ConsumerOffline(ConsumerKey),
+    /// The broker sends the consumer nothing until it has asked again, and its channel lives on: what nobody
+    /// has begun on is to go back to the queue.
+    ConsumerPaused(ConsumerKey),
     /// The broker cancelled the consumer. It is tried again.
     ConsumerCancelled(ConsumerKey),
     /// The consumer could not even be started.

@@ -6,6 +6,13 @@ use snowshoe_codec::method::Arguments;
 use super::*;
 use crate::core::testing::name;
 
+fn exchanged_to(flow: Flow) -> Step {
+    Step::Exchanged {
+        flow,
+        missed: false,
+    }
+}
+
 struct World {
     subscription: Subscription,
     now: Instant,
@@ -74,7 +81,7 @@ impl World {
         let mut world = Self::with(prefetch, no_ack);
         world.activate(ChannelId(1));
         world.asks_for(Flow::Narrow, Manner::Overlapping);
-        assert_eq!(world.exchanged(), Some(Step::Exchanged(Flow::Narrow)));
+        assert_eq!(world.exchanged(), Some(exchanged_to(Flow::Narrow)));
         world
     }
 
@@ -229,6 +236,53 @@ fn one_that_the_broker_cancels_is_tried_again() {
 }
 
 #[test]
+fn one_that_the_broker_cancels_over_a_delivery_is_asked_for_again_on_its_channel() {
+    let mut world = World::active();
+    let at = world.subscription.pause(world.now).expect("it is there");
+    assert!(at > world.now);
+    world.subscription.miss();
+    assert!(world.subscription.is_wanted() && world.subscription.receives());
+    assert_eq!(world.subscription.channel(), Some(ChannelId(1)));
+    assert_eq!(world.subscription.retry_at(), Some(at));
+    assert_eq!(
+        world.subscription.resume(world.now),
+        None,
+        "it is not time yet"
+    );
+    assert_eq!(world.subscription.pause(world.now), None, "once is enough");
+    world.now = at;
+    let consume = world.subscription.resume(at).expect("it is time");
+    assert_eq!(gist(&consume), "consume tag#2");
+    let resumed = Step::Exchanged {
+        flow: Flow::Wide { prefetch: 10 },
+        missed: true,
+    };
+    assert_eq!(world.replied(), Some(resumed));
+    assert!(!world.subscription.is_paused());
+}
+
+#[test]
+fn one_that_is_paused_can_be_cancelled_and_lose_its_channel_and_its_connection() {
+    for leaving in [Leaving::Cancelled, Leaving::WithItsChannel] {
+        let mut world = World::active();
+        world.subscription.pause(world.now);
+        assert_eq!(
+            world.subscription.cancel(leaving),
+            None,
+            "it has no consumer"
+        );
+        assert!(world.subscription.is_draining());
+    }
+    let mut world = World::active();
+    world.subscription.pause(world.now);
+    assert!(matches!(world.refused(), Verdict::Retry(_)));
+    let mut world = World::active();
+    world.subscription.pause(world.now);
+    world.subscription.connection_lost();
+    assert!(world.subscription.wants_channel(world.now));
+}
+
+#[test]
 fn a_cancelled_one_keeps_its_channel_for_what_is_to_be_settled() {
     let mut world = World::active();
     let cancel = world.subscription.cancel(Leaving::Cancelled).unwrap();
@@ -299,12 +353,12 @@ fn a_narrow_consumer_takes_the_place_of_the_wide_one_which_is_there_until_then()
     assert_eq!(said, ["qos 1", "consume paused-tag", "cancel tag"]);
     assert_eq!(world.state(), State::Exchanging(ChannelId(1), 3));
     assert!(world.subscription.receives());
-    assert_eq!(world.exchanged(), Some(Step::Exchanged(Flow::Narrow)));
+    assert_eq!(world.exchanged(), Some(exchanged_to(Flow::Narrow)));
     // A limit that was set holds for all consumers that come after it.
     let wide = Flow::Wide { prefetch: 0 };
     let said = world.asks_for(wide, Manner::Overlapping);
     assert_eq!(said, ["qos 0", "consume tag#2", "cancel paused-tag"]);
-    assert_eq!(world.exchanged(), Some(Step::Exchanged(wide)));
+    assert_eq!(world.exchanged(), Some(exchanged_to(wide)));
     assert_eq!(world.state(), State::Active(ChannelId(1)));
 }
 
@@ -393,7 +447,7 @@ fn where_there_is_no_harm_in_it_the_one_has_gone_before_the_other_comes() {
     assert_eq!(gist(&consume), "consume paused-tag");
     assert_eq!(world.subscription.occupy(), None);
     let exchanged = world.answered(basic::ConsumeOk::ID);
-    assert_eq!(exchanged, Some(Step::Exchanged(Flow::Narrow)));
+    assert_eq!(exchanged, Some(exchanged_to(Flow::Narrow)));
 }
 
 // case G2
@@ -457,7 +511,7 @@ fn a_cancel_in_the_middle_of_an_exchange_is_said_at_its_end_and_once() {
         None,
         "once is enough"
     );
-    assert!(matches!(world.exchanged(), Some(Step::Exchanged(_))));
+    assert!(matches!(world.exchanged(), Some(Step::Exchanged { .. })));
     let cancel = world.subscription.leave().expect("it can be said now");
     assert_eq!(gist(&cancel), "cancel tag#2");
     assert_eq!(world.subscription.leave(), None);

@@ -42,6 +42,8 @@ struct Consumer {
     started: Option<Answer<Result<(), Error>>>,
     /// Whether it is to be forgotten once its deliveries are settled.
     draining: bool,
+    /// Whether the client is being closed, and the broker was asked to send no more.
+    called_off: bool,
 }
 
 impl Consumer {
@@ -73,6 +75,7 @@ impl Consumers {
                 dropped: 0,
                 started,
                 draining: false,
+                called_off: false,
             },
         );
     }
@@ -209,6 +212,15 @@ impl Consumers {
         session.occupy(now, key);
     }
 
+    /// The broker sends a consumer nothing until it has asked again: it has taken back what was unsettled for
+    /// too long, whichever that is, and the rest of what waits here is to go back as well.
+    pub(super) fn paused(&mut self, session: &mut Session, key: ConsumerKey) {
+        if let Some(consumer) = self.consumers.get(&key) {
+            consumer.inbox.give_back_waiting();
+            flush(session, key, &consumer.inbox);
+        }
+    }
+
     /// The broker sends a consumer more, or less, from now on.
     pub(super) fn flows(
         &mut self,
@@ -288,11 +300,28 @@ impl Consumers {
     }
 
     /// A consumer was cancelled: it is forgotten once its deliveries are settled.
-    pub(super) fn draining(&mut self, key: ConsumerKey) {
+    pub(super) fn draining(&mut self, session: &mut Session, key: ConsumerKey) {
         if let Some(consumer) = self.consumers.get_mut(&key) {
+            if consumer.called_off {
+                consumer.inbox.give_back_unhanded();
+                flush(session, key, &consumer.inbox);
+                return;
+            }
             consumer.draining = true;
             consumer.inbox.finish(ConsumerEnd::Cancelled);
             self.settling.push(key);
+        }
+    }
+
+    /// The client is being closed. Where the broker distinguishes what is given back from what a channel
+    /// leaves behind, it is asked to send no more, so that what nobody has begun on can go back before.
+    pub(super) fn call_off(&mut self, now: Instant, session: &mut Session) {
+        for (&key, consumer) in &mut self.consumers {
+            if consumer.inbox.gives_back() && session.call_off(now, key) {
+                consumer.called_off = true;
+                // It ends for this reason, and not because it was cancelled.
+                consumer.inbox.finish(ConsumerEnd::ClientClosed);
+            }
         }
     }
 

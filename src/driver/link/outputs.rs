@@ -161,6 +161,7 @@ impl Link {
             Output::ConsumerHeard(key) => consumers.heard(key),
             Output::RefusalRefused(key) => consumers.refusal_refused(key),
             Output::ConsumerOffline(key) => consumers.offline(key),
+            Output::ConsumerPaused(key) => consumers.paused(session, key),
             Output::ConsumerCancelled(key) => {
                 if let Some(queue) = consumers.queue(key) {
                     log.say(
@@ -175,7 +176,7 @@ impl Link {
                 session.remove_consumer(now, key);
                 consumers.failed(key, error);
             }
-            Output::ConsumerDraining(key) => consumers.draining(key),
+            Output::ConsumerDraining(key) => consumers.draining(session, key),
 
             Output::Called { token, result } => {
                 if let Some(answer) = self.calls.remove(&token) {
