@@ -3,9 +3,10 @@
 //! A test that is content with any broker takes [`url`], the one of `tests/with-broker`. A test
 //! that kills, stops or partitions starts its own [`Node`], and so does one that administers what
 //! others would notice, such as an alarm. Neither is ever skipped: without a broker they fail and
-//! say why.
+//! say why. Where releases differ, [`version`] tells which one it is.
 
 pub mod cluster;
+mod version;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,6 +19,8 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+pub use self::version::{Version, version, version_of};
 
 /// The script that makes, runs and drives nodes; everything that is particular to RabbitMQ is
 /// written there.

@@ -102,11 +102,12 @@ impl Cluster {
     }
 
     /// How many messages a quorum queue holds, delivered and not acknowledged ones included. What
-    /// `rabbitmqctl` says of that is seconds old.
+    /// `rabbitmqctl` says of that is seconds old. A fun in the place of the name of a function is not
+    /// taken by RabbitMQ 4.
     pub fn messages_in(&self, queue: &str) -> u64 {
         let ask = format!(
             "{}, {{ok, {{_, Found}}, _}} = \
-             ra:leader_query({{Name, node()}}, fun rabbit_fifo:overview/1), \
+             ra:leader_query({{Name, node()}}, {{rabbit_fifo, overview, []}}), \
              maps:get(num_ready_messages, Found) + maps:get(num_checked_out, Found)",
             raft_name(queue)
         );
