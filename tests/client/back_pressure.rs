@@ -333,7 +333,7 @@ fn an_exclusive_consumer_that_is_not_read_keeps_its_queue_and_loses_nothing() {
 // case B2
 #[test]
 fn a_consumer_whose_arguments_leave_no_room_for_more_stays_as_it_is() {
-    const FRAME: u32 = 4096;
+    const FRAME: u32 = 8192;
     run(async {
         let client = client::connect(&format!("{}?frame_max={FRAME}", url())).await;
         for (acks, room) in [

@@ -483,13 +483,13 @@ fn every_address_of_every_host_has_its_turn_whatever_the_others_swallow() {
 fn the_options_of_the_uri_are_negotiated() {
     run(async {
         let name = unique("connection");
-        let options = "heartbeat=7&channel_max=9&frame_max=4096&auth_mechanism=amqplain";
+        let options = "heartbeat=7&channel_max=9&frame_max=8192&auth_mechanism=amqplain";
         let uri = format!("amqp://guest:guest@{}/%2f?{options}", endpoint());
         let client = executor::connect(builder(&uri).connection_name(&*name));
         let client = client.await.unwrap();
         assert_eq!(
             connections(&name, "timeout, channel_max, frame_max"),
-            "[[{timeout, 7}, {channel_max, 9}, {frame_max, 4096}]]"
+            "[[{timeout, 7}, {channel_max, 9}, {frame_max, 8192}]]"
         );
 
         // Messages are cut to frames of that size.

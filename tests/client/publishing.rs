@@ -191,9 +191,10 @@ fn all_properties_arrive_as_they_were_sent() {
         let sent = Properties::builder()
             .content_type("text/plain")
             .content_encoding("identity")
+            // In this order, in which RabbitMQ 4 hands them on, whatever they came in.
             .header("number", 42)
-            .header("text", "täxt")
             .header("table", nested.as_table_ref())
+            .header("text", "täxt")
             .persistent()
             .priority(3)
             .correlation_id("correlation")

@@ -448,7 +448,7 @@ fn fire_and_forget_goes_on_after_a_poison_message() {
 #[test]
 fn bodies_are_split_by_the_frame_size_of_the_connection_that_they_are_written_to() {
     const QUEUE: &str = "resending: smaller frames";
-    const FRAME_MAX: u32 = 4096;
+    const FRAME_MAX: u32 = 8192;
     run(async {
         let proxy = Proxy::start(&url());
         proxy.on_frame(To::Client, |link, frame| {
@@ -484,7 +484,7 @@ fn bodies_are_split_by_the_frame_size_of_the_connection_that_they_are_written_to
         assert_confirmed(vec![confirmation]).await;
         assert_eq!(
             longest.load(Ordering::Relaxed),
-            4096,
+            FRAME_MAX as usize,
             "full frames, and none longer"
         );
         assert_eq!(take_numbers(QUEUE).await, [7]);
