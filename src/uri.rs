@@ -100,7 +100,8 @@ pub struct UriOptions {
     pub connection_timeout: Option<Duration>,
     /// `channel_max`: the highest channel number to agree to. Zero leaves it to the server.
     pub channel_max: Option<u16>,
-    /// `frame_max`: the largest frame to agree to, in bytes. Zero leaves it to the server.
+    /// `frame_max`: the largest frame to agree to, in bytes: 4096 at least, and 8192 for RabbitMQ from 4.1
+    /// on. Zero leaves it to the server.
     pub frame_max: Option<u32>,
     /// `auth_mechanism`, which may be repeated: the SASL mechanisms to choose from, in upper case
     /// as they are registered. Empty if the URI names none.

@@ -13,7 +13,7 @@ use crate::channel::{Channel, NO_METHOD, Wire};
 use crate::channels::Channels;
 use crate::event::{CloseReason, Event};
 use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER, RestOfFrame};
-use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage};
+use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage, rabbitmq_release};
 use crate::method::{Arguments, Method, MethodId, connection};
 use crate::options::{ClientOptions, ConnectionLimits, Offer, ServerOptions, Tuning};
 use crate::outbound::Outbound;
@@ -338,6 +338,12 @@ impl Connection {
     /// What the peer told of itself, in connection.start or start-ok; empty before that.
     pub fn peer_properties(&self) -> &FieldTable {
         &self.peer_properties
+    }
+
+    /// The release of RabbitMQ that the peer says that it is, such as `(4, 3)`; `None` for others, and
+    /// before it has said so.
+    pub fn rabbitmq_release(&self) -> Option<(u32, u32)> {
+        rabbitmq_release(&self.peer_properties)
     }
 
     /// The size of the longest frame that this side has sent in the handshake: before tuning a peer need

@@ -76,6 +76,20 @@ pub enum HandshakeError {
         /// The limit.
         limit: u32,
     },
+    /// The server takes no frames that are so small. RabbitMQ from 4.1 on is known to reset the connection
+    /// over that without a word, 3 s later.
+    #[error(
+        "RabbitMQ {} takes no frame_max below {least}, and the smaller of the client's and the server's \
+         is {frame_max}: raise it, or leave it out", Escaped(.version.as_bytes())
+    )]
+    FrameMax {
+        /// The version of RabbitMQ, as it writes it.
+        version: String,
+        /// What would have been agreed on.
+        frame_max: u32,
+        /// The least that it takes.
+        least: u32,
+    },
     /// The other end does not speak AMQP 0-9-1.
     #[error(transparent)]
     NotAmqp(#[from] Greeting),
@@ -94,7 +108,12 @@ pub(crate) enum Failure {
 
 impl ClientHandshake {
     /// Takes the server's next method.
-    pub(crate) fn handle(self, method: Method, offer: &Offer) -> Result<ClientStep, Failure> {
+    pub(crate) fn handle(
+        self,
+        method: Method,
+        offer: &Offer,
+        server: &FieldTable,
+    ) -> Result<ClientStep, Failure> {
         match (self, method) {
             (Self::Start(login), Method::ConnectionStart(start)) => login.answer(&start),
             (
@@ -116,6 +135,7 @@ impl ClientHandshake {
             }
             (Self::Login { virtual_host, .. }, Method::ConnectionTune(tune)) => {
                 let tuning = offer.answer(&tune)?;
+                check_frame_max(tuning.frame_max, server)?;
                 Ok(ClientStep::Tune(tuning, Self::Tuned { virtual_host }))
             }
             (Self::Opening, Method::ConnectionOpenOk(_)) => Ok(ClientStep::Open),
@@ -171,6 +191,36 @@ impl Login {
         };
         Ok(ClientStep::Reply(reply.into(), next))
     }
+}
+
+/// Whether the server takes frames of this size, as far as it is known by what it says of itself.
+fn check_frame_max(frame_max: u32, server: &FieldTable) -> Result<(), HandshakeError> {
+    if frame_max >= RABBITMQ_LEAST || rabbitmq_release(server) < Some((4, 1)) {
+        return Ok(());
+    }
+    Err(HandshakeError::FrameMax {
+        version: text_in(server, "version").unwrap_or_default().to_owned(),
+        frame_max,
+        least: RABBITMQ_LEAST,
+    })
+}
+
+/// The smallest `frame_max` that RabbitMQ takes from 4.1 on.
+const RABBITMQ_LEAST: u32 = 8192;
+
+/// Major and minor version of a server that says that it is RabbitMQ.
+pub(crate) fn rabbitmq_release(server: &FieldTable) -> Option<(u32, u32)> {
+    if text_in(server, "product")? != "RabbitMQ" {
+        return None;
+    }
+    let mut parts = text_in(server, "version")?.split('.');
+    let mut next = || parts.next()?.parse().ok();
+    Some((next()?, next()?))
+}
+
+/// A text that a server says of itself.
+fn text_in<'a>(server: &'a FieldTable, name: &str) -> Option<&'a str> {
+    server.get(name).ok()??.as_str()
 }
 
 /// Whether a list that is separated by spaces, as in connection.start, has this name in it.

@@ -60,7 +60,8 @@ pub struct ConnectionLimits {
     /// Highest channel number; 0 means 65,535. 2047 by default, as RabbitMQ.
     pub channel_max: u16,
     /// Largest frame in bytes, its 8 bytes of overhead included, also where the peer has no limit;
-    /// from 4096 to 1 GiB. 131,072 by default. Nothing is allocated for it up front.
+    /// from 4096 (RabbitMQ from 4.1 on: 8192) to 1 GiB. 131,072 by default. Nothing is allocated for it up
+    /// front.
     pub frame_max: u32,
     /// Interval of heartbeats, in whole seconds (a fraction counts as one); zero, on either side, is
     /// none. 10 s by default. A peer that is silent for two intervals is dead.

@@ -150,6 +150,67 @@ fn a_frame_size_below_the_least_is_refused() {
     }
 }
 
+/// A client with this `frame_max` that has logged in at what says that it is this.
+fn client_of_server(product: &str, version: &str, frame_max: u32) -> Connection {
+    let mut options = client_options(ConnectionLimits::default());
+    options.limits.frame_max = frame_max;
+    let mut client = client_of(options);
+    let properties = FieldTable::new().with("product", product).unwrap();
+    let greeting = connection::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties: properties.with("version", version).unwrap(),
+        mechanisms: "PLAIN".into(),
+        locales: "en_US".into(),
+    };
+    let mut input = BytesMut::from(&method(ChannelId(0), greeting)[..]);
+    _ = client.receive(Instant::now(), &mut input);
+    written(&mut client);
+    client
+}
+
+// case H4
+#[test]
+fn a_frame_size_that_rabbitmq_refuses_without_a_word_is_refused_before() {
+    for version in ["4.1.0", "4.3.6", "5.0.0-beta.1"] {
+        // Whoever wants it so small.
+        for (own, theirs) in [(4096, 131_072), (131_072, 8191)] {
+            let make = || client_of_server("RabbitMQ", version, own);
+            let outcome = read(make, &tune(2047, theirs, 60));
+            let error = HandshakeError::FrameMax {
+                version: version.to_owned(),
+                frame_max: own.min(theirs),
+                least: 8192,
+            };
+            for part in ["frame_max", version, "8192", "raise it"] {
+                assert!(error.to_string().contains(part), "{error}");
+            }
+            assert_eq!(*outcome.close_reason(), CloseReason::Handshake(error));
+            assert!(outcome.answer.is_empty(), "it was nothing but silence");
+        }
+    }
+}
+
+// case H4
+#[test]
+fn a_frame_size_that_is_taken_or_may_be_is_asked_for() {
+    for (product, version, frame_max) in [
+        ("RabbitMQ", "4.3.6", 8192),
+        ("RabbitMQ", "4.0.5", 4096),
+        ("RabbitMQ", "3.10.8", 4096),
+        ("RabbitMQ", "", 4096),
+        ("RabbitMQ", "of tomorrow", 4096),
+        ("LavinMQ", "4.3.6", 4096),
+    ] {
+        let make = || client_of_server(product, version, frame_max);
+        let outcome = read(make, &tune(2047, 131_072, 60));
+        let [Method::ConnectionTuneOk(tune_ok)] = &methods(&outcome.answer)[..] else {
+            panic!("{product} {version}: {outcome:?}");
+        };
+        assert_eq!(tune_ok.frame_max, frame_max);
+    }
+}
+
 #[test]
 fn open_waits_until_tune_ok_has_left() {
     let mut client = client_at_tuning(ConnectionLimits::default());

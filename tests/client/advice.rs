@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Instant;
 
 use bytes::{Buf as _, BytesMut};
-use snowshoe::codec::{Connection, Event, ServerOptions, Stage};
+use snowshoe::codec::{CloseReason, Connection, Event, HandshakeError, ServerOptions, Stage};
 use snowshoe::runtime::reset_when_closed;
 use snowshoe::{AmqpUri, ConnectionErrorReason, Error, HandshakeCut, Hint};
-use support::broker::url;
+use support::broker::{url, version};
 use support::client::builder;
 use support::executor;
 use support::waiting::{run, within};
@@ -61,15 +61,19 @@ fn serve(mut stream: TcpStream, at: Stage, end: End) -> io::Result<()> {
     }
 }
 
-fn cut(uri: &str) -> HandshakeCut {
+fn failure(uri: &str) -> ConnectionErrorReason {
     let connected = run(within("the failure", executor::connect(builder(uri))));
     match connected {
-        Err(Error::Connection(error)) => match error.reason {
-            ConnectionErrorReason::HandshakeCut(cut) => cut,
-            other => panic!("a cut, not {other}"),
-        },
-        Err(other) => panic!("a cut, not {other}"),
+        Err(Error::Connection(error)) => error.reason,
+        Err(other) => panic!("{uri}: {other}"),
         Ok(_) => panic!("the connection was to fail: {uri}"),
+    }
+}
+
+fn cut(uri: &str) -> HandshakeCut {
+    match failure(uri) {
+        ConnectionErrorReason::HandshakeCut(cut) => cut,
+        other => panic!("a cut, not {other}"),
     }
 }
 
@@ -106,7 +110,7 @@ fn an_end_without_a_word_is_told_with_what_it_is_likely_to_mean() {
     }
 }
 
-/// Of the broker that the tests share, which is RabbitMQ 3.10.
+/// A login to the broker that the tests share, which does not know the user by this password.
 fn long_login(len: usize) -> String {
     let uri: AmqpUri = url().parse().unwrap();
     let token = "x".repeat(len);
@@ -115,11 +119,51 @@ fn long_login(len: usize) -> String {
 
 // case H4
 #[test]
+fn a_small_frame_max_is_refused_by_the_client_where_rabbitmq_would_not_say_why() {
+    let uri = format!("{}?frame_max=4096", url());
+    if *version() >= (4, 1) {
+        let reason = failure(&uri);
+        let ConnectionErrorReason::Closed(CloseReason::Handshake(HandshakeError::FrameMax {
+            frame_max: 4096,
+            least: 8192,
+            version: of_broker,
+        })) = reason
+        else {
+            panic!("{}: {reason}", version());
+        };
+        assert_eq!(of_broker, version().number);
+    } else {
+        let client = run(within("the connection", executor::connect(builder(&uri))));
+        let client = client.expect("4096 is the least that there may be");
+        run(client.close());
+    }
+}
+
+// case H4
+#[test]
 fn a_login_that_is_too_long_for_a_broker_is_told_by_its_length() {
-    let cut = cut(&long_login(5000));
-    assert!(matches!(cut.hint, Hint::LoginTooLong(5000..6000)), "{cut}");
+    let cut = cut(&long_login(9000));
+    assert!(
+        matches!(cut.hint, Hint::LoginTooLong(9000..10_000)),
+        "{cut}"
+    );
     for part in ["8192", "initial_frame_max", "token"] {
         assert!(cut.to_string().contains(part), "{cut}");
+    }
+}
+
+// case H4
+#[test]
+fn a_login_of_more_than_4_kib_is_refused_by_its_length_or_since_4_1_by_its_password() {
+    let reason = failure(&long_login(5000));
+    if *version() >= (4, 1) {
+        let is_refusal = matches!(reason, ConnectionErrorReason::LoginRefused(_));
+        assert!(is_refusal, "{}: {reason}", version());
+    } else if *version() < (4, 1) {
+        let ConnectionErrorReason::HandshakeCut(cut) = reason else {
+            panic!("{}: {reason}", version());
+        };
+        assert!(matches!(cut.hint, Hint::LoginTooLong(5000..6000)), "{cut}");
     }
 }
 

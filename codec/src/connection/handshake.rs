@@ -98,7 +98,7 @@ impl Connection {
         let Phase::Client(handshake) = std::mem::replace(&mut self.phase, stand_in) else {
             return Ok(());
         };
-        match handshake.handle(method, &self.offer) {
+        match handshake.handle(method, &self.offer, &self.peer_properties) {
             Ok(ClientStep::Reply(reply, next)) => {
                 self.phase = Phase::Client(next);
                 self.send_in_handshake(reply);
