@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use snowshoe::{Client, Consumer, ConsumerBuilder, Event, Events, Queue, ShortString};
-use support::broker::url;
+use support::broker::{url, version};
 use support::messages::{number_in, numbered};
 use support::proxy::{End, Frame, Proxy, To, Verdict};
-use support::queues::{declare, fresh_queue, new_queue, publish, unique, until_ready, with_queue};
+use support::queues::{
+    declare, fresh_queue, new_queue, publish, unique, until_ready, with_queue,
+    without_delivery_limit,
+};
 use support::waiting::{eventually, run, wait_until, within};
 use support::{client, executor};
 
@@ -68,6 +71,12 @@ async fn next_number(consumer: &mut Consumer, acks: bool) -> u64 {
     number
 }
 
+/// Keeps what a consumer that is behind gives back, however often it does.
+fn quorum_queue() -> Queue {
+    let queue = Queue::quorum(unique("queue")).expires(Duration::from_secs(300));
+    without_delivery_limit(queue, version())
+}
+
 /// Queues of each kind that a consumer may be the end of, or not.
 fn queues() -> Vec<Queue> {
     vec![
@@ -75,7 +84,7 @@ fn queues() -> Vec<Queue> {
         new_queue().auto_delete(),
         new_queue().exclusive().auto_delete(),
         Queue::server_named(),
-        Queue::quorum(unique("queue")).expires(Duration::from_secs(300)),
+        quorum_queue(),
     ]
 }
 
@@ -238,7 +247,7 @@ fn a_consumer_of_a_quorum_queue_that_is_behind_again_and_again_costs_nothing_and
             (true, false, 0),
             (false, false, 0),
         ] {
-            let queue = Queue::quorum(unique("queue")).expires(Duration::from_secs(300));
+            let queue = quorum_queue();
             let (client, queue) = with_queue_of(queue, is_own).await;
             let mut events = client.events();
             fill(&client, &queue, COUNT, LEN).await;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-pub use self::version::{Version, version, version_of};
+pub use self::version::{Version, is_since, version, version_of};
 
 /// The script that makes, runs and drives nodes; everything that is particular to RabbitMQ is
 /// written there.

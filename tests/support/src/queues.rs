@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use snowshoe::{Client, Queue, ShortString};
 
-use crate::broker::url;
+use crate::broker::{Version, url};
 use crate::client::connect;
 use crate::messages::{number_in, text};
 use crate::waiting::within;
@@ -27,6 +27,17 @@ pub async fn fresh_queue(client: &Client) -> ShortString {
 /// A queue that no other test uses, and that goes away some time after the test.
 pub fn new_queue() -> Queue {
     Queue::new(unique("queue")).expires(Duration::from_secs(300))
+}
+
+/// The same queue without a delivery limit, as the guarantees ask for where nothing may be lost:
+/// RabbitMQ 4 gives a quorum queue one of 20, and drops what comes back to it more often. Older ones
+/// refuse the argument.
+pub fn without_delivery_limit(queue: Queue, broker: &Version) -> Queue {
+    if *broker >= (4, 0) {
+        queue.argument("x-delivery-limit", -1)
+    } else {
+        queue
+    }
 }
 
 /// Declares a queue that nothing contradicts.

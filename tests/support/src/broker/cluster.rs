@@ -101,18 +101,9 @@ impl Cluster {
         });
     }
 
-    /// How many messages a quorum queue holds, delivered and not acknowledged ones included. What
-    /// `rabbitmqctl` says of that is seconds old. A fun in the place of the name of a function is not
-    /// taken by RabbitMQ 4.
+    /// How many messages a quorum queue holds, delivered and not acknowledged ones included.
     pub fn messages_in(&self, queue: &str) -> u64 {
-        let ask = format!(
-            "{}, {{ok, {{_, Found}}, _}} = \
-             ra:leader_query({{Name, node()}}, {{rabbit_fifo, overview, []}}), \
-             maps:get(num_ready_messages, Found) + maps:get(num_checked_out, Found)",
-            raft_name(queue)
-        );
-        let count = self.admin().eval(&ask);
-        count.parse().expect("a count is a number")
+        self.admin().messages_in_quorum(queue)
     }
 
     /// The nodes that the connections with this name are on. One that is in its handshake has no
@@ -144,6 +135,22 @@ impl Cluster {
                 node.admin().eval("length(rabbit_nodes:all_running())") == all
             });
         }
+    }
+}
+
+impl Admin {
+    /// How many messages a quorum queue holds, delivered and not acknowledged ones included. What
+    /// `rabbitmqctl` says of that is seconds old. RabbitMQ 4.3 takes no fun in the place of the name of a
+    /// function.
+    pub fn messages_in_quorum(&self, queue: &str) -> u64 {
+        let ask = format!(
+            "{}, {{ok, {{_, Found}}, _}} = \
+             ra:leader_query({{Name, node()}}, {{rabbit_fifo, overview, []}}), \
+             maps:get(num_ready_messages, Found) + maps:get(num_checked_out, Found)",
+            raft_name(queue)
+        );
+        let count = self.eval(&ask);
+        count.parse().expect("a count is a number")
     }
 }
 

@@ -58,6 +58,20 @@ pub fn version() -> &'static Version {
     SHARED.get_or_init(|| version_of(&url()))
 }
 
+/// Whether the broker that the tests share is of this release or a later one. Where it is not, a test of
+/// what came with that says so and has nothing to show.
+pub fn is_since(release: (u32, u32), what: &str) -> bool {
+    let is_since = *version() >= release;
+    if !is_since {
+        let (major, minor) = release;
+        eprintln!(
+            "{} has no {what}: RabbitMQ has since {major}.{minor}",
+            version()
+        );
+    }
+    is_since
+}
+
 /// The version of the broker with this URI, from its greeting: nobody has to log in for that.
 pub fn version_of(url: &str) -> Version {
     let mut socket = begin_handshake(url);
