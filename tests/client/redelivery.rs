@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use snowshoe::{ClientBuilder, ConnectionRole, Consumer, Delivery, Event, Queue, Settled};
-use support::broker::{Node, admin, url};
+use support::broker::{Node, admin, is_since, url, version_of};
 use support::cable::Cable;
 use support::client::connect;
 use support::events::{disconnected, next_event, recovered};
@@ -266,28 +266,40 @@ fn a_handler_that_hangs_does_not_keep_its_consumer_from_coming_back() {
     });
 }
 
+/// RabbitMQ 4.3 has a timeout for consumers of quorum queues only, and cancels the one that is late. Those
+/// before have it for all queues, and close its channel.
 // fault 4
 #[test]
 fn a_consumer_that_was_too_slow_comes_back_and_gets_its_message_again() {
     const QUEUE: &str = "redelivery: consumer timeout";
     // It looks twice a second who is late, and says so each time until the client agrees.
     let node = Node::start_with(&["{consumer_timeout, 5000}", "{channel_tick_interval, 500}"]);
+    let cancels = version_of(&node.url()) >= (4, 3);
     run(async {
         let proxy = Proxy::start(&node.url());
-        let closes = Arc::new(AtomicUsize::new(0));
+        let told = Arc::new(AtomicUsize::new(0));
         proxy.on_frame(To::Client, {
-            let closes = Arc::clone(&closes);
+            let told = Arc::clone(&told);
             move |_, frame| {
-                if frame.method() == Some(CHANNEL_CLOSE) {
-                    let over = frame.payload();
-                    assert_eq!(over[over.len() - 4..], [0; 4], "over no method");
-                    closes.fetch_add(1, Ordering::Relaxed);
-                }
+                let is_told = match frame.method() {
+                    Some(BASIC_CANCEL) => cancels,
+                    Some(CHANNEL_CLOSE) => {
+                        let over = frame.payload();
+                        assert!(over.ends_with(&[0; 4]), "over no method");
+                        !cancels
+                    }
+                    _ => false,
+                };
+                told.fetch_add(is_told.into(), Ordering::Relaxed);
                 Verdict::Pass
             }
         });
         let mut cable = Cable::lay_with(proxy, |builder| builder).await;
-        declare_empty(&cable.client, QUEUE).await;
+        let queue = match cancels {
+            true => Queue::quorum(QUEUE),
+            false => Queue::new(QUEUE),
+        };
+        cable.client.declare(queue).await.unwrap();
         let producer = cable.client.producer(QUEUE).unwrap().build();
         within("the confirm", producer.send(numbered(7, 100)))
             .await
@@ -296,30 +308,64 @@ fn a_consumer_that_was_too_slow_comes_back_and_gets_its_message_again() {
         let mut consumer = within("the consumer", consumer).await.unwrap();
         let slow = within("the delivery", consumer.next()).await.unwrap();
 
-        // The client's close-ok does not get through at first, so the broker says it again.
-        cable.proxy.link(0).silence(To::Server);
-        let is_told_again = || closes.load(Ordering::Relaxed) >= 2;
-        eventually(
-            "the broker closes the channel again and again",
-            is_told_again,
-        )
-        .await;
-        cable.proxy.link(0).resume(To::Server);
+        if !cancels {
+            // The client's close-ok does not get through at first, so the broker says it again.
+            cable.proxy.link(0).silence(To::Server);
+            let is_told_again = || told.load(Ordering::Relaxed) >= 2;
+            eventually(
+                "the broker closes the channel again and again",
+                is_told_again,
+            )
+            .await;
+            cable.proxy.link(0).resume(To::Server);
+        }
 
         let again = within("the delivery, again", consumer.next())
             .await
             .unwrap();
+        assert_ne!(told.load(Ordering::Relaxed), 0, "it was the timeout");
         assert_eq!(number(&again), 7);
         assert!(again.is_redelivered());
         assert_eq!(slow.ack(), Ok(Settled::Stale));
         again.ack().unwrap();
-        wait_until("it is acknowledged", || {
-            node.admin().messages_in(QUEUE) == 0
+        wait_until("it is acknowledged", || match cancels {
+            true => node.admin().messages_in_quorum(QUEUE) == 0,
+            false => node.admin().messages_in(QUEUE) == 0,
         });
         let mut events = std::iter::from_fn(|| cable.events.try_next());
         let lost = events.find(|event| matches!(event, Event::Disconnected { .. }));
         assert!(lost.is_none(), "{lost:?}");
         assert_eq!(cable.proxy.stats().links.len(), 2, "both connections lived");
+    });
+}
+
+#[test]
+fn a_timeout_of_a_consumers_own_is_an_argument() {
+    const QUEUE: &str = "redelivery: a consumer's own timeout";
+    if !is_since((4, 3), "timeouts of consumers' own") {
+        return;
+    }
+    run(async {
+        let mut cable = Cable::lay().await;
+        cable.client.delete_queue(QUEUE).await.unwrap();
+        cable.client.declare(Queue::quorum(QUEUE)).await.unwrap();
+        fill(QUEUE, 0..1).await;
+        let builder = cable.client.consumer(QUEUE).unwrap();
+        let builder = builder.argument("x-consumer-timeout", 500).unwrap();
+        let mut consumer = within("the consumer", builder.start()).await.unwrap();
+        let slow = within("the delivery", consumer.next()).await.unwrap();
+        let again = within("the delivery, again", consumer.next()).await;
+        let again = again.expect("the consumer goes on");
+        assert!(again.is_redelivered());
+        assert_eq!(slow.ack(), Ok(Settled::Stale));
+        again.ack().unwrap();
+        next_event(
+            &mut cable.events,
+            "its cancellation",
+            |event| matches!(event, Event::ConsumerCancelled { queue } if *queue == QUEUE),
+        )
+        .await;
+        within("the end", cable.client.close()).await;
     });
 }
 
@@ -418,6 +464,7 @@ async fn until_declared(queue: &'static str) {
 const CONNECTION_TUNE_OK: (u16, u16) = (10, 31);
 const CHANNEL_CLOSE: (u16, u16) = (20, 40);
 const BASIC_CONSUME_OK: (u16, u16) = (60, 21);
+const BASIC_CANCEL: (u16, u16) = (60, 30);
 const BASIC_DELIVER: (u16, u16) = (60, 60);
 const BASIC_ACK: (u16, u16) = (60, 80);
 const BASIC_REJECT: (u16, u16) = (60, 90);
