@@ -45,7 +45,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 /// What it returns settles the order. `()` would acknowledge it, and a `Result` acknowledge or
-/// requeue it.
+/// retry it.
 async fn work_on(order: Delivery, start: Instant) -> Disposition {
     Timer::after(Duration::from_millis(250)).await;
     let name = String::from_utf8_lossy(order.body());

@@ -174,6 +174,10 @@ impl Consumer {
     /// the queue, unless they are a [stream](crate::guarantees#streams)'s, and [`next`](Self::next) gives
     /// `None` from then on; deliveries at hand can still be settled.
     ///
+    /// A [single active consumer](crate::Queue::single_active_consumer) of a queue that this client has declared
+    /// [hands it over in order](crate::guarantees#consuming): the next one begins once the deliveries at hand
+    /// are settled or dropped, which this does not wait for.
+    ///
     /// # Cancel safety
     /// The consumer is cancelled whether or not the future is dropped.
     pub async fn cancel(mut self) {

@@ -86,7 +86,9 @@ impl Delivery {
     /// A message that somebody has published again as it was can bring a header of its former queue along;
     /// only RabbitMQ 4 and quorum queues put it right.
     pub fn delivery_count(&self) -> Option<u64> {
-        self.count(DELIVERY_COUNT).or_else(|| self.never_before())
+        (self.count(DELIVERY_COUNT))
+            .or_else(|| self.count(ACQUIRED_COUNT).map(|_| 0)) // RabbitMQ 4.3 leaves out a count of 0.
+            .or_else(|| self.never_before())
     }
 
     /// How many earlier deliveries of this message there were to anybody, where the broker counts them: in

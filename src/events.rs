@@ -127,8 +127,9 @@ pub enum Event {
         /// Why.
         reason: Error,
     },
-    /// The broker cancelled a consumer, as a rule because its queue was deleted. It is tried again,
-    /// and [`Restored`](Self::Restored) once it is back.
+    /// The broker cancelled a consumer: because its queue was deleted, or from RabbitMQ 4.3 on because a delivery
+    /// was [unsettled for too long](crate::Queue::consumer_timeout). It is tried again, and
+    /// [`Restored`](Self::Restored) once it is back.
     ConsumerCancelled {
         /// The consumer's queue.
         queue: ShortString,

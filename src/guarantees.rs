@@ -105,12 +105,22 @@
 //!
 //! A quorum queue counts how often a message was delivered and came back, and gives it up, dropped or
 //! dead-lettered, beyond its **delivery limit**: `x-delivery-limit`, which is 20 on RabbitMQ 4 where none is
-//! given (3.10 has none then). Every end of a consumer's channel counts for all that were prefetched, handed
-//! out or not: a connection that is cut 20 times loses messages that nobody has seen (seen on 4.0). So does
-//! every time that a message goes back because its consumer
-//! [was behind](#a-consumer-that-does-not-keep-up). Give such
-//! a queue a dead-letter exchange, its consumers a smaller prefetch, or it a
-//! [limit](crate::Queue::delivery_limit) of its own; `x-delivery-limit` of -1 is none on RabbitMQ 4.
+//! given (3.10 has none then). [`delivery_count`](crate::Delivery::delivery_count) tells how far a message
+//! is.
+//!
+//! | what happens to it | before RabbitMQ 4.3 | from 4.3 on |
+//! |---|---|---|
+//! | it [failed](crate::Delivery::retry) (basic.reject), as when a handler returns an error | counts | counts |
+//! | it was [given back](crate::Delivery::release) (basic.nack) | counts | does not |
+//! | its consumer is cancelled or dropped, or the client closed, before it was handed out | counts | does not |
+//! | it goes back because its consumer [was behind](#a-consumer-that-does-not-keep-up) | counts | does not |
+//! | it was unsettled for [too long](crate::Queue::consumer_timeout) | counts, as the channel ends | does not |
+//! | its consumer's channel ends: the connection is cut, the process ends | counts, handed out or not | counts, handed out or not |
+//!
+//! So a connection that is cut 21 times loses messages that nobody has seen, with the limit of 20 (seen on
+//! 4.0.5 and 4.3.6). Where no message may be given up, say so
+//! ([`DeliveryLimit::Unlimited`](crate::DeliveryLimit::Unlimited)), or give the queue a dead-letter exchange;
+//! a smaller prefetch makes fewer of them count.
 //!
 //! ## Messages in an exclusive queue
 //!
@@ -157,6 +167,19 @@
 //! matters, make the queue a
 //! [single active consumer](crate::Queue::single_active_consumer)'s: that is handed to the new
 //! consumer only once the old one is given up.
+//!
+//! Where the client has declared that queue, and not as auto-delete, a consumer that is cancelled or dropped
+//! hands it over **in order**: no more is handed out, and once what is at hand is settled, or dropped, its channel
+//! is closed, without a cancel. Until then the next one waits. What had been prefetched goes back that way, and
+//! that counts against a delivery limit. After a cancel, RabbitMQ would give the next one what follows first, and
+//! then what came back (seen on 4.0.5 and 4.3.6, and with quorum queues on 3.10.8).
+//!
+//! A delivery that is unsettled for longer than the broker allows (30 minutes;
+//! [`consumer_timeout`](crate::Queue::consumer_timeout)) is taken back by it. RabbitMQ 4.3 cancels the consumer of a
+//! quorum queue over that ([`Event::ConsumerCancelled`](crate::Event::ConsumerCancelled)). Where the client has
+//! declared it as one, the consumer is asked for again on the same channel: what is at hand can be settled as ever
+//! (the broker takes no notice where it has taken something back), and what waits goes back, to come
+//! again. In all other cases the channel ends, and with it all that was delivered.
 //!
 //! ## Streams
 //!
@@ -221,7 +244,7 @@
 //! | direct replies (`amq.rabbitmq.reply-to`) | the same: replies to a consumer that is gone are lost, and there cannot be two |
 //! | a queue that this client did not declare, or declared as auto-delete | the other comes before the one goes, since the queue could go with it. What goes back meanwhile can be overtaken by a newer message now and then. Where order matters, declare the queue with this client, too, or give the consumer a prefetch that its capacity holds |
 //! | a single active consumer | it loses its place to the next one, if there is one. Give it a prefetch that its capacity holds |
-//! | a quorum queue | what goes back counts as a delivery, and against a [delivery limit](#what-a-queue-gives-up): a consumer that is behind again and again can alone use that up, and then **a message is given up that nobody has seen** (seen with a limit of 1 on 3.10). Have a limit with room for that, a dead-letter exchange, or a prefetch that the capacity holds. RabbitMQ 3.10 puts back what was on its way to a consumer that is cancelled: it comes later, marked as redelivered. Without acknowledgements it does so when the channel is closed, so the other comes on another channel; where this client did not declare the queue, it cannot know, and they come when the consumer ends |
+//! | a quorum queue | what goes back counts as a delivery, and against a [delivery limit](#what-a-queue-gives-up): a consumer that is behind again and again can alone use that up, and then **a message is given up that nobody has seen** (seen with a limit of 1 on 3.10; from 4.3 on it does not count). Have a limit with room for that, a dead-letter exchange, or a prefetch that the capacity holds. RabbitMQ 3.10 puts back what was on its way to a consumer that is cancelled: it comes later, marked as redelivered. Without acknowledgements it does so when the channel is closed, so the other comes on another channel; where this client did not declare the queue, it cannot know, and they come when the consumer ends |
 //! | a stream | it is bounded by its prefetch, which it needs, and a chunk of the stream, since RabbitMQ sends by the chunk; not in bytes: it takes nothing back, and another consumer would begin elsewhere |
 //!
 //! # Making duplicates harmless

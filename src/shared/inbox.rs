@@ -283,16 +283,22 @@ impl Inbox {
     /// Lets the deliveries of a batch, all that wait, and all that still come go back to the queue.
     pub(crate) fn abandon(&self, batch: &mut VecDeque<Delivery>, epoch: Epoch) {
         let mut state = self.lock();
-        if !self.no_ack && epoch == state.epoch {
-            state.held -= batch.len();
-            for delivery in &*batch {
-                state.requeue(delivery);
-            }
-        }
         state.abandoned = true;
-        state.give_back_all();
+        if self.no_ack {
+            state.give_back_all();
+        } else if epoch == state.epoch {
+            state.held -= batch.len();
+            batch.append(&mut state.deliveries);
+            std::mem::swap(batch, &mut state.deliveries);
+        }
         self.schedule(state);
         batch.clear();
+    }
+
+    /// The broker sends nothing more: what waits goes back to the queue. Before that, it would only come to
+    /// the same consumer again, and that would count.
+    pub(crate) fn let_go(&self) {
+        self.lock().give_back_all();
     }
 
     /// Nobody waits for deliveries any more.
@@ -390,15 +396,7 @@ impl Inbox {
             load.add(cost(delivery));
         }
         if state.abandoned {
-            if !self.no_ack {
-                state.track(batch);
-            }
-            state.deliveries.append(batch);
-            state.give_back_all();
-            return Filled {
-                given_back: true,
-                ..Filled::default()
-            };
+            return self.fill_abandoned(state, batch, load);
         }
         if state.backlog.takes(load) {
             state.backlog.keep(load);
@@ -424,6 +422,30 @@ impl Inbox {
             wake(state);
         }
         filled
+    }
+
+    /// Puts deliveries in that nobody takes: they wait for the broker's word that no more come, unless they
+    /// are too much for that.
+    fn fill_abandoned(
+        &self,
+        mut state: MutexGuard<'_, InboxState>,
+        batch: &mut VecDeque<Delivery>,
+        load: Load,
+    ) -> Filled {
+        if !self.no_ack {
+            state.track(batch);
+        }
+        let fits = state.backlog.takes(load);
+        state.backlog.keep(load);
+        state.deliveries.append(batch);
+        let given_back = self.no_ack || !fits;
+        if given_back {
+            state.give_back_all();
+        }
+        Filled {
+            given_back,
+            ..Filled::default()
+        }
     }
 
     /// Puts a delivery in, where it is not plain that it fits.

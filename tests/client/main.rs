@@ -21,6 +21,7 @@ mod consuming;
 mod credentials;
 mod declaring;
 mod deletions;
+mod delivery_counts;
 mod executors;
 mod fairness;
 mod fault_table;

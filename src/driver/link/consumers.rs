@@ -308,6 +308,7 @@ impl Consumers {
                 return;
             }
             consumer.draining = true;
+            consumer.inbox.let_go();
             consumer.inbox.finish(ConsumerEnd::Cancelled);
             self.settling.push(key);
         }

@@ -278,12 +278,59 @@ fn who_goes_away_gives_back_what_there_was_no_room_for_too() {
     world.fill(1..=5);
     world.inbox.abandon(&mut VecDeque::new(), world.epoch);
     assert_eq!(world.inbox.take_wish(), None);
+    assert_eq!(
+        world.told(),
+        [],
+        "before its cancel it would come to the same consumer"
+    );
+    world.inbox.let_go();
     let mut back = world.told();
     back.sort_by_key(|it| it.1);
     assert_eq!(back.len(), 4);
     assert!(back.iter().all(|it| it.0 == BACK));
-    assert!(world.fill([6]).given_back);
+    assert!(!world.fill([6]).given_back);
+    world.inbox.let_go();
     assert_eq!(world.told(), [(BACK, 6, false)]);
+}
+
+#[test]
+fn what_still_comes_to_one_that_went_away_takes_no_more_room_than_before() {
+    let world = World::acked(100, 2);
+    world.inbox.abandon(&mut VecDeque::new(), world.epoch);
+    assert!(!world.fill([1]).given_back);
+    assert!(world.fill(2..=50).given_back);
+    assert_eq!(world.inbox.len(), 0);
+}
+
+#[test]
+fn at_a_close_what_was_not_handed_out_goes_back_and_what_was_can_be_settled() {
+    let mut world = World::acked(100, 100);
+    world.fill(1..=6);
+    world.hand_out(2);
+    world.inbox.hands_out(2);
+    world.fill([7]);
+    world.inbox.give_back_unhanded();
+    assert!(world.inbox.is_stale(world.epoch), "no more is handed out");
+    let settled = world.inbox.settle(world.epoch, 2, Settle::Ack, true, 2);
+    assert_eq!(settled, Ok(Settled::Sent));
+    let told = world.told();
+    assert_eq!(told, [(Settle::Ack, 2, true), (BACK, 7, true)]);
+}
+
+#[test]
+fn what_a_single_active_consumer_has_goes_back_with_its_channel() {
+    let mut world = World::acked(100, 2);
+    world.inbox.said_to_be_single_active(true);
+    world.fill(1..=50);
+    assert_eq!(world.hand_out(1), [1]);
+    world.inbox.abandon(&mut world.batch, world.epoch);
+    world.inbox.let_go();
+    world.fill(51..=60);
+    assert_eq!(world.told(), []);
+    let settled = world.inbox.settle(world.epoch, 1, Settle::Ack, false, 1);
+    assert_eq!(settled, Ok(Settled::Sent));
+    assert_eq!(world.told(), [(Settle::Ack, 1, false)]);
+    assert!(world.inbox.is_drained());
 }
 
 /// A consumer that said where in a stream it begins, or did not.
@@ -321,7 +368,8 @@ fn of_a_stream_nothing_goes_back_however_much_comes_and_whoever_goes_away() {
         assert_eq!(world.fill_from_stream(1..=100), Filled::default());
         assert_eq!(world.hand_out(60).len(), 60);
         world.inbox.abandon(&mut world.batch, world.epoch);
-        assert!(world.fill_from_stream(101..=110).given_back);
+        world.fill_from_stream(101..=110);
+        world.inbox.let_go();
         assert_eq!(world.told(), []);
         assert!(!world.inbox.is_drained(), "some are in the user's hands");
     }
