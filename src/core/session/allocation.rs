@@ -37,10 +37,26 @@ pub(super) struct ChannelLimit {
     learnt_at: Instant,
     /// For how long it is kept to.
     lasts: Duration,
+    /// Fewer, until then: it was met again while it was kept to.
+    fewer: Option<(usize, Instant)>,
 }
 
 impl ChannelLimit {
-    /// A limit that was met now, for the first time or `again`.
+    /// A limit that was met now with so many channels, for the first time or after the one `before`.
+    ///
+    /// RabbitMQ counts the channels of a user some time after they have come and gone, so that those of
+    /// the connection that it has just closed may count towards the next. Where a limit is too much that
+    /// is kept to, there are fewer for a moment at first, and only after that for long.
+    fn met(now: Instant, channels: usize, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if now < before.lapses_at() && before.fewer.is_none() => Self {
+                fewer: Some((channels, after(now, COUNTS_LATE))),
+                ..before
+            },
+            again => Self::new(now, channels, again),
+        }
+    }
+
     fn new(now: Instant, channels: usize, again: Option<Self>) -> Self {
         // To try costs a connection.
         let again = again.filter(|it| now < after(it.lapses_at(), it.lasts));
@@ -48,6 +64,22 @@ impl ChannelLimit {
             channels,
             learnt_at: now,
             lasts: again.map_or(LASTS, |it| (2 * it.lasts).min(LASTS_AT_MOST)),
+            fewer: None,
+        }
+    }
+
+    fn channels(&self, now: Instant) -> usize {
+        match self.fewer {
+            Some((channels, until)) if now < until => channels,
+            _ => self.channels,
+        }
+    }
+
+    /// When there may be more channels.
+    fn rises_at(&self, now: Instant) -> Instant {
+        match self.fewer {
+            Some((_, until)) if now < until => until,
+            _ => self.lapses_at(),
         }
     }
 
@@ -62,6 +94,9 @@ const LASTS: Duration = Duration::from_secs(60);
 
 /// How long one is kept to that was met again and again.
 const LASTS_AT_MOST: Duration = Duration::from_secs(60 * 60);
+
+/// How long a broker may count channels that have gone.
+const COUNTS_LATE: Duration = Duration::from_secs(3);
 
 /// How long to wait for a number that is taken by a channel of which nothing will be told any more.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -135,7 +170,7 @@ impl Session {
 
     pub(super) fn free_channels(&self, now: Instant) -> usize {
         let negotiated = (self.connection.as_ref()).map_or(0, |it| it.tuning().channel_max);
-        let limit = self.limit(now).map_or(usize::MAX, |limit| limit.channels);
+        let limit = self.limit(now).map_or(usize::MAX, |it| it.channels(now));
         limit
             .min(negotiated.into())
             .saturating_sub(self.owners.counts().taken())
@@ -146,8 +181,8 @@ impl Session {
         if self.owners.counts().closing == 0 {
             let idle = self.recovery.release().or_else(|| self.calls.release());
             let Some(idle) = idle else {
-                if let Some(lapses_at) = self.limit(now).map(ChannelLimit::lapses_at) {
-                    self.look_again_by(lapses_at);
+                if let Some(rises_at) = self.limit(now).map(|it| it.rises_at(now)) {
+                    self.look_again_by(rises_at);
                 }
                 return NoChannel::NoneFree;
             };
@@ -170,8 +205,8 @@ impl Session {
         let is_over_open = close.method.class == 0 || close.method == channel::Open::ID;
         let is_limit = close.code == ReplyCode::NOT_ALLOWED && is_over_open && counts.opening > 0;
         if is_limit {
-            let again = self.channel_limit.take();
-            self.channel_limit = Some(ChannelLimit::new(now, counts.open, again));
+            let before = self.channel_limit.take();
+            self.channel_limit = Some(ChannelLimit::met(now, counts.open, before));
         }
         is_limit
     }

@@ -323,6 +323,46 @@ fn a_limit_that_is_met_again_is_kept_to_for_twice_as_long() {
 
 // case B8
 #[test]
+fn channels_that_a_broker_still_counts_are_no_lower_limit() {
+    let mut world = World::ready();
+    let running = ["a", "b", "c"].map(|it| world.add_consumer(it));
+    let fourth = world.session.add_consumer(world.now, spec("d"));
+    world.refuse_one_channel_more();
+    assert!(!world.session.is_ready(), "the connection is gone");
+    // Those of the connection that it has closed.
+    world.broker.most_channels = 0;
+    world.pass(SECOND);
+    assert!(!running.iter().any(|it| world.is_consuming(*it)));
+    world.broker.most_channels = 3;
+    world.pass(5 * SECOND);
+    assert!(world.has_failed(fourth));
+    assert!(running.iter().all(|it| world.is_consuming(*it)));
+    // What it told first is kept to.
+    world.outputs();
+    let fifth = world.add_consumer("e");
+    assert!(world.has_failed(fifth));
+    assert_eq!(world.count(|it| matches!(it, Output::Lost { .. })), 0);
+}
+
+// case B8
+#[test]
+fn a_limit_that_is_lowered_costs_two_connections_before_it_is_kept_to() {
+    let mut world = World::ready();
+    let consumers = ["a", "b", "c"].map(|it| world.add_consumer(it));
+    world.session.add_consumer(world.now, spec("d"));
+    world.refuse_one_channel_more();
+    world.outputs();
+    world.broker.most_channels = 2;
+    world.pass(30 * SECOND);
+    assert_eq!(world.count(|it| matches!(it, Output::Lost { .. })), 2);
+    let consuming = consumers.map(|it| world.is_consuming(it));
+    assert_eq!(consuming, [true, true, false]);
+    world.pass(MINUTE);
+    assert_eq!(world.count(|it| matches!(it, Output::Lost { .. })), 0);
+}
+
+// case B8
+#[test]
 fn a_consumer_that_a_limit_left_without_a_channel_comes_back_when_the_limit_is_lifted() {
     let mut world = World::ready();
     let consumers = ["a", "b", "c"].map(|it| world.add_consumer(it));
