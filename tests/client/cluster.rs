@@ -3,15 +3,20 @@
 
 use std::io::Read as _;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_io::block_on;
-use snowshoe::{Client, Queue, Unconfirmed, UnconfirmedReason};
-use support::broker::begin_handshake;
+use snowshoe::{
+    Client, ConnectionErrorReason, ConnectionRole, Event, Phase, Queue, Unconfirmed,
+    UnconfirmedReason,
+};
 use support::broker::cluster::Cluster;
+use support::broker::{begin_handshake, host, version_of};
 use support::client::{builder, connect};
+use support::events::{next_event, recovered};
 use support::executor;
 use support::ledger::Published;
-use support::waiting::{run, wait_until};
+use support::waiting::{run, wait_until, within};
 use support::workload::Workload;
 
 /// How many messages are published around each killing.
@@ -187,6 +192,75 @@ fn a_producer_made_after_the_election_is_not_refused() {
         });
         cluster.start_again(leader);
     });
+}
+
+/// RabbitMQ 4.3 keeps what is declared in Khepri alone, which needs a majority of the nodes.
+#[test]
+fn a_client_leaves_a_node_in_a_minority_that_answers_no_declaration() {
+    const NAME: &str = "in a minority";
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    on_cluster(|cluster| {
+        let version = version_of(&cluster.node(0).url());
+        if version < (4, 3) {
+            eprintln!("{version} keeps what is declared in Mnesia, which asks no majority");
+            return;
+        }
+        run(async {
+            let builder = builder(&cluster.url())
+                .connection_name(NAME)
+                .heartbeat(Duration::from_secs(1))
+                .handshake_timeout(PATIENCE)
+                .call_timeout(PATIENCE);
+            let client = executor::connect(builder).await;
+            let client = client.expect("all nodes are there");
+            let mut events = client.events();
+            // It goes with its connection, and so is made anew.
+            let queue = client.declare(Queue::server_named()).await;
+            queue.expect("all nodes are there");
+            let on = cluster.nodes_of(NAME)[0];
+            let minority = (on + 1) % cluster.size();
+            let others: Vec<_> = (0..cluster.size()).filter(|it| *it != minority).collect();
+            for &other in &others {
+                cluster.node(other).suspend();
+            }
+            let address = host(&cluster.node(minority).url()).to_owned();
+            // The broker is left for the next, and that again for it.
+            for _ in 0..2 {
+                next_event(&mut events, "the end of a recovery", |event| {
+                    failed(event).is_some_and(|(peer, reason)| {
+                        peer == address
+                            && matches!(reason, ConnectionErrorReason::Timeout(Phase::Recovery))
+                    })
+                })
+                .await;
+                next_event(&mut events, "an attempt at another node", |event| {
+                    failed(event).is_some_and(|(peer, _)| peer != address)
+                })
+                .await;
+            }
+            for &other in &others {
+                cluster.node(other).resume();
+            }
+            recovered(&mut events, ConnectionRole::Main).await;
+            let declare = || client.declare(Queue::server_named());
+            // An election may take longer than the patience above.
+            while within("an answer", declare()).await.is_err() {}
+            client.close().await;
+        });
+        cluster.wait_until_complete();
+    });
+}
+
+/// Which host an attempt was at, and why it has failed.
+fn failed(event: &Event) -> Option<(String, &ConnectionErrorReason)> {
+    match event {
+        Event::Disconnected { cause, .. } => {
+            let peer = cause.peer.as_ref()?;
+            Some((peer.endpoint.to_string(), &cause.reason))
+        }
+        _ => None,
+    }
 }
 
 // fault 37

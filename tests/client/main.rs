@@ -9,6 +9,7 @@ mod addresses;
 mod advice;
 mod back_pressure;
 mod blocked_connections;
+mod brokers;
 mod buffer_policies;
 mod case_table;
 mod channel_limits;

@@ -31,7 +31,7 @@ pub fn new_queue() -> Queue {
 
 /// The same queue without a delivery limit, as the guarantees ask for where nothing may be lost:
 /// RabbitMQ 4 gives a quorum queue one of 20, and drops what comes back to it more often. Older ones
-/// refuse the argument.
+/// give it none, and -1 means to them that nothing may come back (seen on 3.10.8).
 pub fn without_delivery_limit(queue: Queue, broker: &Version) -> Queue {
     if *broker >= (4, 0) {
         queue.argument("x-delivery-limit", -1)
