@@ -4,9 +4,10 @@
 
 use peak_alloc::PeakAlloc;
 use snowshoe::{Client, Properties};
+use support::broker;
 use support::client::connect;
+use support::distant_broker;
 use support::waiting::{run, within};
-use support::{broker, distant_broker};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
