@@ -10,6 +10,7 @@ mod equivalence;
 mod events;
 mod exchange;
 mod faults;
+mod manner;
 mod message;
 mod options;
 mod queue;
@@ -29,7 +30,8 @@ use snowshoe_codec::{ChannelId, Connection, Outbound, ReplyCode, ShortString};
 
 use self::client::Client;
 pub use self::faults::Fault;
-pub use self::options::{BrokerOptions, Manner};
+pub use self::manner::Manner;
+pub use self::options::BrokerOptions;
 use self::queue::QueueId;
 use self::refusal::Refusal;
 use self::vhost::VirtualHost;
@@ -108,7 +110,8 @@ impl Broker {
     /// A broker that nobody is connected to yet.
     pub fn new(options: BrokerOptions) -> Self {
         let hosts = options.virtual_hosts.iter();
-        let hosts = hosts.map(|name| (name.clone(), VirtualHost::new(name.clone())));
+        let manner = options.manner;
+        let hosts = hosts.map(|name| (name.clone(), VirtualHost::new(name.clone(), manner)));
         Self {
             hosts: hosts.collect(),
             clients: BTreeMap::new(),
@@ -163,7 +166,7 @@ impl Broker {
                 .blocked
                 .as_ref()
                 .filter(|_| method == Some(basic::Publish::ID))
-                && self.options.manner == Manner::RabbitMq
+                && !self.options.manner.is_lavin()
                 && client.connection.is_open()
             {
                 client.blocked(reason);
@@ -196,12 +199,15 @@ impl Broker {
     }
 
     /// Whether the broker reads what a client sends. It does not while it is
-    /// [short of something](Self::block) and the client publishes, or while too much waits to be
+    /// [short of something](Self::block) and the client publishes, while it has
+    /// [given the client up](Manner), or while too much waits to be
     /// [written](Self::outbound) to it; then [`receive`](Self::receive) leaves all input where it
     /// is, and is to be called again, with new input or without, once the broker reads again.
     pub fn is_reading(&self, id: ConnectionId) -> bool {
         self.clients.get(&id).is_some_and(|client| {
-            !client.is_blocked && client.has_room(self.options.outbound_limit)
+            !client.is_blocked
+                && client.cut_at.is_none()
+                && client.has_room(self.options.outbound_limit)
         })
     }
 
@@ -233,7 +239,10 @@ impl Broker {
             let timeout = self.options.consumer_timeout;
             let overdue = client.oldest_delivery().zip(timeout);
             let overdue = overdue.and_then(|(since, timeout)| since.checked_add(timeout));
-            [deadline, overdue].into_iter().flatten().min()
+            [deadline, overdue, client.cut_at]
+                .into_iter()
+                .flatten()
+                .min()
         });
         let queues = self.hosts.values().flat_map(VirtualHost::queues);
         let queues = queues.map(|(_, queue)| {
@@ -271,6 +280,10 @@ impl Broker {
                 if client.is_blocked {
                     client.connection.reading_is_paused(now);
                 }
+                if client.cut_at.is_some_and(|at| at <= now) {
+                    client.cut_at = None;
+                    client.connection.transport_ended();
+                }
                 client.connection.handle_timeout(now);
             }
             self.hear(now, id);
@@ -278,26 +291,37 @@ impl Broker {
         }
     }
 
-    /// Closes channels whose consumers took too long.
+    /// Closes channels whose consumers took too long, or ends those alone.
     fn close_overdue(&mut self, now: Instant, id: ConnectionId) {
         let (Some(timeout), Some(client)) = (self.options.consumer_timeout, self.clients.get(&id))
         else {
             return;
         };
         let is_over = |since: Instant| now.saturating_duration_since(since) >= timeout;
-        let overdue: Vec<_> = client
-            .channels
-            .iter()
-            .filter(|(_, channel)| channel.oldest_delivery().is_some_and(is_over))
-            .map(|(number, _)| *number)
-            .collect();
-        for channel in overdue {
-            let refusal = Refusal::precondition(format_args!(
-                "delivery acknowledgement on channel {channel} timed out. Timeout value used: {} \
-                 ms. This timeout value can be configured, see consumers doc guide to learn more",
-                timeout.as_millis()
-            ));
-            self.refuse(now, id, channel, &refusal, NO_METHOD);
+        let channels: Vec<_> = client.channels.keys().copied().collect();
+        for channel in channels {
+            while let Some(consumer) = self
+                .clients
+                .get(&id)
+                .and_then(|client| client.channels.get(&channel)?.overdue(is_over))
+            {
+                let by_consumer = self.options.manner.is_rabbit_4_3();
+                if by_consumer && self.end_overdue(now, id, channel, consumer.as_ref()) {
+                    continue;
+                }
+                // RabbitMQ 4.3 does not know any more how long it has waited.
+                let used = match by_consumer {
+                    true => "-1".to_owned(),
+                    false => timeout.as_millis().to_string(),
+                };
+                let refusal = Refusal::precondition(format_args!(
+                    "delivery acknowledgement on channel {channel} timed out. Timeout value used: \
+                     {used} ms. This timeout value can be configured, see consumers doc guide to \
+                     learn more"
+                ));
+                self.refuse(now, id, channel, &refusal, NO_METHOD);
+                break;
+            }
         }
     }
 }
@@ -344,6 +368,7 @@ impl Broker {
             let consumers = host.queue(id).map(|queue| queue.subscribers.clone());
             host.orphans.extend(consumers.unwrap_or_default());
             host.unsubscribe(now, id, |_| true);
+            host.stir(id);
         })
     }
 

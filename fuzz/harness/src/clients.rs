@@ -55,7 +55,7 @@ impl<'a> Crowd<'a> {
         let default = BrokerOptions::default();
         let mut broker = Broker::new(BrokerOptions {
             outbound_limit: if is_narrow { 300 } else { 64 << 10 },
-            manner: [Manner::RabbitMq, Manner::LavinMq][usize::from(is_lavin)],
+            manner: [Manner::RabbitMq43, Manner::LavinMq][usize::from(is_lavin)],
             consumer_timeout: is_impatient.then_some(Duration::from_secs(60)),
             ..default
         });

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use snowshoe_codec::ShortString;
@@ -12,6 +12,8 @@ pub(super) struct Channel {
     pub(super) mode: Mode,
     /// What was delivered and is not settled, by tag.
     pub(super) unacked: BTreeMap<u64, Unacked>,
+    /// Those of them whose time has an end.
+    timed: BTreeSet<u64>,
     last_tag: u64,
     /// How many deliveries to consumers are not settled. Fetched ones do not count.
     consumed: usize,
@@ -59,11 +61,19 @@ pub(super) struct Publish {
 pub(super) enum Settle {
     Ack,
     /// The client gives it back.
-    Requeue,
+    Requeue(By),
     /// The client does not want it, and nobody else is to have it.
-    Reject,
+    Reject(By),
     /// The channel ended, and with it the chance to say anything.
     Abandon,
+}
+
+/// How a client refuses a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// By basic.nack, or basic.recover.
+    Nack,
+    Reject,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +83,11 @@ pub(super) struct Unacked {
     pub(super) queued: Queued,
     /// The consumer that has it; none where it was fetched with basic.get.
     pub(super) consumer: Option<ShortString>,
-    pub(super) since: Instant,
+    /// Since when it waits to be settled, where that has an end.
+    pub(super) since: Option<Instant>,
+    /// Whether it went back when its time was over: what the client says of it then is taken, and has
+    /// no effect.
+    pub(super) is_over: bool,
 }
 
 #[derive(Debug)]
@@ -82,6 +96,9 @@ pub(super) struct Consumer {
     /// 0 is no limit.
     pub(super) prefetch: u16,
     pub(super) unacked: usize,
+    /// How many deliveries it has that went back when their time was over. Until the client has settled
+    /// them, it gets nothing.
+    pub(super) overdue: usize,
 }
 
 impl Channel {
@@ -97,28 +114,47 @@ impl Channel {
         let own = self
             .consumers
             .get(consumer)
-            .is_some_and(|consumer| within(consumer.prefetch, consumer.unacked));
+            .is_some_and(|it| it.overdue == 0 && within(it.prefetch, it.unacked));
         own && within(self.shared_prefetch, self.consumed)
     }
 
     /// Limits all consumers together. What was fetched before counts as well then, and does for ever
     /// (RabbitMQ: "not strictly right").
     pub(super) fn limit(&mut self, prefetch: u16) {
-        if self.shared_prefetch == 0 {
+        if self.shared_prefetch == 0 && prefetch > 0 {
             self.consumed = self.unacked.len();
         }
         self.shared_prefetch = prefetch;
     }
 
+    /// Whether there is a limit for all consumers together.
+    pub(super) fn is_limited(&self) -> bool {
+        self.shared_prefetch > 0
+    }
+
     /// Registers a delivery that is to be settled.
     pub(super) fn delivered(&mut self, unacked: Unacked) {
-        if let Some(consumer) = &unacked.consumer {
+        if let Some(consumer) = unacked.consumer.as_ref().filter(|_| !unacked.is_over) {
             self.consumed += 1;
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.unacked += 1;
             }
         }
+        if unacked.since.is_some() {
+            self.timed.insert(unacked.tag);
+        }
         self.unacked.insert(unacked.tag, unacked);
+    }
+
+    /// The queues of the deliveries that a tag is about.
+    pub(super) fn meant(&self, tag: u64, multiple: bool) -> Vec<QueueId> {
+        let last = match (tag, multiple) {
+            (0, true) => u64::MAX,
+            (tag, _) => tag,
+        };
+        let first = if multiple { 0 } else { tag };
+        let meant = self.unacked.range(first..=last);
+        meant.map(|(_, unacked)| unacked.queue).collect()
     }
 
     /// Takes out the delivery with this tag, or all up to it; 0 is all that there are. `None` if
@@ -136,13 +172,55 @@ impl Channel {
             (_, true) => return None,
             (tag, false) => vec![self.unacked.remove(&tag)?],
         };
-        for consumer in taken.iter().filter_map(|unacked| unacked.consumer.as_ref()) {
+        for unacked in &taken {
+            if unacked.is_over
+                && let Some(consumer) = unacked.consumer.as_ref()
+                && let Some(consumer) = self.consumers.get_mut(consumer)
+            {
+                consumer.overdue = consumer.overdue.saturating_sub(1);
+            }
+            self.forget(unacked);
+        }
+        Some(taken)
+    }
+
+    /// A delivery is no longer out.
+    fn forget(&mut self, unacked: &Unacked) {
+        self.timed.remove(&unacked.tag);
+        if let Some(consumer) = unacked.consumer.as_ref().filter(|_| !unacked.is_over) {
             self.consumed = self.consumed.saturating_sub(1);
             if let Some(consumer) = self.consumers.get_mut(consumer) {
                 consumer.unacked = consumer.unacked.saturating_sub(1);
             }
         }
-        Some(taken)
+    }
+
+    /// What a consumer has that is not settled, or what was fetched: it goes back, and its tags are
+    /// still taken.
+    pub(super) fn give_up(&mut self, consumer: Option<&ShortString>) -> Vec<Unacked> {
+        let theirs = self
+            .unacked
+            .values()
+            .filter(|unacked| unacked.consumer.as_ref() == consumer && !unacked.is_over);
+        let theirs: Vec<_> = theirs.cloned().collect();
+        for unacked in &theirs {
+            self.forget(unacked);
+            if let Some(unacked) = self.unacked.get_mut(&unacked.tag) {
+                unacked.is_over = true;
+                unacked.since = None;
+            }
+        }
+        if let Some(consumer) = consumer.and_then(|tag| self.consumers.get_mut(tag)) {
+            consumer.overdue += theirs.len();
+        }
+        theirs
+    }
+
+    /// Who has had a delivery since before that: its consumer, unless it was fetched.
+    pub(super) fn overdue(&self, is_over: impl Fn(Instant) -> bool) -> Option<Option<ShortString>> {
+        let oldest = self.unacked.get(self.timed.first()?)?;
+        let is_over = oldest.since.is_some_and(is_over);
+        is_over.then(|| oldest.consumer.clone())
     }
 
     /// Registers again what was settled in a transaction that is rolled back.
@@ -160,7 +238,8 @@ impl Channel {
             Mode::Plain | Mode::Confirm(_) => &[],
         };
         let settled = settled.iter().flat_map(|(_, taken)| taken);
-        self.unacked.values().chain(settled).collect()
+        let all = self.unacked.values().chain(settled);
+        all.filter(|unacked| !unacked.is_over).collect()
     }
 
     /// Takes out everything that goes back when the channel ends, in order: what is not settled, and
@@ -177,16 +256,17 @@ impl Channel {
 
     /// Since when the delivery has been waiting that has waited longest.
     pub(super) fn oldest_delivery(&self) -> Option<Instant> {
-        let (_, oldest) = self.unacked.first_key_value()?;
-        Some(oldest.since)
+        self.unacked.get(self.timed.first()?)?.since
     }
 
     /// Takes out all deliveries that are not settled, in order.
     pub(super) fn take_all(&mut self) -> Vec<Unacked> {
         let taken = std::mem::take(&mut self.unacked);
+        self.timed.clear();
         self.consumed = 0;
         for consumer in self.consumers.values_mut() {
             consumer.unacked = 0;
+            consumer.overdue = 0;
         }
         taken.into_values().collect()
     }

@@ -7,7 +7,7 @@ use snowshoe_codec::method::{MethodId, connection};
 use snowshoe_codec::{ChannelId, Connection, FieldValue, Method, Properties, ShortString, Stage};
 
 use super::channel::{Channel, Confirms, Mode};
-use super::options::Manner;
+use super::manner::Manner;
 
 /// A client's connection, as the broker has it.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct Client {
     pub(super) is_blocked: bool,
     /// Whether what it left behind has been cleared away.
     pub(super) is_gone: bool,
+    /// When it is cut off without a word. Until then it is not heard any more.
+    pub(super) cut_at: Option<Instant>,
 }
 
 impl Client {
@@ -31,6 +33,7 @@ impl Client {
             channels: BTreeMap::new(),
             is_blocked: false,
             is_gone: false,
+            cut_at: None,
         }
     }
 
@@ -137,7 +140,7 @@ impl Confirms {
             }
             // Acks up to the first nack go together, the rest one by one; then the nacks
             // (RabbitMQ: `coalesce_and_send`).
-            Manner::RabbitMq => {
+            _ => {
                 let told = coalesce(&acks, nacks.first(), Confirm::Ack);
                 let refused = coalesce(&nacks, acks.first(), Confirm::Nack);
                 told.into_iter().chain(refused).collect()

@@ -7,7 +7,9 @@ use snowshoe_codec::{
     FieldArray, FieldTable, FieldTableRef, FieldValue, PropertiesRef, TableError,
 };
 
+use super::manner::Manner;
 use super::message::{Message, table_of};
+use super::queue::Queue;
 use super::vhost::{Dead, DeathReason, VirtualHost};
 
 /// How many messages are dead-lettered before something else has its turn.
@@ -37,10 +39,15 @@ impl VirtualHost {
                 let targets = self.route(&letter.exchange, &letter);
                 for target in targets {
                     let name = self.queue(target).map(|queue| queue.name.clone());
+                    // A stream of RabbitMQ 3.10 takes no letters (seen on 3.10.8).
+                    let is_stream = self.queue(target).is_some_and(Queue::is_stream);
+                    let is_lost = is_stream && self.manner == Manner::RabbitMq310;
                     let goes_round = dead.reason != DeathReason::Rejected
                         && name.is_some_and(|name| died_in(&letter, name.as_bytes()));
-                    if !goes_round {
-                        self.enqueue(now, target, &letter);
+                    if !goes_round && !is_lost {
+                        // Where its return counted (seen on 4.3.6).
+                        let redelivered = dead.queued.returns > 0 && self.manner.is_rabbit_4_3();
+                        self.enqueue(now, target, &letter, redelivered);
                     }
                 }
             }
@@ -52,7 +59,13 @@ impl VirtualHost {
         let queue = self.queue(dead.queue)?;
         let exchange = queue.settings.dead_letter_exchange.clone()?;
         let message = &dead.queued.message;
-        let headers = death_headers(message, queue.name.as_bytes(), dead.reason, unix_time);
+        let headers = death_headers(
+            message,
+            queue.name.as_bytes(),
+            dead.reason,
+            unix_time,
+            self.manner,
+        );
         let mut letter =
             message.with_headers(&headers.unwrap_or_default(), |properties| PropertiesRef {
                 expiration: None,
@@ -96,6 +109,7 @@ fn death_headers(
     queue: &[u8],
     reason: DeathReason,
     unix_time: u64,
+    manner: Manner,
 ) -> Result<FieldTable, TableError> {
     let headers = message.headers();
     let (same, others): (Vec<_>, Vec<_>) = deaths(headers).partition(|death| {
@@ -107,11 +121,14 @@ fn death_headers(
     let again = same.first().map(|death| once_more(*death));
     let latest = match again.filter(|death| fits(death.as_table_ref())) {
         Some(death) => death,
-        None => first_death(message, queue, reason, unix_time)?,
+        None => first_death(message, queue, reason, unix_time, manner)?,
     };
     let is_first = !matches!(headers.get("x-death"), Ok(Some(_)));
-    // Only a first death is left in the order in which it was written down.
-    let latest = if is_first { latest } else { sorted(&latest) };
+    // Only a first death is left in the order in which it was written down, before RabbitMQ 4.
+    let latest = match is_first || manner.is_rabbit_4() {
+        true => latest,
+        false => sorted(&latest),
+    };
     let mut all = FieldArray::new().with(&latest)?;
     for death in others.into_iter().filter(|death| fits(*death)) {
         all.push(death)?;
@@ -121,13 +138,21 @@ fn death_headers(
         .map_while(Result::ok)
         .filter(|(name, _)| name.as_bytes() != b"x-death")
         .collect();
+    let (why, exchange) = (reason.name().as_bytes(), message.exchange.as_bytes());
     let first = [
-        ("x-first-death-reason", reason.name().as_bytes()),
+        ("x-first-death-reason", why),
         ("x-first-death-queue", queue),
-        ("x-first-death-exchange", message.exchange.as_bytes()),
+        ("x-first-death-exchange", exchange),
+    ];
+    let last = [
+        ("x-last-death-reason", why),
+        ("x-last-death-queue", queue),
+        ("x-last-death-exchange", exchange),
     ];
     let first = first.into_iter().filter(|_| is_first);
-    for (name, value) in first {
+    let last = last.into_iter().filter(|_| manner.is_rabbit_4());
+    for (name, value) in first.chain(last) {
+        entries.retain(|(other, _)| other.as_bytes() != name.as_bytes());
         entries.push((name.try_into()?, FieldValue::LongString(value)));
     }
     entries.push(("x-death".try_into()?, FieldValue::from(&all)));
@@ -168,12 +193,18 @@ fn first_death(
     queue: &[u8],
     reason: DeathReason,
     unix_time: u64,
+    manner: Manner,
 ) -> Result<FieldTable, TableError> {
     let mut keys = FieldArray::new();
     for key in message.routing_keys() {
         keys.push(FieldValue::LongString(key))?;
     }
     let mut death = FieldTable::new();
+    let expiration = message.read().expiration;
+    let expiration = expiration.map(|text| FieldValue::LongString(text.as_bytes()));
+    if let Some(expiration) = expiration.filter(|_| manner.is_rabbit_4()) {
+        death.insert("original-expiration", expiration)?;
+    }
     death.insert("count", 1_i64)?;
     death.insert("reason", reason.name())?;
     death.insert("queue", FieldValue::LongString(queue))?;
@@ -181,8 +212,7 @@ fn first_death(
     let exchange = message.exchange.as_bytes();
     death.insert("exchange", FieldValue::LongString(exchange))?;
     death.insert("routing-keys", &keys)?;
-    if let Some(expiration) = message.read().expiration {
-        let expiration = FieldValue::LongString(expiration.as_bytes());
+    if let Some(expiration) = expiration.filter(|_| !manner.is_rabbit_4()) {
         death.insert("original-expiration", expiration)?;
     }
     Ok(death)

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use snowshoe_codec::method::basic;
+use snowshoe_codec::{ChannelId, ShortString};
 
 use super::channel::{Channel, Unacked};
 use super::client::Client;
+use super::manner::Manner;
 use super::message::Queued;
-use super::queue::{Kind, QueueId, Subscriber};
+use super::queue::{QueueId, Subscriber};
 use super::vhost::VirtualHost;
 use super::{Broker, ConnectionId};
 
@@ -55,9 +57,10 @@ impl Broker {
                 return true;
             }
             let stirred = host.stirred.iter().filter_map(|id| host.queue(*id));
-            let mut consumers = stirred
-                .filter(|queue| queue.has_ready())
-                .flat_map(|queue| &queue.subscribers);
+            let mut consumers = stirred.flat_map(|queue| {
+                let consumers = queue.candidates().iter();
+                consumers.filter(|consumer| queue.has_ready_for(consumer))
+            });
             consumers.any(|consumer| {
                 let client = self.clients.get(&consumer.connection);
                 client.is_some_and(|client| client.has_room(limit) && client.would_take(consumer))
@@ -75,32 +78,34 @@ fn deliver(
     limit: usize,
     id: QueueId,
 ) -> bool {
+    let manner = host.manner;
     let Some(queue) = host.queue_mut(id) else {
         return true;
     };
-    while queue.has_ready() {
+    loop {
         let is_ready = |subscriber: &Subscriber| {
             let client = clients.get(&subscriber.connection);
             let takes = client.filter(|client| client.would_take(subscriber));
             takes.is_some_and(|client| client.has_room(limit))
         };
         let Some(subscriber) = queue.next_subscriber(is_ready) else {
-            return !queue.subscribers.iter().any(|subscriber| {
+            return !queue.candidates().iter().any(|subscriber| {
                 let client = clients.get(&subscriber.connection);
-                client.is_some_and(|client| client.would_take(subscriber))
+                let would = client.is_some_and(|client| client.would_take(subscriber));
+                would && queue.has_ready_for(subscriber)
             });
         };
-        let (Some(client), Some(queued)) = (clients.get_mut(&subscriber.connection), queue.pop())
-        else {
-            break;
+        let queued = queue.pop_for(&subscriber, manner);
+        let (Some(client), Some(queued)) = (clients.get_mut(&subscriber.connection), queued) else {
+            return true;
         };
         if !subscriber.no_ack {
             queue.unacked += 1;
         }
-        let counts = queue.settings.kind == Kind::Quorum;
-        client.deliver(now, id, &subscriber, queued, counts);
+        let counts = queue.settings.tells_counts.then_some(manner);
+        let timed = queue.is_timed(manner);
+        client.deliver(now, id, &subscriber, queued, counts, timed);
     }
-    true
 }
 
 impl Client {
@@ -121,20 +126,21 @@ impl Client {
         queue: QueueId,
         subscriber: &Subscriber,
         queued: Queued,
-        counts: bool,
+        counts: Option<Manner>,
+        timed: bool,
     ) {
         let Some(channel) = self.channels.get_mut(&subscriber.channel) else {
             return;
         };
         let delivery_tag = channel.next_tag();
-        let message = match counts && queued.returns > 0 {
-            true => queued.with_count(),
-            false => queued.message.clone(),
+        let message = match counts {
+            Some(manner) => queued.with_count(manner, false),
+            None => queued.message.clone(),
         };
         let method = basic::Deliver {
             consumer_tag: subscriber.tag.clone(),
             delivery_tag,
-            redelivered: queued.returns > 0,
+            redelivered: queued.redelivered,
             exchange: message.exchange,
             routing_key: message.routing_key,
         };
@@ -144,7 +150,8 @@ impl Client {
                 queue,
                 queued,
                 consumer: Some(subscriber.tag.clone()),
-                since: now,
+                since: timed.then_some(now),
+                is_over: false,
             });
         }
         // Where the client can no longer hear it, the message goes back with its channel.
@@ -154,6 +161,22 @@ impl Client {
             &message.properties,
             &message.body,
         );
+    }
+
+    /// Tells that a consumer is no more, where it asked to be told.
+    pub(super) fn tell_cancelled(
+        &mut self,
+        now: Instant,
+        channel: ChannelId,
+        consumer_tag: ShortString,
+    ) {
+        if self.is_capable_of("consumer_cancel_notify") {
+            let cancel = basic::Cancel {
+                consumer_tag,
+                nowait: true,
+            };
+            self.send(now, channel, cancel);
+        }
     }
 
     /// Since when the delivery has been waiting that has waited longest.
@@ -175,12 +198,8 @@ fn tell_orphans(
         };
         let channel = client.channels.get_mut(&orphan.channel);
         let was_there = channel.and_then(|channel| channel.consumers.remove(&orphan.tag));
-        if was_there.is_some() && client.is_capable_of("consumer_cancel_notify") {
-            let cancel = basic::Cancel {
-                consumer_tag: orphan.tag,
-                nowait: true,
-            };
-            client.send(now, orphan.channel, cancel);
+        if was_there.is_some() {
+            client.tell_cancelled(now, orphan.channel, orphan.tag);
         }
     }
 }

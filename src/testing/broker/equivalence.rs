@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use snowshoe_codec::{FieldTable, FieldValue};
 
+use super::manner::Manner;
 use super::queue::type_name;
 use super::refusal::Refusal;
 
@@ -30,12 +31,16 @@ pub(super) fn check_argument(
     name: &str,
     received: &FieldTable,
     current: &FieldTable,
+    manner: Manner,
 ) -> Result<(), Refusal> {
     // A queue of which nothing is said is a classic one.
     let is_said =
         |value: &FieldValue<'_>| name != "x-queue-type" || value.as_str() != Some("classic");
-    let received = received.get(name).ok().flatten().filter(is_said);
-    let current = current.get(name).ok().flatten().filter(is_said);
+    // RabbitMQ 4 says it for whoever does not.
+    let unsaid = (name == "x-queue-type" && manner.is_rabbit_4())
+        .then_some(FieldValue::LongString(b"classic"));
+    let received = received.get(name).ok().flatten().filter(is_said).or(unsaid);
+    let current = current.get(name).ok().flatten().filter(is_said).or(unsaid);
     let (received, current) = match (received, current) {
         (None, None) => return Ok(()),
         (Some(received), Some(current)) if same(received, current) => return Ok(()),

@@ -7,10 +7,12 @@ use snowshoe_codec::{
     ChannelId, Event, Excess, FieldTableRef, Method, ReplyCode, Secret, ShortString,
 };
 
-use super::channel::{Channel, Settle};
+use super::channel::{By, Channel, Settle};
+use super::manner::Manner;
+use super::queue::Subscriber;
 use super::refusal::Refusal;
 use super::request::Request;
-use super::{Broker, ConnectionId, Manner, NO_METHOD};
+use super::{Broker, ConnectionId, NO_METHOD};
 
 impl Broker {
     pub(super) fn ids(&self) -> Vec<ConnectionId> {
@@ -83,7 +85,7 @@ impl Broker {
     /// What LavinMQ says to publishes and declarations while it is short of disk, instead of reading
     /// publishers no more.
     fn low_disk(&self) -> Option<Refusal> {
-        let is_short = self.blocked.is_some() && self.options.manner == Manner::LavinMq;
+        let is_short = self.blocked.is_some() && self.options.manner.is_lavin();
         is_short.then(|| Refusal::precondition("Server low on disk space"))
     }
 
@@ -114,6 +116,15 @@ impl Broker {
     }
 
     fn open(&mut self, now: Instant, id: ConnectionId, virtual_host: ShortString) {
+        let least = self.options.manner.min_frame_max();
+        let least = least.min(self.options.limits.frame_max);
+        if let Some(client) = self.clients.get_mut(&id)
+            && client.connection.tuning().frame_max < least
+        {
+            // RabbitMQ says nothing before it is open, for some time, and then hangs up (4.3.6).
+            client.cut_at = now.checked_add(Manner::SILENCE);
+            return;
+        }
         if self.hosts.contains_key(&virtual_host) {
             if let Some(client) = self.clients.get_mut(&id) {
                 client.virtual_host = virtual_host;
@@ -157,6 +168,7 @@ impl Broker {
         channel: ChannelId,
         act: impl FnOnce(Request<'_>) -> T,
     ) -> Option<T> {
+        let unix_time = self.unix_time(now);
         let client = self.clients.get_mut(&id)?;
         let is_open = client.connection.channel(channel)?.is_open();
         let host = self.hosts.get_mut(&client.virtual_host)?;
@@ -167,6 +179,7 @@ impl Broker {
             client,
             host,
             manner: self.options.manner,
+            unix_time,
             names: &mut self.names,
         };
         is_open.then(|| act(request))
@@ -207,7 +220,7 @@ impl Broker {
         refusal: &Refusal,
         method: MethodId,
     ) {
-        if self.options.manner == Manner::RabbitMq {
+        if !self.options.manner.is_lavin() {
             self.flush_confirms();
         }
         let method = match refusal.names_method() {
@@ -249,7 +262,44 @@ impl Broker {
             host.unsubscribe(now, consumer.queue, |other| {
                 other.connection == id && other.channel == number
             });
+            host.stir(consumer.queue);
         }
+    }
+
+    /// Gives back what a consumer has that took too long, or what was fetched, and tells it. Whether there
+    /// is one to be told.
+    pub(super) fn end_overdue(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        number: ChannelId,
+        tag: Option<&ShortString>,
+    ) -> bool {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        let (Some(channel), Some(host)) = (
+            client.channels.get_mut(&number),
+            self.hosts.get_mut(&client.virtual_host),
+        ) else {
+            return false;
+        };
+        // It counts as what a client gives back by basic.nack (seen on 4.3.6).
+        host.settle(Settle::Requeue(By::Nack), channel.give_up(tag));
+        let Some((tag, consumer)) = tag.and_then(|tag| channel.consumers.get_key_value(tag)) else {
+            return false;
+        };
+        // It is told that it is no more, and yet there: its tag is taken, and it gets more once it has
+        // settled what it had (seen on 4.3.6).
+        let is_meant = |other: &Subscriber| {
+            other.connection == id && other.channel == number && other.tag == *tag
+        };
+        if let Some(queue) = host.queue_mut(consumer.queue) {
+            queue.hand_over(is_meant);
+        }
+        let tag = tag.clone();
+        client.tell_cancelled(now, number, tag);
+        true
     }
 
     /// Clears away what a connection leaves behind: its channels, and its exclusive queues.

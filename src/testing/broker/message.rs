@@ -7,7 +7,7 @@ use snowshoe_codec::{
     ShortString,
 };
 
-use super::options::Manner;
+use super::manner::Manner;
 use super::refusal::Refusal;
 
 /// A message as it was published. Cloning shares its bytes.
@@ -72,14 +72,48 @@ impl Message {
         headers: &FieldTable,
         change: impl FnOnce(PropertiesRef<'_>) -> PropertiesRef<'_>,
     ) -> Self {
-        let properties = PropertiesRef {
+        self.with_properties(|properties| PropertiesRef {
             headers: Some(headers.as_table_ref()),
-            ..change(self.read())
-        };
+            ..change(properties)
+        })
+    }
+
+    /// The same message with one more header, or another value of it. All are in the order of their
+    /// names then (RabbitMQ: `rabbit_misc:set_table_value`).
+    pub(super) fn with_header(&self, name: &'static str, value: FieldValue<'_>) -> Self {
+        let name = ShortString::from_static(name);
+        let headers = self.headers().iter().map_while(Result::ok);
+        let mut headers: Vec<_> = headers
+            .filter(|(other, _)| *other != name.as_short_str())
+            .chain([(name.as_short_str(), value)])
+            .collect();
+        headers.sort_by_key(|(name, _)| *name);
+        let headers = table_of(headers.into_iter());
+        self.with_headers(&headers, |properties| properties)
+    }
+
+    /// The same message with its headers in the order of their names, and the first of each name, as
+    /// RabbitMQ 4 hands them on.
+    pub(super) fn with_sorted_headers(self) -> Self {
+        let headers: Vec<_> = self.headers().iter().map_while(Result::ok).collect();
+        if headers.is_sorted_by(|(one, _), (other, _)| one < other) {
+            return self;
+        }
+        let mut sorted = headers;
+        sorted.sort_by_key(|(name, _)| *name);
+        sorted.dedup_by_key(|(name, _)| *name);
+        let sorted = table_of(sorted.into_iter());
+        self.with_headers(&sorted, |properties| properties)
+    }
+
+    /// The same message with other properties.
+    pub(super) fn with_properties<'a>(
+        &'a self,
+        change: impl FnOnce(PropertiesRef<'a>) -> PropertiesRef<'a>,
+    ) -> Self {
+        let properties = change(self.read()).encode();
         Self {
-            properties: properties
-                .encode()
-                .unwrap_or_else(|_| self.properties.clone()),
+            properties: properties.unwrap_or_else(|_| self.properties.clone()),
             ..self.clone()
         }
     }
@@ -104,7 +138,7 @@ impl Message {
 
     /// Whether a broker takes it from this user.
     pub(super) fn check(&self, user: &str, manner: Manner) -> Result<(), Refusal> {
-        if manner == Manner::RabbitMq && !self.is_readable() {
+        if !manner.is_lavin() && !self.is_readable() {
             return Err(Refusal::crash());
         }
         let properties = self.read();
@@ -167,8 +201,12 @@ pub(super) struct Place {
 pub(super) struct Queued {
     pub(super) message: Message,
     pub(super) place: Place,
-    /// How often it was delivered and came back.
+    /// Whether it may have been delivered before.
+    pub(super) redelivered: bool,
+    /// How often it was delivered and came back, as far as that counts.
     pub(super) returns: u32,
+    /// How often it was delivered and came back at all.
+    pub(super) acquired: u32,
     pub(super) expires_at: Option<Instant>,
 }
 
@@ -178,19 +216,27 @@ impl Queued {
         Self {
             message,
             place: Place { rank: 0, number: 0 },
+            redelivered: false,
             returns: 0,
+            acquired: 0,
             expires_at: None,
         }
     }
 
-    /// The message with the number of times it came back, as quorum queues tell it.
-    pub(super) fn with_count(&self) -> Message {
-        let name = ShortString::from_static("x-delivery-count");
-        let headers = self.message.headers();
-        let count = (name.as_short_str(), FieldValue::I64(self.returns.into()));
-        let others = headers.iter().map_while(Result::ok);
-        let others = others.filter(|(other, _)| *other != name.as_short_str());
-        let headers = table_of(others.chain([count]));
-        self.message.with_headers(&headers, |properties| properties)
+    /// The message with the number of times it came back, as quorum queues tell it. RabbitMQ 3.10
+    /// says so of one that never did, too, where it is fetched.
+    pub(super) fn with_count(&self, manner: Manner, fetched: bool) -> Message {
+        let tells_none = manner == Manner::RabbitMq310 && fetched;
+        let counts = [
+            ("x-acquired-count", self.acquired, manner.is_rabbit_4_3()),
+            ("x-delivery-count", self.returns, true),
+        ];
+        let mut message = self.message.clone();
+        for (name, count, is_told) in counts {
+            if is_told && (count > 0 || tells_none) {
+                message = message.with_header(name, FieldValue::I64(count.into()));
+            }
+        }
+        message
     }
 }

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use snowshoe_codec::{ConnectionLimits, ServerOptions, ShortString, client_properties};
 
+use super::manner::Manner;
+
 /// What a [`Broker`](super::Broker) is like.
 ///
 /// ```
@@ -16,11 +18,13 @@ pub struct BrokerOptions {
     pub users: Vec<(String, String)>,
     /// The virtual hosts that there are; `/` by default. Every user may use all of them.
     pub virtual_hosts: Vec<ShortString>,
-    /// What is offered to clients, and the deadlines for their answers.
+    /// What is offered to clients, and the deadlines for their answers. Of the longest message counts
+    /// the smaller, this or that of the [manner](Manner).
     pub limits: ConnectionLimits,
-    /// Which broker it takes after where they differ.
+    /// Which broker it takes after where they differ: the newest RabbitMQ by default.
     pub manner: Manner,
-    /// How long a delivery may be unacknowledged before its channel is closed; `None` is for ever.
+    /// How long a delivery may be unacknowledged before its channel is closed, or what else the
+    /// [manner](Manner) has for it; `None` is for ever.
     /// 30 minutes by default, as RabbitMQ.
     pub consumer_timeout: Option<Duration>,
     /// How many bytes may wait to be written to a connection. Over that it gets no more deliveries
@@ -33,32 +37,24 @@ pub struct BrokerOptions {
     pub unix_time: u64,
 }
 
-/// Which broker the in-memory one takes after, where they differ in what a client has to bear.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Manner {
-    /// Confirms come single or multiple, as they are due together; every message's in order.
-    #[default]
-    RabbitMq,
-    /// Acks are always multiple and come late; nacks are single, come at once, and so overtake
-    /// acks of earlier messages. Low disk is a refusal, and no pause.
-    LavinMq,
-}
-
 impl BrokerOptions {
     /// What clients are told.
     pub(super) fn server_options(&self) -> ServerOptions {
-        let product = match self.manner {
-            Manner::RabbitMq => "RabbitMQ",
-            Manner::LavinMq => "LavinMQ",
-        };
+        let (product, version) = self.manner.product();
         let properties = client_properties()
             .with("product", product)
+            .and_then(|table| table.with("version", version))
             .and_then(|table| table.with("platform", "snowshoe::testing"))
             .expect("short texts can be encoded");
         ServerOptions {
             properties,
-            limits: self.limits.clone(),
+            limits: ConnectionLimits {
+                max_message_size: match self.limits.max_message_size {
+                    0 => self.manner.max_message_size(),
+                    bytes => bytes.min(self.manner.max_message_size()),
+                },
+                ..self.limits.clone()
+            },
             ..ServerOptions::default()
         }
     }

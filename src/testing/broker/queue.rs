@@ -1,12 +1,18 @@
 mod arguments;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use snowshoe_codec::{ChannelId, FieldTable, ShortString};
 
-pub(super) use self::arguments::{COMPARED, Kind, Overflow, Settings, not_an_integer, type_name};
+pub(super) use self::arguments::{
+    COMPARED, Kind, Overflow, Settings, invalid_for, not_an_integer, type_name,
+};
+use self::stream::Log;
+pub(super) use self::stream::{Cursor, Start};
 use super::ConnectionId;
+use super::manner::Manner;
 use super::message::{Message, Place, Queued};
 
 /// One queue's life: a queue that is declared again under the same name has another.
@@ -26,6 +32,8 @@ pub(super) struct Queue {
     ready: BTreeMap<Place, Queued>,
     ready_bytes: u64,
     next_number: u64,
+    /// What a stream holds, in the place of `ready`.
+    log: Log,
     /// How many messages were delivered and not yet settled.
     pub(super) unacked: usize,
     /// In the order in which they are next.
@@ -43,6 +51,16 @@ pub(super) struct Subscriber {
     pub(super) no_ack: bool,
     pub(super) exclusive: bool,
     pub(super) priority: i64,
+    /// Where it stands in a stream.
+    pub(super) cursor: Option<Cursor>,
+}
+
+impl Subscriber {
+    /// Whether it is the same.
+    fn is(&self, other: &Self) -> bool {
+        let place = |it: &Self| (it.connection, it.channel);
+        place(self) == place(other) && self.tag == other.tag
+    }
 }
 
 /// What became of a message that was to be put into a queue.
@@ -69,6 +87,7 @@ impl Queue {
             ready: BTreeMap::new(),
             ready_bytes: 0,
             next_number: 0,
+            log: Log::default(),
             unacked: 0,
             subscribers: Vec::new(),
             unused_until: None,
@@ -77,12 +96,29 @@ impl Queue {
         queue
     }
 
+    pub(super) fn is_stream(&self) -> bool {
+        self.settings.kind == Kind::Stream
+    }
+
+    /// How many messages are ready. Streams are not counted: RabbitMQ says so long after.
     pub(super) fn ready_count(&self) -> usize {
         self.ready.len()
     }
 
-    pub(super) fn ready(&self) -> impl Iterator<Item = &Queued> {
-        self.ready.values()
+    /// All that can be delivered; of a stream, all that it holds.
+    pub(super) fn ready(&self) -> impl Iterator<Item = Queued> {
+        self.ready.values().cloned().chain(self.log.messages())
+    }
+
+    /// A reader of a stream that begins there.
+    pub(super) fn cursor(&self, now: Instant, start: Start, tag: &ShortString) -> Cursor {
+        self.log.cursor(now, start, tag)
+    }
+
+    /// Whether what a client does not settle is taken from it one day. RabbitMQ 4.3 does so in quorum
+    /// queues only.
+    pub(super) fn is_timed(&self, manner: Manner) -> bool {
+        self.settings.kind == Kind::Quorum || !manner.is_rabbit_4_3()
     }
 
     pub(super) fn has_ready(&self) -> bool {
@@ -90,7 +126,11 @@ impl Queue {
     }
 
     /// Puts a new message after all of its priority.
-    pub(super) fn push(&mut self, now: Instant, message: Message) -> Push {
+    pub(super) fn push(&mut self, now: Instant, message: Message, redelivered: bool) -> Push {
+        if self.settings.kind == Kind::Stream {
+            self.log.push(now, message);
+            return Push::Taken;
+        }
         let overflow = self.settings.overflow;
         if overflow != Overflow::DropHead && !self.has_room_for(&message) {
             return Push::Refused;
@@ -107,7 +147,9 @@ impl Queue {
             expires_at: ttl.and_then(|ttl| now.checked_add(ttl)),
             message,
             place,
+            redelivered,
             returns: 0,
+            acquired: 0,
         });
         Push::Taken
     }
@@ -126,11 +168,12 @@ impl Queue {
     }
 
     /// Takes back a message that was delivered: where it stood, in a classic queue. In a quorum queue
-    /// it goes ahead of all that was not yet delivered or, where the client gave it back and there is
-    /// no delivery limit, after all others (RabbitMQ 3.10).
-    pub(super) fn take_back(&mut self, mut queued: Queued, given_back: bool) {
+    /// it goes ahead of all that was not yet delivered or, in RabbitMQ before 4.3, where the client gave it
+    /// back and there is no delivery limit, after all others.
+    pub(super) fn take_back(&mut self, mut queued: Queued, given_back: bool, manner: Manner) {
         if self.settings.kind == Kind::Quorum {
-            let last = given_back && self.settings.delivery_limit.is_none();
+            let unlimited = self.settings.delivery_limit.is_none();
+            let last = given_back && unlimited && !manner.is_rabbit_4_3();
             queued.place = Place {
                 rank: if last { u8::MAX } else { 0 },
                 number: self.next_number,
@@ -145,6 +188,36 @@ impl Queue {
         let (_, queued) = self.ready.pop_first()?;
         self.ready_bytes -= queued.message.body.len() as u64;
         Some(queued)
+    }
+
+    /// Whether there is a message for a consumer.
+    pub(super) fn has_ready_for(&self, subscriber: &Subscriber) -> bool {
+        match &subscriber.cursor {
+            Some(cursor) => self.log.has_more(cursor),
+            None => self.has_ready(),
+        }
+    }
+
+    /// The next message for a consumer.
+    pub(super) fn pop_for(&mut self, subscriber: &Subscriber, manner: Manner) -> Option<Queued> {
+        if self.settings.kind != Kind::Stream {
+            return self.pop();
+        }
+        let same = self.subscribers.iter_mut().find(|it| it.is(subscriber))?;
+        self.log.read(same.cursor.as_mut()?, manner)
+    }
+
+    /// A reader of a stream acknowledged a message, or gave it back.
+    pub(super) fn settle_read(&mut self, tag: &ShortString, offset: u64, given_back: bool) {
+        let readers = self.subscribers.iter_mut();
+        for reader in readers.filter(|reader| reader.tag == *tag) {
+            if let Some(cursor) = &mut reader.cursor {
+                match given_back {
+                    true => cursor.give_back(offset),
+                    false => self.log.keep(tag, cursor),
+                }
+            }
+        }
     }
 
     /// The first message, if it is to be dropped because the queue is too long. Of a queue with
@@ -186,14 +259,14 @@ impl Queue {
     /// Keeps what a restart leaves. A classic queue does not know any more what was delivered, and
     /// says of all that it may have been (RabbitMQ, after a crash).
     pub(super) fn keep_persistent(&mut self) {
-        if self.settings.kind == Kind::Quorum {
+        if self.settings.kind != Kind::Classic {
             return;
         }
         self.ready
             .retain(|_, queued| queued.message.is_persistent());
         self.ready_bytes = 0;
         for queued in self.ready.values_mut() {
-            queued.returns = queued.returns.max(1);
+            queued.redelivered = true;
             self.ready_bytes += queued.message.body.len() as u64;
         }
     }
@@ -218,6 +291,33 @@ impl Queue {
         self.unused_until = None;
     }
 
+    /// Those of whom one may get the next message.
+    pub(super) fn candidates(&self) -> &[Subscriber] {
+        match self.settings.single_active_consumer {
+            true => &self.subscribers[..self.subscribers.len().min(1)],
+            false => &self.subscribers,
+        }
+    }
+
+    /// One that is the only active one makes way for the next.
+    pub(super) fn hand_over(&mut self, is_meant: impl Fn(&Subscriber) -> bool) {
+        if self.settings.single_active_consumer
+            && let Some(active) = self.subscribers.iter().position(is_meant)
+        {
+            self.subscribers[active..].rotate_left(1);
+        }
+    }
+
+    /// A consumer has its turn after all others of its priority.
+    pub(super) fn rejoin(&mut self, is_meant: impl Fn(&Subscriber) -> bool) {
+        if !self.settings.single_active_consumer
+            && let Some(index) = self.subscribers.iter().position(is_meant)
+        {
+            let subscriber = self.subscribers.remove(index);
+            self.subscribe(subscriber);
+        }
+    }
+
     /// Ends consumers; whether there was one of them.
     pub(super) fn unsubscribe(&mut self, is_meant: impl Fn(&Subscriber) -> bool) -> bool {
         let before = self.subscribers.len();
@@ -231,11 +331,11 @@ impl Queue {
         &mut self,
         is_ready: impl Fn(&Subscriber) -> bool,
     ) -> Option<Subscriber> {
+        let mut candidates = self.candidates().iter();
+        let index = candidates.position(|it| is_ready(it) && self.has_ready_for(it))?;
         if self.settings.single_active_consumer {
-            let active = self.subscribers.first()?;
-            return is_ready(active).then(|| active.clone());
+            return Some(self.subscribers[index].clone());
         }
-        let index = self.subscribers.iter().position(is_ready)?;
         let chosen = self.subscribers.remove(index);
         self.subscribe(chosen.clone());
         Some(chosen)

@@ -44,9 +44,12 @@ impl Refusal {
         Self::access("operation not permitted on the default exchange")
     }
 
-    /// What RabbitMQ fails over: it names neither the method nor the reason (seen on 3.10.8).
+    /// What RabbitMQ fails over: it names neither the method nor the reason.
     pub(super) fn crash() -> Self {
-        Self::new(ReplyCode::INTERNAL_ERROR, "an internal error occurred")
+        Self {
+            code: ReplyCode::INTERNAL_ERROR,
+            text: "INTERNAL_ERROR".to_owned(),
+        }
     }
 
     /// Whether the client is told over which method.

@@ -14,7 +14,7 @@ use snowshoe_codec::{ChannelId, Method, ReplyCode, ShortString};
 use super::ConnectionId;
 use super::channel::{Channel, Mode, Transaction};
 use super::client::Client;
-use super::options::Manner;
+use super::manner::Manner;
 use super::refusal::Refusal;
 use super::vhost::VirtualHost;
 
@@ -26,6 +26,8 @@ pub(super) struct Request<'a> {
     pub(super) client: &'a mut Client,
     pub(super) host: &'a mut VirtualHost,
     pub(super) manner: Manner,
+    /// The time of day, in seconds since 1970.
+    pub(super) unix_time: u64,
     /// What names are made up of.
     pub(super) names: &'a mut fastrand::Rng,
 }

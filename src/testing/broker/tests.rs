@@ -568,7 +568,10 @@ fn an_injected_fault_comes_as_often_as_was_said() {
 
 #[test]
 fn a_delivery_that_nobody_acknowledges_costs_the_channel_in_time() {
-    let mut world = World::new();
+    let mut world = World::with(BrokerOptions {
+        manner: Manner::RabbitMq310,
+        ..BrokerOptions::default()
+    });
     let client = world.client();
     world.declare(client, queue("q"));
     world.send(client, consume("q"));

@@ -5,6 +5,7 @@ use snowshoe_codec::{ReplyCode, ShortString};
 
 use super::ConnectionId;
 use super::exchange::{Binding, Destination, Exchange, ExchangeKind};
+use super::manner::Manner;
 use super::message::{Message, Queued};
 use super::queue::{Push, Queue, QueueId, Subscriber};
 use super::refusal::Refusal;
@@ -13,6 +14,7 @@ use super::refusal::Refusal;
 #[derive(Debug)]
 pub(super) struct VirtualHost {
     pub(super) name: ShortString,
+    pub(super) manner: Manner,
     exchanges: BTreeMap<ShortString, Exchange>,
     names: BTreeMap<ShortString, QueueId>,
     queues: BTreeMap<QueueId, Queue>,
@@ -42,12 +44,13 @@ pub(super) enum DeathReason {
 }
 
 impl VirtualHost {
-    pub(super) fn new(name: ShortString) -> Self {
+    pub(super) fn new(name: ShortString, manner: Manner) -> Self {
         let exchanges = PREDECLARED
             .into_iter()
             .map(|(name, kind)| (ShortString::from_static(name), Exchange::predeclared(kind)));
         Self {
             name,
+            manner,
             exchanges: exchanges.collect(),
             names: BTreeMap::new(),
             queues: BTreeMap::new(),
@@ -132,7 +135,8 @@ impl VirtualHost {
         self.stirred.insert(id);
     }
 
-    /// Ends consumers of a queue, and with the last of them a queue that lives no longer.
+    /// Ends consumers of a queue, and with the last of them a queue that lives no longer. Others may
+    /// [take their place](Self::stir).
     pub(super) fn unsubscribe(
         &mut self,
         now: Instant,
@@ -146,17 +150,21 @@ impl VirtualHost {
         queue.used(now);
         if ended && queue.auto_delete && queue.subscribers.is_empty() {
             self.remove_queue(id);
-        } else {
-            self.stir(id);
         }
     }
 
-    /// Puts a message into a queue; whether it took it.
-    pub(super) fn enqueue(&mut self, now: Instant, id: QueueId, message: &Message) -> Push {
+    /// Puts a message into a queue; whether it took it. A letter of what was delivered before may say so.
+    pub(super) fn enqueue(
+        &mut self,
+        now: Instant,
+        id: QueueId,
+        message: &Message,
+        redelivered: bool,
+    ) -> Push {
         let Some(queue) = self.queues.get_mut(&id) else {
             return Push::Taken;
         };
-        let push = queue.push(now, message.clone());
+        let push = queue.push(now, message.clone(), redelivered);
         self.stir(id);
         push
     }
@@ -320,8 +328,11 @@ impl VirtualHost {
             .iter()
             .filter(|(_, exchange)| !exchange.durable);
         let transient: Vec<_> = transient.map(|(name, _)| name.clone()).collect();
-        for name in transient {
-            self.remove_exchange(&name);
+        // Those that are not durable outlive it in RabbitMQ's new store (Khepri, seen on 4.3.6).
+        if !self.manner.is_rabbit_4_3() {
+            for name in transient {
+                self.remove_exchange(&name);
+            }
         }
         self.stirred.clear();
         self.dead.clear();

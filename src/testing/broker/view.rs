@@ -20,7 +20,7 @@ pub struct QueueView {
     pub owner: Option<ConnectionId>,
     /// What it was declared with.
     pub arguments: FieldTable,
-    /// The messages that are ready to be delivered, first the next one.
+    /// The messages that are ready to be delivered, first the next one; of a stream, all that it has.
     pub ready: Vec<MessageView>,
     /// How many messages were delivered and are not yet acknowledged.
     pub unacked: usize,
@@ -103,7 +103,10 @@ impl Broker {
             durable: queue.durable,
             owner: queue.owner,
             arguments: queue.arguments.clone(),
-            ready: queue.ready().map(MessageView::of).collect(),
+            ready: queue
+                .ready()
+                .map(|queued| MessageView::of(&queued))
+                .collect(),
             unacked: queue.unacked,
             consumers: queue
                 .subscribers
@@ -179,7 +182,7 @@ impl MessageView {
             routing_key: message.routing_key.clone(),
             properties: message.properties.clone(),
             body: message.body.clone(),
-            redelivered: queued.returns > 0,
+            redelivered: queued.redelivered,
         }
     }
 }

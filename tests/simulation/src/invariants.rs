@@ -286,7 +286,8 @@ fn consumers_end_with_the_client(evidence: &Evidence<'_>) -> Checked {
 }
 
 /// Once a client has told that a message came back, it does not send it again, and the outcome is
-/// that, whatever becomes of the connection (fault 20).
+/// that, whatever becomes of the connection (fault 20). LavinMQ also refuses what it gives back where
+/// queues are full, and either is true then.
 fn a_return_is_the_last_word(evidence: &Evidence<'_>) -> Checked {
     for (message, _, entry) in evidence.entries().filter(|it| it.1.plan.confirms) {
         let times = evidence.ledger.returned.get(&message).copied();
@@ -299,9 +300,23 @@ fn a_return_is_the_last_word(evidence: &Evidence<'_>) -> Checked {
                 })
             )
         };
+        let is_nacked = |it: &Result<(), _>| {
+            matches!(
+                it,
+                Err(Unconfirmed {
+                    reason: UnconfirmedReason::Nacked,
+                    ..
+                })
+            )
+        };
+        let is_refused = |message| {
+            let mut receipts = evidence.receipts(message);
+            receipts.any(|it| it.returned && it.word == Some(Word::Nack))
+        };
         match (times, &entry.outcome) {
             (None, _) | (Some(1), None) => {}
             (Some(1), Some(outcome)) if is_returned(outcome) => {}
+            (Some(1), Some(outcome)) if is_nacked(outcome) && is_refused(message) => {}
             (Some(times), outcome) => {
                 return Err(format!(
                     "{message} came back {times} times, and resolved as {outcome:?}"

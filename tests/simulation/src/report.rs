@@ -32,9 +32,14 @@ impl Counts {
         for step in &plan.steps {
             *faults.entry(kind(step)).or_default() += 1;
         }
-        if plan.settings.manner == Manner::LavinMq {
-            faults.insert("as LavinMQ", 1);
-        }
+        let manner = match plan.settings.manner {
+            Manner::RabbitMq310 => "as RabbitMQ 3.10",
+            Manner::RabbitMq40 => "as RabbitMQ 4.0",
+            Manner::RabbitMq43 => "as RabbitMQ 4.3",
+            Manner::LavinMq => "as LavinMQ",
+            _ => "as another broker",
+        };
+        faults.insert(manner, 1);
         if plan.settings.is_short_of_channels() {
             faults.insert("few channels", 1);
         }

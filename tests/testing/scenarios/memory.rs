@@ -15,10 +15,10 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(options: BrokerOptions) -> Self {
         Self {
             now: Instant::now(),
-            broker: Broker::new(BrokerOptions::default()),
+            broker: Broker::new(options),
         }
     }
 }

@@ -11,7 +11,7 @@ use snowshoe::codec::{
 };
 use snowshoe::{ReplyCode, ShortString};
 
-use super::step::{Act, Scenario, Step, name};
+use super::step::{Act, Post, Scenario, Step, name};
 use super::transcript::{Lane, Transcript, line};
 
 /// A broker to play on.
@@ -357,6 +357,9 @@ fn words(step: &Step) -> String {
     let act = match &step.act {
         Act::Send(method) => format!("{method:?}"),
         Act::Raw(bytes) => format!("{} raw bytes", bytes.len()),
+        Act::Publish(Post { body, .. }) if body.len() > 100 => {
+            format!("a publish of {} bytes", body.len())
+        }
         other => format!("{other:?}"),
     };
     format!("{}/{}: {act}", step.connection, step.channel)

@@ -9,6 +9,7 @@ use bytes::{Buf, BytesMut};
 use snowshoe::codec::method::{exchange, queue};
 use snowshoe::codec::sasl::Plain;
 use snowshoe::codec::{ClientOptions, Connection, Event, Method};
+use snowshoe::testing::Manner;
 use snowshoe::{AmqpUri, ShortString};
 
 use super::play::Stage;
@@ -53,23 +54,43 @@ impl Real {
         }
     }
 
+    /// Which broker it is, as it says itself.
+    pub(crate) fn manner(&mut self) -> Manner {
+        let admin = self
+            .admin
+            .get_or_insert_with(|| Box::new(Self::log_in(&self.address)));
+        let properties = admin.connection.peer_properties();
+        let text = |name: &str| properties.get(name).ok().flatten()?.as_str();
+        let (product, version) = (text("product"), text("version"));
+        let is = |release: &str| version.is_some_and(|version| version.starts_with(release));
+        match product {
+            Some("LavinMQ") => Manner::LavinMq,
+            Some("RabbitMQ") if is("3.") => Manner::RabbitMq310,
+            Some("RabbitMQ") if is("4.0.") => Manner::RabbitMq40,
+            Some("RabbitMQ") if is("4.3.") => Manner::RabbitMq43,
+            _ => panic!("nothing in memory takes after {product:?} {version:?}"),
+        }
+    }
+
     fn node(&mut self) -> &mut Node {
         self.node
             .as_mut()
             .expect("the scenario has a node of its own")
     }
 
-    /// Makes a call on a channel of our own, and waits for the answer or the end of the channel.
-    fn call(&mut self, method: impl Into<Method>) {
-        let mut admin = self.admin.take().unwrap_or_else(|| Box::new(self.log_in()));
+    /// Makes a call on a channel of our own, and waits for the answer or the end of the channel. Whether
+    /// there was an answer.
+    fn call(&mut self, method: impl Into<Method>) -> bool {
+        let admin = self.admin.take();
+        let mut admin = admin.unwrap_or_else(|| Box::new(Self::log_in(&self.address)));
         let Admin {
             wire,
             connection,
             channel,
         } = &mut *admin;
         let mut method = Some(method.into());
-        let mut is_answered = false;
-        while !is_answered {
+        let mut end = None;
+        while end.is_none() {
             let now = Instant::now();
             if method.is_some() {
                 let id = match channel {
@@ -85,13 +106,13 @@ impl Real {
                     channel.send(now, method).expect("a client may");
                 }
             }
-            self.exchange(wire, connection, true);
+            wire.exchange(connection, true);
             while let Some(event) = connection.poll_event() {
                 match event {
-                    Event::Reply { .. } => is_answered = true,
+                    Event::Reply { .. } => end = Some(true),
                     Event::ChannelClosed { .. } => {
                         *channel = None;
-                        is_answered = true;
+                        end = Some(false);
                     }
                     Event::Closed(reason) => panic!("{reason}"),
                     _ => {}
@@ -99,15 +120,16 @@ impl Real {
             }
         }
         self.admin = Some(admin);
+        end == Some(true)
     }
 
-    fn log_in(&self) -> Admin {
+    fn log_in(address: &(String, u16)) -> Admin {
         let options = ClientOptions::new(Plain::new("guest", "guest"));
         let mut connection = Connection::client(options, Instant::now());
-        let mut wire = self.connect();
+        let mut wire = Wire::connect(address);
         while !connection.is_open() {
             connection.handle_timeout(Instant::now());
-            self.exchange(&mut wire, &mut connection, true);
+            wire.exchange(&mut connection, true);
             assert!(!connection.is_closed(), "{:?}", connection.poll_event());
         }
         Admin {
@@ -128,11 +150,11 @@ impl Stage for &mut Real {
     }
 
     fn dial(&mut self) -> Wire {
-        self.connect()
+        Wire::connect(&self.address)
     }
 
     fn carry(&mut self, wire: &mut Wire, client: &mut Connection, patient: bool) -> bool {
-        self.exchange(wire, client, patient)
+        wire.exchange(client, patient)
     }
 
     fn inject(&mut self, wire: &mut Wire, bytes: &[u8]) {
@@ -170,10 +192,15 @@ impl Stage for &mut Real {
 
     fn clean(&mut self, queues: &[ShortString], exchanges: &[ShortString]) {
         for queue in queues {
-            self.call(queue::Delete {
+            // One of a connection that has just ended may be locked still.
+            let deadline = Instant::now() + Duration::from_secs(2);
+            let delete = || queue::Delete {
                 queue: queue.clone(),
                 ..Default::default()
-            });
+            };
+            while !self.call(delete()) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
         let own = exchanges
             .iter()
@@ -187,43 +214,43 @@ impl Stage for &mut Real {
     }
 }
 
-impl Real {
-    fn connect(&self) -> Wire {
-        let (host, port) = &self.address;
+impl Wire {
+    fn connect((host, port): &(String, u16)) -> Self {
         let socket = TcpStream::connect((host.as_str(), *port)).expect("the broker is there");
         socket.set_nodelay(true).expect("TCP has it");
         let wait = Duration::from_millis(5);
         socket.set_read_timeout(Some(wait)).expect("it is not zero");
-        Wire {
+        Self {
             socket,
             unread: BytesMut::new(),
         }
     }
 
-    fn exchange(&self, wire: &mut Wire, client: &mut Connection, patient: bool) -> bool {
+    fn exchange(&mut self, client: &mut Connection, patient: bool) -> bool {
         let mut moved = false;
-        wire.socket.set_nonblocking(false).expect("it is a socket");
+        self.socket.set_nonblocking(false).expect("it is a socket");
         while client.outbound().has_remaining() {
             let outbound = client.outbound();
-            let Ok(len) = wire.socket.write(outbound.chunk()) else {
+            let Ok(len) = self.socket.write(outbound.chunk()) else {
                 client.transport_ended();
                 return true;
             };
             outbound.advance(len);
             moved = true;
         }
-        let socket = &wire.socket;
-        socket.set_nonblocking(!patient).expect("it is a socket");
+        self.socket
+            .set_nonblocking(!patient)
+            .expect("it is a socket");
         let mut block = [0; 64 * 1024];
-        match wire.socket.read(&mut block) {
+        match self.socket.read(&mut block) {
             Ok(0) => {
                 let ended = !client.is_closed();
                 client.transport_ended();
                 ended
             }
             Ok(len) => {
-                wire.unread.extend_from_slice(&block[..len]);
-                let is_behind = client.receive(Instant::now(), &mut wire.unread);
+                self.unread.extend_from_slice(&block[..len]);
+                let is_behind = client.receive(Instant::now(), &mut self.unread);
                 assert!(!is_behind, "more events at once than a scenario has");
                 true
             }

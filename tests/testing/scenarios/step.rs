@@ -7,20 +7,34 @@ use bytes::{BufMut, Bytes};
 use snowshoe::codec::frame::FRAME_END;
 use snowshoe::codec::method::{Arguments, basic, confirm, exchange, queue, tx};
 use snowshoe::codec::{FrameKind, Method};
+use snowshoe::testing::Manner;
 use snowshoe::{FieldTable, Properties, PropertiesBuilder, ShortString, ToField};
 
+#[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) steps: Vec<Step>,
-    /// Why the brokers do not do the same.
-    pub(crate) differs: Option<&'static str>,
+    /// Why a broker does not do the same as the one in memory.
+    differs: Option<(Vec<Manner>, &'static str)>,
 }
 
 impl Scenario {
-    /// Says that the brokers differ here, and why they may.
-    pub(crate) fn differs(mut self, reason: &'static str) -> Self {
-        self.differs = Some(reason);
+    /// Says that the broker in memory is another here than any real one, and why it may.
+    pub(crate) fn differs(self, reason: &'static str) -> Self {
+        let all = [Manner::RabbitMq310, Manner::RabbitMq40, Manner::RabbitMq43];
+        self.differs_from(&all, reason)
+    }
+
+    /// The same for some brokers only.
+    pub(crate) fn differs_from(mut self, brokers: &[Manner], reason: &'static str) -> Self {
+        self.differs = Some((brokers.to_vec(), reason));
         self
+    }
+
+    /// Why this broker is not to do the same as the one in memory, if so.
+    pub(crate) fn difference(&self, broker: Manner) -> Option<&'static str> {
+        let (brokers, reason) = self.differs.as_ref()?;
+        brokers.contains(&broker).then_some(*reason)
     }
 
     /// The queues and exchanges that are named.

@@ -9,8 +9,11 @@ mod nodes;
 mod protocol;
 mod publishes;
 mod queues;
+mod releases;
 mod routes;
 mod settles;
+mod streams;
+mod timeouts;
 mod transactions;
 
 use super::step::Scenario;
@@ -18,6 +21,13 @@ use super::step::Scenario;
 /// Those that need a node of their own.
 pub(crate) fn of_nodes() -> Vec<Scenario> {
     nodes::scenarios()
+}
+
+pub(crate) use self::timeouts::TIMEOUT;
+
+/// Those that need a node that soon loses its patience.
+pub(crate) fn of_timeouts() -> Vec<Scenario> {
+    timeouts::scenarios()
 }
 
 pub(crate) fn all() -> Vec<Scenario> {
@@ -33,6 +43,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         dead_letters::scenarios(),
         transactions::scenarios(),
         protocol::scenarios(),
+        releases::scenarios(),
+        streams::scenarios(),
     ];
     parts.into_iter().flatten().collect()
 }

@@ -90,7 +90,7 @@ impl<'a> World<'a> {
         let clock = Clock::new();
         let server = Server::in_virtual_time(
             BrokerOptions {
-                manner: [Manner::RabbitMq, Manner::LavinMq][usize::from(is_lavin)],
+                manner: [Manner::RabbitMq43, Manner::LavinMq][usize::from(is_lavin)],
                 consumer_timeout: None,
                 limits: ConnectionLimits {
                     channel_max: if is_short { 3 } else { 100 },

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use snowshoe_codec::{FieldTable, FieldValue, ShortStr, ShortString};
 
+use super::stream::max_age;
+use crate::testing::broker::manner::Manner;
 use crate::testing::broker::message::TTL_MAX;
 use crate::testing::broker::refusal::{Refusal, named};
 
@@ -18,7 +20,10 @@ pub(crate) struct Settings {
     pub(crate) dead_letter_key: Option<ShortString>,
     pub(crate) max_priority: u8,
     pub(crate) single_active_consumer: bool,
-    pub(crate) delivery_limit: Option<u32>,
+    /// How often a message may come back.
+    pub(crate) delivery_limit: Option<i64>,
+    /// Whether it is told of a message how often it came back.
+    pub(crate) tells_counts: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +31,18 @@ pub(crate) enum Kind {
     #[default]
     Classic,
     Quorum,
+    Stream,
+}
+
+impl Kind {
+    /// RabbitMQ's name for it.
+    fn module(self) -> &'static str {
+        match self {
+            Self::Classic => "rabbit_classic_queue",
+            Self::Quorum => "rabbit_quorum_queue",
+            Self::Stream => "rabbit_stream_queue",
+        }
+    }
 }
 
 /// What a full queue does.
@@ -39,7 +56,7 @@ pub(crate) enum Overflow {
 
 /// The arguments that must be the same when a queue is declared again, in the order in which
 /// they are compared.
-pub(crate) const COMPARED: [&str; 12] = [
+pub(crate) const COMPARED: [&str; 14] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -52,6 +69,8 @@ pub(crate) const COMPARED: [&str; 12] = [
     "x-queue-type",
     "x-queue-mode",
     "x-delivery-limit",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
 ];
 
 impl Settings {
@@ -60,13 +79,16 @@ impl Settings {
         virtual_host: &ShortString,
         queue: &ShortString,
         arguments: &FieldTable,
+        manner: Manner,
     ) -> Result<Self, Refusal> {
         let reader = Reader {
             queue: named("queue", virtual_host, queue),
             arguments,
+            manner,
         };
         let kind = reader.kind()?;
         reader.check_fitting(kind)?;
+        reader.check_age()?;
         let settings = Self {
             kind,
             message_ttl: reader.millis("x-message-ttl", 0)?,
@@ -78,9 +100,11 @@ impl Settings {
             dead_letter_key: reader.text("x-dead-letter-routing-key")?.map(short),
             max_priority: reader.max_priority()?,
             single_active_consumer: reader.flag("x-single-active-consumer")?,
-            delivery_limit: reader
-                .count("x-delivery-limit")?
-                .map(|limit| limit.try_into().unwrap_or(u32::MAX)),
+            delivery_limit: reader.delivery_limit(kind)?,
+            tells_counts: match manner.is_lavin() {
+                true => reader.get("x-delivery-limit").is_some(),
+                false => kind == Kind::Quorum,
+            },
         };
         if settings.dead_letter_key.is_some() && settings.dead_letter_exchange.is_none() {
             return Err(reader.invalid(
@@ -95,6 +119,7 @@ impl Settings {
 struct Reader<'a> {
     queue: String,
     arguments: &'a FieldTable,
+    manner: Manner,
 }
 
 impl<'a> Reader<'a> {
@@ -190,19 +215,61 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// RabbitMQ 4 has a limit where nothing is said, and none where it is negative; 3.10 takes that for
+    /// a limit that the first return exceeds, and LavinMQ refuses it.
+    fn delivery_limit(&self, kind: Kind) -> Result<Option<i64>, Refusal> {
+        const KEY: &str = "x-delivery-limit";
+        let limit = self.integer(KEY)?;
+        if self.manner.is_lavin() && limit.is_some_and(|limit| limit < 0) {
+            let text = format!("{KEY} header less than minimum value 0");
+            return Err(Refusal::precondition(text));
+        }
+        let default = self
+            .manner
+            .delivery_limit()
+            .filter(|_| kind == Kind::Quorum);
+        let is_limit = |limit: &i64| *limit >= 0 || !self.manner.is_rabbit_4();
+        Ok(limit.or(default).filter(is_limit))
+    }
+
     /// Whether there is no argument that this type of queue does not know.
     fn check_fitting(&self, kind: Kind) -> Result<(), Refusal> {
-        let (unknown, name) = match kind {
-            Kind::Classic => ("x-delivery-limit", "rabbit_classic_queue"),
-            Kind::Quorum => ("x-max-priority", "rabbit_quorum_queue"),
+        let unknown: &[&str] = match kind {
+            // LavinMQ has but one type of queue beside streams.
+            Kind::Classic if self.manner.is_lavin() => return Ok(()),
+            Kind::Classic => &["x-delivery-limit", "x-max-age", SEGMENT_SIZE],
+            Kind::Quorum => &["x-max-priority", "x-max-age", SEGMENT_SIZE],
+            Kind::Stream => &[
+                "x-message-ttl",
+                "x-expires",
+                "x-max-length",
+                "x-max-priority",
+                "x-overflow",
+                "x-delivery-limit",
+                "x-single-active-consumer",
+                "x-dead-letter-exchange",
+                "x-dead-letter-routing-key",
+            ],
         };
-        if self.get(unknown).is_none() {
-            return Ok(());
+        match unknown.iter().find(|key| self.get(key).is_some()) {
+            Some(key) => Err(invalid_for(key, &self.queue, kind)),
+            None => Ok(()),
         }
-        let queue = &self.queue;
-        Err(Refusal::precondition(format_args!(
-            "invalid arg '{unknown}' for {queue} of queue type {name}"
-        )))
+    }
+
+    /// RabbitMQ fails over an age that is none, before 4.3.
+    fn check_age(&self) -> Result<(), Refusal> {
+        const KEY: &str = "x-max-age";
+        match self.text(KEY)? {
+            Some(text) if max_age(text).is_none() => Err(if self.manner.is_rabbit_4_3() {
+                self.invalid(KEY, "invalid_max_age")
+            } else if self.manner.is_lavin() {
+                Refusal::precondition(format_args!("{KEY} format invalid"))
+            } else {
+                Refusal::crash()
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn overflow(&self) -> Result<Overflow, Refusal> {
@@ -219,10 +286,10 @@ impl<'a> Reader<'a> {
         const KEY: &str = "x-queue-type";
         match self.text(KEY)? {
             None | Some(b"classic") => Ok(Kind::Classic),
+            // LavinMQ takes it, and gives a queue like any other (seen on 2.9.1).
+            Some(b"quorum") if self.manner.is_lavin() => Ok(Kind::Classic),
             Some(b"quorum") => Ok(Kind::Quorum),
-            Some(b"stream") => Err(Refusal::not_implemented(
-                "the in-memory broker has no streams",
-            )),
+            Some(b"stream") => Ok(Kind::Stream),
             Some(other) => {
                 let other = String::from_utf8_lossy(other);
                 let why = format!("\"unsupported queue type '{other}'\"");
@@ -236,6 +303,16 @@ impl<'a> Reader<'a> {
 fn short(text: &[u8]) -> ShortString {
     ShortStr::new(text).unwrap_or_default().to_owned()
 }
+
+/// What RabbitMQ says about an argument that a type of queue does not know.
+pub(crate) fn invalid_for(key: &str, queue: &str, kind: Kind) -> Refusal {
+    let kind = kind.module();
+    Refusal::precondition(format_args!(
+        "invalid arg '{key}' for {queue} of queue type {kind}"
+    ))
+}
+
+const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
 
 /// What RabbitMQ says about an argument that is to be an integer.
 pub(crate) fn not_an_integer(value: FieldValue<'_>) -> String {

@@ -4,6 +4,7 @@ use snowshoe_codec::{FieldTable, ReplyCode, ShortString};
 use super::Request;
 use crate::testing::broker::equivalence::{check_argument, check_field, plain};
 use crate::testing::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
+use crate::testing::broker::manner::Manner;
 use crate::testing::broker::queue::type_name;
 use crate::testing::broker::refusal::{Refusal, named};
 
@@ -22,11 +23,14 @@ impl Request<'_> {
         }
         let kind = ExchangeKind::of_name(&declare.kind).ok_or_else(|| {
             let text = format!("unknown exchange type '{}'", declare.kind);
-            Refusal::new(ReplyCode::COMMAND_INVALID, text)
+            match self.manner.is_rabbit_4() {
+                true => Refusal::precondition(text),
+                false => Refusal::new(ReplyCode::COMMAND_INVALID, text),
+            }
         })?;
         if let Ok(existing) = self.host.exchange(&name) {
             let what = named("exchange", &self.host.name, &name);
-            check_equivalence(&what, existing, &declare, kind)?;
+            check_equivalence(&what, existing, &declare, kind, self.manner)?;
         } else {
             if name.as_bytes().starts_with(b"amq.") {
                 return Err(reserved("exchange", &name));
@@ -134,6 +138,7 @@ fn check_equivalence(
     existing: &Exchange,
     declare: &exchange::Declare,
     kind: ExchangeKind,
+    manner: Manner,
 ) -> Result<(), Refusal> {
     check_field(what, "type", kind.name(), existing.kind.name())?;
     check_field(what, "durable", declare.durable, existing.durable)?;
@@ -149,6 +154,7 @@ fn check_equivalence(
         "alternate-exchange",
         &declare.arguments,
         &existing.arguments,
+        manner,
     )
 }
 

@@ -19,6 +19,10 @@ impl Request<'_> {
             )));
         }
         message.check(&self.client.user, self.manner)?;
+        let message = match self.manner.is_rabbit_4() {
+            true => message.with_sorted_headers(),
+            false => message,
+        };
         if published.immediate {
             return Err(Refusal::not_implemented("immediate=true"));
         }
@@ -51,24 +55,35 @@ impl Request<'_> {
         let Publish { message, mandatory } = publish;
         let targets = self.host.route(&message.exchange, &message);
         let message = message.without_blind_copies();
-        if targets.is_empty() && mandatory {
-            let why = basic::Return {
-                reply_code: ReplyCode::NO_ROUTE,
-                reply_text: ShortString::from_static("NO_ROUTE"),
-                exchange: message.exchange.clone(),
-                routing_key: message.routing_key.clone(),
-            };
-            self.client
-                .send_content(self.channel, why, &message.properties, &message.body);
-        }
-        let mut taken = true;
+        let (mut taken, mut refused) = (0, 0);
         for id in targets {
-            if matches!(self.host.enqueue(self.now, id, &message), Push::Refused) {
-                taken = false;
+            if matches!(
+                self.host.enqueue(self.now, id, &message, false),
+                Push::Refused
+            ) {
+                refused += 1;
                 self.bury_refused(id, &message);
+            } else {
+                taken += 1;
             }
         }
-        taken
+        // What no queue took comes back from LavinMQ as what none was to get (seen on 2.9.1).
+        let is_lost = taken == 0 && (refused == 0 || self.manner.is_lavin());
+        if is_lost && mandatory {
+            self.give_back(&message);
+        }
+        refused == 0
+    }
+
+    fn give_back(&mut self, message: &Message) {
+        let why = basic::Return {
+            reply_code: ReplyCode::NO_ROUTE,
+            reply_text: ShortString::from_static("NO_ROUTE"),
+            exchange: message.exchange.clone(),
+            routing_key: message.routing_key.clone(),
+        };
+        self.client
+            .send_content(self.channel, why, &message.properties, &message.body);
     }
 
     /// Dead-letters a message that a full queue did not take, if the queue wants that.

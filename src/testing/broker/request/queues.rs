@@ -42,8 +42,8 @@ impl Request<'_> {
     }
 
     fn create_queue(&mut self, name: ShortString, declare: queue::Declare) -> Result<(), Refusal> {
-        let settings = Settings::read(&self.host.name, &name, &declare.arguments)?;
-        if settings.kind == Kind::Quorum {
+        let settings = Settings::read(&self.host.name, &name, &declare.arguments, self.manner)?;
+        if settings.kind != Kind::Classic {
             let what = named("queue", &self.host.name, &name);
             let unfit = [
                 ("non-durable", !declare.durable),
@@ -76,7 +76,13 @@ impl Request<'_> {
         check_field(&what, "durable", declare.durable, queue.durable)?;
         check_field(&what, "auto_delete", declare.auto_delete, queue.auto_delete)?;
         COMPARED.iter().try_for_each(|argument| {
-            check_argument(&what, argument, &declare.arguments, &queue.arguments)
+            check_argument(
+                &what,
+                argument,
+                &declare.arguments,
+                &queue.arguments,
+                self.manner,
+            )
         })
     }
 
@@ -135,10 +141,23 @@ impl Request<'_> {
     pub(super) fn purge(&mut self, purge: &queue::Purge) -> Result<queue::PurgeOk, Refusal> {
         let name = self.queue_name(&purge.queue)?;
         let id = self.host.find(self.from, &name)?;
+        self.check_no_stream(id, "queue.purge")?;
         let purged = self.host.queue_mut(id).map_or(0, Queue::purge);
         Ok(queue::PurgeOk {
             message_count: count(purged),
         })
+    }
+
+    /// What streams do not have costs the connection.
+    pub(super) fn check_no_stream(&self, id: QueueId, method: &str) -> Result<(), Refusal> {
+        match self.host.queue(id).filter(|queue| queue.is_stream()) {
+            Some(queue) => {
+                let what = named("queue", &self.host.name, &queue.name);
+                let text = format!("{method} not supported by stream queues {what}");
+                Err(Refusal::not_implemented(text))
+            }
+            None => Ok(()),
+        }
     }
 
     pub(super) fn delete_queue(

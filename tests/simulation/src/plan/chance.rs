@@ -273,7 +273,13 @@ impl Settings {
             user_channels: None,
             manner: pick(
                 random,
-                &[Manner::RabbitMq, Manner::RabbitMq, Manner::LavinMq],
+                &[
+                    Manner::RabbitMq310,
+                    Manner::RabbitMq40,
+                    Manner::RabbitMq43,
+                    Manner::RabbitMq43,
+                    Manner::LavinMq,
+                ],
             ),
             consumer_timeout: match random.u32(..6) {
                 0 => millis(random, 500..10_000),

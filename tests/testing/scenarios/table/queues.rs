@@ -287,8 +287,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scenario(
             "a stream",
             [declare("q").durable().with("x-queue-type", "stream")],
-        )
-        .differs("the in-memory broker has no streams"),
+        ),
         scenario(
             "a purge",
             [
