@@ -18,6 +18,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) stored: &'a BTreeSet<MessageId>,
     /// Whether the broker takes what it cannot read.
     pub(crate) is_lax: bool,
+    /// How often a message may come back to the bound queue before it is given up.
+    pub(crate) delivery_limit: Option<u32>,
 }
 
 /// The first invariant that does not hold.
@@ -71,6 +73,16 @@ impl Evidence<'_> {
         } else {
             may_be_missing && receipts.any(|it| self.record.is_rejected(it))
         }
+    }
+
+    /// Whether its queue may have given up a message that came back too often, of which the guarantees
+    /// warn.
+    fn was_given_up(&self, message: MessageId) -> bool {
+        let book = &self.ledger.producers[message.producer as usize];
+        let is_limited = !matches!(book.plan.target, Target::Queue(Queue::Steady));
+        let deliveries = self.record.deliveries.get(&message).copied();
+        let limit = self.delivery_limit.filter(|_| is_limited);
+        limit.is_some_and(|limit| deliveries.unwrap_or(0) > limit)
     }
 
     fn receipts(&self, message: MessageId) -> impl Iterator<Item = &Receipt> {
@@ -171,6 +183,7 @@ fn confirmed_means_stored(evidence: &Evidence<'_>) -> Checked {
             && steady.contains(&book.plan.target)
             && !book.strays.contains(&message.number)
             && !is_there
+            && !evidence.was_given_up(message)
         {
             return Err(format!("{message} was confirmed, and is lost"));
         }

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     /// After how many failures in a row the client gives up.
     pub(crate) max_attempts: Option<u32>,
     pub(crate) manner: Manner,
+    /// Whether the bound queue is a quorum queue.
+    pub(crate) quorum: bool,
     /// How many channels a connection has.
     pub(crate) channel_max: u16,
     /// How many channels all clients may have together, where they share a user with a limit.
@@ -321,6 +323,12 @@ pub(crate) enum Refused {
 }
 
 impl Settings {
+    /// How often a message may come back to the bound queue before it is given up.
+    pub(crate) fn delivery_limit(&self) -> Option<u32> {
+        let has_one = !matches!(self.manner, Manner::RabbitMq310 | Manner::LavinMq);
+        (self.quorum && has_one).then_some(20)
+    }
+
     /// Whether some hosts do not serve.
     pub(crate) fn has_bad_hosts(&self) -> bool {
         self.hosts.iter().any(|host| *host != Host::Serves)

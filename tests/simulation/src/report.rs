@@ -40,6 +40,9 @@ impl Counts {
             _ => "as another broker",
         };
         faults.insert(manner, 1);
+        if plan.settings.quorum {
+            faults.insert("quorum queues", 1);
+        }
         if plan.settings.is_short_of_channels() {
             faults.insert("few channels", 1);
         }

@@ -33,6 +33,8 @@ pub(crate) struct Scene {
     /// Which of the clients it is.
     pub(crate) index: usize,
     pub(crate) client: Client,
+    /// Whether the bound queue is a quorum queue.
+    pub(crate) quorum: bool,
     pub(crate) server: Server,
     pub(crate) log: Log,
     pub(crate) ledger: Rc<RefCell<Ledger>>,
@@ -113,23 +115,31 @@ impl Scene {
 
 /// Declares what the client uses before the story begins: its own queue, and `all` that is shared,
 /// unless another has done so.
-pub(crate) async fn set_up(client: Client, index: usize, all: bool) -> Result<(), Error> {
+pub(crate) async fn set_up(
+    client: Client,
+    index: usize,
+    all: bool,
+    quorum: bool,
+) -> Result<(), Error> {
     if !all {
-        client.declare(queue(Queue::Exclusive, index)).await?;
+        client
+            .declare(queue(Queue::Exclusive, index, quorum))
+            .await?;
         return Ok(());
     }
     client.declare(exchange(Exchange::Steady)).await?;
     client.declare(exchange(Exchange::Passing)).await?;
     for it in Queue::ALL {
-        client.declare(queue(it, index)).await?;
+        client.declare(queue(it, index, quorum)).await?;
     }
     client.declare(binding(Exchange::Steady)).await?;
     client.declare(binding(Exchange::Passing)).await
 }
 
-fn queue(queue: Queue, client: usize) -> snowshoe::Queue {
+fn queue(queue: Queue, client: usize, quorum: bool) -> snowshoe::Queue {
     let declared = snowshoe::Queue::new(queue.name(client));
     match queue {
+        Queue::Bound if quorum => snowshoe::Queue::quorum(queue.name(client)),
         Queue::Exclusive => declared.exclusive(),
         Queue::Limited => declared
             .argument("x-max-length", 3)
@@ -574,17 +584,18 @@ pub(crate) async fn repair(scene: Rc<Scene>, call: Call) {
 
 async fn make(scene: &Scene, call: Call) -> Result<(), Error> {
     scene.log.note(format_args!("user: {call:?}"));
-    let result = ask(&scene.client, scene.index, call).await;
+    let result = ask(scene, call).await;
     scene.log.note(format_args!("user: {call:?}: {result:?}"));
     result
 }
 
-async fn ask(client: &Client, index: usize, call: Call) -> Result<(), Error> {
+async fn ask(scene: &Scene, call: Call) -> Result<(), Error> {
     async fn declare<D: Declare>(client: &Client, entity: D) -> Result<(), Error> {
         client.declare(entity).await.map(|_| ())
     }
+    let (client, index) = (&scene.client, scene.index);
     match call {
-        Call::Declare(it) => declare(client, queue(it, index)).await,
+        Call::Declare(it) => declare(client, queue(it, index, scene.quorum)).await,
         Call::Delete(queue) => client.delete_queue(queue.name(index)).await.map(|_| ()),
         Call::Purge(queue) => client.purge_queue(queue.name(index)).await.map(|_| ()),
         Call::DeclareExchange => declare(client, exchange(Exchange::Passing)).await,

@@ -113,7 +113,7 @@ impl World {
             .into_iter()
             .enumerate()
             .map(|(index, (client, driver, events))| Party {
-                scene: Rc::new(world.scene(index, client)),
+                scene: Rc::new(world.scene(index, client, plan.settings.quorum)),
                 driver,
                 events,
             })
@@ -134,7 +134,7 @@ impl World {
             set_up.map_err(|error| format!("the setup failed: {error}"))?;
         }
         let all = index == 0 || plan.settings.second == Some(Second::Declares);
-        let set_up = workload::set_up(client.clone(), index, all);
+        let set_up = workload::set_up(client.clone(), index, all, plan.settings.quorum);
         let set_up = self.executor.run(set_up);
         set_up
             .ok_or("the setup never ends")?
@@ -142,13 +142,14 @@ impl World {
         Ok((client, driver, events))
     }
 
-    fn scene(&self, index: usize, client: Client) -> Scene {
+    fn scene(&self, index: usize, client: Client, quorum: bool) -> Scene {
         Scene {
             start: self.start,
             clock: self.clock.clone(),
             spawner: self.executor.spawner(),
             index,
             client,
+            quorum,
             server: self.server.clone(),
             log: self.log.clone(),
             ledger: Rc::clone(&self.ledger),
@@ -488,6 +489,7 @@ impl World {
                 record: &witness.record,
                 stored: &stored,
                 is_lax: plan.settings.manner == Manner::LavinMq,
+                delivery_limit: plan.settings.delivery_limit(),
             })?;
             let time = self.clock.now() - self.start;
             Ok(Counts::of(plan, &ledger, &witness.record, time))

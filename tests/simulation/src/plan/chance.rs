@@ -54,7 +54,36 @@ impl Plan {
         if random.u32(..4) == 0 {
             plan.add_hosts(&mut random);
         }
+        let mut random = Rng::with_seed(seed.rotate_left(32) ^ 3);
+        if random.bool() {
+            plan.crowd_quorum(&mut random);
+        }
         plan
+    }
+
+    /// The bound queue is a quorum queue, and has more to do.
+    fn crowd_quorum(&mut self, random: &mut Rng) {
+        self.settings.quorum = true;
+        if random.bool() {
+            self.settings.consumer_timeout = millis(random, 500..10_000);
+        }
+        for step in &mut self.steps {
+            match step {
+                Step::User {
+                    deed: Deed::Consume(consumer),
+                    ..
+                } if consumer.queue == Queue::Steady && random.bool() => {
+                    consumer.queue = Queue::Bound;
+                }
+                Step::User {
+                    deed: Deed::Produce(producer),
+                    ..
+                } if producer.target == Target::Queue(Queue::Steady) && random.bool() => {
+                    producer.target = Target::Exchange(Exchange::Steady);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// There are several hosts, of which one serves at least.
@@ -269,6 +298,7 @@ impl Settings {
             heartbeat: Duration::from_secs(random.u64(1..=10)),
             max_delay: millis(random, 100..10_000),
             max_attempts: (random.u32(..12) == 0).then(|| random.u32(1..=4)),
+            quorum: false,
             channel_max: 2047,
             user_channels: None,
             manner: pick(
