@@ -407,6 +407,68 @@ fn a_server_in_the_manner_of_lavinmq_confirms() {
     });
 }
 
+/// The broker of that manner, in virtual time, with what the test does to it.
+fn in_virtual_time<F: Future<Output = ()> + 'static>(
+    options: BrokerOptions,
+    test: impl FnOnce(Server, Client, Clock) -> F,
+) {
+    let clock = Clock::new();
+    let server = Server::in_virtual_time(options, clock.clone());
+    let mut executor = Executor::new(clock.clone(), 1);
+    let (client, driver) = builder(&server).build();
+    executor.spawn(driver);
+    let done = executor.run(test(server, client, clock));
+    done.expect("nobody waits for ever");
+}
+
+#[test]
+fn in_rabbitmq_4_3_an_overdue_consumer_of_a_quorum_queue_comes_back_on_its_connection() {
+    let options = BrokerOptions {
+        consumer_timeout: Some(Duration::from_secs(60)),
+        ..BrokerOptions::default()
+    };
+    in_virtual_time(options, async |server, client, clock| {
+        client.declare(Queue::quorum("orders")).await.unwrap();
+        let mut consumer = (client.consumer("orders").unwrap().prefetch(1))
+            .start()
+            .await
+            .unwrap();
+        let producer = client.producer("orders").unwrap().build();
+        producer.send("1").await.unwrap();
+        let connection = server.connections()[0].id;
+        let first = consumer.next().await.unwrap();
+        clock.sleep(Duration::from_secs(90)).await;
+        _ = first.ack();
+        let again = consumer.next().await.unwrap();
+        assert!(again.is_redelivered());
+        again.ack().unwrap();
+        producer.send("2").await.unwrap();
+        consumer.next().await.unwrap().ack().unwrap();
+        assert!(server.connections().iter().any(|it| it.id == connection));
+    });
+}
+
+#[test]
+fn a_stream_is_read_from_where_a_consumer_says() {
+    in_virtual_time(BrokerOptions::default(), async |server, client, _| {
+        client.declare(Queue::stream("events")).await.unwrap();
+        let producer = client.producer("events").unwrap().build();
+        for number in 0..5_u32 {
+            producer.send(number.to_string()).await.unwrap();
+        }
+        let consumer = client.consumer("events").unwrap().prefetch(2);
+        let consumer = consumer.argument("x-stream-offset", 3_i64).unwrap();
+        let mut consumer = consumer.start().await.unwrap();
+        for number in 3..5_u32 {
+            let event = consumer.next().await.unwrap();
+            assert_eq!(event.body(), number.to_string().as_bytes());
+            event.ack().unwrap();
+        }
+        // They are all there still.
+        assert_eq!(server.queue("events").unwrap().ready.len(), 5);
+    });
+}
+
 #[test]
 fn the_uri_names_the_first_user_and_virtual_host() {
     within(async {
