@@ -6,6 +6,7 @@ mod channel;
 mod client;
 mod dead_letter;
 mod delivering;
+mod duplicates;
 mod equivalence;
 mod events;
 mod exchange;
@@ -76,12 +77,14 @@ pub use self::view::{BindingView, ConnectionView, ExchangeView, MessageView, Que
 ///   [`block`](Self::block), [`inject`](Self::inject) and the like;
 /// - *a look inside*: [`queue`](Self::queue) and the like.
 ///
-/// What it does depends on nothing but its options and what it was told, in that order.
+/// What it does depends on nothing but its options and what it was told, in that order. Which broker it
+/// takes after, and what that means, says [`Manner`].
 ///
 /// # What it has not
 ///
-/// Streams, direct reply-to, policies, permissions, plugins, and a cluster. Quorum queues are queues
-/// of their own order, with a delivery count. Where a client breaks the protocol, the reply texts are the
+/// Direct reply-to, policies, permissions, plugins, and a cluster. Quorum queues are queues of their own
+/// order, with a delivery count. Streams keep all that they ever got, one message a chunk, and have no
+/// filters. Where a client breaks the protocol, the reply texts are the
 /// codec's. A message whose properties do not fit into the frames that a consumer tuned does not
 /// reach it, though it counts as delivered.
 #[derive(Debug)]

@@ -3,6 +3,7 @@ mod matching;
 use snowshoe_codec::{FieldTable, ShortString};
 
 use self::matching::{headers_match, topic_matches};
+use super::duplicates::Duplicates;
 use super::message::Message;
 use super::queue::QueueId;
 
@@ -14,6 +15,7 @@ pub(super) struct Exchange {
     pub(super) auto_delete: bool,
     pub(super) internal: bool,
     pub(super) arguments: FieldTable,
+    pub(super) duplicates: Option<Duplicates>,
     /// Where messages go from here, in the order in which it was said.
     pub(super) bindings: Vec<Binding>,
 }
@@ -69,6 +71,7 @@ impl Exchange {
             auto_delete: false,
             internal: false,
             arguments: FieldTable::new(),
+            duplicates: None,
             bindings: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Which broker the one in memory takes after, where brokers differ in what a client has to bear.
 ///
-/// What the releases of RabbitMQ do was seen on each of them: one table of scenarios is played on them
+/// What the releases of RabbitMQ do was seen on each of them, 3.10.8, 4.0.5 and 4.3.6: one table of scenarios is played on them
 /// and on the broker in memory, which has to say the same. What LavinMQ does was seen on 2.9.1, or is
 /// from its documentation where *(doc)* says so.
 ///
@@ -17,22 +17,21 @@ use std::time::Duration;
 /// | … of -1 | gives up what comes back once | none | none | 406 |
 /// | what counts towards it | whatever comes back | whatever comes back | `basic.reject`, and the end of a channel | whatever comes back *(doc)* |
 /// | what tells of it | `x-delivery-count`, at 0 too where it is fetched | `x-delivery-count` from 1 on | that, and `x-acquired-count` for all that came back | as 4.0 *(doc)* |
-/// | where it stands when it is given back | the end of a quorum queue without a limit | the front | the front | its place |
-/// | deliveries that nobody acknowledges in time | the channel is closed (406) | the channel is closed (406) | their consumer is cancelled, of quorum queues only | the channel is closed (406) *(doc)* |
+/// | where it stands when it is given back to a quorum queue | the front, or the end where there is no limit | as 3.10 | the front | its place |
+/// | deliveries that nobody acknowledges in time | the channel is closed (406) | the channel is closed (406) | of quorum queues only: they go back, and their consumer is told by `basic.cancel`; its tag is still taken, and once it has settled them it gets more | the channel is closed (406) *(doc)* |
 /// | `basic.qos` for a whole channel | counts on the channel | counts on the channel | is one for each consumer | counts on the channel |
 /// | dead letters | `x-first-death-…` | `x-last-death-…` too | that, and `redelivered` where they had been delivered | as 3.10 |
-/// | an active consumer is cancelled, and holds a message | nobody takes its place in a classic queue before something happens to it | the next gets what is ready | as 4.0 | as 4.0 |
-/// | a `mandatory` direct reply | comes back, and is delivered | comes back, and is delivered | is delivered | is delivered |
+/// | an active consumer is cancelled, and holds a message | nobody takes its place in a classic queue before the message comes back | the next gets what is ready | as 4.0 | as 4.0 |
 /// | what is mandatory and a full queue refuses | nack | nack | nack | `basic.return`, then nack |
 /// | confirms | single or multiple, each in its order | as 3.10 | as 3.10 | acks are multiple and late, nacks single and at once |
-/// | an unknown type of exchange | 503, of the connection | 406 | 406 | 503 |
+/// | an unknown type of exchange | 503, of the connection | 406 | 406 | as 3.10 |
 /// | a header of an unknown type | 541, of the connection | 541 | 541 | is passed on |
 /// | a stream with an `x-max-age` that is none, a reader with such an `x-stream-offset` | 541, of the connection | 541 | 406 | 406 *(doc)* |
-/// | what a reader of a stream gives back | 540, of the connection | 540 | 540 | comes again *(doc)* |
+/// | what a reader of a stream refuses | 540, of the connection | counts as acknowledged | as 4.0 | comes again, if it is given back *(doc)* |
 /// | the offset of a stream's reader | is forgotten | is forgotten | is forgotten | is kept by its consumer tag *(doc)* |
 /// | exchanges that are not durable | go in a restart | go in a restart | stay | go in a restart |
 /// | low memory or disk | publishers are not read | as 3.10 | as 3.10 | publishes and declarations are refused (406) |
-/// | a header names a message (`x-deduplication-header`) | | | | where an exchange or queue asks for it, it comes once |
+/// | `x-message-deduplication` of an exchange or queue | nothing | nothing | nothing | of the last 128 messages, one with the same header `x-deduplication-header` is dropped, and confirmed *(doc)* |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Manner {
@@ -97,8 +96,7 @@ impl Manner {
         self.is_rabbit_4().then_some(20)
     }
 
-    /// Whether messages of another broker's making are kept apart from the limit: one that a client
-    /// gives back by basic.nack or basic.recover.
+    /// Whether what a client gives back by basic.nack or basic.recover counts towards the limit.
     pub(super) fn counts_nacks(self) -> bool {
         !self.is_rabbit_4_3()
     }

@@ -12,6 +12,7 @@ pub(super) use self::arguments::{
 use self::stream::Log;
 pub(super) use self::stream::{Cursor, Start};
 use super::ConnectionId;
+use super::duplicates::Duplicates;
 use super::manner::Manner;
 use super::message::{Message, Place, Queued};
 
@@ -29,6 +30,7 @@ pub(super) struct Queue {
     pub(super) owner: Option<ConnectionId>,
     pub(super) arguments: FieldTable,
     pub(super) settings: Settings,
+    pub(super) duplicates: Option<Duplicates>,
     ready: BTreeMap<Place, Queued>,
     ready_bytes: u64,
     next_number: u64,
@@ -66,6 +68,8 @@ impl Subscriber {
 /// What became of a message that was to be put into a queue.
 pub(super) enum Push {
     Taken,
+    /// It was there before, and is dropped.
+    Duplicate,
     /// The queue is full, and publishers are to be told.
     Refused,
 }
@@ -84,6 +88,7 @@ impl Queue {
             owner: None,
             arguments,
             settings,
+            duplicates: None,
             ready: BTreeMap::new(),
             ready_bytes: 0,
             next_number: 0,
@@ -127,6 +132,13 @@ impl Queue {
 
     /// Puts a new message after all of its priority.
     pub(super) fn push(&mut self, now: Instant, message: Message, redelivered: bool) -> Push {
+        if self
+            .duplicates
+            .as_mut()
+            .is_some_and(|it| it.is_one(&message))
+        {
+            return Push::Duplicate;
+        }
         if self.settings.kind == Kind::Stream {
             self.log.push(now, message);
             return Push::Taken;

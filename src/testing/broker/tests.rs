@@ -1,6 +1,7 @@
 //! The broker and clients opposite to it, in virtual time.
 
 mod any_client;
+mod lavinmq;
 
 use std::time::{Duration, Instant};
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 use snowshoe_codec::{ReplyCode, ShortString};
 
 use super::ConnectionId;
+use super::duplicates::Duplicates;
 use super::exchange::{Binding, Destination, Exchange, ExchangeKind};
 use super::manner::Manner;
 use super::message::{Message, Queued};
@@ -219,6 +220,13 @@ impl VirtualHost {
         self.remove_bindings_to(Destination::Exchange(name.clone()));
     }
 
+    /// Whether the exchange of a message has had it before, and drops it.
+    pub(super) fn is_duplicate(&mut self, message: &Message) -> bool {
+        let exchange = self.exchanges.get_mut(&message.exchange);
+        let duplicates = exchange.and_then(|exchange| exchange.duplicates.as_mut());
+        duplicates.is_some_and(|duplicates| duplicates.is_one(message))
+    }
+
     /// Binds, if it is not bound so already. The source exists.
     pub(super) fn bind(&mut self, source: &ShortString, binding: Binding) {
         if let Some(exchange) = self.exchanges.get_mut(source)
@@ -317,6 +325,11 @@ impl VirtualHost {
     /// Keeps what outlives a restart: durable queues with their persistent messages, durable
     /// exchanges, and what is bound between them.
     pub(super) fn restart(&mut self) {
+        let exchanges = self.exchanges.values_mut();
+        let exchanges = exchanges.filter_map(|exchange| exchange.duplicates.as_mut());
+        let queues = self.queues.values_mut();
+        let queues = queues.filter_map(|queue| queue.duplicates.as_mut());
+        exchanges.chain(queues).for_each(Duplicates::forget);
         for id in self.queue_ids() {
             match self.queues.get_mut(&id) {
                 Some(queue) if queue.durable => queue.keep_persistent(),

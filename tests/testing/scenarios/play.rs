@@ -109,9 +109,14 @@ impl<'a, S: Stage> Play<'a, S> {
                 user,
                 password,
                 virtual_host,
+                frame_max,
             } => {
                 let options = ClientOptions {
                     virtual_host: name(virtual_host),
+                    limits: ConnectionLimits {
+                        frame_max: *frame_max,
+                        ..ConnectionLimits::default()
+                    },
                     ..ClientOptions::new(Plain::new(*user, *password))
                 };
                 let link = self.connect(options);
@@ -203,7 +208,11 @@ impl<'a, S: Stage> Play<'a, S> {
         let mut wire = self.stage.dial();
         while !connection.is_open() && !connection.is_closed() {
             connection.handle_timeout(self.stage.now());
-            self.stage.carry(&mut wire, &mut connection, true);
+            let moved = self.stage.carry(&mut wire, &mut connection, true);
+            if S::IS_PROMPT && !moved {
+                // It takes its time.
+                self.stage.pass(Duration::from_secs(1));
+            }
         }
         Link {
             connection,

@@ -83,11 +83,12 @@ pub(crate) enum Act {
     CloseConnection,
     /// Ends the transport without a word.
     HangUp,
-    /// Connects otherwise than as `guest` to `/`.
+    /// Connects otherwise than as `guest` to `/`, or with other frames.
     Connect {
         user: &'static str,
         password: &'static str,
         virtual_host: &'static str,
+        frame_max: u32,
     },
     Pass(Duration),
     /// The broker is killed and started again.
@@ -444,6 +445,17 @@ pub(crate) fn connect(
         user,
         password,
         virtual_host,
+        frame_max: 131_072,
+    })
+}
+
+/// Connects with frames of so many bytes at most.
+pub(crate) fn connect_with_frames(frame_max: u32) -> Step {
+    Step::new(Act::Connect {
+        user: "guest",
+        password: "guest",
+        virtual_host: "/",
+        frame_max,
     })
 }
 

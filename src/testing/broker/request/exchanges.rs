@@ -2,6 +2,7 @@ use snowshoe_codec::method::exchange;
 use snowshoe_codec::{FieldTable, ReplyCode, ShortString};
 
 use super::Request;
+use crate::testing::broker::duplicates::Duplicates;
 use crate::testing::broker::equivalence::{check_argument, check_field, plain};
 use crate::testing::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
 use crate::testing::broker::manner::Manner;
@@ -40,6 +41,7 @@ impl Request<'_> {
                 durable: declare.durable,
                 auto_delete: declare.auto_delete,
                 internal: declare.internal,
+                duplicates: Duplicates::of(&declare.arguments, self.manner),
                 arguments: declare.arguments,
                 bindings: Vec::new(),
             };

@@ -53,18 +53,20 @@ impl Request<'_> {
     /// Routes a message into queues, or returns it; whether all of them took it.
     pub(super) fn publish_now(&mut self, publish: Publish) -> bool {
         let Publish { message, mandatory } = publish;
-        let targets = self.host.route(&message.exchange, &message);
+        let targets = match self.host.is_duplicate(&message) {
+            true => Default::default(),
+            false => self.host.route(&message.exchange, &message),
+        };
         let message = message.without_blind_copies();
         let (mut taken, mut refused) = (0, 0);
         for id in targets {
-            if matches!(
-                self.host.enqueue(self.now, id, &message, false),
-                Push::Refused
-            ) {
-                refused += 1;
-                self.bury_refused(id, &message);
-            } else {
-                taken += 1;
+            match self.host.enqueue(self.now, id, &message, false) {
+                Push::Taken => taken += 1,
+                Push::Duplicate => {}
+                Push::Refused => {
+                    refused += 1;
+                    self.bury_refused(id, &message);
+                }
             }
         }
         // What no queue took comes back from LavinMQ as what none was to get (seen on 2.9.1).

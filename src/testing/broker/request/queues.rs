@@ -3,6 +3,7 @@ use snowshoe_codec::method::queue;
 
 use super::Request;
 use super::exchanges::reserved;
+use crate::testing::broker::duplicates::Duplicates;
 use crate::testing::broker::equivalence::{check_argument, check_field};
 use crate::testing::broker::exchange::{Binding, Destination};
 use crate::testing::broker::queue::{COMPARED, Kind, Queue, QueueId, Settings};
@@ -57,6 +58,7 @@ impl Request<'_> {
             }
         }
         let mut queue = Queue::new(name, declare.arguments, settings, self.now);
+        queue.duplicates = Duplicates::of(&queue.arguments, self.manner);
         queue.durable = declare.durable;
         queue.auto_delete = declare.auto_delete;
         queue.owner = declare.exclusive.then_some(self.from);

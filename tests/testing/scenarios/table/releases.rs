@@ -452,6 +452,14 @@ fn others() -> Vec<Scenario> {
             ],
         ),
         scenario(
+            "frames of 4,096 bytes",
+            [connect_with_frames(4096), declare("q")],
+        ),
+        scenario(
+            "frames of 8,192 bytes",
+            [connect_with_frames(8192), declare("q")],
+        ),
+        scenario(
             "an exchange of an unknown type again",
             [exchange("x", "x-magic"), exchange("y", "direct")],
         ),
