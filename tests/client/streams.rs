@@ -170,7 +170,8 @@ fn a_handler_that_fails_over_a_message_of_a_stream_is_called_for_the_next() {
     });
 }
 
-/// The header of its deliveries is no proof, as the next test shows.
+/// The header of its deliveries is no proof, as the next test shows. RabbitMQ 4.3 takes a refusal for an
+/// acknowledgement, which costs nothing, so that it need not become known.
 #[test]
 fn where_nobody_says_that_it_is_a_stream_the_first_refusal_costs_the_connection_and_no_other_does()
 {
@@ -181,11 +182,25 @@ fn where_nobody_says_that_it_is_a_stream_the_first_refusal_costs_the_connection_
         fill(&client, &stream, 1).await;
         let delivery = within("the next", consumer.next()).await.unwrap();
         assert_eq!(delivery.nack(true), Ok(Settled::Sent));
-        until_consumers_are_back(&mut events).await;
+        // A call is answered after what comes of the refusal.
+        within("a declare", fresh_queue(&client)).await;
+        let mut is_cut = false;
+        while let Some(event) = events.try_next() {
+            is_cut |= matches!(event, Event::Disconnected { .. });
+            if is_cut {
+                until_consumers_are_back(&mut events).await;
+                break;
+            }
+        }
+        let expected = if is_cut {
+            Settled::PassedOver
+        } else {
+            Settled::Sent
+        };
         fill(&client, &stream, 2).await;
         for _ in 0..2 {
             let delivery = within("the next", consumer.next()).await.unwrap();
-            assert_eq!(delivery.nack(true), Ok(Settled::PassedOver));
+            assert_eq!(delivery.nack(true), Ok(expected));
         }
         assert_eq!(cuts(&client, &mut events).await, 0);
         client.delete_queue(stream).await.unwrap();
