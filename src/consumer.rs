@@ -1,4 +1,5 @@
 mod handlers;
+mod stream;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,6 +12,7 @@ use futures_lite::Stream;
 use snowshoe_codec as codec;
 use snowshoe_codec::{FieldTable, ShortString, TableError, ToField};
 
+use self::stream::InStream;
 use crate::core::Epoch;
 use crate::core::backlog::{Bounds, Load};
 use crate::core::subscription::ConsumerSpec;
@@ -275,6 +277,7 @@ pub struct ConsumerBuilder {
     dedicated: bool,
     bounds: Bounds,
     on_oversized: OnOversized,
+    stream: InStream,
 }
 
 impl ConsumerBuilder {
@@ -295,6 +298,7 @@ impl ConsumerBuilder {
             client,
             spec,
             dedicated: false,
+            stream: InStream::default(),
             on_oversized: OnOversized(Arc::new(OversizedDelivery::usual_disposition)),
             bounds: Bounds {
                 messages: 10_000,
@@ -416,7 +420,7 @@ impl ConsumerBuilder {
         self.argument("x-priority", priority)
     }
 
-    /// Sets an argument, such as `x-stream-offset`, in the place of one that was set under this name.
+    /// Sets an argument, such as `x-cancel-on-ha-failover`, in the place of one that was set under this name.
     ///
     /// # Errors
     /// The name is too long, or the value cannot be encoded.
@@ -439,18 +443,20 @@ impl ConsumerBuilder {
     pub async fn start(self) -> Result<Consumer, Error> {
         let Self {
             client,
-            spec,
+            mut spec,
             dedicated,
             mut bounds,
             on_oversized,
+            stream,
         } = self;
+        stream.set_in(&mut spec.arguments)?;
         if spec.prefetch > 0 && !spec.no_ack {
             bounds.prefetch = Some(spec.prefetch);
             bounds.messages = usize::MAX;
         }
         let doorbell = Arc::clone(&client.shared().doorbell);
         let inbox = Inbox::new(&spec, bounds, doorbell);
-        let inbox = Arc::new(inbox);
+        let inbox = Arc::new(inbox.asking_for_offset(stream.ask));
         let consumer = Consumer {
             inbox: Arc::clone(&inbox),
             batch: VecDeque::new(),

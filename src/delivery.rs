@@ -12,7 +12,7 @@ use crate::core::Epoch;
 use crate::core::acks::Settle;
 use crate::error::SettleError;
 use crate::outcome::Settled;
-use crate::shared::inbox::Inbox;
+use crate::shared::inbox::{Inbox, place_in_stream};
 
 /// A message from a queue, to be acknowledged or refused.
 ///
@@ -108,6 +108,12 @@ impl Delivery {
         let headers = self.properties().ok()?.headers?;
         let count = headers.get(header).ok()??.as_i64()?;
         u64::try_from(count).ok()
+    }
+
+    /// Its place in the [stream](crate::Queue::stream) that it comes from, which is the same for every
+    /// consumer. `None` for one from any other queue, unless it was published with the header of a stream's.
+    pub fn stream_offset(&self) -> Option<u64> {
+        place_in_stream(&self.delivery)
     }
 
     /// The number that the broker gave it. It means something on this consumer's channel only, and

@@ -102,6 +102,7 @@ mod outcome;
 mod producer;
 pub mod runtime;
 mod shared;
+mod stream;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -145,6 +146,7 @@ pub use self::producer::{
     BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
 };
 pub use self::runtime::Runtime;
+pub use self::stream::StreamOffset;
 pub use self::transport::{Connecting, Transport};
 pub use self::uri::{
     AmqpUri, Endpoint, Password, ServerNameIndication, TlsOptions, UriError, UriOptions,

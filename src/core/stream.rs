@@ -8,6 +8,12 @@
 //! So what is at stake decides how much is asked for. Not to give back what can as well be left to the end
 //! of the channel does no harm to an ordinary queue, and takes one sign. To acknowledge what was to be
 //! refused would lose an ordinary queue's message, and takes both.
+//!
+//! Where a consumer of a stream is, is for it alone to know: that is its [`Progress`].
+
+mod progress;
+
+pub use self::progress::Progress;
 
 #[derive(Debug, Default)]
 pub struct StreamSigns {
@@ -21,6 +27,11 @@ impl StreamSigns {
     /// something back.
     pub fn said(&mut self) {
         self.is_said = true;
+    }
+
+    /// Whether anybody said so.
+    pub fn is_said(&self) -> bool {
+        self.is_said
     }
 
     /// Whether a delivery of this channel is still to be looked at.

@@ -12,6 +12,7 @@ pub use self::spec::ConsumerSpec;
 use super::backoff::{Backoff, Delays};
 use super::{Flow, STRIKES};
 use crate::events::{ConsumerId, Entity};
+use crate::stream::StreamOffset;
 
 /// The recovery of one consumer. It has a channel of its own, so that delivery tags, prefetch and
 /// errors are its own too.
@@ -339,6 +340,12 @@ impl Subscription {
         if self.spec.queue == *old {
             self.spec.queue = new.clone();
         }
+    }
+
+    /// Where it is to begin in its stream.
+    pub fn begin_at(&mut self, offset: StreamOffset) {
+        // Arguments that were well formed take another.
+        _ = offset.set_in(&mut self.spec.arguments);
     }
 
     pub fn opening(&mut self, channel: ChannelId) {

@@ -1,7 +1,7 @@
 //! Code of users that the driver calls: a panic in it is an error of that code, and not the end of the
 //! driver.
 //!
-//! Guarded are the provider of credentials, the login mechanisms that it gives, the connector, its
+//! Guarded are the closure that says where a stream begins, the provider of credentials, the login mechanisms that it gives, the connector, its
 //! future and the transport that comes of it, and the texts of errors of theirs. A runtime, a waker and
 //! a logger are not: without time, without tasks to wake or where a log itself fails there is nobody
 //! left to tell. Where panics abort, nothing can be guarded.

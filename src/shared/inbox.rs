@@ -1,6 +1,7 @@
 //! What a consumer shares with the driver.
 
 mod outcome;
+mod places;
 mod weighing;
 
 use std::collections::VecDeque;
@@ -12,18 +13,20 @@ use snowshoe_codec::{Delivery, ShortString};
 
 use self::outcome::settled;
 pub(crate) use self::outcome::{Filled, Taken};
+use self::places::has_place_in_stream;
+pub(crate) use self::places::{AskForOffset, place_in_stream};
 pub(crate) use self::weighing::cost;
-use self::weighing::{OFFSET, has_place_in_stream};
 use super::doorbell::{Doorbell, Ready};
 use super::place::Place;
 use crate::core::acks::{self, AckTracker, Settle};
 use crate::core::backlog::{Backlog, Bounds, Load, Stage};
 use crate::core::session::ConsumerKey;
-use crate::core::stream::StreamSigns;
+use crate::core::stream::{Progress, StreamSigns};
 use crate::core::subscription::{ConsumerSpec, Leaving};
 use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, SettleError};
 use crate::outcome::Settled;
+use crate::stream::{OFFSET, StreamOffset};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, WakerSlot, lock};
 
 pub(crate) struct Inbox {
@@ -31,6 +34,8 @@ pub(crate) struct Inbox {
     /// What the tags of consumers begin with that may send one message at a time.
     narrow_prefix: &'static [u8],
     state: Mutex<InboxState>,
+    /// Who is asked where a stream is to be read from.
+    ask_for_offset: Option<AskForOffset>,
     /// The epoch in the state, to be looked at without the lock.
     epoch: AtomicU64,
     /// The last tag of this epoch that the consumer has handed out.
@@ -54,6 +59,8 @@ struct InboxState {
     backlog: Backlog,
     /// Whether it comes from a stream.
     signs: StreamSigns,
+    /// How far it has come, where that may be one.
+    progress: Option<Box<Progress>>,
     /// How many refusals of it were passed over, and not yet told.
     passed_over: usize,
     /// Without acknowledgements, what came to the narrow consumer: it is acknowledged once there is a
@@ -101,6 +108,8 @@ impl InboxState {
         }
         if self.signs.may_be_stream() {
             self.backlog.is_a_stream();
+            self.progress
+                .get_or_insert_with(|| Box::new(Progress::new(None)));
         }
     }
 
@@ -142,14 +151,18 @@ impl InboxState {
 impl Inbox {
     pub(crate) fn new(spec: &ConsumerSpec, bounds: Bounds, doorbell: Arc<Doorbell>) -> Self {
         let mut signs = StreamSigns::default();
+        let mut progress = None;
         if matches!(spec.arguments.get(OFFSET), Ok(Some(_))) {
             signs.said();
+            let begin = StreamOffset::of(&spec.arguments);
+            progress = Some(Box::new(Progress::new(begin)));
         }
         let state = InboxState {
             queue: spec.queue.clone(),
             deliveries: VecDeque::new(),
             backlog: Backlog::new(bounds),
             signs,
+            progress,
             passed_over: 0,
             pledge: None,
             deferred: VecDeque::new(),
@@ -167,6 +180,7 @@ impl Inbox {
             no_ack: spec.no_ack,
             narrow_prefix: spec.narrow_prefix(),
             state: Mutex::new(state),
+            ask_for_offset: None,
             epoch: AtomicU64::new(Epoch::default().number()),
             last_handed_out: AtomicU64::new(0),
             place: OnceLock::new(),
@@ -346,6 +360,9 @@ impl Inbox {
         if is_passed_over {
             state.passed_over += state.tracker.pending() - pending;
         }
+        if result.is_ok() {
+            state.goes_on(tag, multiple);
+        }
         self.schedule(state);
         settled(result, is_passed_over)
     }
@@ -366,6 +383,9 @@ impl Inbox {
             }
             let settled = state.tracker.settle(epoch, tag, settle, false);
             state.passed_over += usize::from(is_passed_over && settled.is_ok());
+            if settled.is_ok() {
+                state.goes_on(tag, false);
+            }
             result = result.and(settled);
         }
         self.schedule(state);
@@ -391,6 +411,7 @@ impl Inbox {
         if !self.no_ack {
             state.look_for_stream(batch);
         }
+        let has_settled = state.leave_out_settled(batch);
         let mut load = Load::default();
         for delivery in &*batch {
             load.add(cost(delivery));
@@ -415,6 +436,7 @@ impl Inbox {
         }
         let filled = Filled {
             given_back: false,
+            has_settled,
             has_wish: state.backlog.has_wish(),
             dropped: state.backlog.take_dropped(),
         };
@@ -612,7 +634,7 @@ impl Inbox {
         let mut deferred = std::mem::take(&mut state.deferred);
         state.deliveries.append(&mut deferred);
         state.backlog.channel_lost(self.no_ack);
-        state.signs.channel_lost();
+        state.stream_lost();
         if !self.no_ack {
             state.deliveries.clear();
         }

@@ -43,6 +43,7 @@ mod resending;
 mod settings;
 mod silent_queues;
 mod streams;
+mod streams_resume;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology_recovery;

@@ -538,7 +538,10 @@ impl Session {
         };
         let subscription = &mut self.consumers[consumer];
         match &opened {
-            Ok(channel) => subscription.opening(*channel),
+            Ok(channel) => {
+                subscription.opening(*channel);
+                self.outputs.push_back(Output::ConsumerOpens(consumer));
+            }
             Err(NoChannel::NoneFree) if subscription.give_up_if_new() => {
                 let failed = Output::ConsumerFailed(consumer, Error::NoFreeChannel);
                 self.outputs.push_back(failed);

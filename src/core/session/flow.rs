@@ -9,6 +9,7 @@ use super::keys::ConsumerKey;
 use crate::core::Flow;
 use crate::core::subscription::{ConsumerSpec, Manner, Subscription};
 use crate::core::topology::Topology;
+use crate::stream::StreamOffset;
 
 impl Session {
     /// How the broker can be asked to send a consumer more, or less; `None` where that would cost the
@@ -37,6 +38,13 @@ impl Session {
             for method in methods {
                 self.send_for(now, consumer, channel, method);
             }
+        }
+    }
+
+    /// Where a consumer is to begin in its stream, from the next time on that it is asked of the broker.
+    pub fn begin_at(&mut self, consumer: ConsumerKey, offset: StreamOffset) {
+        if let Some(subscription) = self.consumers.get_mut(consumer) {
+            subscription.begin_at(offset);
         }
     }
 

@@ -73,6 +73,9 @@ pub enum Output {
         returned: Returned,
     },
 
+    /// The consumer is about to be asked of the broker. Where it is to begin in a stream is to be
+    /// [said](super::Session::begin_at) now.
+    ConsumerOpens(ConsumerKey),
     /// The consumer receives from now on, from this queue; its deliveries belong to this epoch.
     ConsumerOnline {
         consumer: ConsumerKey,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use log::Level;
 use snowshoe_codec::{Delivery, ShortString};
 
+use super::super::guard::guard;
 use super::log_limit::LogLimit;
 use crate::core::acks::{Settle, SettleFrame};
 use crate::core::session::{ConsumerKey, Manner, Session};
@@ -166,7 +167,7 @@ impl Consumers {
         match self.consumers.get_mut(&self.addressee) {
             Some(consumer) => {
                 let filled = consumer.inbox.fill(&mut self.batch);
-                if filled.given_back || filled.has_wish {
+                if filled.given_back || filled.has_settled || filled.has_wish {
                     self.settling.push(self.addressee);
                 }
                 if filled.dropped > 0 && consumer.dropped == 0 {
@@ -179,9 +180,34 @@ impl Consumers {
         }
     }
 
+    /// A consumer is about to be asked of the broker: of a stream, where it has come to.
+    pub(super) fn opens(
+        &self,
+        now: Instant,
+        session: &mut Session,
+        key: ConsumerKey,
+        topology: &Topology,
+    ) {
+        let Some(Consumer { inbox, .. }) = self.consumers.get(&key) else {
+            return;
+        };
+        if topology.is_stream(&inbox.queue()) {
+            inbox.said_to_be_stream();
+        }
+        let begin = inbox.begin_in_stream(now, |ask, own| {
+            let answer = guard("the closure that says where a stream begins", || ask(own));
+            let answer = answer.inspect_err(|panicked| log::error!("{panicked}: {own:?} it is"));
+            answer.ok()
+        });
+        if let Some(begin) = begin {
+            session.begin_at(key, begin);
+        }
+    }
+
     /// A consumer receives from now on, under this epoch and from this queue.
     pub(super) fn online(
         &mut self,
+        now: Instant,
         key: ConsumerKey,
         epoch: Epoch,
         queue: ShortString,
@@ -196,6 +222,7 @@ impl Consumers {
         }
         (consumer.inbox).said_to_be_single_active(topology.is_single_active(&queue));
         consumer.inbox.begin_epoch(epoch, queue, flow);
+        consumer.inbox.receives_stream(now);
         self.settling.push(key);
         if let Some(started) = consumer.started.take() {
             // If nobody waits any more, the consumer was dropped, and cancelled by that.
@@ -267,8 +294,9 @@ impl Consumers {
     }
 
     /// What a consumer was delivered cannot be settled any more.
-    pub(super) fn offline(&self, key: ConsumerKey) {
+    pub(super) fn offline(&self, now: Instant, key: ConsumerKey) {
         if let Some(consumer) = self.consumers.get(&key) {
+            consumer.inbox.receives_stream_no_more(now);
             consumer.inbox.end_epoch();
         }
     }

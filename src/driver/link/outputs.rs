@@ -150,17 +150,18 @@ impl Link {
                 }
                 consumers.deliver(consumer, delivery);
             }
+            Output::ConsumerOpens(key) => consumers.opens(now, session, key, topology),
             Output::ConsumerOnline {
                 consumer,
                 epoch,
                 queue,
                 flow,
-            } => consumers.online(consumer, epoch, queue, flow, topology),
+            } => consumers.online(now, consumer, epoch, queue, flow, topology),
             Output::ConsumerVacant(key) => consumers.vacant(now, session, key),
             Output::ConsumerFlows(key, flow) => consumers.flows(now, session, key, flow),
             Output::ConsumerHeard(key) => consumers.heard(key),
             Output::RefusalRefused(key) => consumers.refusal_refused(key),
-            Output::ConsumerOffline(key) => consumers.offline(key),
+            Output::ConsumerOffline(key) => consumers.offline(now, key),
             Output::ConsumerPaused(key) => consumers.paused(session, key),
             Output::ConsumerCancelled(key) => {
                 if let Some(queue) = consumers.queue(key) {

@@ -9,6 +9,8 @@ use crate::outcome::Settled;
 pub(crate) struct Filled {
     /// The consumer is gone. That they go back is to be told to the broker.
     pub(crate) given_back: bool,
+    /// Some were settled before, on another channel, and are at once again.
+    pub(crate) has_settled: bool,
     /// The broker is to be [asked](Inbox::take_wish) for something.
     pub(crate) has_wish: bool,
     /// So many were lost.

@@ -1,3 +1,5 @@
+mod places;
+
 use snowshoe_codec::{FieldTable, Properties};
 
 use super::*;

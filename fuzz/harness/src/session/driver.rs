@@ -284,6 +284,7 @@ impl World<'_> {
 
             Output::Ready
             | Output::SecretUpdated
+            | Output::ConsumerOpens(_)
             | Output::ConsumerCancelled(_)
             | Output::ConsumerFlows(..)
             | Output::ConsumerHeard(_)

@@ -1,11 +1,12 @@
 //! Consumers, and how they come back.
 
-use snowshoe_codec::ChannelId;
 use snowshoe_codec::method::channel;
+use snowshoe_codec::{ChannelId, FieldTable};
 
 use super::*;
 use crate::core::Flow;
 use crate::core::testing::frame;
+use crate::stream::StreamOffset;
 
 #[derive(Debug, PartialEq)]
 enum Story {
@@ -508,5 +509,33 @@ fn a_single_active_consumer_goes_without_a_cancel_and_with_its_channel() {
         // What is at hand is settled now.
         world.session.remove_consumer(world.now, consumer);
         assert_eq!(cancels(&world.gists()), 0);
+    }
+}
+
+#[test]
+fn where_a_consumer_begins_in_a_stream_can_be_said_each_time_before_it_is_asked_for() {
+    let mut world = World::ready();
+    world.requests();
+    let consumer = world.session.add_consumer(world.now, spec("q"));
+    for offset in 5..8 {
+        let opens = |it: &Output| matches!(it, Output::ConsumerOpens(it) if *it == consumer);
+        let mut waited = 0;
+        while world.count(opens) == 0 {
+            waited += 1;
+            assert!(waited < 100, "it was not told");
+            world.step();
+        }
+        (world.session).begin_at(consumer, StreamOffset::Offset(offset));
+        world.run();
+        let consumed: Vec<_> = (world.requests().into_iter())
+            .filter_map(|method| match method {
+                Method::BasicConsume(consume) => Some(consume.arguments),
+                _ => None,
+            })
+            .collect();
+        let expected = FieldTable::new().with("x-stream-offset", offset).unwrap();
+        assert_eq!(consumed, [expected]);
+        world.close_consumer_channel(consumer, ReplyCode::INTERNAL_ERROR);
+        world.time_is(world.now + Duration::from_secs(10));
     }
 }
