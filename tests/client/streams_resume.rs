@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use async_io::Timer;
 use futures_lite::FutureExt as _;
 use snowshoe::{
-    Client, ConnectionRole, Consumer, ConsumerBuilder, Delivery, Properties, Queue, Settled,
+    Client, ConnectionRole, Consumer, ConsumerBuilder, Delivery, Event, Properties, Queue, Settled,
     ShortString, StreamOffset,
 };
 use support::broker::url;
 use support::client::connect;
-use support::events::recovered;
+use support::events::{next_event, recovered};
 use support::messages::{number, numbered};
 use support::proxy::{End, Proxy};
 use support::queues::{declare, unique};
@@ -294,6 +294,37 @@ fn what_is_passed_over_does_not_come_again_after_a_cut() {
         world.outage(0).await;
         read_all(&mut consumer, 10..20).await;
         world.end().await;
+    });
+}
+
+/// The broker would wait until the new one has the offset that is asked for, and send nothing before.
+#[test]
+fn a_stream_that_is_deleted_and_declared_anew_is_read_from_its_first() {
+    run(async {
+        for is_own in [true, false] {
+            let mut world = World::new().await;
+            if is_own {
+                declare(&world.reader, Queue::stream(world.stream.clone())).await;
+            }
+            world.publish(50).await;
+            let mut consumer = world.started(StreamOffset::Offset(10)).await;
+            read_all(&mut consumer, 10..50).await;
+            let mut events = world.reader.events();
+            world
+                .writer
+                .delete_queue(world.stream.clone())
+                .await
+                .unwrap();
+            let is_cancelled = |it: &Event| matches!(it, Event::ConsumerCancelled { .. });
+            next_event(&mut events, "the cancel", is_cancelled).await;
+            declare(&world.writer, Queue::stream(world.stream.clone())).await;
+            world.published = 0;
+            world.publish(20).await;
+            read_all(&mut consumer, 0..20).await;
+            world.outage(10).await;
+            read_all(&mut consumer, 20..30).await;
+            world.end().await;
+        }
     });
 }
 

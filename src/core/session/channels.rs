@@ -273,6 +273,7 @@ impl Session {
         self.close_channel(now, channel);
         if is_missed {
             self.redeclare_queue(&queue, topology);
+            self.outputs.push_back(Output::ConsumerQueueGone(consumer));
         }
         self.consumer_ended(consumer, verdict, None);
         if is_missed {
@@ -301,6 +302,7 @@ impl Session {
         {
             let queue = subscription.spec().queue.clone();
             self.redeclare_queue(&queue, topology);
+            self.outputs.push_back(Output::ConsumerQueueGone(consumer));
         }
         self.consumer_ended(consumer, verdict, Some(refusal(reason)));
         // Told last: whoever hears of it finds that its deliveries are stale.

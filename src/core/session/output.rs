@@ -97,6 +97,8 @@ pub enum Output {
     /// The broker sends the consumer nothing until it has asked again, and its channel lives on: what nobody
     /// has begun on is to go back to the queue.
     ConsumerPaused(ConsumerKey),
+    /// The broker says that the consumer's queue is not there. It is tried again.
+    ConsumerQueueGone(ConsumerKey),
     /// The broker cancelled the consumer. It is tried again.
     ConsumerCancelled(ConsumerKey),
     /// The consumer could not even be started.

@@ -98,6 +98,13 @@ impl Progress {
         self.begun.get_or_insert(now);
     }
 
+    /// The stream was deleted. What comes under its name is another, whose offsets begin with 0 again, and
+    /// nothing of that is known yet. RabbitMQ would wait until that has the offset that was asked for, and send
+    /// nothing of what comes before.
+    pub fn deleted(&mut self) {
+        *self = Self::new(Some(StreamOffset::First));
+    }
+
     /// The channel receives from now on.
     pub fn receives(&mut self, now: Instant) {
         self.receiving_since = Some(now);

@@ -293,6 +293,13 @@ impl Consumers {
         }
     }
 
+    /// A consumer's queue is not there any more.
+    pub(super) fn queue_gone(&self, key: ConsumerKey) {
+        if let Some(consumer) = self.consumers.get(&key) {
+            consumer.inbox.stream_deleted();
+        }
+    }
+
     /// What a consumer was delivered cannot be settled any more.
     pub(super) fn offline(&self, now: Instant, key: ConsumerKey) {
         if let Some(consumer) = self.consumers.get(&key) {

@@ -163,6 +163,7 @@ impl Link {
             Output::RefusalRefused(key) => consumers.refusal_refused(key),
             Output::ConsumerOffline(key) => consumers.offline(now, key),
             Output::ConsumerPaused(key) => consumers.paused(session, key),
+            Output::ConsumerQueueGone(key) => consumers.queue_gone(key),
             Output::ConsumerCancelled(key) => {
                 if let Some(queue) = consumers.queue(key) {
                     log.say(

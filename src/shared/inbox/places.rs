@@ -130,6 +130,13 @@ impl Inbox {
         begin
     }
 
+    /// Its queue is not there any more: where that was a stream, the next is another.
+    pub(crate) fn stream_deleted(&self) {
+        if let Some(progress) = &mut self.lock().progress {
+            progress.deleted();
+        }
+    }
+
     /// The channel receives from now on.
     pub(crate) fn receives_stream(&self, now: Instant) {
         if let Some(progress) = &mut self.lock().progress {

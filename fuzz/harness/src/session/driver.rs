@@ -285,6 +285,7 @@ impl World<'_> {
             Output::Ready
             | Output::SecretUpdated
             | Output::ConsumerOpens(_)
+            | Output::ConsumerQueueGone(_)
             | Output::ConsumerCancelled(_)
             | Output::ConsumerFlows(..)
             | Output::ConsumerHeard(_)

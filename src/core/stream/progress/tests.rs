@@ -175,6 +175,26 @@ fn where_somebody_knows_better_nothing_is_left_out() {
 }
 
 #[test]
+fn a_stream_that_was_deleted_and_comes_again_is_read_from_its_first() {
+    for begin in [None, Some(StreamOffset::Next), at(7)] {
+        let mut world = World::new(begin);
+        world.comes();
+        world.sends(7..10);
+        world.progress.settled(1);
+        world.progress.deleted();
+        world.goes();
+        assert_eq!(world.progress.position(), None);
+        for _ in 0..2 {
+            world.passes(60);
+            assert_eq!(world.comes(), Some(StreamOffset::First));
+            world.goes();
+        }
+        world.comes();
+        assert_eq!(world.sends(0..10).len(), 10);
+    }
+}
+
+#[test]
 fn an_offset_that_cannot_be_seen_is_the_one_after_the_last() {
     let mut world = World::new(Some(StreamOffset::First));
     world.comes();
