@@ -165,7 +165,7 @@ impl Queue {
     }
 
     /// A stream: a log that consumers read from any place on. Consuming wants a prefetch and
-    /// acknowledgements, and takes an `x-stream-offset` argument.
+    /// acknowledgements, and can be told [where to begin](crate::ConsumerBuilder::stream_offset).
     pub fn stream(name: impl Name) -> Self {
         Self::new(name).argument("x-queue-type", "stream")
     }

@@ -183,23 +183,44 @@
 //!
 //! ## Streams
 //!
-//! A stream keeps its messages whatever becomes of a delivery, and takes none back: over a basic.nack or
-//! basic.reject RabbitMQ closes the connection (540, seen on 3.10). Where a consumer reads is its own to know:
-//! it begins at its `x-stream-offset`, and begins **there again after every reconnect**, or at the end of the
-//! stream where it has none. Keep the offset of what you are done with (the header `x-stream-offset` of a
-//! delivery), and start a new consumer behind it where that matters.
+//! A stream keeps its messages whatever becomes of a delivery, and whoever reads it is to know how far it is.
+//! A consumer knows that for as long as it lives: it [begins](crate::ConsumerBuilder::stream_offset) where you
+//! say the first time, and **comes back where it was** each time after that, be it that its connection or its
+//! channel has ended. It asks for the first message that is not settled, and leaves out those behind it that
+//! are. So nothing is lost, and nothing is handed out twice but what was not settled when a channel ended. What
+//! you settle after that, `Stale`, comes again.
 //!
+//! - Where nothing had come yet, it begins where it did at first. What is told from the present is told from
+//!   *that* moment: [`Next`](crate::StreamOffset::Next), which is RabbitMQ's choice where you say nothing, and
+//!   [`Interval`](crate::StreamOffset::Interval) lose nothing of what is published in an outage. There, `Next`
+//!   begins 5 s early and by the chunk, so that some messages can come which were there before;
+//!   [`Last`](crate::StreamOffset::Last) is asked for again, unless nothing came for more than 5 s, and then it
+//!   is as `Next` is.
+//! - How far it is ends with the consumer. To go on in another, or after the process has ended, keep its
+//!   [`stream_position`](crate::Consumer::stream_position), or the
+//!   [offset](crate::Delivery::stream_offset) of what you are done with together with its effects; a closure
+//!   is [asked](crate::ConsumerBuilder::stream_offset_from) for it each time, and what it says goes.
+//! - A stream that is deleted and declared anew is another, and its offsets begin with 0 again: when the broker
+//!   has cancelled the consumer, or says that there is no such queue, the next one is read from its first.
+//!   Where that happens while there is no connection, nobody says so. RabbitMQ then waits until the new
+//!   stream has the offset that is asked for, **and sends nothing of what comes before** (seen on 3.10 and
+//!   4.3).
+//! - What a stream has given up by its age or length does not come again, settled or not.
 //! - What is refused ([`nack`](crate::Delivery::nack), [`reject`](crate::Delivery::reject), a handler that
-//!   fails) is **passed over**: the broker is told that it is done with, so that more can come, and you are
-//!   told [`Settled::PassedOver`](crate::Settled::PassedOver). It does not come again to this consumer. What
-//!   has to be tried again is to be tried in the handler, or published to a queue for it.
+//!   fails) is **passed over**, since a stream takes nothing back: RabbitMQ 3.10 closes the connection over a
+//!   basic.nack or basic.reject (540), and 4.3 takes it for an acknowledgement. The broker is told that it is
+//!   done with, so that more can come, and you are told
+//!   [`Settled::PassedOver`](crate::Settled::PassedOver). It does not come again to this consumer. What has to
+//!   be tried again is to be tried in the handler, or published to a queue for it.
 //! - What was received but not handed out when a consumer goes is left alone.
-//! - That a queue is a stream is known from an `x-stream-offset` argument of the consumer, or from
-//!   [declaring](crate::Queue::stream) it with this client, and from the header of its deliveries. The header
-//!   alone is no proof, since whoever passes a message on to an ordinary queue may pass it on, too, and there
-//!   passing over would lose a message. So where there is nothing else, the first refusal goes to the broker
-//!   and costs the connection; after that it is known, unless several consumers had refused something on that
+//! - **That a queue is a stream** is known from a place to begin, an `x-stream-offset` argument or a closure
+//!   that is asked for it, or from [declaring](crate::Queue::stream) it with this client, and from the header
+//!   of its deliveries. The header alone is no proof, since whoever passes a message on to an ordinary queue
+//!   may pass it on, too, and there passing over would lose a message. So where there is nothing else, a
+//!   consumer comes back at the end of the stream, and the first refusal goes to the broker. Where that costs
+//!   the connection, it is known after that, unless several consumers had refused something on that
 //!   connection, of which nobody can tell which it was.
+//! - RabbitMQ lets nobody read a stream without acknowledgements or without a prefetch (406).
 //!
 //! ## Without acknowledgements
 //!

@@ -1,6 +1,6 @@
 //! Whether what a consumer receives comes from a stream, which takes nothing back.
 //!
-//! RabbitMQ closes the connection over a basic.nack or basic.reject of a delivery from a stream (540), and
+//! RabbitMQ 3.10 closes the connection over a basic.nack or basic.reject of a delivery from a stream (540), and
 //! does not tell in any answer that a queue is one. Two things do: somebody *says* so who has to know, and
 //! each delivery *shows* its place in the stream, in a header. The header alone does not prove it: whoever
 //! passes on a message of a stream, as it is, to an ordinary queue passes on the header, too.

@@ -417,7 +417,10 @@ impl Inbox {
             load.add(cost(delivery));
         }
         if state.abandoned {
-            return self.fill_abandoned(state, batch, load);
+            return Filled {
+                has_settled,
+                ..self.fill_abandoned(state, batch, load)
+            };
         }
         if state.backlog.takes(load) {
             state.backlog.keep(load);

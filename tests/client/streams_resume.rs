@@ -5,19 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use async_io::Timer;
+use async_io::{Timer, block_on};
 use futures_lite::FutureExt as _;
 use snowshoe::{
     Client, ConnectionRole, Consumer, ConsumerBuilder, Delivery, Event, Properties, Queue, Settled,
     ShortString, StreamOffset,
 };
+use support::broker::cluster::Cluster;
 use support::broker::url;
 use support::client::connect;
 use support::events::{next_event, recovered};
 use support::messages::{number, numbered};
 use support::proxy::{End, Proxy};
 use support::queues::{declare, unique};
-use support::waiting::{run, within};
+use support::waiting::{run, wait_until, within};
+
+use crate::cluster::on_cluster;
 
 /// A client that publishes to a stream and is left alone, and one that reads it through a proxy.
 struct World {
@@ -426,5 +429,77 @@ fn a_filter_asks_for_those_with_its_value_and_goes_on_after_a_cut() {
             "{others} others came, out of 60"
         );
         world.end().await;
+    });
+}
+
+/// Waits until a stream can be read on every node: it is declared before it is there.
+fn wait_until_on_all(cluster: &Cluster, stream: &ShortString) {
+    for node in 0..cluster.size() {
+        let client = block_on(connect(&cluster.node(node).url()));
+        wait_until("the stream is on the node", || {
+            let builder = client.consumer(stream.clone()).unwrap();
+            block_on(within("an answer", builder.start())).is_ok()
+        });
+        block_on(client.close());
+    }
+}
+
+/// Also where the leader of the stream dies, and where the consumer's own node does.
+#[test]
+fn a_stream_in_a_cluster_is_read_once_and_without_a_gap_whichever_node_dies() {
+    const BATCH: u64 = 300;
+    on_cluster(|cluster| {
+        let url = cluster.url();
+        let (writer, reader) = block_on(async { (connect(&url).await, connect(&url).await) });
+        let mut events = reader.events();
+        let stream = block_on(declare(&writer, Queue::stream(unique("stream"))));
+        wait_until_on_all(cluster, &stream);
+        let producer = writer.producer(stream.clone()).unwrap().build();
+        let builder = reader.consumer(stream.clone()).unwrap();
+        let mut consumer = block_on(start(builder.stream_offset(StreamOffset::First)));
+        let (mut offset, mut seen, mut taken) = (0, BTreeSet::new(), Vec::new());
+        for node in 0..cluster.size() {
+            let mut confirmations = Vec::new();
+            for _ in 0..2 {
+                let first = (taken.len() + confirmations.len()) as u64;
+                for number in first..first + BATCH {
+                    let publish = producer.publish(numbered(number, 8));
+                    confirmations.push((number, block_on(publish).expect("room")));
+                }
+                if confirmations.len() as u64 == BATCH {
+                    cluster.kill(node);
+                }
+            }
+            for (number, confirmation) in confirmations {
+                // One that came while nobody led is refused.
+                let is_taken = block_on(within("an outcome", confirmation)).is_ok();
+                taken.push((number, is_taken));
+            }
+            let is_missed = |seen: &BTreeSet<u64>| {
+                let mut taken = taken.iter();
+                taken.any(|(number, is_taken)| *is_taken && !seen.contains(number))
+            };
+            while is_missed(&seen) {
+                let delivery = block_on(within("the next", consumer.next())).unwrap();
+                let (number, its) = (number(&delivery), delivery.stream_offset());
+                if delivery.ack() == Ok(Settled::Sent) {
+                    assert_eq!(its, Some(offset), "offsets follow each other");
+                    offset += 1;
+                    seen.insert(number);
+                }
+            }
+            cluster.start_again(node);
+            wait_until_on_all(cluster, &stream);
+        }
+        let mut cuts = 0;
+        while let Some(event) = events.try_next() {
+            assert!(
+                !matches!(event, Event::ConsumerCancelled { .. }),
+                "nobody deleted it"
+            );
+            cuts += usize::from(matches!(event, Event::Disconnected { .. }));
+        }
+        assert!(cuts > 0, "its own node was among them");
+        block_on(async { writer.delete_queue(stream).await }).unwrap();
     });
 }
