@@ -24,7 +24,7 @@ const BATCH: u64 = 6_000;
 
 /// Runs a test on the cluster that the tests of this module share, one after the other: they kill its
 /// nodes, and starting one takes a while.
-pub(crate) fn on_cluster(test: impl FnOnce(&mut Cluster)) {
+fn on_cluster(test: impl FnOnce(&mut Cluster)) {
     static CLUSTER: Mutex<Option<Cluster>> = Mutex::new(None);
     let mut shared = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut cluster = shared.take().unwrap_or_else(Cluster::start);
