@@ -286,6 +286,7 @@ impl World<'_> {
             | Output::SecretUpdated
             | Output::ConsumerOpens(_)
             | Output::ConsumerQueueGone(_)
+            | Output::ConsumerPaused(_)
             | Output::ConsumerCancelled(_)
             | Output::ConsumerFlows(..)
             | Output::ConsumerHeard(_)
