@@ -158,7 +158,9 @@ impl Consumer {
 
     /// How many messages wait to be taken.
     pub fn waiting(&self) -> usize {
-        self.batch.len() + self.inbox.len()
+        let is_stale = self.inbox.is_stale(self.epoch);
+        let batch = if is_stale { 0 } else { self.batch.len() };
+        batch + self.inbox.len()
     }
 
     /// How many messages were dropped because this consumer has no acknowledgements and did not keep up.
@@ -217,8 +219,8 @@ impl Consumer {
                 return None;
             }
             if self.inbox.is_stale(self.epoch) {
-                // The broker delivers these again (fault 5), and their load went with their epoch.
-                self.batch.clear();
+                // The broker delivers these again (fault 5).
+                self.inbox.drops(self.epoch, &mut self.batch);
                 return None;
             }
             let delivery = self.batch.pop_front()?;

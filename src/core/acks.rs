@@ -112,6 +112,11 @@ impl AckTracker {
         states.filter(|(_, state)| state.is_none()).count()
     }
 
+    /// The last delivery that was noted.
+    pub fn last_tag(&self) -> u64 {
+        self.last_tag
+    }
+
     /// Number of deliveries settled since the last flush.
     pub fn pending(&self) -> usize {
         self.in_runs + self.settled.len()

@@ -81,6 +81,9 @@ struct InboxState {
     abandoned: bool,
     /// How it goes.
     leaving: Leaving,
+    /// What of this epoch was taken back from the consumer before it was handed out: the tags after the
+    /// first number, up to the second.
+    taken_back: (u64, u64),
     end: Option<ConsumerEnd>,
 }
 
@@ -135,6 +138,21 @@ impl InboxState {
         _ = self.tracker.settle(self.epoch, tag, requeue, false);
     }
 
+    /// What was handed out in the very moment in which it was taken back is delivered again.
+    fn or_taken_back(
+        &self,
+        tag: u64,
+        result: Result<(), acks::SettleError>,
+    ) -> Result<(), acks::SettleError> {
+        let (after, through) = self.taken_back;
+        match result {
+            Err(acks::SettleError::AlreadySettled) if tag > after && tag <= through => {
+                Err(acks::SettleError::Stale)
+            }
+            result => result,
+        }
+    }
+
     fn give_back_all(&mut self) {
         self.backlog.clear();
         if !self.gives_back() {
@@ -174,6 +192,7 @@ impl Inbox {
             told: false,
             abandoned: false,
             leaving: Leaving::Cancelled,
+            taken_back: (0, 0),
             end: None,
         };
         Self {
@@ -235,6 +254,8 @@ impl Inbox {
     ) -> Taken {
         let mut state = self.lock();
         self.release_load(&mut state, epoch, released);
+        // Whatever was taken back is not in there any more.
+        self.epoch.store(state.epoch.number(), Ordering::Release);
         std::mem::swap(batch, &mut state.deliveries);
         if !self.no_ack {
             state.held += batch.len();
@@ -268,6 +289,20 @@ impl Inbox {
     /// Notes that a delivery of a batch of this epoch is about to be handed out.
     pub(crate) fn hands_out(&self, tag: u64) {
         self.last_handed_out.store(tag, Ordering::Relaxed);
+    }
+
+    /// Notes that the consumer drops a batch of this epoch, which is stale: its load is gone with the epoch, or
+    /// it was [taken back](Self::take_back).
+    pub(crate) fn drops(&self, epoch: Epoch, batch: &mut VecDeque<Delivery>) {
+        let mut load = Load::default();
+        for delivery in batch.drain(..) {
+            load.add(cost(&delivery));
+        }
+        let mut state = self.lock();
+        if epoch == state.epoch {
+            state.held -= load.messages;
+            state.backlog.release(load);
+        }
     }
 
     /// Notes what was handed out of a batch of this epoch.
@@ -363,6 +398,7 @@ impl Inbox {
         if result.is_ok() {
             state.goes_on(tag, multiple);
         }
+        let result = state.or_taken_back(tag, result);
         self.schedule(state);
         settled(result, is_passed_over)
     }
@@ -386,7 +422,7 @@ impl Inbox {
             if settled.is_ok() {
                 state.goes_on(tag, false);
             }
-            result = result.and(settled);
+            result = result.and(state.or_taken_back(tag, settled));
         }
         self.schedule(state);
         settled(result, is_passed_over)
@@ -535,32 +571,26 @@ impl Inbox {
         self.lock().signs.refusal_refused();
     }
 
-    /// What waits is to be [told](Self::flush) to go back to the queue.
-    pub(crate) fn give_back_waiting(&self) {
-        let mut state = self.lock();
-        let mut load = Load::default();
-        for delivery in std::mem::take(&mut state.deliveries) {
-            load.add(cost(&delivery));
-            state.requeue(&delivery);
-        }
-        state.backlog.release(load);
-        state.backlog.let_back();
-    }
-
-    /// What the consumer has not handed out is to be [told](Self::flush) to go back to the queue, and not
+    /// What the consumer has not handed out is to be [told](Self::flush) to go back to the queue, and is not
     /// handed out any more. What was can be settled as before.
-    pub(crate) fn give_back_unhanded(&self) {
+    pub(crate) fn take_back(&self) {
         let mut state = self.lock();
-        self.epoch
-            .store(Epoch::default().number(), Ordering::Release);
-        state.deliveries.clear();
         if !state.gives_back() {
             return;
         }
+        // What the consumer has with it is stale until it looks in here again.
+        self.epoch
+            .store(Epoch::default().number(), Ordering::Release);
+        let mut load = Load::default();
+        for delivery in std::mem::take(&mut state.deliveries) {
+            load.add(cost(&delivery));
+        }
         let last = self.last_handed_out.load(Ordering::Relaxed);
+        state.taken_back = (last, state.tracker.last_tag());
         let requeue = Settle::Nack { requeue: true };
         state.tracker.settle_after(last, requeue);
-        state.backlog.clear();
+        state.backlog.release(load);
+        state.backlog.let_back();
     }
 
     /// Whether what has not been handed out is to go back before the channel ends, rather than with it.
@@ -627,6 +657,7 @@ impl Inbox {
     fn turn_epoch(&self, state: &mut InboxState, epoch: Epoch) {
         self.epoch.store(epoch.number(), Ordering::Release);
         self.last_handed_out.store(0, Ordering::Relaxed);
+        state.taken_back = (0, 0);
         state.epoch = epoch;
         state.tracker.begin_epoch(epoch);
         state.held = 0;

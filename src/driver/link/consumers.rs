@@ -243,7 +243,7 @@ impl Consumers {
     /// too long, whichever that is, and the rest of what waits here is to go back as well.
     pub(super) fn paused(&mut self, session: &mut Session, key: ConsumerKey) {
         if let Some(consumer) = self.consumers.get(&key) {
-            consumer.inbox.give_back_waiting();
+            consumer.inbox.take_back();
             flush(session, key, &consumer.inbox);
         }
     }
@@ -338,7 +338,7 @@ impl Consumers {
     pub(super) fn draining(&mut self, session: &mut Session, key: ConsumerKey) {
         if let Some(consumer) = self.consumers.get_mut(&key) {
             if consumer.called_off {
-                consumer.inbox.give_back_unhanded();
+                consumer.inbox.take_back();
                 flush(session, key, &consumer.inbox);
                 return;
             }

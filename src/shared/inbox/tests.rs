@@ -311,7 +311,7 @@ fn at_a_close_what_was_not_handed_out_goes_back_and_what_was_can_be_settled() {
     world.hand_out(2);
     world.inbox.hands_out(2);
     world.fill([7]);
-    world.inbox.give_back_unhanded();
+    world.inbox.take_back();
     assert!(world.inbox.is_stale(world.epoch), "no more is handed out");
     let settled = world.inbox.settle(world.epoch, 2, Settle::Ack, true, 2);
     assert_eq!(settled, Ok(Settled::Sent));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fastrand::Rng;
 use futures_lite::future::or;
-use snowshoe::testing::{Clock, Spawner};
+use snowshoe::testing::{Clock, Manner, Spawner};
 use snowshoe::{
     Binding, Client, Confirm, Consumer, Declare, Delivery, Disposition, Error, Event,
     FireAndForget, Message, Producer, Properties, Unconfirmed,
@@ -35,6 +35,8 @@ pub(crate) struct Scene {
     pub(crate) client: Client,
     /// Whether the bound queue is a quorum queue.
     pub(crate) quorum: bool,
+    /// What the broker takes after.
+    pub(crate) manner: Manner,
     pub(crate) server: Server,
     pub(crate) log: Log,
     pub(crate) ledger: Rc<RefCell<Ledger>>,
@@ -75,8 +77,13 @@ impl Scene {
         }
     }
 
-    /// A consumer holds so many deliveries that are not settled.
-    fn holds(&self, plan: &ConsumerPlan, consumer: usize, held: usize) {
+    /// A consumer holds so many deliveries that are not settled, of which so many are in the user's hands.
+    fn holds(&self, plan: &ConsumerPlan, consumer: usize, in_hand: usize, waiting: usize) {
+        // RabbitMQ 4.3 takes back what was unsettled for too long, and sends others in the place of it.
+        let held = match self.manner {
+            Manner::RabbitMq43 => waiting,
+            _ => in_hand + waiting,
+        };
         let prefetch = usize::from(plan.prefetch);
         // One that was behind has a prefetch of its own beside that of the one before it.
         let most = match plan.room {
@@ -444,7 +451,7 @@ async fn take_all(
         Style::OneByOne => one_by_one(scene, plan, index, consumer, random).await,
         Style::Batches(limit) => {
             while let Some(batch) = consumer.next_batch(limit).await {
-                scene.holds(plan, index, batch.len() + consumer.waiting());
+                scene.holds(plan, index, batch.len(), consumer.waiting());
                 let ids: Vec<MessageId> = batch
                     .iter()
                     .filter_map(|it| note(scene, index, it))
@@ -490,7 +497,7 @@ async fn one_by_one(
     // What a multiple can settle: all that was handed out, of which some may be of another epoch.
     let mut open = Vec::new();
     while let Some(delivery) = consumer.next().await {
-        scene.holds(plan, index, 1 + consumer.waiting());
+        scene.holds(plan, index, 1, consumer.waiting());
         let Some(id) = note(scene, index, &delivery) else {
             continue;
         };

@@ -113,7 +113,7 @@ impl World {
             .into_iter()
             .enumerate()
             .map(|(index, (client, driver, events))| Party {
-                scene: Rc::new(world.scene(index, client, plan.settings.quorum)),
+                scene: Rc::new(world.scene(index, client, &plan.settings)),
                 driver,
                 events,
             })
@@ -142,14 +142,15 @@ impl World {
         Ok((client, driver, events))
     }
 
-    fn scene(&self, index: usize, client: Client, quorum: bool) -> Scene {
+    fn scene(&self, index: usize, client: Client, settings: &Settings) -> Scene {
         Scene {
             start: self.start,
             clock: self.clock.clone(),
             spawner: self.executor.spawner(),
             index,
             client,
-            quorum,
+            quorum: settings.quorum,
+            manner: settings.manner,
             server: self.server.clone(),
             log: self.log.clone(),
             ledger: Rc::clone(&self.ledger),
