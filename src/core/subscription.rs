@@ -87,6 +87,8 @@ pub struct Subscription {
     leaving: Option<Leaving>,
     /// Whether it is awaited that the broker has heard what was said before.
     proving: bool,
+    /// Whether an answer is awaited to the cancel of one that is paused.
+    parting: bool,
     delays: Delays,
 }
 
@@ -209,6 +211,7 @@ impl Subscription {
             moving: false,
             leaving: None,
             proving: false,
+            parting: false,
             state: State::Waiting,
             established: false,
             strikes: 0,
@@ -399,6 +402,10 @@ impl Subscription {
                     flow,
                 })
             }
+            State::Paused(..) if reply == basic::CancelOk::ID => {
+                self.parting = false;
+                None
+            }
             State::Exchanging(channel, awaited) if awaited > 1 => {
                 self.state = State::Exchanging(channel, awaited - 1);
                 let is_vacant = reply == basic::CancelOk::ID && self.next.is_some();
@@ -437,16 +444,20 @@ impl Subscription {
     }
 
     /// The broker cancelled it over a delivery that was unsettled for too long, or because its queue is gone,
-    /// and leaves the channel to what else is to be settled. When it is to be
+    /// and leaves the channel to what else is to be settled. What to say, and when it is to be
     /// [asked for again](Self::resume); `None` where it is in the middle of something.
-    pub fn pause(&mut self, now: Instant) -> Option<Instant> {
+    ///
+    /// RabbitMQ 4.3 does not mean it: the consumer is there, and goes on as soon as what was unsettled for too
+    /// long is settled after all. Beside the next one it would be one too many, so it is cancelled in earnest.
+    pub fn pause(&mut self, now: Instant) -> Option<(Method, Instant)> {
         let State::Active(channel) = self.state else {
             return None;
         };
         let until = after(now, self.delays.next(now));
         self.proving = false;
+        self.parting = true;
         self.state = State::Paused(channel, until);
-        Some(until)
+        Some((self.cancel_method(), until))
     }
 
     /// Whether it is to be [asked for again](Self::resume).
@@ -464,7 +475,8 @@ impl Subscription {
         }
         // A tag of its own for each: the broker keeps that of the one before, with what is to be settled.
         self.exchanges = self.exchanges.wrapping_add(2);
-        self.state = State::Exchanging(channel, 1);
+        self.state = State::Exchanging(channel, 1 + u8::from(self.parting));
+        self.parting = false;
         Some(self.consume().into())
     }
 
@@ -647,6 +659,7 @@ impl Subscription {
         self.next = None;
         self.moving = false;
         self.proving = false;
+        self.parting = false;
         self.has_refused = false;
         if !self.spec.no_ack {
             self.wanted = self.spec.flow();

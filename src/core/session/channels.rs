@@ -256,10 +256,11 @@ impl Session {
         if may_be_over_a_delivery
             && topology.is_quorum(&queue)
             && !topology.is_single_active(&queue)
-            && let Some(at) = subscription.pause(now)
+            && let Some((cancel, at)) = subscription.pause(now)
         {
             subscription.miss();
             self.wakeups.push(at);
+            self.send_for(now, consumer, channel, cancel);
             self.redeclare_queue(&queue, topology);
             self.outputs.push_back(Output::ConsumerPaused(consumer));
             return self.outputs.push_back(Output::ConsumerCancelled(consumer));

@@ -238,7 +238,8 @@ fn one_that_the_broker_cancels_is_tried_again() {
 #[test]
 fn one_that_the_broker_cancels_over_a_delivery_is_asked_for_again_on_its_channel() {
     let mut world = World::active();
-    let at = world.subscription.pause(world.now).expect("it is there");
+    let (cancel, at) = world.subscription.pause(world.now).expect("it is there");
+    assert_eq!(gist(&cancel), "cancel tag");
     assert!(at > world.now);
     world.subscription.miss();
     assert!(world.subscription.is_wanted() && world.subscription.receives());
@@ -253,6 +254,8 @@ fn one_that_the_broker_cancels_over_a_delivery_is_asked_for_again_on_its_channel
     world.now = at;
     let consume = world.subscription.resume(at).expect("it is time");
     assert_eq!(gist(&consume), "consume tag#2");
+    // The answer to the cancel comes before that to the next consumer.
+    assert_eq!(world.replied(), None);
     let resumed = Step::Exchanged {
         flow: Flow::Wide { prefetch: 10 },
         missed: true,
