@@ -586,6 +586,36 @@ fn a_delivery_that_nobody_acknowledges_costs_the_channel_in_time() {
 }
 
 #[test]
+fn an_active_consumer_at_its_limit_leaves_nothing_to_do_at_once() {
+    let mut world = World::new();
+    let client = world.client();
+    let mut only = queue("q");
+    only.arguments
+        .insert("x-single-active-consumer", true)
+        .unwrap();
+    world.declare(client, only);
+    let qos = basic::Qos {
+        prefetch_count: 1,
+        ..Default::default()
+    };
+    world.send(client, qos);
+    for tag in ["a", "b"] {
+        let consumer_tag = name(tag);
+        world.send(
+            client,
+            basic::Consume {
+                consumer_tag,
+                ..consume("q")
+            },
+        );
+    }
+    world.publish(client, "q", "1");
+    world.publish(client, "q", "2");
+    let next = world.broker.poll_timeout();
+    assert!(next.is_none_or(|at| at > world.now));
+}
+
+#[test]
 fn deliveries_wait_for_a_client_that_does_not_read() {
     let mut world = World::with(BrokerOptions {
         outbound_limit: 100,

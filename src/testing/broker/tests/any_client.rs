@@ -44,6 +44,10 @@ fn arguments() -> impl Strategy<Value = FieldTable> {
         Just(FieldTable::new().with("x-single-active-consumer", true)),
         Just(FieldTable::new().with("x-max-priority", 3)),
         Just(FieldTable::new().with("x-queue-type", "quorum")),
+        Just(FieldTable::new().with("x-queue-type", "stream")),
+        (0i64..3).prop_map(|n| FieldTable::new().with("x-stream-offset", n)),
+        Just(FieldTable::new().with("x-delivery-limit", 1)),
+        Just(FieldTable::new().with("x-message-deduplication", true)),
         Just(FieldTable::new().with("x-match", "any")),
         Just(FieldTable::new().with("x-priority", 5)),
         Just(FieldTable::new().with("alternate-exchange", "b")),
@@ -264,9 +268,11 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn new(limit: usize) -> Self {
+    fn new(limit: usize, manner: Manner) -> Self {
         let mut world = World::with(BrokerOptions {
             outbound_limit: limit,
+            manner,
+            consumer_timeout: Some(Duration::from_millis(60)),
             ..BrokerOptions::default()
         });
         let inputs = vec![BytesMut::new(); 2];
@@ -346,9 +352,15 @@ proptest! {
     #[test]
     fn the_books_are_in_order_whatever_clients_do(
         limit in prop_oneof![Just(300), Just(1 << 20)],
+        manner in prop::sample::select(vec![
+            Manner::RabbitMq310,
+            Manner::RabbitMq40,
+            Manner::RabbitMq43,
+            Manner::LavinMq,
+        ]),
         ops in prop::collection::vec((0usize..2, 1u16..3, an_op(), any::<bool>()), 0..80),
     ) {
-        let mut crowd = Crowd::new(limit);
+        let mut crowd = Crowd::new(limit, manner);
         for (client, channel, op, reads) in ops {
             crowd.perform(client, ChannelId(channel), op);
             if reads {
