@@ -55,10 +55,25 @@ impl Plan {
             plan.add_hosts(&mut random);
         }
         let mut random = Rng::with_seed(seed.rotate_left(32) ^ 3);
+        plan.choose_release(&mut random);
         if random.bool() {
             plan.crowd_quorum(&mut random);
         }
         plan
+    }
+
+    /// Where it is RabbitMQ, it is one of its releases, often the newest.
+    fn choose_release(&mut self, random: &mut Rng) {
+        let releases = [
+            Manner::RabbitMq310,
+            Manner::RabbitMq40,
+            Manner::RabbitMq43,
+            Manner::RabbitMq43,
+        ];
+        let release = pick(random, &releases);
+        if self.settings.manner != Manner::LavinMq {
+            self.settings.manner = release;
+        }
     }
 
     /// The bound queue is a quorum queue, and has more to do.
@@ -303,13 +318,7 @@ impl Settings {
             user_channels: None,
             manner: pick(
                 random,
-                &[
-                    Manner::RabbitMq310,
-                    Manner::RabbitMq40,
-                    Manner::RabbitMq43,
-                    Manner::RabbitMq43,
-                    Manner::LavinMq,
-                ],
+                &[Manner::RabbitMq43, Manner::RabbitMq43, Manner::LavinMq],
             ),
             consumer_timeout: match random.u32(..6) {
                 0 => millis(random, 500..10_000),
