@@ -85,10 +85,11 @@ impl Scene {
             _ => in_hand + waiting,
         };
         let prefetch = usize::from(plan.prefetch);
-        // One that was behind has a prefetch of its own beside that of the one before it.
-        let most = match plan.room {
-            None => prefetch,
-            Some(_) => 2 * prefetch + 2,
+        // One that was behind, or that the broker has cancelled and that went on as it was settled after all, has
+        // a prefetch of its own beside that of the one before it.
+        let most = match (plan.room, self.manner) {
+            (Some(_), _) | (_, Manner::RabbitMq43) => 2 * prefetch + 2,
+            (None, _) => prefetch,
         };
         if prefetch > 0 && held > most && !plan.no_ack {
             let offence = format!("consumer {consumer} holds more than its prefetch");
