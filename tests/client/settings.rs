@@ -135,11 +135,11 @@ fn no_parameter_of_a_uri_keeps_a_client_from_working() {
         "channel_max=1",
         "channel_max=65535",
         "frame_max=0",
-        "frame_max=4096",
+        "frame_max=8192",
         "frame_max=4294967295",
         "auth_mechanism=plain",
         "auth_mechanism=AMQPLAIN&auth_mechanism=PLAIN",
-        "heartbeat=0&channel_max=1&frame_max=4096&connection_timeout=0",
+        "heartbeat=0&channel_max=1&frame_max=8192&connection_timeout=0",
         "heartbeat=65535&channel_max=0&frame_max=0&connection_timeout=4294967295",
     ];
     for query in accepted {

@@ -467,7 +467,7 @@ impl Session {
 
     /// Asks again, on the channels that they have, for consumers that the broker has cancelled.
     fn resume_consumers(&mut self, now: Instant) {
-        for key in (self.consumers).keys_of(|it| it.is_paused()) {
+        for key in (self.consumers).keys_of(Subscription::is_paused) {
             let subscription = &mut self.consumers[key];
             if let (Some(method), Some(channel)) =
                 (subscription.resume(now), subscription.channel())
