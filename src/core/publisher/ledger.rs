@@ -130,8 +130,10 @@ impl<W> Ledger<W> {
         self.bin.put_overrides(self.overrides.remove(position));
         let verdict = self.returns.settled(position, self.bin.rest());
         let (outcome, may_be_elsewhere) = match (outcome, verdict) {
-            (Ok(()), Verdict::Returned(returned)) => {
-                (Err(UnconfirmedReason::Returned(returned)), false)
+            // LavinMQ returns what a full queue refuses, and then nacks it (seen on 2.9.1): that is one outcome,
+            // and the return says more.
+            (Ok(()) | Err(UnconfirmedReason::Nacked), Verdict::Returned(returned)) => {
+                (Err(UnconfirmedReason::Returned(returned)), may_be_elsewhere)
             }
             (Ok(()), Verdict::Perhaps(returned)) => {
                 (Err(UnconfirmedReason::Returned(returned)), true)

@@ -135,8 +135,9 @@ impl Model {
                 for tag in confirmed {
                     let (body, so_far) = self.taken.remove(&tag).unwrap();
                     let outcome = match (ack, so_far) {
-                        (true, so_far) => so_far,
-                        (false, _) => Expected::Nacked,
+                        // As LavinMQ nacks what it has returned.
+                        (true, so_far) | (false, so_far @ Expected::Returned) => so_far,
+                        (false, Expected::Acked | Expected::Nacked) => Expected::Nacked,
                     };
                     self.expected.insert(body, outcome);
                 }

@@ -225,6 +225,22 @@ fn nothing_is_kept_of_returns_once_all_is_settled() {
     assert_eq!(world.publisher.ledger.returns.kept(), 0);
 }
 
+// Seen on LavinMQ 2.9.1, where a queue that refuses publishes is full.
+#[test]
+fn a_message_that_is_returned_and_nacked_has_one_outcome_and_is_told_once() {
+    let mut world = World::new();
+    let positions = world.publish_all(["full", "nacked"]);
+    world.transmit();
+    world.return_message("full");
+    world.nack(1, false);
+    world.nack(2, false);
+    let [full, other] = world.outcomes(positions);
+    assert!(is_returned(&full) && !possibly_stored(&full), "{full:?}");
+    assert_eq!(other, nacked());
+    let news = world.publisher.take_news();
+    assert_eq!((news.returned.len(), news.nacked), (1, 1));
+}
+
 // case F1
 #[test]
 fn every_outcome_tells_whether_an_earlier_copy_may_be_at_the_broker() {
