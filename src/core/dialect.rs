@@ -1,9 +1,7 @@
 //! What one broker takes otherwise than the others, by what it says of itself in its greeting.
 
-use std::borrow::Cow;
-
 use snowshoe_codec::method::queue;
-use snowshoe_codec::{FieldTable, FieldValue, Method};
+use snowshoe_codec::{Connection, FieldValue, Method};
 
 use crate::declare::UNLIMITED_DELIVERIES;
 
@@ -25,23 +23,17 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// That of the broker with these properties.
-    pub fn of(server: &FieldTable) -> Self {
-        let text = |name| match server.get(name) {
-            Ok(Some(FieldValue::LongString(text))) => String::from_utf8_lossy(text),
-            _ => Cow::Borrowed(""),
-        };
-        let version = text("version");
-        let mut numbers = version.split('.').map_while(|it| it.parse::<u32>().ok());
-        // One that is not told is taken for one of which nothing is known.
-        let version = numbers
-            .next()
-            .map(|major| (major, numbers.next().unwrap_or(0)));
-        let rabbitmq = version.filter(|_| text("product") == "RabbitMQ");
-        let is_from = |first| rabbitmq.is_some_and(|version| version >= first);
+    /// That of the broker at the other end; before its greeting, that of one of which nothing is known.
+    pub fn of(connection: &Connection) -> Self {
+        let product = connection.peer_properties().get("product").ok().flatten();
+        let is_lavinmq = product.and_then(FieldValue::as_str) == Some("LavinMQ");
+        Self::new(is_lavinmq, connection.rabbitmq_release())
+    }
+
+    fn new(is_lavinmq: bool, rabbitmq: Option<(u32, u32)>) -> Self {
+        let is_from = |first| rabbitmq.is_some_and(|release| release >= first);
         Self {
-            leaves_out_unlimited: text("product") == "LavinMQ"
-                || rabbitmq.is_some_and(|it| it < (4, 0)),
+            leaves_out_unlimited: is_lavinmq || rabbitmq.is_some_and(|release| release < (4, 0)),
             cancels_over_timeouts: is_from((4, 3)),
             spares_what_is_given_back: is_from((4, 3)),
         }
@@ -69,11 +61,11 @@ impl Dialect {
 
 #[cfg(test)]
 mod tests {
+    use snowshoe_codec::FieldTable;
+
     use super::*;
 
-    fn told(product: &str, version: &str, limit: i64) -> Option<i64> {
-        let server = FieldTable::new().with("product", product);
-        let server = server.and_then(|it| it.with("version", version)).unwrap();
+    fn told(dialect: Dialect, limit: i64) -> Option<i64> {
         let arguments = FieldTable::new()
             .with("x-queue-type", "quorum")
             .and_then(|it| it.with(DELIVERY_LIMIT, limit))
@@ -82,7 +74,7 @@ mod tests {
             arguments,
             ..Default::default()
         };
-        let Method::QueueDeclare(said) = Dialect::of(&server).say(declare.into()) else {
+        let Method::QueueDeclare(said) = dialect.say(declare.into()) else {
             panic!("it is another method");
         };
         assert!(said.arguments.get("x-queue-type").unwrap().is_some());
@@ -92,44 +84,34 @@ mod tests {
 
     #[test]
     fn each_broker_is_told_in_its_own_way_that_there_is_no_limit() {
-        for (product, version, expected) in [
-            ("RabbitMQ", "3.10.8", None),
-            ("RabbitMQ", "3.13.7", None),
-            ("RabbitMQ", "4.0.5", Some(UNLIMITED_DELIVERIES)),
-            ("RabbitMQ", "4.3.6", Some(UNLIMITED_DELIVERIES)),
-            ("RabbitMQ", "10.0", Some(UNLIMITED_DELIVERIES)),
-            ("LavinMQ", "2.9.1", None),
-            // Of these nothing is known.
-            ("RabbitMQ", "", Some(UNLIMITED_DELIVERIES)),
-            ("", "3.1", Some(UNLIMITED_DELIVERIES)),
+        for (is_lavinmq, rabbitmq, expected) in [
+            (false, Some((3, 10)), None),
+            (false, Some((3, 13)), None),
+            (false, Some((4, 0)), Some(UNLIMITED_DELIVERIES)),
+            (false, Some((10, 0)), Some(UNLIMITED_DELIVERIES)),
+            (true, None, None),
+            // Of this one nothing is known.
+            (false, None, Some(UNLIMITED_DELIVERIES)),
         ] {
-            assert_eq!(
-                told(product, version, UNLIMITED_DELIVERIES),
-                expected,
-                "{product} {version}"
-            );
-            assert_eq!(told(product, version, 3), Some(3), "{product} {version}");
+            let dialect = Dialect::new(is_lavinmq, rabbitmq);
+            assert_eq!(told(dialect, UNLIMITED_DELIVERIES), expected, "{dialect:?}");
+            assert_eq!(told(dialect, 3), Some(3), "{dialect:?}");
         }
-        assert_eq!(Dialect::of(&FieldTable::new()), Dialect::default());
+        assert_eq!(Dialect::new(false, None), Dialect::default());
     }
 
     #[test]
-    fn what_began_with_a_version_is_so_from_then_on() {
-        for (version, expected) in [
-            ("3.13.7", false),
-            ("4.2.9", false),
-            ("4.3.0", true),
-            ("4.10.0", true),
-            ("5", true),
-            ("4", false),
-            ("4.x", false),
-            ("x", false),
+    fn what_began_with_a_release_is_so_from_then_on() {
+        for (release, expected) in [
+            ((3, 13), false),
+            ((4, 2), false),
+            ((4, 3), true),
+            ((4, 10), true),
+            ((5, 0), true),
         ] {
-            let server = FieldTable::new().with("product", "RabbitMQ");
-            let server = server.and_then(|it| it.with("version", version)).unwrap();
-            let dialect = Dialect::of(&server);
-            assert_eq!(dialect.cancels_over_timeouts, expected, "{version}");
-            assert_eq!(dialect.spares_what_is_given_back, expected, "{version}");
+            let dialect = Dialect::new(false, Some(release));
+            assert_eq!(dialect.cancels_over_timeouts, expected, "{release:?}");
+            assert_eq!(dialect.spares_what_is_given_back, expected, "{release:?}");
         }
     }
 }

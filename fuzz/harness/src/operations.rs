@@ -76,7 +76,8 @@ impl<'a> World<'a> {
         let now = Instant::now();
         let limits = ConnectionLimits {
             channel_max: CHANNELS,
-            frame_max: 4096,
+            // The least that the newest RabbitMQ takes.
+            frame_max: 8192,
             call_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             // Some of what the peer delivers, and the broker hands on, is longer.

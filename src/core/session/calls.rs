@@ -120,7 +120,7 @@ impl Session {
     /// How the broker that it is connected to wants to be spoken to.
     pub(super) fn dialect(&self) -> Dialect {
         let connection = self.connection.as_ref();
-        connection.map_or_else(Dialect::default, |it| Dialect::of(it.peer_properties()))
+        connection.map_or_else(Dialect::default, Dialect::of)
     }
 
     /// Makes a call, now or as soon as the connection is ready; [`Output::Called`] follows.

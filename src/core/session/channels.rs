@@ -249,9 +249,8 @@ impl Session {
             return;
         };
         let queue = subscription.spec().queue.clone();
-        let may_be_over_a_delivery = self.connection.as_ref().is_some_and(|connection| {
-            Dialect::of(connection.peer_properties()).cancels_over_timeouts
-        });
+        let may_be_over_a_delivery =
+            (self.connection.as_ref()).is_some_and(|it| Dialect::of(it).cancels_over_timeouts);
         // Where order comes first, all of it goes back at once.
         if may_be_over_a_delivery
             && topology.is_quorum(&queue)
