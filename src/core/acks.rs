@@ -193,28 +193,27 @@ impl AckTracker {
     }
 
     fn settle_up_to(&mut self, last: u64, settle: Settle) {
-        while let Some((tag, state)) = self.deliveries.first_from(self.settled_before)
+        self.settled_before = self.settle_from(self.settled_before, last, settle);
+    }
+
+    /// Settles every unsettled delivery after this tag.
+    pub fn settle_after(&mut self, tag: u64, settle: Settle) {
+        self.settle_from(tag.saturating_add(1), self.last_tag, settle);
+        self.prolong_by_settled();
+    }
+
+    /// Settles every unsettled delivery from one tag to another. Where to look next.
+    fn settle_from(&mut self, mut from: u64, last: u64, settle: Settle) -> u64 {
+        while let Some((tag, state)) = self.deliveries.first_from(from)
             && tag <= last
         {
             if state.is_none() {
                 *state = Some(settle);
                 self.settled.push(tag);
             }
-            self.settled_before = tag + 1;
-        }
-    }
-
-    /// Settles every unsettled delivery after this tag.
-    pub fn settle_after(&mut self, tag: u64, settle: Settle) {
-        let mut from = tag.saturating_add(1);
-        while let Some((tag, state)) = self.deliveries.first_from(from) {
-            if state.is_none() {
-                *state = Some(settle);
-                self.settled.push(tag);
-            }
             from = tag + 1;
         }
-        self.prolong_by_settled();
+        from
     }
 
     /// Says that deliveries go back to the queue that were never noted here, as they were not kept. All

@@ -298,17 +298,18 @@ impl Topology {
     /// Whether a queue was declared here to have one active consumer at a time, and does not go with its
     /// last.
     pub fn is_single_active(&self, name: &ShortString) -> bool {
-        let declare = self.queues.get(&self.queue_id(name)).map(|it| &it.declare);
-        declare.is_some_and(|declare| {
-            let argument = declare.arguments.get("x-single-active-consumer");
-            !declare.auto_delete && matches!(argument, Ok(Some(FieldValue::Bool(true))))
-        })
+        let argument = self.argument_of(name, "x-single-active-consumer");
+        argument == Some(FieldValue::Bool(true)) && self.is_auto_delete(name) == Some(false)
     }
 
     fn is_of_type(&self, name: &ShortString, wanted: &str) -> bool {
-        let queue = self.queues.get(&self.queue_id(name));
-        let kind = queue.and_then(|it| it.declare.arguments.get("x-queue-type").ok().flatten());
+        let kind = self.argument_of(name, "x-queue-type");
         kind.and_then(FieldValue::as_str) == Some(wanted)
+    }
+
+    fn argument_of(&self, name: &ShortString, argument: &str) -> Option<FieldValue<'_>> {
+        let queue = self.queues.get(&self.queue_id(name))?;
+        queue.declare.arguments.get(argument).ok().flatten()
     }
 
     /// Whether there is any queue that belongs to one connection alone.
