@@ -53,6 +53,7 @@ use self::stage::Stage;
 use super::Epoch;
 use super::backoff::Backoff;
 use super::call_queue::CallQueue;
+use super::dialect::Dialect;
 use super::subscription::{ConsumerSpec, Subscription};
 pub use super::subscription::{Leaving, Manner};
 use super::supervisor::{Action, Step, Supervisor};
@@ -77,6 +78,8 @@ pub struct Session {
     settings: Settings,
     supervisor: Supervisor,
     connection: Option<Connection>,
+    /// How the broker at the other end wants to be spoken to, once the connection is open.
+    dialect: Dialect,
     stage: Stage,
     /// Whose the channels of the current epoch are.
     owners: Owners,
@@ -122,6 +125,7 @@ impl Session {
             supervisor: Supervisor::new(settings.supervisor, random.u64(..)),
             settings,
             connection: None,
+            dialect: Dialect::default(),
             stage: Stage::Offline,
             owners: Owners::default(),
             channel_limit: None,
@@ -435,6 +439,8 @@ impl Session {
             .handshaken(self.supervisor.epoch(), now)
             .is_ok()
         {
+            let connection = self.connection.as_ref();
+            self.dialect = connection.map_or_else(Dialect::default, Dialect::of);
             self.outputs.push_back(Output::Connected);
             self.begin_recovery(topology);
         }
@@ -590,7 +596,7 @@ impl Session {
     /// Asks the broker to send no more to a consumer before the connection is closed, where that spares what it
     /// has not begun on a count. Whether it was asked; [`Output::ConsumerDraining`] follows then.
     pub fn call_off(&mut self, now: Instant, consumer: ConsumerKey) -> bool {
-        if !self.dialect().spares_what_is_given_back {
+        if !self.dialect.spares_what_is_given_back {
             return false;
         }
         let Some(subscription) = self.consumers.get_mut(consumer) else {

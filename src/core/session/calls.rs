@@ -15,7 +15,6 @@ use super::keys::CallToken;
 use super::output::Output;
 use super::owners::Owner;
 use crate::core::call_queue::CallQueue;
-use crate::core::dialect::Dialect;
 use crate::core::topology::{Deletion, Topology};
 use crate::error::Error;
 
@@ -117,12 +116,6 @@ impl Calls {
 }
 
 impl Session {
-    /// How the broker that it is connected to wants to be spoken to.
-    pub(super) fn dialect(&self) -> Dialect {
-        let connection = self.connection.as_ref();
-        connection.map_or_else(Dialect::default, Dialect::of)
-    }
-
     /// Makes a call, now or as soon as the connection is ready; [`Output::Called`] follows.
     pub fn call(&mut self, now: Instant, token: CallToken, method: Method) {
         self.calls.queue.push(Call {
@@ -164,7 +157,6 @@ impl Session {
         if self.calls_give_way(now) {
             return;
         }
-        let dialect = self.dialect();
         let calls = &mut self.calls;
         let Some(mut channel) = channel_of(&mut self.connection, &calls.queue) else {
             return;
@@ -176,7 +168,7 @@ impl Session {
                 calls.held.extend(calls.queue.unsendable());
                 continue;
             }
-            let Err(error) = channel.send(now, dialect.say(call.method.clone())) else {
+            let Err(error) = channel.send(now, self.dialect.say(call.method.clone())) else {
                 continue;
             };
             if let Some(call) = calls.queue.unsendable() {

@@ -18,7 +18,6 @@ use super::output::Output;
 use super::owners::{Owner, Owners};
 use super::stage::Stage;
 use crate::core::call_queue::CallQueue;
-use crate::core::dialect::Dialect;
 use crate::core::subscription::{Step, Subscription, Verdict};
 use crate::core::topology::Topology;
 use crate::error::Error;
@@ -249,10 +248,8 @@ impl Session {
             return;
         };
         let queue = subscription.spec().queue.clone();
-        let may_be_over_a_delivery =
-            (self.connection.as_ref()).is_some_and(|it| Dialect::of(it).cancels_over_timeouts);
         // Where order comes first, all of it goes back at once.
-        if may_be_over_a_delivery
+        if self.dialect.cancels_over_timeouts
             && topology.is_quorum(&queue)
             && !topology.is_single_active(&queue)
             && let Some((cancel, at)) = subscription.pause(now)

@@ -178,14 +178,13 @@ impl Session {
                 Err(_) => {}
             }
         }
-        let dialect = self.dialect();
         let Some(mut channel) = channel_of(&mut self.connection, &self.recovery) else {
             return;
         };
         while let Some(step) = self.recovery.next_to_send() {
             match topology.begin_declaring(step) {
                 Declaring::Begun(method) => {
-                    let Err(error) = channel.send(now, dialect.say(method)) else {
+                    let Err(error) = channel.send(now, self.dialect.say(method)) else {
                         continue;
                     };
                     // It does not fit into the frames of this broker.
