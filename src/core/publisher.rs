@@ -109,8 +109,12 @@ pub struct Publisher<W> {
 #[derive(Debug)]
 enum InFlight {
     Confirms(Confirms),
-    /// Where in the stream each message ends, and its position.
-    Unflushed(VecDeque<(u64, u64)>),
+    Unflushed {
+        /// Where in the stream each message ends, and its position.
+        ends: VecDeque<(u64, u64)>,
+        /// Those before this position were written on a channel that we have closed after them.
+        left_before: u64,
+    },
 }
 
 /// What replaces the producer's settings for one message.
@@ -142,7 +146,10 @@ impl<W> Publisher<W> {
             overflow,
             in_flight: match settlement {
                 Settlement::Confirm => InFlight::Confirms(Confirms::new()),
-                Settlement::Written => InFlight::Unflushed(VecDeque::new()),
+                Settlement::Written => InFlight::Unflushed {
+                    ends: VecDeque::new(),
+                    left_before: 0,
+                },
             },
             suspects: Suspects::default(),
             merger: Merger::default(),
@@ -383,14 +390,32 @@ impl<W> Publisher<W> {
     /// The channel was closed, and not by the broker: what was written goes out on it all the same, before
     /// its end. Without confirms it is not to come twice; with them nobody will hear of it.
     pub fn left(&mut self) {
-        if let InFlight::Confirms(_) = self.in_flight {
-            self.offline();
+        match &mut self.in_flight {
+            InFlight::Confirms(_) => self.offline(),
+            InFlight::Unflushed { left_before, .. } => *left_before = self.ledger.ring.written(),
         }
     }
 
-    /// The channel is gone: what was in flight is to be written again, in its order, ahead of all
+    /// The broker closed the channel: what was in flight on it is to be written again, in its order,
+    /// ahead of all that is newer. What was written on one that was [left](Self::left) still goes out.
+    pub fn closed(&mut self) {
+        let from = match self.in_flight {
+            InFlight::Confirms(_) => 0,
+            InFlight::Unflushed { left_before, .. } => left_before,
+        };
+        self.write_again(from);
+    }
+
+    /// The connection is gone: what was in flight is to be written again, in its order, ahead of all
     /// that is newer.
     pub fn offline(&mut self) {
+        if let InFlight::Unflushed { left_before, .. } = &mut self.in_flight {
+            *left_before = 0;
+        }
+        self.write_again(0);
+    }
+
+    fn write_again(&mut self, from: u64) {
         // What the broker had already returned has its outcome, though its confirm is lost.
         for position in self.ledger.returns.certain() {
             self.ledger.settle(position, Ok(()));
@@ -399,9 +424,9 @@ impl<W> Publisher<W> {
         returns.clear(bin.rest());
         match &mut self.in_flight {
             InFlight::Confirms(confirms) => confirms.begin_epoch(),
-            InFlight::Unflushed(unflushed) => unflushed.clear(),
+            InFlight::Unflushed { ends, .. } => ends.retain(|(_, position)| *position < from),
         }
-        self.ledger.ring.rewind();
+        self.ledger.ring.rewind_to(from);
         self.suspects.begin_anew();
     }
 
@@ -430,9 +455,9 @@ impl<W> Publisher<W> {
                 self.suspects.convict(from..self.ledger.ring.written());
             }
             (InFlight::Confirms(_), _) => {}
-            (InFlight::Unflushed(_), _) => self.ledger.news.rejected.push(close.clone()),
+            (InFlight::Unflushed { .. }, _) => self.ledger.news.rejected.push(close.clone()),
         }
-        self.offline();
+        self.closed();
     }
 
     /// The broker closed something over a publish, of this producer or of another: what is in flight
@@ -443,7 +468,7 @@ impl<W> Publisher<W> {
         if matches!(self.in_flight, InFlight::Confirms(_)) && ring.in_flight() > 0 {
             self.suspects.suspect_before(ring.written());
         }
-        self.offline();
+        self.closed();
     }
 
     /// No other producer is suspected any more: half of the suspects are tried at a time.
@@ -574,7 +599,7 @@ impl<W> Publisher<W> {
             self.suspects.written();
             match &mut self.in_flight {
                 InFlight::Confirms(confirms) => _ = confirms.written(position),
-                InFlight::Unflushed(unflushed) => unflushed.push_back((channel.queued(), position)),
+                InFlight::Unflushed { ends, .. } => ends.push_back((channel.queued(), position)),
             }
             left = left.saturating_sub((channel.queued() - before) as usize);
         }
@@ -607,11 +632,11 @@ impl<W> Publisher<W> {
 
     /// The transport has taken so many bytes of this epoch's stream.
     pub fn flushed(&mut self, written: u64) {
-        let InFlight::Unflushed(unflushed) = &mut self.in_flight else {
+        let InFlight::Unflushed { ends, .. } = &mut self.in_flight else {
             return;
         };
-        while let Some(&(_, position)) = unflushed.front().filter(|(end, _)| *end <= written) {
-            unflushed.pop_front();
+        while let Some(&(_, position)) = ends.front().filter(|(end, _)| *end <= written) {
+            ends.pop_front();
             self.ledger.settle(position, Ok(()));
         }
     }

@@ -185,10 +185,19 @@ impl<T> Ring<T> {
     }
 
     /// Lets everything unsettled be written again, in the same order: the connection was lost.
+    #[cfg(test)]
     pub fn rewind(&mut self) {
-        self.written = self.confirmed();
-        self.in_flight = 0;
-        self.in_flight_bytes = 0;
+        self.rewind_to(0);
+    }
+
+    /// Lets what is unsettled at or after `position` be written again, in the same order.
+    pub fn rewind_to(&mut self, position: u64) {
+        self.written = self.written.min(position).max(self.confirmed());
+        let kept = self.entries.iter().take_while(|(at, _)| *at < self.written);
+        let (in_flight, bytes) = kept.fold((0, 0), |(count, bytes), (_, entry)| {
+            (count + 1, bytes + entry.bytes as usize)
+        });
+        (self.in_flight, self.in_flight_bytes) = (in_flight, bytes);
     }
 
     /// Removes an item, wherever it is. Gives `None` if it has left before.

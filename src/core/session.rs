@@ -111,6 +111,8 @@ pub struct Session {
     changes_seen: u64,
     postponed: Vec<Postponed>,
     suspects: Vec<SuspectStep>,
+    /// Whether somebody goes without a channel because all were in use.
+    goes_without: bool,
     /// When there may be channels to open, for the first time or again, or calls to make.
     wakeups: Vec<Instant>,
     outputs: VecDeque<Output>,
@@ -147,6 +149,7 @@ impl Session {
             changes_seen: 0,
             postponed: Vec::new(),
             suspects: Vec::new(),
+            goes_without: false,
             wakeups: Vec::new(),
             outputs: VecDeque::new(),
             channel_epoch: Epoch::default(),

@@ -181,6 +181,7 @@ impl Session {
         if self.owners.counts().closing == 0 {
             let idle = self.recovery.release().or_else(|| self.calls.release());
             let Some(idle) = idle else {
+                self.goes_without = true;
                 if let Some(rises_at) = self.limit(now).map(|it| it.rises_at(now)) {
                     self.look_again_by(rises_at);
                 }
@@ -189,6 +190,15 @@ impl Session {
             self.close_channel(now, idle);
         }
         NoChannel::Soon
+    }
+
+    /// What was under way on a channel has ended. If somebody goes without one, they are looked at again.
+    pub(super) fn offer_channel(&mut self, now: Instant) {
+        let is_idle = self.recovery.is_idle() || self.calls.is_idle();
+        if self.goes_without && is_idle {
+            self.goes_without = false;
+            self.wakeups.push(now);
+        }
     }
 
     /// Whether calls have to stop for what is to be declared again, because both use one channel in turn.

@@ -137,9 +137,15 @@ impl Session {
         topology: &mut Topology,
     ) {
         match self.owner(channel) {
-            Some(Owner::Recovery) => self.entity_recovered(&method, topology),
+            Some(Owner::Recovery) => {
+                self.entity_recovered(&method, topology);
+                self.offer_channel(now);
+            }
             Some(Owner::Look) => self.look_answered(channel, &method, topology),
-            Some(Owner::Calls) => self.call_answered(method, topology),
+            Some(Owner::Calls) => {
+                self.call_answered(method, topology);
+                self.offer_channel(now);
+            }
             Some(Owner::Producer(_) | Owner::Producers) if method.id() == basic::QosOk::ID => {
                 self.publishes_taken(channel);
             }
@@ -413,6 +419,7 @@ impl Session {
         self.stage = Stage::Offline;
         self.owners = Owners::default();
         self.wakeups.clear();
+        self.goes_without = false;
         self.consumers_due = None;
         self.calls_lost();
         self.recovery_lost();

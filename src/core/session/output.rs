@@ -38,7 +38,10 @@ pub enum Output {
 
     /// The producer has a channel, and may write to it.
     ProducerOnline(ProducerKey),
+    /// The connection is gone, and with it the producer's channel.
     ProducerOffline(ProducerKey),
+    /// The broker closed the producer's channel, and not over a publish.
+    ProducerClosed(ProducerKey),
     /// The producer has no channel any more, which was closed by us: what was written goes out on it.
     ProducerLeft(ProducerKey),
     /// The broker asked to pause, and now lets it go on.

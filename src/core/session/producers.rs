@@ -244,7 +244,7 @@ impl Session {
         line.back_off(now);
         self.wakeups.extend(line.retry_at());
         self.outputs.push_back(match reason {
-            ChannelCloseReason::Peer(_) => Output::ProducerOffline(producer),
+            ChannelCloseReason::Peer(_) => Output::ProducerClosed(producer),
             _ => {
                 line.leave();
                 Output::ProducerLeft(producer)

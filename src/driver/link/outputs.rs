@@ -100,6 +100,7 @@ impl Link {
 
             Output::ProducerOnline(key) => producers.with(now, session, key, Publisher::online),
             Output::ProducerOffline(key) => producers.with(now, session, key, Publisher::offline),
+            Output::ProducerClosed(key) => producers.with(now, session, key, Publisher::closed),
             Output::ProducerLeft(key) => producers.with(now, session, key, Publisher::left),
             Output::ProducerRejected(key, close) => {
                 producers.with(now, session, key, |it| it.rejected(&close));

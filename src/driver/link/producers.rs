@@ -420,7 +420,7 @@ impl Producers {
                     Verdict::Cleared if is_forgotten => publisher.rejected(close),
                     Verdict::Cleared => publisher.cleared(),
                 }
-                publisher.offline();
+                publisher.closed();
             });
         }
     }

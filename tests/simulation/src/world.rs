@@ -69,11 +69,12 @@ const LONG_ENOUGH: Duration = Duration::from_secs(120);
 /// How long a host that does not serve keeps a client waiting.
 const BAD_HOST: Duration = Duration::from_secs(10);
 
-/// More turns than this without time passing are a loop.
-const TURNS: u32 = 200_000;
+/// More turns than this without time passing are a loop. Where a connection holds 64 bytes and there is no
+/// latency, long messages of which every half is tried need several hundred thousand.
+const TURNS: u32 = 2_000_000;
 
 /// More turns than this are a story without an end, even if time passes.
-const STEPS: u64 = 5_000_000;
+const STEPS: u64 = 20_000_000;
 
 impl World {
     fn new(plan: &Plan, clock: Clock, log: Log) -> Result<Self, String> {

@@ -197,6 +197,7 @@ impl World<'_> {
 
             Output::ProducerOnline(key) => self.with_producer(key, Publisher::online),
             Output::ProducerOffline(key) => self.with_producer(key, Publisher::offline),
+            Output::ProducerClosed(key) => self.with_producer(key, Publisher::closed),
             Output::ProducerLeft(key) => self.with_producer(key, Publisher::left),
             Output::ProducerRejected(key, close) => {
                 self.with_producer(key, |publisher| publisher.rejected(&close));
@@ -352,7 +353,7 @@ impl World<'_> {
                     Verdict::Suspected => publisher.suspected(),
                     Verdict::Cleared => publisher.cleared(),
                 }
-                publisher.offline();
+                publisher.closed();
             });
         }
     }

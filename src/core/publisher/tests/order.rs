@@ -80,6 +80,30 @@ fn without_confirms_what_was_written_on_a_channel_that_we_close_is_not_written_a
     world.publisher.online();
     world.transmit();
     assert_eq!(world.arrived(), ["a"]);
+    // Nor if the broker closes the next one before the transport has taken it.
+    let mut world = World::fire_and_forget();
+    world.publish("a");
+    world.write(EVERYTHING);
+    let end_of_first = world.line.client.outbound().queued();
+    world.publisher.left();
+    world.publisher.online();
+    world.publish("b");
+    world.write(EVERYTHING);
+    world.publisher.closed();
+    assert_eq!(world.publisher.in_flight(), 1);
+    world.write(EVERYTHING);
+    world.publisher.flushed(end_of_first);
+    world.transmit();
+    assert_eq!(world.arrived(), ["a", "b", "b"]);
+    world.publisher.flushed(u64::MAX);
+    // With the connection all of it is gone.
+    world.publish("c");
+    world.write(EVERYTHING);
+    world.publisher.left();
+    world.lose_connection();
+    world.reconnect();
+    world.transmit();
+    assert_eq!(world.arrived(), ["c"]);
     // With confirms nobody would hear of it.
     let mut world = World::new();
     world.publish("a");

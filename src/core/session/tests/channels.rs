@@ -273,6 +273,38 @@ fn a_consumer_for_which_there_is_no_channel_at_a_reconnect_is_told_and_gets_the_
 
 // case B8
 #[test]
+fn a_consumer_that_found_all_channels_busy_gets_the_first_that_is_not() {
+    for frees_calls in [true, false] {
+        let mut world = World::with_channels(2);
+        world.declare(declare_queue("q"));
+        let consumer = world.add_consumer("q");
+        let (now, channel) = (world.now, world.consumer_channel(consumer));
+        // A call takes its time, and so does the queue, which was deleted by somebody else.
+        world.broker.script = Box::new(|method| match method {
+            Method::QueueDeclare(_) => Answer::Silence,
+            _ => Answer::Usual,
+        });
+        world.call(1, declare_queue("slow"));
+        world.broker.cancel_consumer(now, channel);
+        world.pass(SECOND);
+        assert!(!world.is_consuming(consumer));
+        world.broker.script = Box::new(|_| Answer::Usual);
+        let (busy, queue) = match frees_calls {
+            true => (ChannelId(1), "slow"),
+            false => (channel, "q"),
+        };
+        let ok = queue::DeclareOk {
+            queue: name(queue),
+            message_count: 0,
+            consumer_count: 0,
+        };
+        world.broker.send(world.now, busy, ok);
+        world.pass(SECOND);
+        assert!(world.is_consuming(consumer), "{queue}");
+    }
+}
+
+#[test]
 fn a_limit_on_channels_that_was_not_negotiated_is_learnt_and_kept_to() {
     let mut world = World::ready();
     let running = ["a", "b", "c"].map(|it| world.add_consumer(it));

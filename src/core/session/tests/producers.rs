@@ -125,7 +125,7 @@ fn low_disk_on_lavinmq_is_no_verdict_on_a_message() {
     assert!(!world.is_online(producer), "it backs off");
     assert!(matches!(
         world.outputs()[..],
-        [Output::ProducerOffline(_), Output::ProducerDelayed(..)]
+        [Output::ProducerClosed(_), Output::ProducerDelayed(..)]
     ));
     world.pass(SECOND);
     assert!(world.is_online(producer));
@@ -166,7 +166,7 @@ fn a_channel_that_is_closed_over_something_else_backs_off_and_is_told_once_until
     let outputs = world.outputs();
     let delays = |it: &&Output| matches!(it, Output::ProducerDelayed(key, Error::Refused(_)) if *key == producer);
     assert_eq!(outputs.iter().filter(delays).count(), 1);
-    let offline = |it: &&Output| matches!(it, Output::ProducerOffline(_));
+    let offline = |it: &&Output| matches!(it, Output::ProducerClosed(_));
     assert!(
         outputs.iter().filter(offline).count() > 2,
         "it is tried again"
@@ -239,8 +239,7 @@ fn the_end_of_a_channel_is_told_to_its_owner_and_not_to_the_next_at_its_number()
     let consumer = world.session.add_consumer(now, spec("q"));
     world.session.handle_timeout(now, &mut world.topology);
     world.run();
-    let offline =
-        |output: &Output| matches!(output, Output::ProducerOffline(it) if *it == producer);
+    let offline = |output: &Output| matches!(output, Output::ProducerClosed(it) if *it == producer);
     assert_eq!(world.count(offline), 1);
     assert!(world.session.consumers.get(consumer).is_some());
 }
