@@ -195,7 +195,9 @@
 //!   [`Interval`](crate::StreamOffset::Interval) lose nothing of what is published in an outage. There, `Next`
 //!   begins 5 s early and by the chunk, so that some messages can come which were there before;
 //!   [`Last`](crate::StreamOffset::Last) is asked for again, unless nothing came for more than 5 s, and then it
-//!   is as `Next` is.
+//!   is as `Next` is. RabbitMQ is told how long ago that moment was, so that its clock alone counts. LavinMQ
+//!   takes no interval (its documentation), and is told the time of day: there, a clock of yours that is more
+//!   than 5 s ahead of the broker's loses what was published in between.
 //! - How far it is ends with the consumer. To go on in another, or after the process has ended, keep its
 //!   [`stream_position`](crate::Consumer::stream_position), or the
 //!   [offset](crate::Delivery::stream_offset) of what you are done with together with its effects; a closure

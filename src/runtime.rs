@@ -37,7 +37,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use snowshoe_codec::time::seconds_rounded_up;
 use socket2::{SockRef, TcpKeepalive};
@@ -64,6 +64,12 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// give that.
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    /// The time of day. The system's by default. What is to be told to a broker by the time of day goes by
+    /// it, and nothing else.
+    fn time_of_day(&self) -> SystemTime {
+        SystemTime::now()
     }
 
     /// A timer that never goes off until it is set.

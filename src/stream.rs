@@ -23,7 +23,8 @@ pub enum StreamOffset {
     /// not count, and times before 1970 are 1970.
     Timestamp(SystemTime),
     /// The first chunk that was stored so long ago or later, by the broker's clock alone. Parts of a second
-    /// count as one, and it is a second at least.
+    /// count as one, and it is a second at least. LavinMQ, which takes none, is told the
+    /// [`Timestamp`](Self::Timestamp) by the clock of this machine.
     Interval(Duration),
 }
 

@@ -20,6 +20,9 @@ pub struct Dialect {
     /// Whether a message of a quorum queue that is given back before its channel ends (basic.nack) is spared
     /// a count against the delivery limit (seen on RabbitMQ 4.3.6).
     pub spares_what_is_given_back: bool,
+    /// Whether a place in a stream can only be told by its offset or by the time of day. LavinMQ refuses how
+    /// long ago it is (406; its documentation).
+    pub wants_time_of_day: bool,
 }
 
 impl Dialect {
@@ -36,6 +39,7 @@ impl Dialect {
             leaves_out_unlimited: is_lavinmq || rabbitmq.is_some_and(|release| release < (4, 0)),
             cancels_over_timeouts: is_from((4, 3)),
             spares_what_is_given_back: is_from((4, 3)),
+            wants_time_of_day: is_lavinmq,
         }
     }
 

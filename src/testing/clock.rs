@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::future;
 
@@ -39,6 +39,7 @@ pub struct Clock {
 }
 
 struct State {
+    begun: Instant,
     now: Instant,
     /// Who is to be woken when. Of those at the same instant, the older timer goes first.
     sleepers: BTreeMap<(Instant, u64), Waker>,
@@ -59,12 +60,18 @@ impl Default for Clock {
     }
 }
 
+/// The time of day, in seconds since 1970, at which clocks begin that pass only when they are told to.
+pub(super) const UNIX_TIME: u64 = 1_700_000_000;
+
 impl Clock {
-    /// A clock that stands at the present.
+    /// A clock that stands at the present. Its time of day begins where that of a
+    /// [broker](super::BrokerOptions::unix_time) does, so that a story is the same on any day.
     pub fn new() -> Self {
+        let now = Instant::now();
         Self {
             state: Arc::new(Mutex::new(State {
-                now: Instant::now(),
+                begun: now,
+                now,
                 sleepers: BTreeMap::new(),
                 next_id: 0,
             })),
@@ -129,6 +136,14 @@ impl Clock {
 impl Runtime for Clock {
     fn now(&self) -> Instant {
         self.now()
+    }
+
+    fn time_of_day(&self) -> SystemTime {
+        let state = self.lock();
+        let passed = state.now.saturating_duration_since(state.begun);
+        // Beyond what a system can tell there is no later time to tell.
+        let beginning = SystemTime::UNIX_EPOCH + Duration::from_secs(UNIX_TIME);
+        beginning.checked_add(passed).unwrap_or(beginning)
     }
 
     fn timer(&self) -> Box<dyn runtime::Timer> {

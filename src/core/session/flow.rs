@@ -1,6 +1,6 @@
 //! How the broker is asked to send a consumer more, or less.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use snowshoe_codec::Method;
 
@@ -42,7 +42,19 @@ impl Session {
     }
 
     /// Where a consumer is to begin in its stream, from the next time on that it is asked of the broker.
-    pub fn begin_at(&mut self, consumer: ConsumerKey, offset: StreamOffset) {
+    pub fn begin_at(
+        &mut self,
+        consumer: ConsumerKey,
+        offset: StreamOffset,
+        time_of_day: impl FnOnce() -> SystemTime,
+    ) {
+        let offset = match offset {
+            StreamOffset::Interval(ago) if self.dialect.wants_time_of_day => {
+                let then = time_of_day().checked_sub(ago);
+                StreamOffset::Timestamp(then.unwrap_or(SystemTime::UNIX_EPOCH))
+            }
+            offset => offset,
+        };
         if let Some(subscription) = self.consumers.get_mut(consumer) {
             subscription.begin_at(offset);
         }

@@ -16,6 +16,7 @@ use crate::core::topology::Topology;
 use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, Error};
 use crate::events::ConsumerId;
+use crate::runtime::Runtime;
 use crate::shared::inbox::Inbox;
 use crate::shared::place::{LinkIndex, Place};
 use crate::sync::answer::Answer;
@@ -187,6 +188,7 @@ impl Consumers {
         session: &mut Session,
         key: ConsumerKey,
         topology: &Topology,
+        runtime: &dyn Runtime,
     ) {
         let Some(Consumer { inbox, .. }) = self.consumers.get(&key) else {
             return;
@@ -200,7 +202,7 @@ impl Consumers {
             answer.ok()
         });
         if let Some(begin) = begin {
-            session.begin_at(key, begin);
+            session.begin_at(key, begin, || runtime.time_of_day());
         }
     }
 

@@ -151,7 +151,9 @@ impl Link {
                 }
                 consumers.deliver(consumer, delivery);
             }
-            Output::ConsumerOpens(key) => consumers.opens(now, session, key, topology),
+            Output::ConsumerOpens(key) => {
+                consumers.opens(now, session, key, topology, &*self.runtime);
+            }
             Output::ConsumerOnline {
                 consumer,
                 epoch,

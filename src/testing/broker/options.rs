@@ -3,6 +3,7 @@ use std::time::Duration;
 use snowshoe_codec::{ConnectionLimits, ServerOptions, ShortString, client_properties};
 
 use super::manner::Manner;
+use crate::testing::clock::UNIX_TIME;
 
 /// What a [`Broker`](super::Broker) is like.
 ///
@@ -73,7 +74,7 @@ impl Default for BrokerOptions {
             consumer_timeout: Some(Duration::from_secs(30 * 60)),
             outbound_limit: 1 << 20,
             seed: 0,
-            unix_time: 1_700_000_000,
+            unix_time: UNIX_TIME,
         }
     }
 }

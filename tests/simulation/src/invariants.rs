@@ -8,6 +8,7 @@ use snowshoe::{BufferPolicy, DropReason, Unconfirmed, UnconfirmedReason};
 use crate::ledger::{Book, Entry, Ledger};
 use crate::message::{LONGEST, MessageId};
 use crate::plan::{Exchange, Poison, Queue, Target};
+use crate::reading;
 use crate::witness::{Receipt, Record, Settle, Word};
 
 /// What is known at the end.
@@ -37,6 +38,7 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
     consumers_end_with_the_client(evidence)?;
     a_return_is_the_last_word(evidence)?;
     the_close_reports_are_true(evidence)?;
+    reading::check(&evidence.ledger.readers)?;
     what_is_held_is_bounded(evidence)
 }
 
@@ -234,9 +236,15 @@ fn without_confirms_nothing_came_twice(evidence: &Evidence<'_>) -> Checked {
     Ok(())
 }
 
-/// A message that nobody has looked at can go back to its queue, and nothing else can happen to it.
+/// A message that nobody has looked at can go back to its queue, and nothing else can happen to it. What a
+/// reader of a stream had settled before, the client settles again.
 fn nothing_was_settled_but_by_users(evidence: &Evidence<'_>) -> Checked {
-    for (key @ (message, settle), heard) in &evidence.record.settles {
+    let is_read = |message: &MessageId| {
+        let book = &evidence.ledger.producers[message.producer as usize];
+        book.plan.target == Target::Queue(Queue::Stream)
+    };
+    let settles = evidence.record.settles.iter();
+    for (key @ (message, settle), heard) in settles.filter(|((message, _), _)| !is_read(message)) {
         let said = evidence.ledger.settles.get(key);
         let mut said = said.into_iter().flatten();
         let is_said = |heard: &Instant| said.next().is_some_and(|said| said <= heard);

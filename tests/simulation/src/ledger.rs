@@ -7,6 +7,7 @@ use snowshoe::{BufferPolicy, ConsumerEnd, Unconfirmed};
 
 use crate::message::MessageId;
 use crate::plan::ProducerPlan;
+use crate::reading::Reader;
 use crate::tidying::Asked;
 use crate::witness::Settle;
 
@@ -19,6 +20,8 @@ pub(crate) struct Ledger {
     pub(crate) settles: BTreeMap<(MessageId, Settle), Vec<Instant>>,
     /// What each consumer was handed: which message, and whether it may have been delivered before.
     pub(crate) consumers: Vec<Vec<(MessageId, bool)>>,
+    /// What each reader of the stream was handed.
+    pub(crate) readers: Vec<Reader>,
     /// What became of each client.
     pub(crate) fates: Vec<Fate>,
     /// How often clients told that a message came back.

@@ -12,6 +12,7 @@ mod ledger;
 mod log;
 mod message;
 mod plan;
+mod reading;
 mod report;
 mod server;
 mod shrink;

@@ -2,6 +2,7 @@
 //! told with less in it.
 
 mod chance;
+mod read;
 mod tidy;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use snowshoe::BufferPolicy;
 use snowshoe::codec::ReplyCode;
 use snowshoe::testing::{Direction, Manner};
 
+pub(crate) use self::read::{Begin, ReaderPlan};
 pub(crate) use self::tidy::{Act, Thing, exchange_name, queue_name};
 
 /// A story.
@@ -94,6 +96,7 @@ pub(crate) enum Step {
 pub(crate) enum Deed {
     Produce(ProducerPlan),
     Consume(ConsumerPlan),
+    Read(ReaderPlan),
     /// A user asks for something, and waits for the answer only so long.
     Call {
         at: Duration,
@@ -180,6 +183,8 @@ pub(crate) enum Queue {
     Limited,
     /// The client's own, declared and deleted as it likes.
     Fleeting,
+    /// A stream, of which nothing is ever taken.
+    Stream,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,6 +362,17 @@ impl Plan {
         self.steps.iter().any(is_tidying)
     }
 
+    /// Whether somebody reads the stream.
+    pub(crate) fn has_readers(&self) -> bool {
+        let is_reading = |step: &Step| {
+            let Step::User { deed, .. } = step else {
+                return false;
+            };
+            matches!(deed, Deed::Read(_))
+        };
+        self.steps.iter().any(is_reading)
+    }
+
     /// What brings back the collected queues that were deleted, or could not be declared again. Any
     /// other has to be there without.
     pub(crate) fn repairs(&self) -> Vec<Call> {
@@ -404,6 +420,7 @@ impl Queue {
             Self::Passing => "passing",
             Self::Exclusive => ["exclusive", "exclusive-too"][client],
             Self::Limited => "limited",
+            Self::Stream => "stream",
             Self::Fleeting => ["fleeting", "fleeting-too"][client],
         }
     }

@@ -137,6 +137,7 @@ fn kind(step: &Step) -> &'static str {
         Step::User { deed, .. } => match deed {
             Deed::Produce(_) => "producers",
             Deed::Consume(_) => "consumers",
+            Deed::Read(_) => "readers of a stream",
             Deed::Call { .. } => "calls",
             Deed::Tidy { .. } => "tidying",
             Deed::Close { .. } => "early closes",

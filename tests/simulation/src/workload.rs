@@ -50,7 +50,7 @@ impl Scene {
         self.clock.sleep(self.left_until(at)).await;
     }
 
-    fn left_until(&self, at: Duration) -> Duration {
+    pub(crate) fn left_until(&self, at: Duration) -> Duration {
         (self.start + at).saturating_duration_since(self.clock.now())
     }
 
@@ -128,6 +128,7 @@ pub(crate) async fn set_up(
     index: usize,
     all: bool,
     quorum: bool,
+    stream: bool,
 ) -> Result<(), Error> {
     if !all {
         client
@@ -137,7 +138,8 @@ pub(crate) async fn set_up(
     }
     client.declare(exchange(Exchange::Steady)).await?;
     client.declare(exchange(Exchange::Passing)).await?;
-    for it in Queue::ALL {
+    let stream = stream.then_some(Queue::Stream);
+    for it in Queue::ALL.into_iter().chain(stream) {
         client.declare(queue(it, index, quorum)).await?;
     }
     client.declare(binding(Exchange::Steady)).await?;
@@ -148,6 +150,7 @@ fn queue(queue: Queue, client: usize, quorum: bool) -> snowshoe::Queue {
     let declared = snowshoe::Queue::new(queue.name(client));
     match queue {
         Queue::Bound if quorum => snowshoe::Queue::quorum(queue.name(client)),
+        Queue::Stream => snowshoe::Queue::stream(queue.name(client)),
         Queue::Exclusive => declared.exclusive(),
         Queue::Limited => declared
             .argument("x-max-length", 3)

@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::log::{Lines, Log};
 use crate::message::MessageId;
 use crate::plan::{Deed, Fault, Plan, Queue, Refused, Second, Settings, Step};
+use crate::reading;
 use crate::report::Counts;
 use crate::server::Server;
 use crate::tidying;
@@ -80,12 +81,14 @@ impl World {
     fn new(plan: &Plan, clock: Clock, log: Log) -> Result<Self, String> {
         let mut executor = Executor::new(clock.clone(), plan.seed);
         let network = Network::new(clock.clone(), plan.seed);
-        let broker = Broker::new(BrokerOptions {
+        let mut broker = Broker::new(BrokerOptions {
             seed: plan.seed,
             manner: plan.settings.manner,
             consumer_timeout: Some(plan.settings.consumer_timeout),
             ..BrokerOptions::default()
         });
+        // Both sides have the same time of day.
+        broker.handle_timeout(clock.now());
         let server = Server::new(
             clock.clone(),
             network.clone(),
@@ -135,7 +138,8 @@ impl World {
             set_up.map_err(|error| format!("the setup failed: {error}"))?;
         }
         let all = index == 0 || plan.settings.second == Some(Second::Declares);
-        let set_up = workload::set_up(client.clone(), index, all, plan.settings.quorum);
+        let (quorum, stream) = (plan.settings.quorum, plan.has_readers());
+        let set_up = workload::set_up(client.clone(), index, all, quorum, stream);
         let set_up = self.executor.run(set_up);
         set_up
             .ok_or("the setup never ends")?
@@ -185,6 +189,7 @@ impl World {
         })?;
         self.note_who_gave_up(&plan.settings)?;
         self.drain(plan)?;
+        self.read_to_the_end()?;
         self.note_who_gave_up(&plan.settings)?;
         if plan.is_tidied() {
             self.come_back_twice(plan)?;
@@ -223,6 +228,9 @@ impl World {
                 Deed::Consume(plan) => {
                     let consumer = workload::consume(scene, plan.clone());
                     users.push(self.executor.spawn(consumer));
+                }
+                Deed::Read(plan) => {
+                    self.executor.spawn(reading::read(scene, plan.clone()));
                 }
                 Deed::Call { at, call, patience } => {
                     let call = workload::call(scene, *at, *call, *patience);
@@ -298,6 +306,18 @@ impl World {
         )
     }
 
+    /// Waits until every reader of a client that lives has come to the end of the stream.
+    fn read_to_the_end(&mut self) -> Result<(), String> {
+        self.wait_for("a reader never gets to the end of the stream", |world| {
+            let readers = &world.ledger.borrow().readers;
+            let are_through = |broker: &Broker| {
+                let mut living = world.living().map(|party| party.scene.index);
+                living.all(|client| reading::are_through(readers, client, broker))
+            };
+            world.server.witnessed(|_, broker| are_through(broker))
+        })
+    }
+
     /// All connections are lost and come back, twice: what was deleted stays deleted.
     fn come_back_twice(&mut self, plan: &Plan) -> Result<(), String> {
         for _ in 0..2 {
@@ -307,6 +327,7 @@ impl World {
             }
             self.pass(self.clock.now() + LONG_ENOUGH)?;
             self.drain(plan)?;
+            self.read_to_the_end()?;
         }
         self.note_who_gave_up(&plan.settings)?;
         for party in self.living() {

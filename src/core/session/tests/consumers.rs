@@ -1,7 +1,9 @@
 //! Consumers, and how they come back.
 
+use std::time::SystemTime;
+
 use snowshoe_codec::method::channel;
-use snowshoe_codec::{ChannelId, FieldTable};
+use snowshoe_codec::{ChannelId, FieldTable, FieldValue};
 
 use super::*;
 use crate::core::Flow;
@@ -512,6 +514,36 @@ fn a_single_active_consumer_goes_without_a_cancel_and_with_its_channel() {
     }
 }
 
+// LavinMQ takes no interval.
+#[test]
+fn how_long_ago_a_consumer_begins_in_a_stream_is_told_as_the_time_of_day_where_that_is_wanted() {
+    let minute_ago = StreamOffset::Interval(MINUTE);
+    let hour = Duration::from_secs(3_600);
+    let now = SystemTime::UNIX_EPOCH + hour;
+    for (wants_time_of_day, begin, expected) in [
+        (false, minute_ago, FieldValue::LongString(b"60s")),
+        (true, minute_ago, FieldValue::Timestamp(3_540)),
+        (
+            true,
+            StreamOffset::Interval(2 * hour),
+            FieldValue::Timestamp(0),
+        ),
+        (true, StreamOffset::First, FieldValue::LongString(b"first")),
+    ] {
+        let mut world = World::ready();
+        world.session.dialect.wants_time_of_day = wants_time_of_day;
+        let consumer = world.session.add_consumer(world.now, spec("q"));
+        world.session.begin_at(consumer, begin, || now);
+        world.run();
+        let consumes = (world.requests().into_iter()).filter_map(|method| match method {
+            Method::BasicConsume(consume) => Some(consume.arguments),
+            _ => None,
+        });
+        let expected = FieldTable::new().with("x-stream-offset", expected);
+        assert_eq!(consumes.collect::<Vec<_>>(), [expected.unwrap()]);
+    }
+}
+
 #[test]
 fn where_a_consumer_begins_in_a_stream_can_be_said_each_time_before_it_is_asked_for() {
     let mut world = World::ready();
@@ -525,7 +557,8 @@ fn where_a_consumer_begins_in_a_stream_can_be_said_each_time_before_it_is_asked_
             assert!(waited < 100, "it was not told");
             world.step();
         }
-        (world.session).begin_at(consumer, StreamOffset::Offset(offset));
+        let never = || unreachable!("an offset is told as it is");
+        (world.session).begin_at(consumer, StreamOffset::Offset(offset), never);
         world.run();
         let consumed: Vec<_> = (world.requests().into_iter())
             .filter_map(|method| match method {

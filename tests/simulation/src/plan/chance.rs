@@ -8,9 +8,9 @@ use snowshoe::codec::ReplyCode;
 use snowshoe::testing::{Direction, Manner};
 
 use super::{
-    Act, Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Host, Length,
-    Manners, Plan, Poison, ProducerPlan, Queue, Refused, Second, Settings, Step, Style, Target,
-    Thing,
+    Act, Begin, Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Host,
+    Length, Manners, Plan, Poison, ProducerPlan, Queue, ReaderPlan, Refused, Second, Settings,
+    Step, Style, Target, Thing,
 };
 
 impl Plan {
@@ -58,6 +58,10 @@ impl Plan {
         plan.choose_release(&mut random);
         if random.bool() {
             plan.crowd_quorum(&mut random);
+        }
+        let mut random = Rng::with_seed(seed.rotate_left(32) ^ 4);
+        if random.u32(..4) == 0 {
+            plan.add_stream(&mut random);
         }
         plan
     }
@@ -187,6 +191,32 @@ impl Plan {
         for _ in 0..random.usize(0..=3) {
             let at = at + within(random, 2 * most);
             let fault = Fault::Reset(random.usize(..3));
+            self.steps.push(Step::Fault { at, fault });
+        }
+    }
+
+    /// There is a stream, with those who fill it and those who read it, and connections are lost meanwhile.
+    fn add_stream(&mut self, random: &mut Rng) {
+        let length = self.settings.length;
+        for _ in 0..random.usize(1..=2) {
+            let mut producer = ProducerPlan::new(random, length);
+            producer.target = Target::Queue(Queue::Stream);
+            let client = random.usize(..self.clients());
+            self.add(client, Deed::Produce(producer));
+        }
+        for _ in 0..random.usize(1..=3) {
+            let mut reader = ReaderPlan::new(random, length);
+            // It is to have a channel, whoever has the others.
+            reader.dedicated |= self.settings.is_short_of_channels();
+            let client = random.usize(..self.clients());
+            self.add(client, Deed::Read(reader));
+        }
+        for _ in 0..random.usize(0..=4) {
+            let (at, link) = (within(random, length), random.usize(..3 * self.clients()));
+            let fault = match random.u32(..3) {
+                0 => Fault::Restart,
+                _ => Fault::Reset(link),
+            };
             self.steps.push(Step::Fault { at, fault });
         }
     }
@@ -427,6 +457,31 @@ impl ConsumerPlan {
                 random,
                 &[ConsumerPlanEnd::Cancelled, ConsumerPlanEnd::Dropped],
             ),
+        }
+    }
+}
+
+impl ReaderPlan {
+    fn new(random: &mut Rng, length: Duration) -> Self {
+        let from = match random.bool() {
+            true => Duration::ZERO,
+            false => within(random, length),
+        };
+        Self {
+            seed: random.u64(..),
+            from,
+            begin: pick(
+                random,
+                &[Begin::First, Begin::First, Begin::Next, Begin::Offset(5)],
+            ),
+            prefetch: pick(random, &[1, 2, 10, 100]),
+            capacity: pick(random, &[1, 5, 50]),
+            room: pick(random, &[None, None, Some(600)]),
+            dedicated: random.u32(..8) == 0,
+            keeps: pick(random, &[0, 4, 12]),
+            slowness: pick(random, &[0, 50, 1_000]),
+            batches: (random.u32(..3) == 0).then(|| random.usize(1..=10)),
+            hands_over: (random.u32(..4) == 0).then(|| from + within(random, length)),
         }
     }
 }

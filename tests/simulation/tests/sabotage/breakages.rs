@@ -28,6 +28,7 @@ const HANDSHAKE: &str = "codec/src/connection/handshake.rs";
 const INBOX: &str = "src/shared/inbox.rs";
 const LINK: &str = "src/driver/link.rs";
 const OUTPUTS: &str = "src/driver/link/outputs.rs";
+const PROGRESS: &str = "src/core/stream/progress.rs";
 const PRODUCERS: &str = "src/driver/link/producers.rs";
 const LEDGER: &str = "src/core/publisher/ledger.rs";
 const PUBLISHER: &str = "src/core/publisher.rs";
@@ -144,7 +145,7 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         number: "fault 13",
         what: "what was in flight is not written again",
         file: PUBLISHER,
-        sound: "        self.ledger.ring.rewind();\n",
+        sound: "        self.ledger.ring.rewind_to(from);\n",
         broken: "",
         seeds: 300,
     },
@@ -152,8 +153,8 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         number: "fault 13",
         what: "after a reconnect the two oldest messages have changed places",
         file: PUBLISHER,
-        sound: "        self.ledger.ring.rewind();\n",
-        broken: "        self.ledger.ring.rewind();
+        sound: "        self.ledger.ring.rewind_to(from);\n",
+        broken: "        self.ledger.ring.rewind_to(from);
         if let Some((oldest, entry)) = self.ledger.ring.next_unwritten() {
             let body = entry.body.clone();
             if let Some(next) = self.ledger.ring.get_mut(oldest + 1) {
@@ -332,6 +333,30 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         sound: "self.prefetch().filter(|prefetch| *prefetch > 0)",
         broken: "self.prefetch().filter(|prefetch| *prefetch > 0 && !self.established)",
         seeds: 300,
+    },
+    Breakage {
+        number: "streams",
+        what: "a reader of a stream comes back after the last that it received",
+        file: PROGRESS,
+        sound: "let unsettled = open.into_iter().chain(self.again.first().copied()).min();",
+        broken: "let unsettled = open.into_iter().chain(self.again.first().copied()).min().filter(|_| false);",
+        seeds: 1_000,
+    },
+    Breakage {
+        number: "streams",
+        what: "what was settled beyond the position comes again",
+        file: PROGRESS,
+        sound: "let is_wanted = self.again.remove(&offset) || is_new;",
+        broken: "let is_wanted = self.again.remove(&offset) || is_new || true;",
+        seeds: 1_000,
+    },
+    Breakage {
+        number: "streams",
+        what: "a reader that had received nothing comes back to what is published then",
+        file: PROGRESS,
+        sound: "None | Some(StreamOffset::Next) => since_begun,",
+        broken: "None | Some(StreamOffset::Next) => self.begin,",
+        seeds: 3_000,
     },
     Breakage {
         number: "case B1",
