@@ -52,6 +52,11 @@ impl Channel<'_> {
         self.state.phase == ChannelPhase::Open
     }
 
+    /// Whether something can be sent on it: it is open, or on its way, and nobody has begun to close it.
+    pub fn can_send(&self) -> bool {
+        self.check_open().is_ok()
+    }
+
     /// Whether the peer allows messages: see [`Event::Flow`](crate::Event::Flow).
     pub fn flow_active(&self) -> bool {
         self.state.flow_active

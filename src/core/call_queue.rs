@@ -4,6 +4,8 @@
 //! it refuses, without a look at those after it. So of what is under way when the broker closes the
 //! channel, the oldest was refused and the rest has not happened: it is sent again on the next channel.
 //! Where a channel ends in any other way, what was under way may have happened.
+//!
+//! Calls follow the opening of their channel without waiting for the answer.
 
 use snowshoe_codec::ChannelId;
 use std::collections::VecDeque;
@@ -14,6 +16,8 @@ pub struct CallQueue<T> {
     queue: VecDeque<T>,
     /// How many at the front of the queue were sent on the current channel.
     sent: usize,
+    /// How many may be under way at once.
+    window: usize,
     channel: ChannelState,
 }
 
@@ -24,14 +28,20 @@ enum ChannelState {
     Open(ChannelId),
 }
 
-/// How many calls may be under way at once: enough to hide the latency of a long recovery.
-const WINDOW: usize = 32;
+/// How many calls may be under way at once, as long as none is refused: enough for a long recovery in one
+/// round trip.
+const WIDEST: usize = 4_096;
+
+/// How many, where one after the other is refused. Each costs the channel, and what was sent behind it is
+/// sent again.
+const NARROWEST: usize = 32;
 
 impl<T> CallQueue<T> {
     pub const fn new() -> Self {
         Self {
             queue: VecDeque::new(),
             sent: 0,
+            window: WIDEST,
             channel: ChannelState::None,
         }
     }
@@ -80,27 +90,27 @@ impl<T> CallQueue<T> {
 
     /// Whether nothing is under way on its channel.
     pub fn is_idle(&self) -> bool {
-        self.channel().is_some() && self.sent == 0
+        matches!(self.channel, ChannelState::Open(_)) && self.sent == 0
     }
 
     /// Gives the channel away if nothing is under way on it: there is another when there are calls.
     pub fn release(&mut self) -> Option<ChannelId> {
-        let channel = self.channel().filter(|_| self.sent == 0)?;
+        let channel = self.channel().filter(|_| self.is_idle())?;
         self.channel = ChannelState::None;
         Some(channel)
     }
 
-    /// The channel, once it is open.
+    /// The channel, open or on its way.
     pub fn channel(&self) -> Option<ChannelId> {
         match self.channel {
-            ChannelState::Open(channel) => Some(channel),
-            ChannelState::None | ChannelState::Opening(_) => None,
+            ChannelState::Opening(channel) | ChannelState::Open(channel) => Some(channel),
+            ChannelState::None => None,
         }
     }
 
     /// The next call to send.
     pub fn next_to_send(&mut self) -> Option<&mut T> {
-        if self.channel().is_none() || self.sent >= WINDOW {
+        if self.channel().is_none() || self.sent >= self.window {
             return None;
         }
         let call = self.queue.get_mut(self.sent)?;
@@ -114,12 +124,21 @@ impl<T> CallQueue<T> {
     pub fn answered(&mut self, is_for: impl FnMut(&T) -> bool) -> Option<T> {
         let index = self.queue.iter().take(self.sent).position(is_for)?;
         self.sent -= 1;
-        self.queue.remove(index)
+        let answered = self.queue.remove(index);
+        self.window = match self.queue.is_empty() {
+            true => WIDEST,
+            false => WIDEST.min(self.window + 1),
+        };
+        answered
     }
 
     /// Takes the oldest call under way off the queue: it is what the broker ended something over.
     pub fn refused(&mut self) -> Option<T> {
-        self.answered(|_| true)
+        let refused = self.answered(|_| true);
+        if !self.queue.is_empty() {
+            self.window = NARROWEST.max(self.sent.min(self.window) / 2);
+        }
+        refused
     }
 
     /// Puts a call in front of those that were not sent.
@@ -209,14 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_before_the_channel_is_open() {
+    fn calls_follow_the_opening_of_their_channel() {
         let mut calls = CallQueue::new();
         calls.push(1);
         assert!(calls.wants_channel());
-        calls.opening(ChannelId(1));
         assert_eq!(calls.next_to_send(), None);
-        calls.opened();
+        calls.opening(ChannelId(1));
         assert_eq!(calls.next_to_send(), Some(&mut 1));
+        assert_eq!(calls.refused(), Some(1));
+        assert!(!calls.is_idle(), "it may not be there yet");
+        calls.opened();
+        assert!(calls.is_idle());
     }
 
     #[test]
@@ -288,10 +310,46 @@ mod tests {
 
     #[test]
     fn more_calls_than_the_window_wait_for_answers() {
-        let mut calls = calls_with(&[0; WINDOW + 1]);
-        assert_eq!(send_all(&mut calls).len(), WINDOW);
-        calls.refused();
+        let mut calls = calls_with(&[0; WIDEST + 1]);
+        assert_eq!(send_all(&mut calls).len(), WIDEST);
+        calls.answered(|_| true);
         assert_eq!(send_all(&mut calls).len(), 1);
+    }
+
+    #[test]
+    fn where_all_are_refused_each_is_sent_again_only_so_often() {
+        let many = 1_000;
+        let mut calls = calls_with(&vec![0; many]);
+        let mut sent = 0;
+        for channel in 2.. {
+            sent += send_all(&mut calls).len();
+            if calls.channel_closed().is_none() {
+                break;
+            }
+            calls.opening(ChannelId(channel));
+            calls.opened();
+        }
+        assert!(calls.is_empty());
+        assert!(sent < many * (NARROWEST + 5), "{sent}");
+    }
+
+    #[test]
+    fn after_a_refusal_the_window_grows_with_each_answer_and_is_as_before_when_all_are_answered() {
+        let mut calls = calls_with(&[0; 200]);
+        send_all(&mut calls);
+        calls.channel_closed();
+        calls.opening(ChannelId(2));
+        calls.opened();
+        assert_eq!(send_all(&mut calls).len(), 99);
+        calls.answered(|_| true);
+        assert_eq!(send_all(&mut calls).len(), 2);
+        while calls.answered(|_| true).is_some() {}
+        send_all(&mut calls);
+        while calls.answered(|_| true).is_some() {}
+        for _ in 0..300 {
+            calls.push(0);
+        }
+        assert_eq!(send_all(&mut calls).len(), 300);
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::stream::StreamOffset;
 ///      │                Opening              Ended ◄── cancel-ok ── Cancelling ◄───┘ cancel
 /// ```
 ///
+/// The limit and the consumer are asked for behind channel.open, in one flight; the states tell how far the
+/// broker has answered.
+///
 /// One that has cost the connection backs off across its end. One that the broker cancels over a single
 /// delivery is Paused, and asked for again on the channel that it has: from there it is Exchanging.
 ///
@@ -73,6 +76,8 @@ pub struct Subscription {
     missed: bool,
     /// Whether it is on its way for so long that nobody else waits for it.
     late: bool,
+    /// Whether the broker was asked for it on the present channel.
+    asked: bool,
     /// Which consumer is there, or on its way.
     flow: Flow,
     /// Which is to be there.
@@ -164,7 +169,6 @@ impl State {
 /// What follows a reply.
 #[derive(Debug, PartialEq)]
 pub enum Step {
-    Send(Method),
     /// Deliveries may come from now on, for the first time or again.
     Active {
         first: bool,
@@ -221,6 +225,7 @@ impl Subscription {
             suspected: false,
             missed: false,
             late: false,
+            asked: false,
             delays: Delays::new(backoff, Duration::ZERO, seed),
         }
     }
@@ -345,7 +350,7 @@ impl Subscription {
         }
     }
 
-    /// Where it is to begin in its stream.
+    /// Where it is to begin in its stream, before it [asks](Self::ask).
     pub fn begin_at(&mut self, offset: StreamOffset) {
         // Arguments that were well formed take another.
         _ = offset.set_in(&mut self.spec.arguments);
@@ -353,6 +358,7 @@ impl Subscription {
 
     pub fn opening(&mut self, channel: ChannelId) {
         self.late = false;
+        self.asked = false;
         self.state = State::Opening(channel);
     }
 
@@ -364,19 +370,27 @@ impl Subscription {
         !self.established
     }
 
-    /// Its channel is open.
-    pub fn opened(&mut self) -> Option<Method> {
-        let State::Opening(channel) = self.state else {
-            return None;
-        };
+    /// What to ask of the broker, behind channel.open. Nothing where its channel has ended since, or it was
+    /// asked.
+    pub fn ask(&mut self) -> Vec<Method> {
+        let was_asked = std::mem::replace(&mut self.asked, true);
+        if was_asked || !matches!(self.state, State::Opening(_)) {
+            return Vec::new();
+        }
         self.flow = self.wanted;
         self.exchanges = 0;
-        // A channel begins without a limit.
-        let Some(prefetch) = self.prefetch().filter(|prefetch| *prefetch > 0) else {
-            return Some(self.subscribe(channel));
-        };
-        self.state = State::Limiting(channel);
-        Some(qos(prefetch))
+        let limit = self.limit().map(qos);
+        limit.into_iter().chain([self.consume().into()]).collect()
+    }
+
+    /// Its channel is open.
+    pub fn opened(&mut self) {
+        if let State::Opening(channel) = self.state {
+            self.state = match self.limit() {
+                Some(_) => State::Limiting(channel),
+                None => State::Subscribing(channel),
+            };
+        }
     }
 
     /// The broker answered a call.
@@ -386,7 +400,10 @@ impl Subscription {
                 self.proving = false;
                 Some(Step::Proven)
             }
-            State::Limiting(channel) => Some(Step::Send(self.subscribe(channel))),
+            State::Limiting(channel) => {
+                self.state = State::Subscribing(channel);
+                None
+            }
             State::Subscribing(channel) => {
                 self.state = State::Active(channel);
                 let first = !std::mem::replace(&mut self.established, true);
@@ -689,9 +706,9 @@ impl Subscription {
         }
     }
 
-    fn subscribe(&mut self, channel: ChannelId) -> Method {
-        self.state = State::Subscribing(channel);
-        self.consume().into()
+    /// The prefetch that has to be asked for, since a channel begins without any.
+    fn limit(&self) -> Option<u16> {
+        self.prefetch().filter(|prefetch| *prefetch > 0)
     }
 
     fn consume(&self) -> basic::Consume {

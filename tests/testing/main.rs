@@ -1,4 +1,5 @@
 //! What the feature `testing` gives to users: the broker in memory, and the server around it.
 
+mod round_trips;
 mod scenarios;
 mod server;

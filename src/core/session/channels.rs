@@ -111,9 +111,8 @@ impl Session {
                 }
             }
             Some(Owner::Consumer(consumer)) => {
-                let subscription = self.consumers.get_mut(consumer);
-                if let Some(method) = subscription.and_then(Subscription::opened) {
-                    self.send_for(now, consumer, channel, method);
+                if let Some(subscription) = self.consumers.get_mut(consumer) {
+                    subscription.opened();
                 }
                 self.consumer_progressed(now, consumer);
             }
@@ -176,7 +175,6 @@ impl Session {
             return;
         };
         match subscription.replied(now, reply) {
-            Some(Step::Send(method)) => self.send_for(now, consumer, channel, method),
             Some(Step::Active {
                 first,
                 missed,
@@ -626,7 +624,7 @@ pub(super) fn channel_of<'a, T>(
     calls: &CallQueue<T>,
 ) -> Option<codec::Channel<'a>> {
     let channel = connection.as_mut()?.channel(calls.channel()?)?;
-    channel.is_open().then_some(channel)
+    channel.can_send().then_some(channel)
 }
 
 /// Whether the broker will take the same thing later: LavinMQ refuses publishes and declarations,

@@ -41,22 +41,33 @@ impl Session {
         }
     }
 
-    /// Where a consumer is to begin in its stream, from the next time on that it is asked of the broker.
-    pub fn begin_at(
+    /// Goes on after [`Output::ConsumerOpens`]: asks the broker for a consumer, which is to begin there, if it
+    /// reads a stream.
+    pub fn subscribe(
         &mut self,
+        now: Instant,
         consumer: ConsumerKey,
-        offset: StreamOffset,
+        begin: Option<StreamOffset>,
         time_of_day: impl FnOnce() -> SystemTime,
     ) {
-        let offset = match offset {
-            StreamOffset::Interval(ago) if self.dialect.wants_time_of_day => {
+        let begin = match begin {
+            Some(StreamOffset::Interval(ago)) if self.dialect.wants_time_of_day => {
                 let then = time_of_day().checked_sub(ago);
-                StreamOffset::Timestamp(then.unwrap_or(SystemTime::UNIX_EPOCH))
+                let then = then.unwrap_or(SystemTime::UNIX_EPOCH);
+                Some(StreamOffset::Timestamp(then))
             }
-            offset => offset,
+            begin => begin,
         };
-        if let Some(subscription) = self.consumers.get_mut(consumer) {
-            subscription.begin_at(offset);
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        if let Some(begin) = begin {
+            subscription.begin_at(begin);
+        }
+        if let Some(channel) = subscription.channel() {
+            for method in subscription.ask() {
+                self.send_for(now, consumer, channel, method);
+            }
         }
     }
 

@@ -49,6 +49,7 @@ impl World {
     fn activate(&mut self, channel: ChannelId) -> Step {
         assert!(self.subscription.wants_channel(self.now));
         self.subscription.opening(channel);
+        assert!(!self.subscription.ask().is_empty());
         self.subscription.opened();
         if let State::Limiting(_) = self.state() {
             self.replied();
@@ -123,20 +124,20 @@ fn gist(method: &Method) -> String {
     }
 }
 
-fn method_name(step: Option<Step>) -> Option<&'static str> {
-    match step {
-        Some(Step::Send(method)) => Some(method.name()),
-        _ => None,
-    }
-}
-
 #[test]
 fn the_prefetch_is_set_before_anything_can_be_delivered() {
     let mut world = World::new();
     world.subscription.opening(ChannelId(1));
-    let first = world.subscription.opened().unwrap();
-    assert_eq!(first.name(), "basic.qos");
-    assert_eq!(method_name(world.replied()), Some("basic.consume"));
+    let asked = world.subscription.ask();
+    assert_eq!(
+        asked.iter().map(gist).collect::<Vec<_>>(),
+        ["qos 10", "consume tag"]
+    );
+    assert_eq!(world.subscription.ask(), [], "it is asked once");
+    world.subscription.opened();
+    assert_eq!(world.subscription.under_way(), Some(basic::Qos::ID));
+    assert_eq!(world.replied(), None);
+    assert_eq!(world.subscription.under_way(), Some(basic::Consume::ID));
     assert_eq!(
         world.replied(),
         Some(Step::Active {
@@ -153,8 +154,13 @@ fn without_a_limit_or_without_acks_no_prefetch_is_set() {
     for (prefetch, no_ack) in [(0, false), (10, true)] {
         let mut world = World::with(prefetch, no_ack);
         world.subscription.opening(ChannelId(1));
-        let first = world.subscription.opened().unwrap();
-        assert_eq!(first.name(), "basic.consume");
+        let asked = world.subscription.ask();
+        assert_eq!(
+            asked.iter().map(Method::name).collect::<Vec<_>>(),
+            ["basic.consume"]
+        );
+        world.subscription.opened();
+        assert_eq!(world.subscription.under_way(), Some(basic::Consume::ID));
     }
 }
 

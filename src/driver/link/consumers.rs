@@ -201,9 +201,7 @@ impl Consumers {
             let answer = answer.inspect_err(|panicked| log::error!("{panicked}: {own:?} it is"));
             answer.ok()
         });
-        if let Some(begin) = begin {
-            session.begin_at(key, begin, || runtime.time_of_day());
-        }
+        session.subscribe(now, key, begin, || runtime.time_of_day());
     }
 
     /// A consumer receives from now on, under this epoch and from this queue.

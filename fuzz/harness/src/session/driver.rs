@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
 use snowshoe::ConnectionErrorReason;
@@ -272,6 +272,10 @@ impl World<'_> {
                 }
             }
 
+            Output::ConsumerOpens(key) => {
+                let time_of_day = || SystemTime::UNIX_EPOCH;
+                self.session.subscribe(self.now, key, None, time_of_day);
+            }
             Output::ConsumerVacant(key) => self.session.occupy(self.now, key),
 
             Output::Called { token, .. } => assert!(self.calls.remove(&token.0), "answered twice"),
@@ -285,7 +289,6 @@ impl World<'_> {
 
             Output::Ready
             | Output::SecretUpdated
-            | Output::ConsumerOpens(_)
             | Output::ConsumerQueueGone(_)
             | Output::ConsumerPaused(_)
             | Output::ConsumerCancelled(_)

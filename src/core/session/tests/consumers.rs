@@ -1,7 +1,5 @@
 //! Consumers, and how they come back.
 
-use std::time::SystemTime;
-
 use snowshoe_codec::method::channel;
 use snowshoe_codec::{ChannelId, FieldTable, FieldValue};
 
@@ -518,8 +516,8 @@ fn a_single_active_consumer_goes_without_a_cancel_and_with_its_channel() {
 #[test]
 fn how_long_ago_a_consumer_begins_in_a_stream_is_told_as_the_time_of_day_where_that_is_wanted() {
     let minute_ago = StreamOffset::Interval(MINUTE);
+    // The time of day is one o'clock.
     let hour = Duration::from_secs(3_600);
-    let now = SystemTime::UNIX_EPOCH + hour;
     for (wants_time_of_day, begin, expected) in [
         (false, minute_ago, FieldValue::LongString(b"60s")),
         (true, minute_ago, FieldValue::Timestamp(3_540)),
@@ -532,9 +530,8 @@ fn how_long_ago_a_consumer_begins_in_a_stream_is_told_as_the_time_of_day_where_t
     ] {
         let mut world = World::ready();
         world.session.dialect.wants_time_of_day = wants_time_of_day;
-        let consumer = world.session.add_consumer(world.now, spec("q"));
-        world.session.begin_at(consumer, begin, || now);
-        world.run();
+        world.begin = Some(begin);
+        world.add_consumer("q");
         let consumes = (world.requests().into_iter()).filter_map(|method| match method {
             Method::BasicConsume(consume) => Some(consume.arguments),
             _ => None,
@@ -548,18 +545,9 @@ fn how_long_ago_a_consumer_begins_in_a_stream_is_told_as_the_time_of_day_where_t
 fn where_a_consumer_begins_in_a_stream_can_be_said_each_time_before_it_is_asked_for() {
     let mut world = World::ready();
     world.requests();
-    let consumer = world.session.add_consumer(world.now, spec("q"));
+    world.begin = Some(StreamOffset::Offset(5));
+    let consumer = world.add_consumer("q");
     for offset in 5..8 {
-        let opens = |it: &Output| matches!(it, Output::ConsumerOpens(it) if *it == consumer);
-        let mut waited = 0;
-        while world.count(opens) == 0 {
-            waited += 1;
-            assert!(waited < 100, "it was not told");
-            world.step();
-        }
-        let never = || unreachable!("an offset is told as it is");
-        (world.session).begin_at(consumer, StreamOffset::Offset(offset), never);
-        world.run();
         let consumed: Vec<_> = (world.requests().into_iter())
             .filter_map(|method| match method {
                 Method::BasicConsume(consume) => Some(consume.arguments),
@@ -569,6 +557,7 @@ fn where_a_consumer_begins_in_a_stream_can_be_said_each_time_before_it_is_asked_
         let expected = FieldTable::new().with("x-stream-offset", offset).unwrap();
         assert_eq!(consumed, [expected]);
         world.close_consumer_channel(consumer, ReplyCode::INTERNAL_ERROR);
-        world.time_is(world.now + Duration::from_secs(10));
+        world.begin = Some(StreamOffset::Offset(offset + 1));
+        world.pass(Duration::from_secs(10));
     }
 }
