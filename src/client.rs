@@ -238,8 +238,11 @@ impl Client {
     /// connection that publishes while it is short of memory or disk, and all acknowledgements, calls and
     /// deliveries of the client would wait, too.
     ///
+    /// It does not wait for the broker: what is sent on it follows channel.open in one flight. Where the broker
+    /// does not open it, the first call says so.
+    ///
     /// # Errors
-    /// No channel can be opened.
+    /// All channels are in use, or the connection is lost before it can be asked for.
     pub async fn channel(&self) -> Result<Channel, Error> {
         self.open_channel(LinkIndex::MAIN).await
     }
@@ -260,7 +263,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// No channel can be opened.
+    /// As those of [`channel`](Self::channel).
     pub async fn publishing_channel(&self) -> Result<Channel, Error> {
         self.open_channel(LinkIndex::PUBLISHING).await
     }

@@ -169,12 +169,13 @@ impl Connection {
 
 /// # Commands
 impl Connection {
-    /// Opens a channel; [`Event::ChannelOpen`] or [`Event::ChannelClosed`] follows.
+    /// Opens a channel; [`Event::ChannelOpen`] or [`Event::ChannelClosed`] follows. A client can do so from
+    /// [`Event::Opening`] on.
     ///
     /// # Errors
     /// [`OpenChannelError`].
     pub fn open_channel(&mut self, now: Instant) -> Result<ChannelId, OpenChannelError> {
-        if !self.is_open() {
+        if !self.takes_channels() {
             return Err(OpenChannelError::NotOpen);
         }
         // The end of one channel would otherwise be taken for that of the next at its number.
@@ -192,9 +193,9 @@ impl Connection {
     /// The channel with this number, if it exists.
     pub fn channel(&mut self, id: ChannelId) -> Option<Channel<'_>> {
         // While the connection is being closed, nothing may be sent on any channel.
-        let state = match self.phase {
-            Phase::Open => self.channels.get_mut(id)?,
-            _ => return None,
+        let state = match self.takes_channels() {
+            true => self.channels.get_mut(id)?,
+            false => return None,
         };
         let wire = Wire {
             outbound: &mut self.outbound,
@@ -364,6 +365,14 @@ impl Connection {
 }
 
 impl Connection {
+    /// Whether channels can be opened and used: it is open, or a client's connection.open is on its way.
+    fn takes_channels(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Open | Phase::Client(ClientHandshake::Opening)
+        )
+    }
+
     fn frame_limits(&self) -> Limits {
         let tuned = match &self.phase {
             Phase::Client(handshake) => handshake.is_tuned(),
@@ -421,7 +430,7 @@ impl Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenChannelError {
-    /// The connection is not open yet, or no longer.
+    /// The connection is not being opened yet, or is closed.
     #[error("the connection is not open")]
     NotOpen,
     /// All channels that were negotiated are taken.

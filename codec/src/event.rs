@@ -17,7 +17,14 @@ use crate::violation::Violation;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The handshake is complete: channels can be opened.
+    /// A client has sent connection.open, and need not wait for the answer: whatever is sent from now on
+    /// follows it, and the server takes it in that order. [`Open`](Self::Open) or [`Closed`](Self::Closed)
+    /// comes next.
+    ///
+    /// The specification has a client wait (AMQP 0-9-1 §1.4.1.1). RabbitMQ 3.10 to 4.3 and LavinMQ 2.9 do not
+    /// insist on it.
+    Opening(Tuning),
+    /// The handshake is complete.
     Open(Tuning),
     /// The broker is short of memory or disk and reads no more of what is published here.
     Blocked {

@@ -9,12 +9,12 @@ use pair::read::{Outcome, client_with, read, receive};
 use pair::wire::{connection_close, delivery, method, start, tune, written};
 use pair::{Pair, client_options, goodbye, server_options};
 use snowshoe_codec::frame::{self, FRAME_MIN_SIZE, Limits, PROTOCOL_HEADER};
-use snowshoe_codec::method::{Arguments, MethodId, channel, connection};
+use snowshoe_codec::method::{Arguments, MethodId, channel, connection, queue};
 use snowshoe_codec::sasl::{AmqPlain, Mechanism, MechanismError, Plain};
 use snowshoe_codec::{
     ChannelId, ClientOptions, CloseReason, Connection, ConnectionLimits, Event, FieldTable,
-    FrameError, FrameKind, Greeting, HandshakeError, Method, ReplyCode, ServerOptions, Stage,
-    Violation,
+    FrameError, FrameKind, Greeting, HandshakeError, Method, ReplyCode, ServerOptions, ShortString,
+    Stage, Violation,
 };
 
 /// A client that has sent its header.
@@ -68,10 +68,11 @@ fn both_ends_agree_and_open() {
         server_options(ConnectionLimits::default()),
     );
     pair.run();
-    let [Event::Open(tuning)] = pair.client.events[..] else {
+    let [Event::Opening(offered), Event::Open(tuning)] = pair.client.events[..] else {
         panic!("{:?}", pair.client.events);
     };
     assert_eq!(tuning, pair.server.connection.tuning());
+    assert_eq!(tuning, offered);
     let [
         Event::Login {
             mechanism,
@@ -91,6 +92,76 @@ fn both_ends_agree_and_open() {
         let capabilities = end.peer_properties().get("capabilities");
         assert!(matches!(capabilities, Ok(Some(_))), "{capabilities:?}");
     }
+}
+
+/// A pair whose client waits for the server's word on connection.open, and has opened a channel and declared
+/// a queue behind it.
+fn with_a_flight_behind_open() -> (Pair, ChannelId) {
+    let mut pair = Pair::new(
+        client_options(ConnectionLimits::default()),
+        server_options(ConnectionLimits::default()),
+    );
+    pair.lets_in = false;
+    pair.run();
+    assert!(pair.client.connection.open_channel(pair.now).is_err());
+    pair.server.connection.accept_login();
+    pair.run();
+    assert!(matches!(pair.client.take_events()[..], [Event::Opening(_)]));
+    let client = &mut pair.client.connection;
+    let channel = client.open_channel(pair.now).expect("it is being opened");
+    let mut opening = client.channel(channel).expect("it was opened");
+    opening.send(pair.now, queue::Declare::default()).unwrap();
+    pair.run();
+    let last = pair.server.take_events().pop();
+    assert!(
+        matches!(last, Some(Event::OpenRequested { .. })),
+        "{last:?}"
+    );
+    (pair, channel)
+}
+
+#[test]
+fn what_follows_connection_open_without_waiting_is_taken_in_once_that_is_answered() {
+    let (mut pair, channel) = with_a_flight_behind_open();
+    assert!(!pair.client.connection.is_open());
+    pair.server.connection.accept_open();
+    pair.run();
+    assert!(matches!(
+        pair.server.take_events()[..],
+        [
+            Event::Open(_),
+            Event::ChannelOpen { .. },
+            Event::Request { .. }
+        ]
+    ));
+    let declared = queue::DeclareOk::default();
+    let mut answering = pair.server.connection.channel(channel).unwrap();
+    answering.send(pair.now, declared).unwrap();
+    pair.run();
+    assert!(matches!(
+        pair.client.take_events()[..],
+        [
+            Event::Open(_),
+            Event::ChannelOpen { .. },
+            Event::Reply { .. }
+        ]
+    ));
+}
+
+#[test]
+fn of_what_follows_a_connection_open_that_is_refused_nothing_is_taken_in() {
+    let (mut pair, _) = with_a_flight_behind_open();
+    let (code, text) = (ReplyCode::NOT_ALLOWED, ShortString::from_static("no"));
+    (pair.server.connection).close_over(pair.now, code, text, connection::Open::ID);
+    pair.run();
+    assert!(matches!(
+        pair.client.take_events()[..],
+        [Event::Closed(CloseReason::Peer(_))]
+    ));
+    assert!(matches!(
+        pair.server.take_events()[..],
+        [Event::Closed(CloseReason::Requested)]
+    ));
 }
 
 #[test]

@@ -81,6 +81,10 @@ pub struct Session {
     /// How the broker at the other end wants to be spoken to, once the connection is open.
     dialect: Dialect,
     stage: Stage,
+    /// Whether the broker has let us in: what was said behind connection.open counts.
+    is_open: bool,
+    /// Whether this connection's bindings were sent, or are about to be.
+    binds: bool,
     /// Whose the channels of the current epoch are.
     owners: Owners,
     /// How many of them the broker allows, where it has closed a connection over one too many.
@@ -129,6 +133,8 @@ impl Session {
             connection: None,
             dialect: Dialect::default(),
             stage: Stage::Offline,
+            is_open: false,
+            binds: false,
             owners: Owners::default(),
             channel_limit: None,
             producers: Keyed::new(),
@@ -399,7 +405,8 @@ impl Session {
     fn event(&mut self, now: Instant, event: codec::Event, topology: &mut Topology) {
         use codec::Event;
         match event {
-            Event::Open(_) => self.connected(now, topology),
+            Event::Opening(_) => self.opening(topology),
+            Event::Open(_) => self.connected(now),
             Event::Closed(reason) => self.closed(now, reason),
             Event::Blocked { reason } => self.outputs.push_back(Output::Blocked(reason)),
             Event::Unblocked => self.outputs.push_back(Output::Unblocked),
@@ -436,16 +443,22 @@ impl Session {
         self.advance(now, topology);
     }
 
-    fn connected(&mut self, now: Instant, topology: &mut Topology) {
+    /// connection.open is on its way, and what is to be declared again follows it in the same flight. Nothing
+    /// that users would miss goes before the broker's answer.
+    fn opening(&mut self, topology: &Topology) {
+        let connection = self.connection.as_ref();
+        self.dialect = connection.map_or_else(Dialect::default, Dialect::of);
+        self.begin_recovery(topology);
+    }
+
+    fn connected(&mut self, now: Instant) {
         if self
             .supervisor
             .handshaken(self.supervisor.epoch(), now)
             .is_ok()
         {
-            let connection = self.connection.as_ref();
-            self.dialect = connection.map_or_else(Dialect::default, Dialect::of);
+            self.is_open = true;
             self.outputs.push_back(Output::Connected);
-            self.begin_recovery(topology);
         }
     }
 
@@ -455,6 +468,7 @@ impl Session {
             return;
         };
         if let CloseReason::Peer(close) = &reason
+            && self.is_open
             && self.attribute(now, close)
         {
             self.supervisor.excuse();
@@ -469,7 +483,7 @@ impl Session {
             CloseReason::TransportEnded(stage) => Some(stage),
             _ => None,
         };
-        let cause = ConnectionErrorReason::from_close(reason, self.stage == Stage::Offline);
+        let cause = ConnectionErrorReason::from_close(reason, !self.is_open);
         let cause = match ended_at {
             Some(stage) => told(&connection, stage, cause),
             None => cause,
@@ -558,7 +572,9 @@ impl Session {
 
     /// The channel that a user drives.
     pub fn user_channel(&mut self, channel: ChannelKey) -> Option<codec::Channel<'_>> {
-        let UserChannel::Open(channel) = *self.user_channels.get(channel)? else {
+        let (UserChannel::Opening(channel) | UserChannel::Open(channel)) =
+            *self.user_channels.get(channel)?
+        else {
             return None;
         };
         self.connection.as_mut()?.channel(channel)

@@ -312,6 +312,12 @@ impl Topology {
         queue.declare.arguments.get(argument).ok().flatten()
     }
 
+    /// Whether there is any queue whose name the server chooses when it is declared anew.
+    pub fn has_server_named_queues(&self) -> bool {
+        let mut ids = self.queues.keys();
+        ids.any(|id| !matches!(id, QueueId::Named(_)))
+    }
+
     /// Whether there is any queue that belongs to one connection alone.
     pub fn has_exclusive_queues(&self) -> bool {
         self.queues.values().any(QueueRecord::is_exclusive)

@@ -128,6 +128,9 @@ impl Connection {
             self.phase = Phase::Client(ClientHandshake::Opening);
             self.deadlines.open = None;
             self.send_in_handshake(open);
+            if !self.is_closed() {
+                self.events.push(Event::Opening(self.tuning));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
 use crate::content::{CONTENT_HEADER_LEN, Delivery};
 use crate::event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm};
 use crate::frame::{self, Frame, FrameError, FrameKind, HEADER_LEN, RestOfFrame};
-use crate::handshake::Stage;
+use crate::handshake::{ServerHandshake, Stage};
 use crate::method::{Arguments, Method, MethodError, MethodId, basic, channel, connection};
 use crate::side::Side;
 use crate::types::ChannelId;
@@ -24,7 +24,9 @@ impl Connection {
     /// the same events. Once the connection has ended, input is discarded.
     ///
     /// It stops when 128 events wait to be polled, so that no input, however long, holds more memory
-    /// than these, and answers `true`: poll them, and call it again with what is left.
+    /// than these, and answers `true`: poll them, and call it again with what is left. A server's also stops
+    /// where its word is awaited, for a client need not wait for it: after
+    /// [`accept_login`](Self::accept_login) and [`accept_open`](Self::accept_open) call it again, too.
     #[must_use = "whole frames may be left in the input, to be taken once events were polled"]
     pub fn receive(&mut self, now: Instant, input: &mut BytesMut) -> bool {
         self.receive_into(now, input, &mut |_, delivery| Err(delivery))
@@ -45,7 +47,7 @@ impl Connection {
         if input.len() > self.left_over {
             self.heard(now);
         }
-        while !self.is_closed() && !self.events.are_many() {
+        while !self.is_closed() && !self.events.are_many() && !self.owes_word() {
             match self.receive_one(now, input, deliver) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -56,7 +58,19 @@ impl Connection {
             input.clear();
         }
         self.left_over = input.len();
-        self.events.are_many() && !input.is_empty()
+        let is_to_be_polled = self.events.are_many() || self.owes_word() && !self.events.is_empty();
+        is_to_be_polled && !input.is_empty()
+    }
+
+    /// Whether the application of a server has yet to say whether a client may come in.
+    fn owes_word(&self) -> bool {
+        let Phase::Server(handshake, _) = &self.phase else {
+            return false;
+        };
+        matches!(
+            handshake,
+            ServerHandshake::Authenticating { .. } | ServerHandshake::Opening
+        )
     }
 
     /// Takes a frame, or a whole message, off the front of the input; whether there was one.

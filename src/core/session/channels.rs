@@ -119,7 +119,6 @@ impl Session {
             Some(Owner::User(key)) => {
                 if let Some(state) = self.user_channels.get_mut(key) {
                     *state = UserChannel::Open(channel);
-                    self.outputs.push_back(Output::ChannelOpened(key));
                 }
             }
             // Its owner is gone since.
@@ -415,6 +414,7 @@ impl Session {
     /// All channels are gone, and with them what they were used for.
     pub(super) fn forget_channels(&mut self) {
         self.stage = Stage::Offline;
+        self.is_open = false;
         self.owners = Owners::default();
         self.wakeups.clear();
         self.goes_without = false;
@@ -601,7 +601,10 @@ impl Session {
         let wanting = (self.user_channels).keys_of(|state| *state == UserChannel::Waiting);
         for key in wanting {
             match self.open_channel_for_new(now, Owner::User(key)) {
-                Ok(channel) => self.user_channels[key] = UserChannel::Opening(channel),
+                Ok(channel) => {
+                    self.user_channels[key] = UserChannel::Opening(channel);
+                    self.outputs.push_back(Output::ChannelUsable(key));
+                }
                 Err(NoChannel::Offline | NoChannel::Soon) => {}
                 Err(NoChannel::NoneFree) => {
                     self.user_channels[key] = UserChannel::Closed;

@@ -150,7 +150,8 @@ pub enum Output {
         reason: Error,
     },
 
-    ChannelOpened(ChannelKey),
+    /// A channel that a user drives is being opened: what is sent on it follows that.
+    ChannelUsable(ChannelKey),
     /// Something happened on a channel that the user drives.
     ChannelEvent(ChannelKey, codec::Event),
     /// The channel is gone.

@@ -39,6 +39,12 @@ impl Session {
                 self.push_step(step, topology);
             }
         }
+        // Bindings follow what they bind on the same channel. But the name of a queue that the server names has
+        // to be known.
+        self.binds = !topology.has_server_named_queues();
+        if self.binds {
+            self.push_bindings(topology, |_| true);
+        }
     }
 
     /// Does whatever can be done now: makes calls, and goes on to the next stage when one is
@@ -61,7 +67,8 @@ impl Session {
                 Stage::Entities if self.recovery.is_empty() && self.looks.is_empty() => {
                     Stage::Bindings
                 }
-                Stage::Bindings if self.recovery.is_empty() => Stage::Consumers,
+                // Users would miss what is lost with a connection that the broker does not open.
+                Stage::Bindings if self.recovery.is_empty() && self.is_open => Stage::Consumers,
                 Stage::Consumers => {
                     if self.open_suspects(now) {
                         break;
@@ -85,8 +92,10 @@ impl Session {
         match stage {
             Stage::Offline | Stage::Entities => {}
             Stage::Bindings => {
-                self.push_bindings(topology, |_| true);
-                self.declare_again(now, topology);
+                if !mem::replace(&mut self.binds, true) {
+                    self.push_bindings(topology, |_| true);
+                    self.declare_again(now, topology);
+                }
             }
             Stage::Consumers => self.open_consumers(now, topology),
             Stage::Producers => {
@@ -219,14 +228,15 @@ impl Session {
         self.declarations_ended.push(step.clone());
         self.clear(step);
         let postponed = self.postponed.extract_if(.., |it| it.step == *step);
-        if postponed.count() > 0 {
+        let postponed = postponed.count();
+        if postponed > 0 {
             let entity = topology.entity(step);
             self.outputs.push_back(Output::Restored { entity });
         }
         if let (Step::Queue(id), Method::QueueDeclareOk(ok)) = (step, reply) {
             self.queue_declared(id, &ok.queue, topology);
         }
-        if self.stage > Stage::Entities {
+        if self.binds && postponed > 0 || self.stage > Stage::Entities {
             // It was gone, or refused until now: what binds it had to wait for it.
             self.push_bindings(topology, |binding| binding.binds(step));
         }
@@ -278,7 +288,11 @@ impl Session {
 
     /// The broker may be anywhere. The whole is begun again (fault 51).
     pub(super) fn recovery_timed_out(&mut self, now: Instant) {
-        self.lost(now, ConnectionErrorReason::Timeout(Phase::Recovery));
+        let phase = match self.is_open {
+            true => Phase::Recovery,
+            false => Phase::Handshake,
+        };
+        self.lost(now, ConnectionErrorReason::Timeout(phase));
         self.outputs.push_back(Output::Abort);
     }
 
@@ -310,7 +324,8 @@ impl Session {
             && let Some(missing) = topology.is_missing(&step)
         {
             return match missing {
-                Missing::DeclaredAnew => self.recovery.push(step),
+                // What binds it comes after it.
+                Missing::DeclaredAnew => self.recovery.push_next(step),
                 Missing::Forgotten => self.postponed.retain(|it| it.step != step),
             };
         }
@@ -326,6 +341,8 @@ impl Session {
                 let (entity, reason) = (topology.entity(&step), Error::Refused(close));
                 self.outputs.push_back(Output::Delayed { entity, reason });
             }
+            // What binds it waits for it.
+            self.recovery.withdraw_unsent(|it| it.binds(&step));
             self.postponed.push(Postponed {
                 step,
                 since,

@@ -201,7 +201,7 @@ impl Link {
                 hub.emit_with(|| Event::NotRecovered { entity, reason });
             }
 
-            Output::ChannelOpened(key) => channels.opened(key),
+            Output::ChannelUsable(key) => channels.opened(key),
             Output::ChannelEvent(key, event) => channels.event(now, session, key, event),
             Output::ChannelClosed(key, error) => channels.closed(now, session, key, &error),
         }

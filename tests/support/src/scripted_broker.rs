@@ -103,8 +103,8 @@ struct Session {
     /// How many messages were published on each channel.
     published: HashMap<ChannelId, u64>,
     flood: Option<Flood>,
-    /// What is to be said without listening, and how often.
-    flow_flood: Option<(Vec<u8>, usize)>,
+    /// What was said before, and what is to be said without listening, and how often.
+    flow_flood: Option<(Bytes, Vec<u8>, usize)>,
 }
 
 fn serve(mut stream: TcpStream, script: &Script) -> io::Result<()> {
@@ -146,7 +146,8 @@ impl Session {
         while let Some(event) = self.connection.poll_event() {
             self.react(event);
         }
-        if let Some((frame, times)) = self.flow_flood.take() {
+        if let Some((said, frame, times)) = self.flow_flood.take() {
+            stream.write_all(&said)?;
             let many = frame.repeat(1000);
             for _ in 0..times.div_ceil(1000) {
                 stream.write_all(&many)?;
@@ -207,7 +208,9 @@ impl Session {
                     frame::encode(&mut frame, FrameKind::Method, channel, |out| {
                         Method::from(channel::Flow { active: true }).encode(out);
                     });
-                    self.flow_flood = Some((frame, times));
+                    let outbound = self.connection.outbound();
+                    let said = outbound.copy_to_bytes(outbound.remaining());
+                    self.flow_flood = Some((said, frame, times));
                     self.comply(channel, *method);
                 }
                 refusal @ Answer::Refuse(..) => self.refuse(channel, refusal, method.id()),

@@ -283,7 +283,7 @@ impl World<'_> {
                 self.session.remove_channel(self.now, key);
                 self.user_channels.remove(&key);
             }
-            Output::ChannelOpened(key) | Output::ChannelEvent(key, _) => {
+            Output::ChannelUsable(key) | Output::ChannelEvent(key, _) => {
                 assert!(self.user_channels.contains(&key));
             }
 

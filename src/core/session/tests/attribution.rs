@@ -225,7 +225,12 @@ fn of_consumers_that_are_suspected_half_are_tried_at_a_time() {
     // Nothing of it is left at the next loss: they come back together.
     world.cut();
     for _ in 0..1_000 {
-        if world.session.consumers.iter().all(|(_, it)| it.is_awaited()) {
+        if world
+            .session
+            .consumers
+            .iter()
+            .all(|(_, it)| it.is_awaited())
+        {
             return;
         }
         if !world.step() {

@@ -271,7 +271,6 @@ fn a_consumer_for_which_there_is_no_channel_at_a_reconnect_is_told_and_gets_the_
     assert_eq!(world.count(|it| matches!(it, Output::Restored { .. })), 1);
 }
 
-// case B8
 #[test]
 fn a_consumer_that_found_all_channels_busy_gets_the_first_that_is_not() {
     for frees_calls in [true, false] {
@@ -304,6 +303,7 @@ fn a_consumer_that_found_all_channels_busy_gets_the_first_that_is_not() {
     }
 }
 
+// case B8
 #[test]
 fn a_limit_on_channels_that_was_not_negotiated_is_learnt_and_kept_to() {
     let mut world = World::ready();

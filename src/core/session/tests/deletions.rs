@@ -194,15 +194,18 @@ impl Pair {
         (self.other.is_heard, self.other.hears) = (true, true);
         self.cut_other();
         for _ in 0..10_000 {
-            if !self.step() {
-                self.tick();
-            }
+            self.other.is_heard = false;
+            let mut moved = self.step();
             if point(&self.other.session) {
                 break;
             }
+            self.other.is_heard = true;
+            moved |= self.other.exchange();
+            if !moved {
+                self.tick();
+            }
         }
         assert!(point(&self.other.session), "it never comes as far");
-        self.other.is_heard = false;
         self.run();
     }
 
