@@ -125,7 +125,9 @@ impl Broker {
             client.cut_at = now.checked_add(Manner::SILENCE);
             return;
         }
-        if self.hosts.contains_key(&virtual_host) {
+        if let Some(refusal) = self.take_open_fault() {
+            self.refuse(now, id, ChannelId(0), &refusal, connection::Open::ID);
+        } else if self.hosts.contains_key(&virtual_host) {
             if let Some(client) = self.clients.get_mut(&id) {
                 client.virtual_host = virtual_host;
                 client.connection.accept_open();

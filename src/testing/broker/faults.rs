@@ -1,4 +1,4 @@
-use snowshoe_codec::method::{Arguments, MethodId, basic};
+use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
 use snowshoe_codec::{Method, Published, ReplyCode, ShortStr, ShortString};
 
 use super::Broker;
@@ -57,6 +57,11 @@ impl Broker {
     /// What a publish fails on, if something was injected for it.
     pub(super) fn take_publish_fault(&mut self, published: &Published) -> Option<Refusal> {
         self.take_fault_of(basic::Publish::ID, Some(published.content.exchange()))
+    }
+
+    /// What the opening of a connection fails on, if something was injected for it.
+    pub(super) fn take_open_fault(&mut self) -> Option<Refusal> {
+        self.take_fault_of(connection::Open::ID, None)
     }
 
     fn take_fault_of(&mut self, method: MethodId, name: Option<ShortStr<'_>>) -> Option<Refusal> {

@@ -321,6 +321,10 @@ pub(crate) enum Fault {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
+    /// The connection itself, with all that came behind connection.open.
+    Open,
+    Exchange,
+    Bind,
     Declare,
     Select,
     Limit,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use snowshoe::codec::frame::{self, Frame, FrameKind, Limits, PROTOCOL_HEADER};
-use snowshoe::codec::method::{Arguments, basic, channel};
+use snowshoe::codec::method::{Arguments, basic, channel, connection};
 use snowshoe::codec::{ChannelId, FieldValue, Method, MethodId, PeerClose, ReplyCode};
 use snowshoe::testing::LinkId;
 
@@ -430,10 +430,11 @@ impl Record {
                     method: close.method_id,
                 },
             };
-            // It is kicked; there is poison; or there are limits on channels, which name no method either.
+            // It is kicked or not let in; there is poison; or there are limits on channels, which name no method either.
             let is_to_be_expected = match close.code {
                 ReplyCode::CONNECTION_FORCED => true,
                 ReplyCode::INTERNAL_ERROR => close.method.class == 0,
+                _ if close.method == connection::Open::ID => true,
                 ReplyCode::NOT_ALLOWED => close.text.to_string_lossy().contains("channels opened"),
                 _ => false,
             };

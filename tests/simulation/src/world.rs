@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use snowshoe::codec::ReplyCode;
-use snowshoe::codec::method::{Arguments, basic, confirm, queue};
+use snowshoe::codec::method::{Arguments, basic, confirm, connection, exchange, queue};
 use snowshoe::testing::{
     self, Broker, BrokerOptions, Clock, Conditions, Dials, Direction, Executor, Manner, Network,
     TaskId,
@@ -549,6 +549,9 @@ fn parts(at: Duration, fault: Fault) -> Vec<(Duration, Happening)> {
 fn refuse(what: Refused, code: ReplyCode, times: usize) -> testing::Fault {
     testing::Fault {
         method: match what {
+            Refused::Open => connection::Open::ID,
+            Refused::Exchange => exchange::Declare::ID,
+            Refused::Bind => queue::Bind::ID,
             Refused::Declare => queue::Declare::ID,
             Refused::Select => confirm::Select::ID,
             Refused::Limit => basic::Qos::ID,

@@ -550,6 +550,10 @@ impl Fault {
                 what: pick(
                     random,
                     &[
+                        Refused::Open,
+                        Refused::Exchange,
+                        Refused::Bind,
+                        Refused::Declare,
                         Refused::Declare,
                         Refused::Select,
                         Refused::Limit,
