@@ -210,7 +210,8 @@ impl Connection {
 
     /// Closes the connection; [`Event::Closed`] follows, within the close timeout.
     ///
-    /// A client whose handshake is not complete does not wait: brokers do not answer a close then.
+    /// A client that has not sent connection.open does not wait: brokers do not answer a close then. One that
+    /// has does: what it has sent behind that is done before the close is answered.
     /// A server also refuses logins and virtual hosts this way.
     pub fn close(&mut self, now: Instant, code: ReplyCode, text: ShortString) {
         self.close_over(now, code, text, NO_METHOD);
@@ -233,7 +234,7 @@ impl Connection {
         }
         let answered = match self.side {
             Side::Server => stage != Stage::Greeting,
-            Side::Client => stage == Stage::Open,
+            Side::Client => self.takes_channels(),
         };
         if !answered {
             self.end(CloseReason::Requested);

@@ -83,6 +83,9 @@ pub struct Session {
     stage: Stage,
     /// Whether the broker has let us in: what was said behind connection.open counts.
     is_open: bool,
+    /// Whether all that is declared is known to be there, so that publishes need not wait for it to be declared
+    /// again.
+    trusts: bool,
     /// Whether this connection's bindings were sent, or are about to be.
     binds: bool,
     /// Whose the channels of the current epoch are.
@@ -134,6 +137,7 @@ impl Session {
             dialect: Dialect::default(),
             stage: Stage::Offline,
             is_open: false,
+            trusts: false,
             binds: false,
             owners: Owners::default(),
             channel_limit: None,
@@ -165,9 +169,23 @@ impl Session {
 
     // The life of the connection.
 
+    /// What is declared was declared at the same broker a moment ago, and lasts. On the next connection, and on
+    /// no other, publishes go in the same flight as what is declared again.
+    ///
+    /// Those without confirms wait all the same: with a connection that the broker does not open they would be
+    /// lost.
+    pub fn trust_what_is_declared(&mut self) {
+        self.trusts = true;
+    }
+
     /// Begins to connect.
     pub fn start(&mut self, now: Instant) {
         self.supervisor.start(now);
+    }
+
+    /// Whether it was told to connect.
+    pub fn has_started(&self) -> bool {
+        self.supervisor.has_started()
     }
 
     /// How many addresses of the endpoint that is dialled have not had their turn.
@@ -186,6 +204,8 @@ impl Session {
 
     /// The transport could not be connected.
     pub fn dial_failed(&mut self, now: Instant, epoch: Epoch, error: ConnectionErrorReason) {
+        // By the next attempt that is some time ago.
+        self.trusts = false;
         if let Some(next) = self.supervisor.lost(epoch, now) {
             self.outputs.push_back(Output::Lost { cause: error, next });
         }
@@ -246,7 +266,8 @@ impl Session {
 
     /// Closes for good, in order if that is done by the deadline.
     pub fn close(&mut self, now: Instant, deadline: Instant) {
-        self.supervisor.close(deadline);
+        self.supervisor
+            .close(deadline, self.stage != Stage::Offline);
         let orderly = self.supervisor.is_closing();
         match &mut self.connection {
             Some(connection) if orderly => {
@@ -272,7 +293,7 @@ impl Session {
 
     /// Ends everything at once, in whatever state it is.
     pub fn abandon(&mut self, now: Instant) {
-        self.supervisor.close(now);
+        self.supervisor.close(now, false);
         self.supervisor.lost(self.supervisor.epoch(), now);
         self.connection = None;
         self.forget_channels();
@@ -405,7 +426,7 @@ impl Session {
     fn event(&mut self, now: Instant, event: codec::Event, topology: &mut Topology) {
         use codec::Event;
         match event {
-            Event::Opening(_) => self.opening(topology),
+            Event::Opening(_) => self.opening(now, topology),
             Event::Open(_) => self.connected(now),
             Event::Closed(reason) => self.closed(now, reason),
             Event::Blocked { reason } => self.outputs.push_back(Output::Blocked(reason)),
@@ -445,10 +466,13 @@ impl Session {
 
     /// connection.open is on its way, and what is to be declared again follows it in the same flight. Nothing
     /// that users would miss goes before the broker's answer.
-    fn opening(&mut self, topology: &Topology) {
+    fn opening(&mut self, now: Instant, topology: &mut Topology) {
         let connection = self.connection.as_ref();
         self.dialect = connection.map_or_else(Dialect::default, Dialect::of);
         self.begin_recovery(topology);
+        // Before those who publish take all channels.
+        self.declare_again(now, topology);
+        self.open_producers_ahead(now);
     }
 
     fn connected(&mut self, now: Instant) {

@@ -205,6 +205,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether it was told to connect.
+    pub fn has_started(&self) -> bool {
+        self.state != State::Idle
+    }
+
     /// How many addresses of the endpoint that is dialled have not had their turn. Until they had, the first
     /// round is not through.
     pub fn untried(&mut self, epoch: Epoch, addresses: usize) {
@@ -287,9 +292,13 @@ impl Supervisor {
     /// A connection that is open becomes [`State::Closing`], to be closed in order until the
     /// deadline; repeating this can only bring the deadline forward. Otherwise the state is
     /// [`State::Closed`] at once, and an attempt under way is to be dropped.
-    pub fn close(&mut self, deadline: Instant) {
+    ///
+    /// One on which something was said behind connection.open is closed in order, too: the broker does what was
+    /// said, and until it has, others cannot count on the contrary.
+    pub fn close(&mut self, deadline: Instant, is_being_opened: bool) {
         self.state = match self.state {
             State::Recovering { .. } | State::Ready => State::Closing { deadline },
+            State::Handshaking { .. } if is_being_opened => State::Closing { deadline },
             State::Closing { deadline: earlier } => State::Closing {
                 deadline: deadline.min(earlier),
             },

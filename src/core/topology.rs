@@ -312,6 +312,15 @@ impl Topology {
         queue.declare.arguments.get(argument).ok().flatten()
     }
 
+    /// Whether all of it that any connection can declare outlives the broker's process and whoever uses it:
+    /// what was there is there, unless somebody has deleted it.
+    pub fn is_lasting(&self) -> bool {
+        let mut queues = self.queues.values().filter(|it| !it.is_exclusive());
+        let mut exchanges = self.exchanges.values();
+        queues.all(|it| it.declare.durable && !it.declare.auto_delete)
+            && exchanges.all(|it| it.durable && !it.auto_delete)
+    }
+
     /// Whether there is any queue whose name the server chooses when it is declared anew.
     pub fn has_server_named_queues(&self) -> bool {
         let mut ids = self.queues.keys();

@@ -114,6 +114,16 @@ impl Link {
         }
     }
 
+    /// The first connection need not wait until everything is declared again: it is there.
+    pub(super) fn trust_what_is_declared(&mut self) {
+        self.session.trust_what_is_declared();
+    }
+
+    /// Whether it was told to connect.
+    pub(super) fn has_started(&self) -> bool {
+        self.session.has_started()
+    }
+
     /// Begins to connect, unless it has begun.
     pub(super) fn start(&mut self, now: Instant) {
         self.session.start(now);

@@ -126,8 +126,17 @@ impl Driver {
 
     /// The connection for publishing, which is started for the first producer.
     fn publishing_link(&mut self, now: Instant) -> &mut Link {
+        // What the main connection has declared at the same broker, and what lasts, is there.
+        let is_same = self.config.endpoints.len() == 1;
+        let is_there = is_same && self.link(LinkIndex::MAIN).is_ready();
+        let trusts = is_there && self.topology.is_lasting();
         let link = self.link(LinkIndex::PUBLISHING);
-        link.start(now);
+        if !link.has_started() {
+            if trusts {
+                link.trust_what_is_declared();
+            }
+            link.start(now);
+        }
         link
     }
 

@@ -97,7 +97,7 @@ fn to_the_first_confirm() {
         producer.send("1").await.unwrap();
         assert_eq!(
             world.trips(),
-            4,
+            3,
             "the connection for publishing, and a confirm"
         );
         producer.send("2").await.unwrap();

@@ -415,6 +415,7 @@ impl Session {
     pub(super) fn forget_channels(&mut self) {
         self.stage = Stage::Offline;
         self.is_open = false;
+        self.trusts = false;
         self.owners = Owners::default();
         self.wakeups.clear();
         self.goes_without = false;

@@ -28,6 +28,23 @@ impl Session {
         }
     }
 
+    /// Opens channels for producers that need not wait until everything is declared again, as long as there
+    /// are enough.
+    pub(super) fn open_producers_ahead(&mut self, now: Instant) {
+        if !self.trusts {
+            return;
+        }
+        let is_ahead = |line: &Line| line.confirms() && line.wants_channel(now);
+        for producer in self.producers.keys_of(is_ahead) {
+            if self.free_channels(now) == 0 {
+                break;
+            }
+            if let Ok(channel) = self.open_channel(now, Owner::Producer(producer)) {
+                self.publish_on(now, producer, channel);
+            }
+        }
+    }
+
     /// Lets a producer publish on a channel, which may be still on its way.
     fn publish_on(&mut self, now: Instant, producer: ProducerKey, channel: ChannelId) {
         let line = &mut self.producers[producer];

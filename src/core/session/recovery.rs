@@ -129,6 +129,8 @@ impl Session {
             }
             if self.stage >= Stage::Producers {
                 self.open_producers(now);
+            } else if self.stage != Stage::Offline {
+                self.open_producers_ahead(now);
             }
             if self.stage == Stage::Ready {
                 self.open_user_channels(now);
@@ -175,7 +177,7 @@ impl Session {
         }
     }
 
-    fn declare_again(&mut self, now: Instant, topology: &mut Topology) {
+    pub(super) fn declare_again(&mut self, now: Instant, topology: &mut Topology) {
         if self.recovery.wants_channel() {
             match self.open_channel(now, Owner::Recovery) {
                 Ok(channel) => self.recovery.opening(channel),

@@ -525,7 +525,7 @@ fn nothing_comes_back_after_a_close_during_an_attempt() {
         if steps == 1 {
             world.supervisor.dialed(epoch, world.now).unwrap();
         }
-        world.supervisor.close(world.now);
+        world.supervisor.close(world.now, false);
         assert_eq!(world.supervisor.state(), State::Closed);
         let now = world.now;
         assert_eq!(world.supervisor.dialed(epoch, now), Err(TooLate));
@@ -543,7 +543,7 @@ fn a_close_during_the_backoff_cancels_the_next_dial() {
     let mut world = World::new(config(1));
     world.connect();
     world.retry();
-    world.supervisor.close(world.now);
+    world.supervisor.close(world.now, false);
     let much_later = world.now + Duration::from_secs(3600);
     assert_eq!(world.supervisor.handle_timeout(much_later), None);
 }
@@ -553,7 +553,9 @@ fn a_close_during_the_backoff_cancels_the_next_dial() {
 fn a_connection_lost_while_closing_is_not_dialed_again() {
     let mut world = World::new(config(1));
     let epoch = world.connect();
-    world.supervisor.close(world.now + Duration::from_secs(5));
+    world
+        .supervisor
+        .close(world.now + Duration::from_secs(5), false);
     let now = world.now;
     assert_eq!(world.supervisor.lost(epoch, now), Some(Next::Closed));
     assert_eq!(world.supervisor.state(), State::Closed);
@@ -566,9 +568,15 @@ fn a_close_that_hangs_is_aborted_at_its_deadline() {
     let mut world = World::new(config(1));
     let epoch = world.connect();
     let start = world.now;
-    world.supervisor.close(start + Duration::from_secs(5));
-    world.supervisor.close(start + Duration::from_secs(3));
-    world.supervisor.close(start + Duration::from_secs(9));
+    world
+        .supervisor
+        .close(start + Duration::from_secs(5), false);
+    world
+        .supervisor
+        .close(start + Duration::from_secs(3), false);
+    world
+        .supervisor
+        .close(start + Duration::from_secs(9), false);
     let expected = Action::Abort {
         epoch,
         step: Step::Close,
@@ -664,7 +672,7 @@ proptest! {
                     }
                 }
                 Operation::Close => {
-                    world.supervisor.close(world.now + Duration::from_secs(1));
+                    world.supervisor.close(world.now + Duration::from_secs(1), false);
                     closing = true;
                     if world.supervisor.state() == State::Closed {
                         alive = None;

@@ -675,3 +675,33 @@ proptest! {
         prop_assert_eq!(recovered.bindings, broker.bindings);
     }
 }
+
+#[test]
+fn what_lasts_is_durable_and_does_not_go_with_those_who_use_it() {
+    let declared = |change: fn(&mut queue::Declare, &mut exchange::Declare)| {
+        let mut queue = queue::Declare {
+            queue: name("q"),
+            durable: true,
+            ..Default::default()
+        };
+        let mut exchange = exchange::Declare {
+            exchange: name("x"),
+            durable: true,
+            ..Default::default()
+        };
+        change(&mut queue, &mut exchange);
+        let mut topology = Topology::default();
+        topology.record_queue(&queue, &queue.queue);
+        topology.record_exchange(&exchange);
+        topology
+    };
+    assert!(Topology::default().is_lasting());
+    assert!(declared(|_, _| {}).is_lasting());
+    assert!(!declared(|queue, _| queue.durable = false).is_lasting());
+    assert!(!declared(|queue, _| queue.auto_delete = true).is_lasting());
+    assert!(!declared(|_, exchange| exchange.durable = false).is_lasting());
+    assert!(!declared(|_, exchange| exchange.auto_delete = true).is_lasting());
+    // Other connections cannot declare it anyway.
+    let exclusive = declared(|queue, _| (queue.exclusive, queue.durable) = (true, false));
+    assert!(exclusive.is_lasting());
+}

@@ -306,3 +306,30 @@ fn a_blocked_connection_is_told_and_kept() {
     assert!(matches!(&outputs[..], [Output::Blocked(reason)] if *reason == name("low on memory")));
     assert!(world.session.is_ready());
 }
+
+#[test]
+fn a_connection_that_is_closed_while_it_is_being_opened_ends_only_when_what_was_said_on_it_is_done()
+{
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    world.cut();
+    world.is_heard = false;
+    while world.session.recovery.under_way().next().is_none() {
+        world.is_heard = true;
+        world.exchange();
+        world.is_heard = false;
+        if !world.step() {
+            world.time_is(world.now + Duration::from_millis(10));
+        }
+    }
+    let now = world.now;
+    world.session.close(now, now + MINUTE);
+    world.run();
+    assert!(
+        !world.session.is_closed(),
+        "the queue may still be declared"
+    );
+    world.is_heard = true;
+    world.run();
+    assert!(world.session.is_closed());
+}

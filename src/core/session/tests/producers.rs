@@ -344,3 +344,46 @@ fn nobody_hears_of_what_was_asked_on_a_channel_that_has_ended() {
     world.pass_until_ready();
     assert_eq!(taken(&mut world), []);
 }
+
+#[test]
+fn publishes_do_not_wait_for_what_is_known_to_be_there_on_the_next_connection_and_no_other() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    let producer = world.add_producer();
+    let without = world.session.add_producer(world.now, false);
+    world.run();
+    world.broker.script = Box::new(|method| match method {
+        Method::QueueDeclare(_) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    for is_trusted in [true, false] {
+        world.cut();
+        if is_trusted {
+            world.session.trust_what_is_declared();
+        }
+        world.pass(SECOND);
+        assert!(!world.session.is_ready() && world.is_connected());
+        assert_eq!(
+            world.session.producer_channel(producer).is_some(),
+            is_trusted
+        );
+        // Without confirms it could be lost with a connection that is not opened.
+        assert!(world.session.producer_channel(without).is_none());
+    }
+}
+
+#[test]
+fn what_is_known_to_be_there_is_not_so_any_more_after_a_dial_that_failed() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    let producer = world.add_producer();
+    world.broker.script = Box::new(|_| Answer::Silence);
+    world.network = Network::Refuses;
+    world.cut();
+    world.session.trust_what_is_declared();
+    world.pass(SECOND);
+    world.network = Network::Good;
+    world.pass(10 * SECOND);
+    assert!(world.is_connected());
+    assert!(world.session.producer_channel(producer).is_none());
+}
