@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) backoff: Backoff,
     /// Whether to give up where the very first connect fails.
     pub(crate) fail_fast: bool,
+    /// Whether the connection for publishing is made together with the main one.
+    pub(crate) publishing_at_once: bool,
     pub(crate) seed: u64,
 }
 

@@ -94,6 +94,9 @@ impl Driver {
         driver.add_link(LinkIndex::PUBLISHING);
         let now = driver.runtime.now();
         driver.link(LinkIndex::MAIN).start(now);
+        if driver.config.publishing_at_once {
+            driver.link(LinkIndex::PUBLISHING).start(now);
+        }
         driver
     }
 

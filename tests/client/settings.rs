@@ -94,6 +94,15 @@ fn works(what: &str, configure: impl FnOnce(ClientBuilder) -> ClientBuilder) {
     });
 }
 
+#[test]
+fn a_client_works_whenever_it_connects_for_publishing() {
+    for at_once in [false, true] {
+        works("connect_for_publishing", |builder| {
+            builder.connect_for_publishing(at_once)
+        });
+    }
+}
+
 // case A1
 #[test]
 fn no_duration_of_a_client_keeps_it_from_working() {
@@ -320,7 +329,8 @@ fn no_mixture_of_extremes_keeps_a_client_from_working() {
                 let [heartbeat, connection, handshake, call, write] = timeouts;
                 let builder = builder.heartbeat(heartbeat).connection_timeout(connection);
                 let builder = builder.handshake_timeout(handshake).call_timeout(call);
-                builder.write_timeout(write).reconnect(reconnect)
+                let builder = builder.write_timeout(write).reconnect(reconnect);
+                builder.connect_for_publishing(seed % 2 == 0)
             },
             move |client, server| async move {
                 client.ready().await?;

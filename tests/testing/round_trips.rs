@@ -106,6 +106,25 @@ fn to_the_first_confirm() {
 }
 
 #[test]
+fn to_the_first_confirm_where_both_connections_are_made_together() {
+    let clock = Clock::new();
+    let server = Server::in_virtual_time(BrokerOptions::default(), clock.clone());
+    server.set_delay(ROUND_TRIP);
+    let mut executor = Executor::new(clock.clone(), 1);
+    let (client, driver) = server.client().connect_for_publishing(true).build();
+    executor.spawn(driver);
+    let begun = clock.now();
+    let told = executor.run(async move {
+        client.declare(Queue::new("orders")).await.unwrap();
+        let producer = client.producer("orders").unwrap().build();
+        producer.send("1").await.unwrap();
+        clock.now() - begun
+    });
+    // Both connections, the declaration, the confirm.
+    assert_eq!(told, Some((3 + 1 + 1) * ROUND_TRIP));
+}
+
+#[test]
 fn to_the_first_delivery() {
     at_a_distance(async |mut world| {
         world.client.declare(Queue::new("orders")).await.unwrap();

@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) quorum: bool,
     /// How many channels a connection has.
     pub(crate) channel_max: u16,
+    /// Whether the connection for publishing is made with the client.
+    pub(crate) publishing_at_once: bool,
     /// How many channels all clients may have together, where they share a user with a limit.
     pub(crate) user_channels: Option<usize>,
     /// How long the broker waits for an acknowledgement.

@@ -595,6 +595,7 @@ fn connect(
         .connection_timeout(BAD_HOST)
         .handshake_timeout(BAD_HOST)
         .heartbeat(plan.settings.heartbeat)
+        .connect_for_publishing(plan.settings.publishing_at_once)
         .reconnect(
             Reconnect::default()
                 .max_delay(plan.settings.max_delay)

@@ -63,6 +63,8 @@ impl Plan {
         if random.u32(..4) == 0 {
             plan.add_stream(&mut random);
         }
+        let mut random = Rng::with_seed(seed.rotate_left(32) ^ 5);
+        plan.settings.publishing_at_once = random.u32(..4) == 0;
         plan
     }
 
@@ -346,6 +348,7 @@ impl Settings {
             quorum: false,
             channel_max: 2047,
             user_channels: None,
+            publishing_at_once: false,
             manner: pick(
                 random,
                 &[Manner::RabbitMq43, Manner::RabbitMq43, Manner::LavinMq],
