@@ -57,6 +57,8 @@ pub struct Connection {
     skipping: Option<RestOfFrame>,
     /// Messages whose frames are shorter than this are copied out of the input.
     copy_below: usize,
+    /// When something was received last.
+    received_at: Instant,
     /// Whether the last word was that the transport is not being read.
     reading_paused: bool,
     blocked: bool,
@@ -130,6 +132,7 @@ impl Connection {
             left_over: 0,
             skipping: None,
             copy_below: 0,
+            received_at: now,
             reading_paused: false,
             blocked: false,
             peer_properties: FieldTable::new(),

@@ -560,3 +560,34 @@ fn a_peer_that_does_not_read_what_it_is_answered_is_at_fault() {
         assert!(client.is_open());
     }
 }
+
+#[test]
+fn each_answer_on_a_channel_gives_the_calls_after_it_their_time_again() {
+    let (mut pair, id) = quiet_pair();
+    let timeout = limits().call_timeout;
+    let call = |pair: &mut Pair| {
+        let mut channel = pair.client.connection.channel(id).expect("it is open");
+        channel.send(pair.now, queue::Declare::default()).unwrap();
+    };
+    let answer = |pair: &mut Pair| {
+        let mut channel = pair.server.connection.channel(id).expect("it is open");
+        channel.send(pair.now, queue::DeclareOk::default()).unwrap();
+        pair.run();
+    };
+    for _ in 0..4 {
+        call(&mut pair);
+    }
+    // One after the other, as brokers do, each in less time than it has.
+    for _ in 0..3 {
+        pair.advance(timeout - Duration::from_secs(1));
+        answer(&mut pair);
+    }
+    let answers = pair.client.take_events();
+    let is_answer = |event: &Event| matches!(event, Event::Reply { .. });
+    assert!(answers.iter().all(is_answer), "{answers:?}");
+    pair.advance(timeout);
+    assert_eq!(
+        timed_out(&pair.client.take_events()),
+        [(id, "queue.declare")]
+    );
+}

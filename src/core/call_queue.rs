@@ -135,7 +135,7 @@ impl<T> CallQueue<T> {
     /// Takes the oldest call under way off the queue: it is what the broker ended something over.
     pub fn refused(&mut self) -> Option<T> {
         let refused = self.answered(|_| true);
-        if !self.queue.is_empty() {
+        if refused.is_some() && !self.queue.is_empty() {
             self.window = NARROWEST.max(self.sent.min(self.window) / 2);
         }
         refused

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use snowshoe_codec as codec;
+use snowshoe_codec::time::after;
 use snowshoe_codec::{
     ChannelId, ClientOptions, CloseReason, Connection, Delivery, Method, ReplyCode, ShortString,
 };
@@ -86,6 +87,8 @@ pub struct Session {
     /// Whether all that is declared is known to be there, so that publishes need not wait for it to be declared
     /// again.
     trusts: bool,
+    /// Since when everything is back on this connection.
+    ready_since: Option<Instant>,
     /// Whether this connection's bindings were sent, or are about to be.
     binds: bool,
     /// Whose the channels of the current epoch are.
@@ -138,6 +141,7 @@ impl Session {
             stage: Stage::Offline,
             is_open: false,
             trusts: false,
+            ready_since: None,
             binds: false,
             owners: Owners::default(),
             channel_limit: None,
@@ -168,6 +172,16 @@ impl Session {
     }
 
     // The life of the connection.
+
+    /// Whether all that is declared was declared on this connection a short while ago, and nothing of it is being
+    /// declared again.
+    pub fn has_just_declared(&self, now: Instant) -> bool {
+        const A_SHORT_WHILE: Duration = Duration::from_secs(30);
+        let is_settled =
+            self.recovery.is_empty() && self.looks.is_empty() && self.postponed.is_empty();
+        let since = self.ready_since.filter(|_| self.stage == Stage::Ready);
+        is_settled && since.is_some_and(|since| now < after(since, A_SHORT_WHILE))
+    }
 
     /// What is declared was declared at the same broker a moment ago, and lasts. On the next connection, and on
     /// no other, publishes go in the same flight as what is declared again.

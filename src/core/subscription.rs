@@ -320,6 +320,23 @@ impl Subscription {
         }
     }
 
+    /// Whether the broker was asked this for it and has not answered. What is asked behind channel.open is not
+    /// answered before that.
+    pub fn awaits(&self, method: MethodId) -> bool {
+        let awaits_limit = match self.state {
+            State::Opening(_) if self.asked => self.limit().is_some(),
+            State::Limiting(_) => true,
+            State::Subscribing(_) => false,
+            _ => return self.under_way() == Some(method),
+        };
+        method == basic::Consume::ID || awaits_limit && method == basic::Qos::ID
+    }
+
+    /// Whether the broker was asked anything for it and has not answered.
+    pub fn awaits_something(&self) -> bool {
+        self.awaits(basic::Consume::ID)
+    }
+
     /// When it is to be tried again, where that is not at once.
     pub fn retry_at(&self) -> Option<Instant> {
         match self.state {

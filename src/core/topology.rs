@@ -317,14 +317,16 @@ impl Topology {
     pub fn is_lasting(&self) -> bool {
         let mut queues = self.queues.values().filter(|it| !it.is_exclusive());
         let mut exchanges = self.exchanges.values();
-        queues.all(|it| it.declare.durable && !it.declare.auto_delete)
+        let expires = |it: &QueueRecord| !matches!(it.declare.arguments.get("x-expires"), Ok(None));
+        queues.all(|it| it.declare.durable && !it.declare.auto_delete && !expires(it))
             && exchanges.all(|it| it.durable && !it.auto_delete)
     }
 
-    /// Whether there is any queue whose name the server chooses when it is declared anew.
-    pub fn has_server_named_queues(&self) -> bool {
-        let mut ids = self.queues.keys();
-        ids.any(|id| !matches!(id, QueueId::Named(_)))
+    /// Whether all that can be bound is known by its name: no queue is named by the server when it is declared
+    /// anew, and none is looked for, which may be gone.
+    pub fn is_known_by_name(&self) -> bool {
+        let mut queues = self.queues.iter();
+        queues.all(|(id, queue)| matches!(id, QueueId::Named(_)) && !queue.is_looked_for())
     }
 
     /// Whether there is any queue that belongs to one connection alone.

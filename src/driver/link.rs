@@ -119,6 +119,11 @@ impl Link {
         self.session.trust_what_is_declared();
     }
 
+    /// Whether all that is declared was declared on it a short while ago.
+    pub(super) fn has_just_declared(&self, now: Instant) -> bool {
+        self.session.has_just_declared(now)
+    }
+
     /// Whether it was told to connect.
     pub(super) fn has_started(&self) -> bool {
         self.session.has_started()

@@ -131,7 +131,7 @@ impl Driver {
     fn publishing_link(&mut self, now: Instant) -> &mut Link {
         // What the main connection has declared at the same broker, and what lasts, is there.
         let is_same = self.config.endpoints.len() == 1;
-        let is_there = is_same && self.link(LinkIndex::MAIN).is_ready();
+        let is_there = is_same && self.link(LinkIndex::MAIN).has_just_declared(now);
         let trusts = is_there && self.topology.is_lasting();
         let link = self.link(LinkIndex::PUBLISHING);
         if !link.has_started() {

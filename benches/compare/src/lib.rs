@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod client;
+pub mod distance;
 pub mod leash;
 pub mod meter;
 pub mod options;

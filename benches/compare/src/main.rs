@@ -6,7 +6,7 @@ use std::io::{Write as _, stdout};
 use compare::broker::Broker;
 use compare::options::{Command, Options};
 use compare::report::Report;
-use compare::{leash, place, run};
+use compare::{distance, leash, place, run};
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Command::parse()? {
@@ -19,6 +19,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             broker.run()?;
         }
         Command::Client { order } => compare::client_process(&order, None)?,
+        Command::Distance {
+            round_trip,
+            options,
+        } => {
+            let table = distance::table(&options.subjects, round_trip, options.rounds)?;
+            writeln!(stdout(), "{table}")?;
+        }
         Command::Compare(options) => {
             let records = run::run(&options)?;
             Report::new(&records).write(&options)?;

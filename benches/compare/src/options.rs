@@ -19,6 +19,11 @@ pub enum Command {
     Client {
         order: String,
     },
+    /// Count the round trips that clients wait for at a distance.
+    Distance {
+        round_trip: Duration,
+        options: Options,
+    },
     Compare(Options),
     /// Report what earlier runs wrote.
     Report {
@@ -75,6 +80,7 @@ Compares AMQP clients on the same work, and prints a table.
 
 compare [OPTIONS]                 measure, and report
 compare report FILE... [OPTIONS]  report what earlier runs wrote by --results
+compare distance MS [OPTIONS]     round trips to the broker that AMQP_URL names, of MS milliseconds each
 
   --quick            short and few rounds
   --only WORK        publish, confirmed, confirmed-singly, consume, acked, acked-by-batch or
@@ -162,6 +168,12 @@ impl Command {
             }),
             Some("client") => Ok(Self::Client {
                 order: words.next().ok_or("an order is missing")?,
+            }),
+            Some("distance") => Ok(Self::Distance {
+                round_trip: Duration::from_millis(
+                    words.next().ok_or("how many milliseconds?")?.parse()?,
+                ),
+                options,
             }),
             Some("report") => {
                 let mut records = Vec::new();

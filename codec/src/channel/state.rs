@@ -24,6 +24,9 @@ pub(crate) struct ChannelState {
     pub(crate) assembly: Assembly,
     /// What awaits a reply, oldest first.
     calls: VecDeque<PendingCall>,
+    /// None of them is overdue before: a peer answers one after the other, so each answer gives the others
+    /// their time again.
+    excused_until: Option<Instant>,
     /// Publishes since confirm.select, where confirms were asked for.
     published: Option<u64>,
     pub(crate) flow_active: bool,
@@ -57,6 +60,7 @@ impl ChannelState {
             phase,
             assembly: Assembly::Idle,
             calls: VecDeque::new(),
+            excused_until: None,
             published: None,
             flow_active: true,
         }
@@ -74,6 +78,7 @@ impl ChannelState {
         };
         self.assembly = Assembly::Idle;
         self.calls.clear();
+        self.excused_until = None;
         self.expect(channel::Close::ID, deadline);
     }
 
@@ -86,31 +91,36 @@ impl ChannelState {
     ///
     /// Replies of one kind come in the order of their calls, others need not: RabbitMQ's
     /// basic.consume-ok takes the way through the queue, and comes after the replies to whatever
-    /// was called in the meantime.
-    pub(crate) fn answers(&mut self, reply: MethodId) -> bool {
+    /// was called in the meantime. None of the others is overdue before `others_until`.
+    pub(crate) fn answers(&mut self, reply: MethodId, others_until: Instant) -> bool {
         let answered = |call: &PendingCall| reply.is_reply_to(call.method);
-        match self.calls.iter().position(answered) {
-            Some(place) => self.calls.remove(place).is_some(),
-            None => false,
+        let Some(place) = self.calls.iter().position(answered) else {
+            return false;
+        };
+        if !self.is_closing() {
+            self.excused_until = self.excused_until.max(Some(others_until));
         }
+        self.calls.remove(place).is_some()
     }
 
     /// Whether a method that a message follows may come now.
-    pub(crate) fn expects_content(&mut self, method: MethodId) -> bool {
+    pub(crate) fn expects_content(&mut self, method: MethodId, others_until: Instant) -> bool {
         // A message that was not asked for has no one to go to.
-        let asked_for = method != basic::GetOk::ID || self.answers(method);
+        let asked_for = method != basic::GetOk::ID || self.answers(method, others_until);
         asked_for && self.phase == ChannelPhase::Open
     }
 
     /// The oldest call that is still open at `now` although its deadline has passed.
     pub(crate) fn overdue(&self, now: Instant) -> Option<MethodId> {
         let mut calls = self.calls.iter();
-        let overdue = calls.find(|call| call.deadline <= now)?;
+        let is_excused = self.excused_until.is_some_and(|until| until > now);
+        let overdue = calls.find(|call| call.deadline <= now && !is_excused)?;
         Some(overdue.method)
     }
 
     pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
-        self.calls.iter().map(|call| call.deadline).min()
+        let earliest = self.calls.iter().map(|call| call.deadline).min();
+        earliest.map(|earliest| self.excused_until.map_or(earliest, |it| it.max(earliest)))
     }
 
     /// Gives up on what was called.

@@ -11,6 +11,7 @@ use crate::frame::{self, Frame, FrameError, FrameKind, HEADER_LEN, RestOfFrame};
 use crate::handshake::{ServerHandshake, Stage};
 use crate::method::{Arguments, Method, MethodError, MethodId, basic, channel, connection};
 use crate::side::Side;
+use crate::time::after;
 use crate::types::ChannelId;
 use crate::violation::Violation;
 use crate::write;
@@ -46,6 +47,7 @@ impl Connection {
         // What was left over the last time is no new sign of life.
         if input.len() > self.left_over {
             self.heard(now);
+            self.received_at = now;
         }
         while !self.is_closed() && !self.events.are_many() && !self.owes_word() {
             match self.receive_one(now, input, deliver) {
@@ -60,6 +62,11 @@ impl Connection {
         self.left_over = input.len();
         let is_to_be_polled = self.events.are_many() || self.owes_word() && !self.events.is_empty();
         is_to_be_polled && !input.is_empty()
+    }
+
+    /// Until when what is still asked for is to be answered, where something else has just been.
+    fn answers_until(&self) -> Instant {
+        after(self.received_at, self.limits.call_timeout)
     }
 
     /// Whether the application of a server has yet to say whether a client may come in.
@@ -203,6 +210,7 @@ impl Connection {
     /// A method on a channel. If it announces a message, which is still to be received, that is told
     /// to the caller.
     fn channel_method(&mut self, frame: &Frame<'_>) -> Result<Option<Announcement>, Violation> {
+        let others_until = self.answers_until();
         let Some(state) = self.channels.get_mut(frame.channel) else {
             self.frame_without_channel(frame)?;
             return Ok(None);
@@ -217,7 +225,7 @@ impl Connection {
         if !state.assembly.is_idle() {
             return Err(Violation::unexpected(frame));
         }
-        if !state.expects_content(method) {
+        if !state.expects_content(method, others_until) {
             let channel = frame.channel;
             return Err(Violation::UnexpectedMethod { channel, method });
         }
@@ -346,6 +354,7 @@ impl Connection {
     /// A method on an existing channel, other than one that a message follows.
     fn plain_method(&mut self, frame: &Frame<'_>, method: MethodId) -> Result<(), Violation> {
         let channel = frame.channel;
+        let others_until = self.answers_until();
         let Some(state) = self.channels.get_mut(channel) else {
             return Ok(());
         };
@@ -363,7 +372,9 @@ impl Connection {
                 );
                 Ok(())
             }
-            (ChannelPhase::Opening { .. }, channel::OpenOk::ID) if state.answers(method) => {
+            (ChannelPhase::Opening { .. }, channel::OpenOk::ID)
+                if state.answers(method, others_until) =>
+            {
                 state.phase = ChannelPhase::Open;
                 self.events.push(Event::ChannelOpen { channel });
                 Ok(())
@@ -445,7 +456,7 @@ impl Connection {
 
     /// A client's turn: what a server says on an open channel.
     fn answer(&mut self, channel: ChannelId, method: Method) -> Result<Event, Violation> {
-        let id = method.id();
+        let (id, others_until) = (method.id(), self.answers_until());
         let Some(state) = self.channels.get_mut(channel) else {
             return Err(Violation::UnknownChannel { channel });
         };
@@ -468,7 +479,7 @@ impl Connection {
                     consumer_tag: reply.consumer_tag,
                 })
             }
-            method if state.answers(id) => {
+            method if state.answers(id, others_until) => {
                 let method = Box::new(method);
                 Ok(Event::Reply { channel, method })
             }

@@ -59,7 +59,7 @@ impl Session {
         let step = self.recovery.oldest_sent().cloned();
         let are_looking = self.looks.suspect();
         let has_call = self.calls.oldest_sent().is_some();
-        let mut consumers = self.awaited_or_late(|it| it.under_way().is_some());
+        let mut consumers = self.awaited_or_late(Subscription::awaits_something);
         let may_publish = self
             .producers
             .iter()
@@ -154,7 +154,7 @@ impl Session {
     }
 
     fn attribute_to_consumers(&mut self, now: Instant, close: &PeerClose) -> bool {
-        let suspects = self.awaited_or_late(|it| it.under_way() == Some(close.method));
+        let suspects = self.awaited_or_late(|it| it.awaits(close.method));
         let are_there = !suspects.is_empty();
         self.suspect_consumers(now, suspects, true, close);
         are_there

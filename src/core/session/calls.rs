@@ -6,6 +6,7 @@
 use std::mem;
 use std::time::Instant;
 
+use snowshoe_codec::method::{Arguments, channel};
 use snowshoe_codec::{ChannelId, Method, MethodId, ShortString};
 
 use super::Session;
@@ -223,8 +224,13 @@ impl Session {
 
     /// The channel for calls was closed, by the broker if it refused the oldest.
     pub(super) fn calls_closed(&mut self, error: Error) {
-        if matches!(error, Error::Refused(_)) {
+        if matches!(&error, Error::Refused(close) if close.method == channel::Open::ID) {
+            // It is the channel that the broker does not open.
+        } else if matches!(error, Error::Refused(_)) {
             self.call_refused(error);
+        } else if matches!(error, Error::Timeout(channel::Open::ID)) {
+            // Of what came behind it the broker may have done all, or nothing.
+            self.withdraw_harmful(Scope::Channel, Error::Timeout);
         } else {
             if let Some(call) = self.calls.queue.refused() {
                 self.has_failed(call, error);

@@ -416,6 +416,7 @@ impl Session {
         self.stage = Stage::Offline;
         self.is_open = false;
         self.trusts = false;
+        self.ready_since = None;
         self.owners = Owners::default();
         self.wakeups.clear();
         self.goes_without = false;

@@ -3,6 +3,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use snowshoe_codec::method::{Arguments, channel};
 use snowshoe_codec::time::after;
 use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortString};
 
@@ -39,9 +40,8 @@ impl Session {
                 self.push_step(step, topology);
             }
         }
-        // Bindings follow what they bind on the same channel. But the name of a queue that the server names has
-        // to be known.
-        self.binds = !topology.has_server_named_queues();
+        // Bindings follow what they bind on the same channel. But its name has to be known, and that it is there.
+        self.binds = topology.is_known_by_name();
         if self.binds {
             self.push_bindings(topology, |_| true);
         }
@@ -108,6 +108,7 @@ impl Session {
                     .recovered(self.supervisor.epoch(), now)
                     .is_ok()
                 {
+                    self.ready_since = Some(now);
                     self.outputs.push_back(Output::Ready);
                 }
                 if self.suspects.is_empty() {
@@ -274,6 +275,11 @@ impl Session {
         topology: &mut Topology,
     ) {
         match reason {
+            // It is the channel that the broker does not open.
+            ChannelCloseReason::Peer(close) if close.method == channel::Open::ID => {
+                self.declarations_lost();
+                self.recovery.channel_lost();
+            }
             ChannelCloseReason::Peer(close) => {
                 self.declarations_lost();
                 if let Some(step) = self.recovery.channel_closed() {

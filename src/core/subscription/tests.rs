@@ -134,10 +134,17 @@ fn the_prefetch_is_set_before_anything_can_be_delivered() {
         ["qos 10", "consume tag"]
     );
     assert_eq!(world.subscription.ask(), [], "it is asked once");
+    let awaits = |world: &World| {
+        let asked = [basic::Qos::ID, basic::Consume::ID];
+        asked.map(|it| world.subscription.awaits(it))
+    };
+    assert_eq!(awaits(&world), [true, true], "both are under way");
     world.subscription.opened();
+    assert_eq!(awaits(&world), [true, true]);
     assert_eq!(world.subscription.under_way(), Some(basic::Qos::ID));
     assert_eq!(world.replied(), None);
     assert_eq!(world.subscription.under_way(), Some(basic::Consume::ID));
+    assert_eq!(awaits(&world), [false, true]);
     assert_eq!(
         world.replied(),
         Some(Step::Active {

@@ -3,6 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use snowshoe_codec::FieldTable;
+
 use super::*;
 use crate::core::scaled;
 
@@ -701,6 +703,10 @@ fn what_lasts_is_durable_and_does_not_go_with_those_who_use_it() {
     assert!(!declared(|queue, _| queue.auto_delete = true).is_lasting());
     assert!(!declared(|_, exchange| exchange.durable = false).is_lasting());
     assert!(!declared(|_, exchange| exchange.auto_delete = true).is_lasting());
+    let expires = |queue: &mut queue::Declare, _: &mut exchange::Declare| {
+        queue.arguments = FieldTable::new().with("x-expires", 60_000).unwrap();
+    };
+    assert!(!declared(expires).is_lasting());
     // Other connections cannot declare it anyway.
     let exclusive = declared(|queue, _| (queue.exclusive, queue.durable) = (true, false));
     assert!(exclusive.is_lasting());

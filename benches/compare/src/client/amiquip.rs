@@ -63,6 +63,16 @@ impl Client for Amiquip {
         })
     }
 
+    async fn first_confirm(&self, queue: &str, body: Bytes) -> Result<()> {
+        let mut confirmed = self.confirmed(queue, body, 1).await?;
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        confirmed.publisher.channel.queue_declare(queue, options)?;
+        confirmed.send().await
+    }
+
     async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<Receiver> {
         let channel = self.channel()?;
         if let Some(prefetch) = prefetch {

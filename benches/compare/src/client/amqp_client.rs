@@ -1,6 +1,8 @@
 use std::collections::VecDeque;
 
-use amqp_client::{BasicProperties, Channel, Connection, ConsumeOpts, PublishConfirm};
+use amqp_client::{
+    BasicProperties, Channel, Connection, ConsumeOpts, PublishConfirm, QueueDeclareOpts,
+};
 use bytes::Bytes;
 
 use super::{Client, Confirmed, Consumer, Publisher, Result};
@@ -36,6 +38,27 @@ impl Client for AmqpClient {
             window,
             unconfirmed: VecDeque::with_capacity(window),
         })
+    }
+
+    async fn first_confirm(&self, queue: &str, body: Bytes) -> Result<()> {
+        let publisher = self.publisher(queue, body).await?;
+        let options = QueueDeclareOpts {
+            durable: true,
+            ..QueueDeclareOpts::default()
+        };
+        let declare = publisher.channel.queue_declare(queue, options);
+        // Both at once, which its interface allows.
+        let select = publisher.channel.confirm_select();
+        let (declared, selected) = futures_lite::future::zip(declare, select).await;
+        declared?;
+        selected?;
+        let window = Window {
+            publisher,
+            window: 1,
+            unconfirmed: VecDeque::new(),
+        };
+        Window::publish(&window).await?.await?;
+        Ok(())
     }
 
     async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<Stream> {

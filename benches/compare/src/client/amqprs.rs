@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use amqprs::callbacks::ChannelCallback;
 use amqprs::channel::{
     BasicAckArguments, BasicConsumeArguments, BasicPublishArguments, BasicQosArguments, Channel,
-    ConfirmSelectArguments, ConsumerMessage,
+    ConfirmSelectArguments, ConsumerMessage, QueueDeclareArguments,
 };
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
@@ -57,6 +57,14 @@ impl Client for Amqprs {
             window: window as u64,
             confirms,
         })
+    }
+
+    async fn first_confirm(&self, queue: &str, body: Bytes) -> Result<()> {
+        let mut confirmed = self.confirmed(queue, body, 1).await?;
+        let arguments = QueueDeclareArguments::durable_client_named(queue);
+        let channel = &confirmed.publisher.channel;
+        channel.queue_declare(arguments).await?;
+        confirmed.send().await
     }
 
     async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<Receiver> {

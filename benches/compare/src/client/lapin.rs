@@ -5,7 +5,7 @@ use futures_lite::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, PublisherConfirm};
@@ -44,6 +44,26 @@ impl Client for Lapin {
             window,
             unconfirmed: VecDeque::with_capacity(window),
         })
+    }
+
+    async fn first_confirm(&self, queue: &str, body: Bytes) -> Result<()> {
+        let publisher = self.publisher(queue, body).await?;
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        let declare = publisher
+            .channel
+            .queue_declare(queue.into(), options, FieldTable::default());
+        // Both at once, which its interface allows.
+        let select = publisher
+            .channel
+            .confirm_select(ConfirmSelectOptions::default());
+        let (declared, selected) = futures_lite::future::zip(declare, select).await;
+        declared?;
+        selected?;
+        publisher.publish().await?.await?;
+        Ok(())
     }
 
     async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<Stream> {

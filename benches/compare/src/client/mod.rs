@@ -13,6 +13,7 @@ mod works;
 
 use std::future::Future;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
 use bytes::Bytes;
@@ -38,6 +39,11 @@ trait Client: Sized + 'static {
 
     /// Like `publisher`, with at most `window` confirms missing.
     async fn confirmed(&self, queue: &str, body: Bytes, window: usize) -> Result<Self::Confirmed>;
+
+    /// Declares a durable queue and publishes to it, up to the confirm, in as few steps as it has.
+    async fn first_confirm(&self, _queue: &str, _body: Bytes) -> Result<()> {
+        Err("it declares nothing here".into())
+    }
 
     /// A prefetch of `None` is a consumer without acknowledgements.
     async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<Self::Consumer>;
@@ -108,6 +114,57 @@ pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
         Subject::RabbitmqC => Err("needs the feature rabbitmq-c".into()),
     }?;
     Ok(meter.sample().ok_or("nothing was measured")?)
+}
+
+/// How long it took a client until then.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    pub connected: Duration,
+    /// From the very beginning, with a queue declared on the way.
+    pub confirmed: Duration,
+    /// From when the consumer was asked for.
+    pub delivered: Duration,
+}
+
+/// Connects a client, declares a queue, publishes one message and takes it.
+///
+/// # Errors
+/// The client's, whatever it was.
+pub fn moments(subject: Subject, url: &str) -> Result<Moments> {
+    match subject {
+        Subject::Limit => Err("it is no client".into()),
+        Subject::Snowshoe => on_a_plain_thread(moments_of::<snowshoe::OwnThread>(url)),
+        Subject::SnowshoeShared => on_one_thread(moments_of::<snowshoe::SharedThread>(url)),
+        Subject::AmqpClient => on_one_thread(moments_of::<amqp_client::AmqpClient>(url)),
+        Subject::Lapin => on_one_thread(moments_of::<lapin::Lapin>(url)),
+        Subject::Amqprs => on_one_thread(moments_of::<amqprs::Amqprs>(url)),
+        Subject::Amiquip => on_a_plain_thread(moments_of::<amiquip::Amiquip>(url)),
+        Subject::RabbitmqC => Err("it is not driven at a distance".into()),
+    }
+}
+
+async fn moments_of<C: Client>(url: &str) -> Result<Moments> {
+    const QUEUE: &str = "compare-distance";
+    let begun = Instant::now();
+    let client = C::connect(url).await?;
+    let connected = begun.elapsed();
+    client
+        .first_confirm(QUEUE, Bytes::from_static(b"x"))
+        .await?;
+    let confirmed = begun.elapsed();
+    let asked = Instant::now();
+    let mut consumer = client.consumer(QUEUE, Some(10)).await?;
+    consumer.next_acked().await?;
+    Ok(Moments {
+        connected,
+        confirmed,
+        delivered: asked.elapsed(),
+    })
+}
+
+fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build()?.block_on(work)
 }
 
 fn on_a_plain_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

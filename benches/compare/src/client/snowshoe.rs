@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use snowshoe::runtime::Tokio;
-use snowshoe::{BufferPolicy, Confirmation, FireAndForget, Producer};
+use snowshoe::{BufferPolicy, Confirmation, FireAndForget, Producer, Queue};
 
 use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
@@ -45,6 +45,11 @@ impl<const SHARES_THREAD: bool> Client for Snowshoe<SHARES_THREAD> {
             window,
             unconfirmed: VecDeque::with_capacity(window),
         })
+    }
+
+    async fn first_confirm(&self, queue: &str, body: Bytes) -> Result<()> {
+        self.0.declare(Queue::new(queue)).await?;
+        Ok(self.0.producer(queue)?.build().send(body).await?)
     }
 
     async fn consumer(&self, queue: &str, prefetch: Option<u16>) -> Result<snowshoe::Consumer> {

@@ -387,3 +387,23 @@ fn what_is_known_to_be_there_is_not_so_any_more_after_a_dial_that_failed() {
     assert!(world.is_connected());
     assert!(world.session.producer_channel(producer).is_none());
 }
+
+#[test]
+fn what_was_declared_is_known_to_be_there_for_a_short_while_and_if_nothing_is_declared_again() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    assert!(world.session.has_just_declared(world.now));
+    assert!(!world.session.has_just_declared(world.now + MINUTE));
+    // Somebody deletes it under its consumer.
+    let consumer = world.add_consumer("q");
+    world.broker.script = Box::new(|method| match method {
+        Method::QueueDeclare(_) => Answer::Silence,
+        _ => Answer::Usual,
+    });
+    let channel = world.consumer_channel(consumer);
+    world.broker.cancel_consumer(world.now, channel);
+    world.run();
+    assert!(!world.session.has_just_declared(world.now));
+    world.cut();
+    assert!(!world.session.has_just_declared(world.now));
+}

@@ -1,7 +1,8 @@
 //! What is brought back, and in which order.
 
 use super::*;
-use snowshoe_codec::ChannelId;
+use snowshoe_codec::method::channel;
+use snowshoe_codec::{ChannelCloseReason, ChannelId, PeerClose};
 
 impl World {
     fn renames(&mut self) -> Vec<(ShortString, ShortString)> {
@@ -548,4 +549,62 @@ fn a_queue_that_another_session_has_found_to_be_gone_is_no_failure() {
     closed.expect("it is open");
     world.pass_until_ready();
     assert_eq!(world.not_recovered(), [""; 0]);
+}
+
+#[test]
+fn a_binding_waits_for_a_queue_that_may_have_gone_with_its_last_consumer() {
+    let mut world = World::ready();
+    world.declare(queue::Declare {
+        auto_delete: true,
+        ..declare_queue("q")
+    });
+    world.declare(bind("x", "q"));
+    let consumer = world.add_consumer("q");
+    // Its last consumer goes while there is no connection, and the queue with it.
+    world.network = Network::Refuses;
+    world.cut();
+    world.cancel(consumer);
+    world.broker.script = Box::new(|method| match method {
+        Method::QueueDeclare(it) if it.passive => is_gone(),
+        Method::QueueBind(_) => is_gone(),
+        _ => Answer::Usual,
+    });
+    world.network = Network::Good;
+    world.requests();
+    world.pass_until_ready();
+    assert_eq!(
+        world.gists(),
+        ["queue.declare q"],
+        "it is looked for, and not bound"
+    );
+    assert_eq!(world.not_recovered(), [""; 0]);
+}
+
+#[test]
+fn where_the_broker_does_not_open_a_channel_nothing_behind_it_was_refused() {
+    let mut world = World::ready();
+    world.declare(declare_queue("q"));
+    world.cut();
+    world.is_heard = false;
+    while world.session.recovery.under_way().next().is_none() {
+        world.is_heard = true;
+        world.exchange();
+        world.is_heard = false;
+        if !world.step() {
+            world.time_is(world.now + Duration::from_millis(10));
+        }
+    }
+    let close = ChannelCloseReason::Peer(PeerClose {
+        code: ReplyCode::CHANNEL_ERROR,
+        text: name("no more channels"),
+        method: channel::Open::ID,
+    });
+    let now = world.now;
+    let channel = world.session.recovery.channel().unwrap();
+    (world.session).channel_closed(now, channel, close, &mut world.topology);
+    assert_eq!(world.not_recovered(), [""; 0]);
+    assert!(
+        !world.session.recovery.is_empty(),
+        "it is declared on another"
+    );
 }
