@@ -9,8 +9,8 @@ use fastrand::Rng;
 use snowshoe::codec::ChannelId;
 use snowshoe::codec::frame::{self, FrameKind, Limits};
 
-/// Frames that wait. Those of a channel keep their order, and wait for no other channel: so a
-/// confirm can be late on a connection that is quick, which no network does.
+/// Frames that wait. Those of a channel keep their order, and wait for no other channel but that of the
+/// connection itself: so a confirm can be late on a connection that is quick, which no network does.
 #[derive(Debug, Default)]
 pub(crate) struct Late {
     channels: BTreeMap<ChannelId, VecDeque<(Instant, Bytes)>>,
@@ -48,14 +48,22 @@ impl Late {
                 output.extend_from_slice(&bytes);
                 continue;
             }
+            // A broker has opened the connection before there is any channel.
+            let of_connection = self.last_due(ChannelId::CONNECTION);
+            let before = self.last_due(channel).max(of_connection).unwrap_or(now);
             let frames = self.channels.entry(channel).or_default();
-            let before = frames.back().map_or(now, |(due, _)| *due);
             let wait = match random.u32(..4) {
                 0 => most.mul_f64(random.f64()),
                 _ => Duration::ZERO,
             };
             frames.push_back((before + wait, bytes));
         }
+    }
+
+    /// When the last of what is held on a channel is to be let go.
+    fn last_due(&self, channel: ChannelId) -> Option<Instant> {
+        let (due, _) = self.channels.get(&channel)?.back()?;
+        Some(*due)
     }
 
     /// Lets go what has been held long enough.
@@ -111,6 +119,21 @@ mod tests {
         assert!(!bytes.is_sorted());
         for channel in 0..2 {
             assert!(bytes.iter().filter(|it| *it % 2 == channel).is_sorted());
+        }
+    }
+
+    #[test]
+    fn no_channel_overtakes_the_opening_of_the_connection() {
+        let most = Duration::from_secs(10);
+        for seed in 0..100 {
+            let (mut late, mut random) = (Late::default(), Rng::with_seed(seed));
+            let said = [frame(0, 0), frame(1, 1), frame(2, 2)].concat();
+            let mut heard = BytesMut::new();
+            late.hold(Instant::now(), most, &mut random, said.into(), &mut heard);
+            while let Some(due) = late.next() {
+                late.release(due, &mut heard);
+            }
+            assert_eq!(heard[7], 0, "seed {seed}");
         }
     }
 
