@@ -181,6 +181,15 @@
 //! (the broker takes no notice where it has taken something back), and what waits goes back, to come
 //! again. In all other cases the channel ends, and with it all that was delivered.
 //!
+//! ## The first connection for publishing
+//!
+//! What was declared is declared again on each connection before anything is published on it, so that nothing is
+//! published to what a broker has lost. There is one exception: the *first* connection for publishing of a
+//! client with one host, where the main connection has declared all of it in the last 30 s, and all of it lasts
+//! (durable, neither auto-delete nor with `x-expires`). There, messages with confirms go in the same flight as
+//! the declarations. If somebody else deletes a queue in that very moment, what is published to it meets the
+//! same fate as a moment later: it is unroutable.
+//!
 //! ## Streams
 //!
 //! A stream keeps its messages whatever becomes of a delivery, and whoever reads it is to know how far it is.

@@ -77,7 +77,7 @@ pub enum Output {
     },
 
     /// The consumer is about to be asked of the broker. Where it is to begin in a stream is to be
-    /// [said](super::Session::begin_at) now.
+    /// [said](super::Session::subscribe) now.
     ConsumerOpens(ConsumerKey),
     /// The consumer receives from now on, from this queue; its deliveries belong to this epoch.
     ConsumerOnline {

@@ -13,6 +13,7 @@ mod works;
 
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use async_executor::LocalExecutor;
@@ -116,50 +117,46 @@ pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
     Ok(meter.sample().ok_or("nothing was measured")?)
 }
 
-/// How long it took a client until then.
+/// How far a client is, and how long that took.
 #[derive(Clone, Copy, Debug)]
-pub struct Moments {
-    pub connected: Duration,
+pub enum Moment {
+    Connected(Duration),
     /// From the very beginning, with a queue declared on the way.
-    pub confirmed: Duration,
+    Confirmed(Duration),
     /// From when the consumer was asked for.
-    pub delivered: Duration,
+    Delivered(Duration),
 }
 
 /// Connects a client, declares a queue, publishes one message and takes it.
 ///
 /// # Errors
 /// The client's, whatever it was.
-pub fn moments(subject: Subject, url: &str) -> Result<Moments> {
+pub fn moments(subject: Subject, url: &str, tell: &Sender<Moment>) -> Result<()> {
     match subject {
         Subject::Limit => Err("it is no client".into()),
-        Subject::Snowshoe => on_a_plain_thread(moments_of::<snowshoe::OwnThread>(url)),
-        Subject::SnowshoeShared => on_one_thread(moments_of::<snowshoe::SharedThread>(url)),
-        Subject::AmqpClient => on_one_thread(moments_of::<amqp_client::AmqpClient>(url)),
-        Subject::Lapin => on_one_thread(moments_of::<lapin::Lapin>(url)),
-        Subject::Amqprs => on_one_thread(moments_of::<amqprs::Amqprs>(url)),
-        Subject::Amiquip => on_a_plain_thread(moments_of::<amiquip::Amiquip>(url)),
+        Subject::Snowshoe => on_a_plain_thread(moments_of::<snowshoe::OwnThread>(url, tell)),
+        Subject::SnowshoeShared => on_one_thread(moments_of::<snowshoe::SharedThread>(url, tell)),
+        Subject::AmqpClient => on_one_thread(moments_of::<amqp_client::AmqpClient>(url, tell)),
+        Subject::Lapin => on_one_thread(moments_of::<lapin::Lapin>(url, tell)),
+        Subject::Amqprs => on_one_thread(moments_of::<amqprs::Amqprs>(url, tell)),
+        Subject::Amiquip => on_a_plain_thread(moments_of::<amiquip::Amiquip>(url, tell)),
         Subject::RabbitmqC => Err("it is not driven at a distance".into()),
     }
 }
 
-async fn moments_of<C: Client>(url: &str) -> Result<Moments> {
+async fn moments_of<C: Client>(url: &str, tell: &Sender<Moment>) -> Result<()> {
     const QUEUE: &str = "compare-distance";
     let begun = Instant::now();
     let client = C::connect(url).await?;
-    let connected = begun.elapsed();
+    tell.send(Moment::Connected(begun.elapsed()))?;
     client
         .first_confirm(QUEUE, Bytes::from_static(b"x"))
         .await?;
-    let confirmed = begun.elapsed();
+    tell.send(Moment::Confirmed(begun.elapsed()))?;
     let asked = Instant::now();
     let mut consumer = client.consumer(QUEUE, Some(10)).await?;
     consumer.next_acked().await?;
-    Ok(Moments {
-        connected,
-        confirmed,
-        delivered: asked.elapsed(),
-    })
+    Ok(tell.send(Moment::Delivered(asked.elapsed()))?)
 }
 
 fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
