@@ -361,7 +361,11 @@ impl World<'_> {
     fn heard(&mut self, event: Event) {
         assert!(!self.ended, "after the end: {event:?}");
         match event {
-            Event::Open(_) | Event::Blocked { .. } | Event::Unblocked | Event::SecretUpdated => {}
+            Event::Opening(_)
+            | Event::Open(_)
+            | Event::Blocked { .. }
+            | Event::Unblocked
+            | Event::SecretUpdated => {}
             Event::ChannelOpen { channel } => {
                 let line = self.channels.get_mut(&channel).expect("it was asked for");
                 assert_eq!(line.state, State::Opening);
