@@ -1,8 +1,9 @@
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::assembly::Assembly;
 use crate::method::{Arguments, MethodId, basic, channel};
+use crate::time::after;
 
 /// The state of one channel.
 ///
@@ -91,22 +92,27 @@ impl ChannelState {
     ///
     /// Replies of one kind come in the order of their calls, others need not: RabbitMQ's
     /// basic.consume-ok takes the way through the queue, and comes after the replies to whatever
-    /// was called in the meantime. None of the others is overdue before `others_until`.
-    pub(crate) fn answers(&mut self, reply: MethodId, others_until: Instant) -> bool {
+    /// was called in the meantime. From `now` on the others have as long again.
+    pub(crate) fn answers(&mut self, reply: MethodId, now: Instant, patience: Duration) -> bool {
         let answered = |call: &PendingCall| reply.is_reply_to(call.method);
         let Some(place) = self.calls.iter().position(answered) else {
             return false;
         };
         if !self.is_closing() {
-            self.excused_until = self.excused_until.max(Some(others_until));
+            self.excused_until = self.excused_until.max(Some(after(now, patience)));
         }
         self.calls.remove(place).is_some()
     }
 
     /// Whether a method that a message follows may come now.
-    pub(crate) fn expects_content(&mut self, method: MethodId, others_until: Instant) -> bool {
+    pub(crate) fn expects_content(
+        &mut self,
+        method: MethodId,
+        now: Instant,
+        patience: Duration,
+    ) -> bool {
         // A message that was not asked for has no one to go to.
-        let asked_for = method != basic::GetOk::ID || self.answers(method, others_until);
+        let asked_for = method != basic::GetOk::ID || self.answers(method, now, patience);
         asked_for && self.phase == ChannelPhase::Open
     }
 

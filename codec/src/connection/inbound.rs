@@ -11,7 +11,6 @@ use crate::frame::{self, Frame, FrameError, FrameKind, HEADER_LEN, RestOfFrame};
 use crate::handshake::{ServerHandshake, Stage};
 use crate::method::{Arguments, Method, MethodError, MethodId, basic, channel, connection};
 use crate::side::Side;
-use crate::time::after;
 use crate::types::ChannelId;
 use crate::violation::Violation;
 use crate::write;
@@ -49,7 +48,7 @@ impl Connection {
             self.heard(now);
             self.received_at = now;
         }
-        while !self.is_closed() && !self.events.are_many() && !self.owes_word() {
+        while !self.is_closed() && !self.events.are_many() {
             match self.receive_one(now, input, deliver) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -62,11 +61,6 @@ impl Connection {
         self.left_over = input.len();
         let is_to_be_polled = self.events.are_many() || self.owes_word() && !self.events.is_empty();
         is_to_be_polled && !input.is_empty()
-    }
-
-    /// Until when what is still asked for is to be answered, where something else has just been.
-    fn answers_until(&self) -> Instant {
-        after(self.received_at, self.limits.call_timeout)
     }
 
     /// Whether the application of a server has yet to say whether a client may come in.
@@ -87,7 +81,10 @@ impl Connection {
         input: &mut BytesMut,
         deliver: &mut dyn FnMut(ChannelId, Delivery) -> Result<(), Delivery>,
     ) -> Result<bool, Violation> {
-        if self.stage() == Stage::Greeting {
+        if !self.is_open() && self.owes_word() {
+            return Ok(false);
+        }
+        if !self.is_open() && self.stage() == Stage::Greeting {
             let Some(len) = self.greet(input) else {
                 return Ok(false);
             };
@@ -210,7 +207,6 @@ impl Connection {
     /// A method on a channel. If it announces a message, which is still to be received, that is told
     /// to the caller.
     fn channel_method(&mut self, frame: &Frame<'_>) -> Result<Option<Announcement>, Violation> {
-        let others_until = self.answers_until();
         let Some(state) = self.channels.get_mut(frame.channel) else {
             self.frame_without_channel(frame)?;
             return Ok(None);
@@ -225,7 +221,8 @@ impl Connection {
         if !state.assembly.is_idle() {
             return Err(Violation::unexpected(frame));
         }
-        if !state.expects_content(method, others_until) {
+        let (received_at, patience) = (self.received_at, self.limits.call_timeout);
+        if !state.expects_content(method, received_at, patience) {
             let channel = frame.channel;
             return Err(Violation::UnexpectedMethod { channel, method });
         }
@@ -354,10 +351,10 @@ impl Connection {
     /// A method on an existing channel, other than one that a message follows.
     fn plain_method(&mut self, frame: &Frame<'_>, method: MethodId) -> Result<(), Violation> {
         let channel = frame.channel;
-        let others_until = self.answers_until();
         let Some(state) = self.channels.get_mut(channel) else {
             return Ok(());
         };
+        let (received_at, patience) = (self.received_at, self.limits.call_timeout);
         match (state.phase, method) {
             // Not about this channel, which the peer has not opened yet, but about the one that
             // was at this number before: a repeated close may cross our close-ok.
@@ -373,7 +370,7 @@ impl Connection {
                 Ok(())
             }
             (ChannelPhase::Opening { .. }, channel::OpenOk::ID)
-                if state.answers(method, others_until) =>
+                if state.answers(method, received_at, patience) =>
             {
                 state.phase = ChannelPhase::Open;
                 self.events.push(Event::ChannelOpen { channel });
@@ -456,7 +453,7 @@ impl Connection {
 
     /// A client's turn: what a server says on an open channel.
     fn answer(&mut self, channel: ChannelId, method: Method) -> Result<Event, Violation> {
-        let (id, others_until) = (method.id(), self.answers_until());
+        let id = method.id();
         let Some(state) = self.channels.get_mut(channel) else {
             return Err(Violation::UnknownChannel { channel });
         };
@@ -479,7 +476,7 @@ impl Connection {
                     consumer_tag: reply.consumer_tag,
                 })
             }
-            method if state.answers(id, others_until) => {
+            method if state.answers(id, self.received_at, self.limits.call_timeout) => {
                 let method = Box::new(method);
                 Ok(Event::Reply { channel, method })
             }
