@@ -52,7 +52,11 @@ fn attempts_that_are_given_up_leave_one_look_up_which_the_last_of_them_joins() {
             let given_up = ask(&mut releases);
             assert!(poll_once(given_up).await.is_none());
         }
-        let (one, other) = (ask(&mut releases), ask(&mut releases));
+        let mut one = pin!(ask(&mut releases));
+        let mut other = pin!(ask(&mut releases));
+        // Both have joined it before it ends.
+        assert!(poll_once(&mut one).await.is_none());
+        assert!(poll_once(&mut other).await.is_none());
         releases.clear();
         let (one, other) = future::zip(one, other).await;
         assert_eq!(one.unwrap(), [address()]);
