@@ -168,7 +168,7 @@ impl Session {
                     let ack = basic::Ack::decode_arguments(arguments);
                     let ack = ack.expect("clients send methods");
                     self.busy = true;
-                    self.acknowledged(&ack);
+                    self.acknowledged(frame.channel, &ack);
                 }
                 _ => {
                     let method = Method::decode(frame.payload).expect("clients send methods");
@@ -178,8 +178,9 @@ impl Session {
         }
     }
 
-    fn acknowledged(&mut self, ack: &basic::Ack) {
-        if let Some(feed) = &mut self.feed {
+    /// What was acknowledged on another channel came from an earlier feed.
+    fn acknowledged(&mut self, channel: ChannelId, ack: &basic::Ack) {
+        if let Some(feed) = self.feed.as_mut().filter(|it| it.channel == channel) {
             // Everything is acknowledged in its order.
             feed.acked = ack.delivery_tag;
         }
