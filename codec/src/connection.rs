@@ -196,10 +196,10 @@ impl Connection {
     /// The channel with this number, if it exists.
     pub fn channel(&mut self, id: ChannelId) -> Option<Channel<'_>> {
         // While the connection is being closed, nothing may be sent on any channel.
-        let state = match self.takes_channels() {
-            true => self.channels.get_mut(id)?,
-            false => return None,
-        };
+        if !self.takes_channels() {
+            return None;
+        }
+        let state = self.channels.get_mut(id)?;
         let wire = Wire {
             outbound: &mut self.outbound,
             calls_due: &mut self.deadlines.calls,

@@ -251,6 +251,11 @@ pub(crate) enum ServerHandshake {
 }
 
 impl ServerHandshake {
+    /// Whether the application has yet to say whether the client may come in.
+    pub(crate) fn owes_word(&self) -> bool {
+        matches!(self, Self::Authenticating { .. } | Self::Opening)
+    }
+
     /// Whether frames are as large as what was negotiated.
     pub(crate) fn is_tuned(&self) -> bool {
         matches!(self, Self::Open | Self::Opening)

@@ -184,12 +184,6 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Lets everything unsettled be written again, in the same order: the connection was lost.
-    #[cfg(test)]
-    pub fn rewind(&mut self) {
-        self.rewind_to(0);
-    }
-
     /// Lets what is unsettled at or after `position` be written again, in the same order.
     pub fn rewind_to(&mut self, position: u64) {
         self.written = self.written.min(position).max(self.confirmed());

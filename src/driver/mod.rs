@@ -129,18 +129,16 @@ impl Driver {
 
     /// The connection for publishing, which is started for the first producer.
     fn publishing_link(&mut self, now: Instant) -> &mut Link {
-        // What the main connection has declared at the same broker, and what lasts, is there.
-        let is_same = self.config.endpoints.len() == 1;
-        let is_there = is_same && self.link(LinkIndex::MAIN).has_just_declared(now);
-        let trusts = is_there && self.topology.is_lasting();
-        let link = self.link(LinkIndex::PUBLISHING);
-        if !link.has_started() {
-            if trusts {
-                link.trust_what_is_declared();
+        if !self.link(LinkIndex::PUBLISHING).has_started() {
+            // What the main connection has declared at the same broker, and what lasts, is there.
+            let is_same = self.config.endpoints.len() == 1;
+            let is_there = is_same && self.link(LinkIndex::MAIN).has_just_declared(now);
+            if is_there && self.topology.is_lasting() {
+                self.link(LinkIndex::PUBLISHING).trust_what_is_declared();
             }
-            link.start(now);
+            self.link(LinkIndex::PUBLISHING).start(now);
         }
-        link
+        self.link(LinkIndex::PUBLISHING)
     }
 
     fn dedicated_link(&mut self, now: Instant) -> &mut Link {

@@ -118,9 +118,11 @@ impl ChannelState {
 
     /// The oldest call that is still open at `now` although its deadline has passed.
     pub(crate) fn overdue(&self, now: Instant) -> Option<MethodId> {
+        if self.excused_until.is_some_and(|until| until > now) {
+            return None;
+        }
         let mut calls = self.calls.iter();
-        let is_excused = self.excused_until.is_some_and(|until| until > now);
-        let overdue = calls.find(|call| call.deadline <= now && !is_excused)?;
+        let overdue = calls.find(|call| call.deadline <= now)?;
         Some(overdue.method)
     }
 

@@ -8,7 +8,7 @@ use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
 use crate::content::{CONTENT_HEADER_LEN, Delivery};
 use crate::event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm};
 use crate::frame::{self, Frame, FrameError, FrameKind, HEADER_LEN, RestOfFrame};
-use crate::handshake::{ServerHandshake, Stage};
+use crate::handshake::Stage;
 use crate::method::{Arguments, Method, MethodError, MethodId, basic, channel, connection};
 use crate::side::Side;
 use crate::types::ChannelId;
@@ -65,13 +65,7 @@ impl Connection {
 
     /// Whether the application of a server has yet to say whether a client may come in.
     fn owes_word(&self) -> bool {
-        let Phase::Server(handshake, _) = &self.phase else {
-            return false;
-        };
-        matches!(
-            handshake,
-            ServerHandshake::Authenticating { .. } | ServerHandshake::Opening
-        )
+        matches!(&self.phase, Phase::Server(handshake, _) if handshake.owes_word())
     }
 
     /// Takes a frame, or a whole message, off the front of the input; whether there was one.

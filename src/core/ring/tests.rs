@@ -119,7 +119,7 @@ fn items_in_flight_count_against_the_bounds_until_they_are_settled() {
 #[test]
 fn a_rewind_writes_what_was_in_flight_before_what_was_pushed_after_it() {
     let mut ring = ring(5, 3);
-    ring.rewind();
+    ring.rewind_to(0);
     assert_eq!((ring.in_flight(), ring.unwritten()), (0, 5));
     assert_eq!(write_all(&mut ring), [0, 1, 2, 3, 4]);
 }
@@ -131,7 +131,7 @@ fn what_was_settled_out_of_order_is_not_written_again() {
     assert_eq!(item(ring.settle(3)), Some(3));
     assert_eq!(item(ring.settle(0)), Some(0));
     assert_eq!(item(ring.settle(1)), Some(1));
-    ring.rewind();
+    ring.rewind_to(0);
     assert_eq!(write_all(&mut ring), [2, 4, 5]);
 }
 
@@ -139,7 +139,7 @@ fn what_was_settled_out_of_order_is_not_written_again() {
 fn an_item_knows_how_often_it_was_written() {
     let mut ring = ring(2, 1);
     assert_eq!((ring.writes(0), ring.writes(1), ring.writes(2)), (1, 0, 0));
-    ring.rewind();
+    ring.rewind_to(0);
     write_all(&mut ring);
     assert_eq!(ring.settle(0), Some(Settled { item: 0, writes: 2 }));
     assert_eq!((ring.writes(0), ring.writes(1)), (0, 1));
@@ -168,7 +168,7 @@ fn dropping_takes_the_oldest_unwritten_and_leaves_what_is_in_flight() {
     assert_eq!(dropped(&mut ring), Some((2, 2)));
     assert_eq!(ring.push(4, 1), Ok(4));
     assert_eq!((ring.in_flight(), ring.unwritten()), (2, 2));
-    ring.rewind();
+    ring.rewind_to(0);
     assert_eq!(write_all(&mut ring), [0, 1, 3, 4]);
     assert_eq!(ring.drop_oldest_unwritten(), None);
 }
@@ -319,7 +319,7 @@ proptest! {
                     prop_assert_eq!(ring.drop_oldest_unwritten(), expected);
                 }
                 Operation::Rewind => {
-                    ring.rewind();
+                    ring.rewind_to(0);
                     model.entries.iter_mut().for_each(|entry| entry.written = false);
                 }
             }

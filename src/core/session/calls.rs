@@ -224,19 +224,21 @@ impl Session {
 
     /// The channel for calls was closed, by the broker if it refused the oldest.
     pub(super) fn calls_closed(&mut self, error: Error) {
-        if matches!(&error, Error::Refused(close) if close.method == channel::Open::ID) {
+        match error {
             // It is the channel that the broker does not open.
-        } else if matches!(error, Error::Refused(_)) {
-            self.call_refused(error);
-        } else if matches!(error, Error::Timeout(channel::Open::ID)) {
+            Error::Refused(close) if close.method == channel::Open::ID => {}
+            Error::Refused(_) => _ = self.call_refused(error),
             // Of what came behind it the broker may have done all, or nothing.
-            self.withdraw_harmful(Scope::Channel, Error::Timeout);
-        } else {
-            if let Some(call) = self.calls.queue.refused() {
-                self.has_failed(call, error);
+            Error::Timeout(channel::Open::ID) => {
+                self.withdraw_harmful(Scope::Channel, Error::Timeout);
             }
-            // The broker may be doing what comes after it, too.
-            self.withdraw_harmful(Scope::Channel, Error::Timeout);
+            _ => {
+                if let Some(call) = self.calls.queue.refused() {
+                    self.has_failed(call, error);
+                }
+                // The broker may be doing what comes after it, too.
+                self.withdraw_harmful(Scope::Channel, Error::Timeout);
+            }
         }
         self.calls.queue.channel_lost();
     }

@@ -231,15 +231,15 @@ impl Session {
         self.declarations_ended.push(step.clone());
         self.clear(step);
         let postponed = self.postponed.extract_if(.., |it| it.step == *step);
-        let postponed = postponed.count();
-        if postponed > 0 {
+        let was_postponed = postponed.count() > 0;
+        if was_postponed {
             let entity = topology.entity(step);
             self.outputs.push_back(Output::Restored { entity });
         }
         if let (Step::Queue(id), Method::QueueDeclareOk(ok)) = (step, reply) {
             self.queue_declared(id, &ok.queue, topology);
         }
-        if self.binds && postponed > 0 || self.stage > Stage::Entities {
+        if self.binds && was_postponed || self.stage > Stage::Entities {
             // It was gone, or refused until now: what binds it had to wait for it.
             self.push_bindings(topology, |binding| binding.binds(step));
         }

@@ -105,6 +105,20 @@ impl World {
         self.requests().iter().map(gist).collect()
     }
 
+    /// Loses the connection, and comes back as far as what is declared again: that is not heard yet.
+    fn come_back_unheard(&mut self) {
+        self.cut();
+        self.is_heard = false;
+        while self.session.recovery.under_way().next().is_none() {
+            self.is_heard = true;
+            self.exchange();
+            self.is_heard = false;
+            if !self.step() {
+                self.time_is(self.now + Duration::from_millis(10));
+            }
+        }
+    }
+
     /// How often the session said something since it was last asked.
     fn count(&mut self, what: impl Fn(&Output) -> bool) -> usize {
         self.outputs().iter().filter(|output| what(output)).count()

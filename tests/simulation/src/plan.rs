@@ -359,24 +359,19 @@ impl Plan {
 
     /// Whether things are declared and deleted that nobody else has.
     pub(crate) fn is_tidied(&self) -> bool {
-        let is_tidying = |step: &Step| {
-            let Step::User { deed, .. } = step else {
-                return false;
-            };
-            matches!(deed, Deed::Tidy { .. })
-        };
-        self.steps.iter().any(is_tidying)
+        self.deeds().any(|deed| matches!(deed, Deed::Tidy { .. }))
     }
 
     /// Whether somebody reads the stream.
     pub(crate) fn has_readers(&self) -> bool {
-        let is_reading = |step: &Step| {
-            let Step::User { deed, .. } = step else {
-                return false;
-            };
-            matches!(deed, Deed::Read(_))
-        };
-        self.steps.iter().any(is_reading)
+        self.deeds().any(|deed| matches!(deed, Deed::Read(_)))
+    }
+
+    fn deeds(&self) -> impl Iterator<Item = &Deed> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::User { deed, .. } => Some(deed),
+            Step::Fault { .. } => None,
+        })
     }
 
     /// What brings back the collected queues that were deleted, or could not be declared again. Any

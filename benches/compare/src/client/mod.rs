@@ -104,10 +104,16 @@ pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
     match order.subject {
         Subject::Limit => on_a_plain_thread(work::<limit::Limit>(order, t, m)),
         Subject::Snowshoe => on_a_plain_thread(work::<snowshoe::OwnThread>(order, t, m)),
-        Subject::SnowshoeShared => on_tokio(order, work::<snowshoe::SharedThread>(order, t, m)),
-        Subject::AmqpClient => on_tokio(order, work::<amqp_client::AmqpClient>(order, t, m)),
-        Subject::Lapin => on_tokio(order, work::<lapin::Lapin>(order, t, m)),
-        Subject::Amqprs => on_tokio(order, work::<amqprs::Amqprs>(order, t, m)),
+        Subject::SnowshoeShared => on_tokio(
+            order.arrangement,
+            work::<snowshoe::SharedThread>(order, t, m),
+        ),
+        Subject::AmqpClient => on_tokio(
+            order.arrangement,
+            work::<amqp_client::AmqpClient>(order, t, m),
+        ),
+        Subject::Lapin => on_tokio(order.arrangement, work::<lapin::Lapin>(order, t, m)),
+        Subject::Amqprs => on_tokio(order.arrangement, work::<amqprs::Amqprs>(order, t, m)),
         Subject::Amiquip => on_a_plain_thread(work::<amiquip::Amiquip>(order, t, m)),
         #[cfg(feature = "rabbitmq-c")]
         Subject::RabbitmqC => on_a_plain_thread(work::<rabbitmq_c::RabbitmqC>(order, t, m)),
@@ -132,13 +138,18 @@ pub enum Moment {
 /// # Errors
 /// The client's, whatever it was.
 pub fn moments(subject: Subject, url: &str, tell: &Sender<Moment>) -> Result<()> {
+    let one_thread = Arrangement::OneThread;
     match subject {
         Subject::Limit => Err("it is no client".into()),
         Subject::Snowshoe => on_a_plain_thread(moments_of::<snowshoe::OwnThread>(url, tell)),
-        Subject::SnowshoeShared => on_one_thread(moments_of::<snowshoe::SharedThread>(url, tell)),
-        Subject::AmqpClient => on_one_thread(moments_of::<amqp_client::AmqpClient>(url, tell)),
-        Subject::Lapin => on_one_thread(moments_of::<lapin::Lapin>(url, tell)),
-        Subject::Amqprs => on_one_thread(moments_of::<amqprs::Amqprs>(url, tell)),
+        Subject::SnowshoeShared => {
+            on_tokio(one_thread, moments_of::<snowshoe::SharedThread>(url, tell))
+        }
+        Subject::AmqpClient => {
+            on_tokio(one_thread, moments_of::<amqp_client::AmqpClient>(url, tell))
+        }
+        Subject::Lapin => on_tokio(one_thread, moments_of::<lapin::Lapin>(url, tell)),
+        Subject::Amqprs => on_tokio(one_thread, moments_of::<amqprs::Amqprs>(url, tell)),
         Subject::Amiquip => on_a_plain_thread(moments_of::<amiquip::Amiquip>(url, tell)),
         Subject::RabbitmqC => Err("it is not driven at a distance".into()),
     }
@@ -159,17 +170,12 @@ async fn moments_of<C: Client>(url: &str, tell: &Sender<Moment>) -> Result<()> {
     Ok(tell.send(Moment::Delivered(asked.elapsed()))?)
 }
 
-fn on_one_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build()?.block_on(work)
-}
-
 fn on_a_plain_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     futures_lite::future::block_on(work)
 }
 
-fn on_tokio<T>(order: &Order, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut runtime = match order.arrangement {
+fn on_tokio<T>(arrangement: Arrangement, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut runtime = match arrangement {
         Arrangement::OneThread => tokio::runtime::Builder::new_current_thread(),
         Arrangement::Workers => {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();

@@ -312,16 +312,7 @@ fn a_connection_that_is_closed_while_it_is_being_opened_ends_only_when_what_was_
 {
     let mut world = World::ready();
     world.declare(declare_queue("q"));
-    world.cut();
-    world.is_heard = false;
-    while world.session.recovery.under_way().next().is_none() {
-        world.is_heard = true;
-        world.exchange();
-        world.is_heard = false;
-        if !world.step() {
-            world.time_is(world.now + Duration::from_millis(10));
-        }
-    }
+    world.come_back_unheard();
     let now = world.now;
     world.session.close(now, now + MINUTE);
     world.run();

@@ -584,16 +584,7 @@ fn a_binding_waits_for_a_queue_that_may_have_gone_with_its_last_consumer() {
 fn where_the_broker_does_not_open_a_channel_nothing_behind_it_was_refused() {
     let mut world = World::ready();
     world.declare(declare_queue("q"));
-    world.cut();
-    world.is_heard = false;
-    while world.session.recovery.under_way().next().is_none() {
-        world.is_heard = true;
-        world.exchange();
-        world.is_heard = false;
-        if !world.step() {
-            world.time_is(world.now + Duration::from_millis(10));
-        }
-    }
+    world.come_back_unheard();
     let close = ChannelCloseReason::Peer(PeerClose {
         code: ReplyCode::CHANNEL_ERROR,
         text: name("no more channels"),
