@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes};
 
-pub(crate) use self::state::{ChannelPhase, ChannelState};
-use crate::event::ChannelCloseReason;
+pub(crate) use self::state::{ChannelPhase, ChannelState, Untold};
+use crate::event::{ChannelCloseReason, Event};
 use crate::frame::{self, FrameKind};
 use crate::method::{Arguments, Method, MethodId, SentBy, basic, channel, connection};
 use crate::outbound::Outbound;
@@ -230,7 +230,7 @@ impl Channel<'_> {
         if self.state.is_closing() {
             return Err(SendError::NotOpen);
         }
-        self.begin_close(now, false, code, text, method);
+        self.begin_close(now, Untold::End, code, text, method);
         Ok(())
     }
 
@@ -240,30 +240,29 @@ impl Channel<'_> {
         self.expect(channel::Open::ID, after(now, self.wire.call_timeout));
     }
 
-    /// Closes the channel if a call on it was not answered in time; the reason, where that is its
-    /// end.
-    pub(crate) fn check_calls(&mut self, now: Instant) -> Option<ChannelCloseReason> {
+    /// Closes the channel if a call on it was not answered in time; what is to be told of that.
+    pub(crate) fn check_calls(&mut self, now: Instant) -> Option<Event> {
         let method = self.state.overdue(now)?;
-        let told = match &mut self.state.phase {
+        let untold = match &mut self.state.phase {
             ChannelPhase::Opening { .. } | ChannelPhase::Open => {
                 let text = ShortString::from_static("a call was not answered in time");
-                self.begin_close(now, true, ReplyCode::SUCCESS, text, NO_METHOD);
-                false
+                self.begin_close(now, Untold::Release, ReplyCode::SUCCESS, text, NO_METHOD);
+                Untold::End
             }
             // The peer does not even answer channel.close. The number stays taken until it does.
-            ChannelPhase::Closing { told, .. } => {
-                let before = std::mem::replace(told, true);
+            ChannelPhase::Closing { untold, .. } => {
+                let untold = std::mem::replace(untold, Untold::Nothing);
                 self.state.forget_calls();
-                before
+                untold
             }
         };
-        (!told).then_some(ChannelCloseReason::CallTimeout(method))
+        untold.told(self.id, ChannelCloseReason::CallTimeout(method))
     }
 
     fn begin_close(
         &mut self,
         now: Instant,
-        told: bool,
+        untold: Untold,
         reply_code: ReplyCode,
         reply_text: ShortString,
         method: MethodId,
@@ -276,7 +275,7 @@ impl Channel<'_> {
         };
         write::short_method(self.wire.outbound, self.id, &close);
         let deadline = after(now, self.wire.close_timeout);
-        self.state.begin_close(told, deadline);
+        self.state.begin_close(untold, deadline);
         self.due_at(deadline);
     }
 

@@ -109,6 +109,16 @@ pub enum Event {
         /// Why.
         reason: ChannelCloseReason,
     },
+    /// The peer is through with a channel that was closed because a call on it was not
+    /// [answered in time](ChannelCloseReason::CallTimeout): whatever was called on it has been done by now,
+    /// or never will be. Where channel.close is not answered either, this comes at the close timeout, and
+    /// nobody knows. Its number is not used again before this was polled.
+    ///
+    /// It comes once after such a [`ChannelClosed`](Self::ChannelClosed), unless the connection ends first.
+    ChannelReleased {
+        /// The channel.
+        channel: ChannelId,
+    },
     /// The connection ended. What is left in [`outbound`](crate::Connection::outbound) is the last
     /// word to the peer: write it if that is possible at once, then close the transport.
     Closed(CloseReason),
@@ -202,7 +212,8 @@ pub enum ChannelCloseReason {
     #[error("the peer closed the channel: {0}")]
     Peer(PeerClose),
     /// A call was not answered in time; a late answer must not meet the next call, so the channel
-    /// was closed.
+    /// was closed. The call may still be done, until [`Event::ChannelReleased`] says that it will not.
+    /// Where it was channel.close that had no answer, nothing more is told.
     #[error("{0} was not answered in time")]
     CallTimeout(MethodId),
 }

@@ -2,7 +2,7 @@
 
 mod pair;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use pair::{Pair, goodbye};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use snowshoe_codec::method::{basic, channel, confirm, queue};
+use snowshoe_codec::method::{Arguments, basic, channel, confirm, queue};
 use snowshoe_codec::{
     Channel, ChannelCloseReason, ChannelId, CloseReason, ConnectionLimits, Event, Method,
     Properties, Publish,
@@ -87,6 +87,8 @@ struct World {
     /// Channels that were opened, at either end, and have not ended there.
     client: HashMap<ChannelId, bool>,
     server: HashMap<ChannelId, bool>,
+    /// Channels of the client on which a call was overdue, and with which the server is not through.
+    unreleased: HashSet<ChannelId>,
     /// What the server was asked and has not answered.
     asked: VecDeque<(ChannelId, Method)>,
     /// Messages that came to the server, by channel, in confirm mode.
@@ -107,6 +109,7 @@ impl World {
             pair: Pair::open_with(limits.clone(), limits),
             client: HashMap::new(),
             server: HashMap::new(),
+            unreleased: HashSet::new(),
             asked: VecDeque::new(),
             to_confirm: HashMap::new(),
             closed: [None, None],
@@ -223,6 +226,14 @@ impl World {
                 }
                 Event::ChannelClosed { channel, reason } => {
                     assert!(self.client.remove(&channel).is_some(), "{reason}");
+                    if let ChannelCloseReason::CallTimeout(method) = reason
+                        && method != channel::Close::ID
+                    {
+                        self.unreleased.insert(channel);
+                    }
+                }
+                Event::ChannelReleased { channel } => {
+                    assert!(self.unreleased.remove(&channel));
                 }
                 Event::Closed(reason) => self.closed[0] = Some(reason),
                 Event::Reply { channel, .. }
@@ -271,6 +282,7 @@ impl World {
         }
         self.pair.run();
         self.check_events();
+        assert!(self.unreleased.is_empty() || self.closed[0].is_some());
         self.take(Step::CloseByClient);
         self.pair.run();
         self.check_events();

@@ -197,6 +197,7 @@ fn quiet_pair() -> (Pair, ChannelId) {
     (pair, id)
 }
 
+/// What was not answered in time, and channels of which the peer is through.
 #[track_caller]
 fn timed_out(events: &[Event]) -> Vec<(ChannelId, &'static str)> {
     let timed_out = |event: &Event| match event {
@@ -204,6 +205,7 @@ fn timed_out(events: &[Event]) -> Vec<(ChannelId, &'static str)> {
             channel,
             reason: ChannelCloseReason::CallTimeout(method),
         } => (*channel, method.name().unwrap()),
+        Event::ChannelReleased { channel } => (*channel, "released"),
         other => panic!("{other:?}"),
     };
     events.iter().map(timed_out).collect()
@@ -228,7 +230,8 @@ fn a_late_reply_does_not_answer_the_next_call() {
     let next = channel.send(pair.now, queue::Declare::default());
     assert_eq!(next, Err(SendError::NotOpen));
     pair.run();
-    assert_eq!(timed_out(&pair.client.events), [(id, "queue.declare")]);
+    let ended = [(id, "queue.declare"), (id, "released")];
+    assert_eq!(timed_out(&pair.client.events), ended);
     assert!(pair.client.connection.is_open());
     assert!(pair.client.connection.channel(id).is_none());
     assert_ne!(pair.open_channel(), id);
@@ -253,12 +256,12 @@ fn each_channel_has_its_own_deadline() {
     pair.advance(Duration::from_secs(10));
     assert_eq!(
         timed_out(&pair.client.take_events()),
-        [(second, "tx.select")]
+        [(second, "tx.select"), (second, "released")]
     );
     pair.advance(Duration::from_secs(5));
     assert_eq!(
         timed_out(&pair.client.take_events()),
-        [(first, "tx.select")]
+        [(first, "tx.select"), (first, "released")]
     );
     pair.advance(Duration::from_secs(60));
     assert!(pair.client.events.is_empty());
@@ -282,7 +285,43 @@ fn a_close_has_its_own_shorter_deadline() {
     assert_eq!(timed_out(&pair.client.take_events()), closed);
     // Nobody answers the close that followed, but the end was told.
     pair.advance(Duration::from_secs(60));
-    assert!(pair.client.events.is_empty());
+    let released = [(calling, "released")];
+    assert_eq!(timed_out(&pair.client.take_events()), released);
+}
+
+#[test]
+fn a_channel_with_an_overdue_call_is_released_once_by_whichever_end_comes_first() {
+    let (reply_code, reply_text) = goodbye();
+    let close = channel::Close {
+        reply_code,
+        reply_text,
+        class_id: 0,
+        method_id: 0,
+    };
+    for peer_closes in [false, true] {
+        for is_late in [false, true] {
+            let (mut pair, id) = quiet_pair();
+            let mut channel = pair.client.connection.channel(id).unwrap();
+            channel.send(pair.now, tx::Select).unwrap();
+            pair.black_hole = true;
+            pair.advance(Duration::from_secs(20));
+            assert_eq!(timed_out(&pair.client.take_events()), [(id, "tx.select")]);
+            pair.advance(Duration::from_secs(if is_late { 10 } else { 9 }));
+            let mut told = timed_out(&pair.client.take_events());
+            assert_eq!(told.len(), usize::from(is_late));
+            let mut answer = Vec::new();
+            if peer_closes {
+                answer.extend(method(id, close.clone()));
+            }
+            answer.extend(method(id, channel::CloseOk));
+            let mut answer = (&answer[..]).into();
+            _ = pair.client.connection.receive(pair.now, &mut answer);
+            pair.run();
+            told.extend(timed_out(&pair.client.take_events()));
+            assert_eq!(told, [(id, "released")], "{peer_closes} {is_late}");
+            assert!(pair.client.connection.channel(id).is_none());
+        }
+    }
 }
 
 #[test]
@@ -328,7 +367,8 @@ fn a_channel_whose_open_is_not_answered_is_closed() {
     let mut late = (&late[..]).into();
     _ = pair.client.connection.receive(pair.now, &mut late);
     pair.run();
-    assert!(pair.client.events.is_empty());
+    let released = [(id, "released")];
+    assert_eq!(timed_out(&pair.client.take_events()), released);
     assert!(pair.client.connection.channel(id).is_none());
 }
 
@@ -588,6 +628,6 @@ fn each_answer_on_a_channel_gives_the_calls_after_it_their_time_again() {
     pair.advance(timeout);
     assert_eq!(
         timed_out(&pair.client.take_events()),
-        [(id, "queue.declare")]
+        [(id, "queue.declare"), (id, "released")]
     );
 }

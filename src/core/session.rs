@@ -110,6 +110,9 @@ pub struct Session {
     looks: Looks,
     /// What was to be declared while somebody was deleting it.
     left_out: BTreeSet<topology::Step>,
+    /// What was to be declared on a channel that was closed for want of an answer. It may be on its way still,
+    /// until the broker is through with the channel.
+    overdue: Vec<(ChannelId, topology::Step)>,
     calls: Calls,
     by_hand: ByHand,
     /// Calls of which nobody knows whether the broker has done them.
@@ -155,6 +158,7 @@ impl Session {
             recovery: CallQueue::new(),
             looks: Looks::default(),
             left_out: BTreeSet::new(),
+            overdue: Vec::new(),
             calls: Calls::new(),
             by_hand: ByHand::default(),
             perhaps_done: Vec::new(),
@@ -451,6 +455,7 @@ impl Session {
             Event::ChannelClosed { channel, reason } => {
                 self.channel_closed(now, channel, reason, topology);
             }
+            Event::ChannelReleased { channel } => self.channel_released(channel),
             Event::ConsumerCancelled {
                 channel,
                 consumer_tag,

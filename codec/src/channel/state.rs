@@ -2,8 +2,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::assembly::Assembly;
+use crate::event::{ChannelCloseReason, Event};
 use crate::method::{Arguments, MethodId, basic, channel};
 use crate::time::after;
+use crate::types::ChannelId;
 
 /// The state of one channel.
 ///
@@ -40,13 +42,33 @@ pub(crate) enum ChannelPhase {
         reused: bool,
     },
     Open,
-    /// `told`: whether the end of the channel was announced already. `answered`: whether the peer
-    /// closed it as well and got its close-ok; a second one would find no channel, and end the
-    /// connection with a 504 (RabbitMQ).
+    /// `answered`: whether the peer closed it as well and got its close-ok; a second one would find no
+    /// channel, and end the connection with a 504 (RabbitMQ).
     Closing {
-        told: bool,
+        untold: Untold,
         answered: bool,
     },
+}
+
+/// What is still to be told of a channel that is being closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Untold {
+    /// That it has ended.
+    End,
+    /// Its end was told when a call was overdue; that the peer is through with it was not.
+    Release,
+    Nothing,
+}
+
+impl Untold {
+    /// Tells it, where the channel ends for this `reason`.
+    pub(crate) fn told(self, channel: ChannelId, reason: ChannelCloseReason) -> Option<Event> {
+        match self {
+            Self::End => Some(Event::ChannelClosed { channel, reason }),
+            Self::Release => Some(Event::ChannelReleased { channel }),
+            Self::Nothing => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -72,9 +94,9 @@ impl ChannelState {
     }
 
     /// Enters the phase in which only the peer's close-ok is awaited, until `deadline`.
-    pub(crate) fn begin_close(&mut self, told: bool, deadline: Instant) {
+    pub(crate) fn begin_close(&mut self, untold: Untold, deadline: Instant) {
         self.phase = ChannelPhase::Closing {
-            told,
+            untold,
             answered: false,
         };
         self.assembly = Assembly::Idle;

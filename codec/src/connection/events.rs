@@ -22,6 +22,10 @@ impl Events {
         self.queue.push_back(event);
     }
 
+    pub(super) fn extend(&mut self, event: Option<Event>) {
+        self.queue.extend(event);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -33,9 +37,13 @@ impl Events {
 
     /// Whether the end of this channel is yet to be polled.
     pub(super) fn tell_end_of(&self, id: ChannelId) -> bool {
-        self.queue
-            .iter()
-            .any(|event| matches!(event, Event::ChannelClosed { channel, .. } if *channel == id))
+        let mut queue = self.queue.iter();
+        queue.any(|event| match event {
+            Event::ChannelClosed { channel, .. } | Event::ChannelReleased { channel } => {
+                *channel == id
+            }
+            _ => false,
+        })
     }
 
     pub(super) fn pop(&mut self) -> Option<Event> {

@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Connection, Phase};
 use crate::assembly::{Announcement, ContentMethod, Layout};
-use crate::channel::{ChannelPhase, ChannelState, is_housekeeping};
+use crate::channel::{ChannelPhase, ChannelState, Untold, is_housekeeping};
 use crate::content::{CONTENT_HEADER_LEN, Delivery};
 use crate::event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm};
 use crate::frame::{self, Frame, FrameError, FrameKind, HEADER_LEN, RestOfFrame};
@@ -399,27 +399,22 @@ impl Connection {
     ) -> Result<(), Violation> {
         let channel = frame.channel;
         let phase = self.channels.get_mut(channel).map(|state| &mut state.phase);
-        let Some(ChannelPhase::Closing { told, answered }) = phase else {
+        let Some(ChannelPhase::Closing { untold, answered }) = phase else {
             return Ok(());
         };
-        let told_before = *told;
+        let untold_before = *untold;
         match method {
             channel::Close::ID if !*answered => {
                 let close = decode::<channel::Close>(frame)?;
-                (*told, *answered) = (true, true);
+                (*untold, *answered) = (Untold::Nothing, true);
                 self.reply(channel, &channel::CloseOk)?;
-                if !told_before {
-                    self.channel_closed(
-                        channel,
-                        ChannelCloseReason::Peer(PeerClose::of_channel(close)),
-                    );
-                }
+                let reason = ChannelCloseReason::Peer(PeerClose::of_channel(close));
+                self.events.extend(untold_before.told(channel, reason));
             }
             channel::CloseOk::ID => {
                 self.release_channel(channel);
-                if !told_before {
-                    self.channel_closed(channel, ChannelCloseReason::Requested);
-                }
+                let told = untold_before.told(channel, ChannelCloseReason::Requested);
+                self.events.extend(told);
             }
             channel::Open::ID if self.side == Side::Server => {
                 return Err(Violation::ChannelInUse { channel });

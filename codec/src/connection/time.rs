@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use super::Connection;
-use crate::event::{CloseReason, Event};
+use crate::event::CloseReason;
 use crate::frame::HEARTBEAT;
 use crate::method::{Arguments, connection};
 use crate::time::after;
@@ -126,14 +126,11 @@ impl Connection {
     /// Closes the channels on which a call was not answered in time.
     fn check_calls(&mut self, now: Instant) {
         for id in self.channels.ids() {
-            let reason = self
+            let told = self
                 .channel(id)
                 .and_then(|mut channel| channel.check_calls(now));
-            if let Some(reason) = reason {
-                self.events.push(Event::ChannelClosed {
-                    channel: id,
-                    reason,
-                });
+            if let Some(event) = told {
+                self.events.push(event);
             }
         }
         self.deadlines.calls = self.channels.earliest_deadline();

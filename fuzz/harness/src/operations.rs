@@ -2,14 +2,14 @@
 
 mod peer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use snowshoe::codec::method::basic;
+use snowshoe::codec::method::{Arguments, basic, channel};
 use snowshoe::codec::{
-    Channel, ChannelId, Connection, ConnectionLimits, Event, Method, OpenChannelError, Properties,
-    Publish, ReplyCode, SendError, ShortString,
+    Channel, ChannelCloseReason, ChannelId, Connection, ConnectionLimits, Event, Method,
+    OpenChannelError, Properties, Publish, ReplyCode, SendError, ShortString,
 };
 
 use self::peer::Peer;
@@ -47,6 +47,8 @@ struct World<'a> {
     /// Whether the client was told what its peer did not say. From then on the two need not agree.
     is_forged: bool,
     channels: BTreeMap<ChannelId, Line>,
+    /// Those on which a call was overdue, and with which the peer is not through.
+    unreleased: BTreeSet<ChannelId>,
     ended: bool,
     traffic: usize,
 }
@@ -97,6 +99,7 @@ impl<'a> World<'a> {
             back: BytesMut::new(),
             is_forged: false,
             channels: BTreeMap::new(),
+            unreleased: BTreeSet::new(),
             ended: false,
             traffic: 0,
         };
@@ -136,6 +139,7 @@ impl<'a> World<'a> {
             Ok(id) => {
                 let before = self.channels.insert(id, Line::default());
                 assert!(before.is_none(), "{id} is in use");
+                assert!(!self.unreleased.contains(&id), "{id} is not through");
                 assert!((1..=CHANNELS).contains(&id.0), "{id}");
             }
             // The peer may still have to agree to the end of some.
@@ -373,7 +377,13 @@ impl World<'_> {
             }
             Event::ChannelClosed { channel, reason } => {
                 assert!(self.channels.remove(&channel).is_some(), "{reason}");
+                if let ChannelCloseReason::CallTimeout(method) = reason
+                    && method != channel::Close::ID
+                {
+                    self.unreleased.insert(channel);
+                }
             }
+            Event::ChannelReleased { channel } => assert!(self.unreleased.remove(&channel)),
             Event::Closed(reason) => {
                 self.ended = true;
                 assert!(self.is_forged || self.peer.may_end(&reason), "{reason}");

@@ -334,7 +334,7 @@ impl Session {
         let owner = self.owners.ended(channel);
         self.proofs.retain(|(asked_on, _)| *asked_on != channel);
         match owner {
-            Some(Owner::Recovery) => self.entity_refused(now, reason, topology),
+            Some(Owner::Recovery) => self.entity_refused(now, channel, reason, topology),
             Some(Owner::Look) => self.look_closed(now, channel, reason, topology),
             Some(Owner::Calls) => self.calls_closed(refusal(reason)),
             Some(Owner::Producer(producer)) => self.producer_closed(now, producer, reason),

@@ -174,11 +174,19 @@ impl Session {
         let step = closed.next().and_then(|look| look.step);
         drop(closed);
         let Some(step) = step else { return };
-        self.declarations_ended.push(step.clone());
         match reason {
-            ChannelCloseReason::Peer(close) => self.postpone_or_skip(now, step, close, topology),
-            _ if self.stage < Stage::Ready => self.recovery_timed_out(now),
-            _ => self.looks.waiting.push_back(step),
+            ChannelCloseReason::Peer(close) => {
+                self.declarations_ended.push(step.clone());
+                self.postpone_or_skip(now, step, close, topology);
+            }
+            _ => {
+                self.overdue.push((channel, step.clone()));
+                if self.stage < Stage::Ready {
+                    self.recovery_timed_out(now);
+                } else {
+                    self.looks.waiting.push_back(step);
+                }
+            }
         }
     }
 }

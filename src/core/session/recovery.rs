@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use snowshoe_codec::method::{Arguments, channel};
 use snowshoe_codec::time::after;
-use snowshoe_codec::{ChannelCloseReason, Method, PeerClose, ReplyCode, ShortString};
+use snowshoe_codec::{ChannelCloseReason, ChannelId, Method, PeerClose, ReplyCode, ShortString};
 
 use super::Session;
 use super::allocation::NoChannel;
@@ -271,6 +271,7 @@ impl Session {
     pub(super) fn entity_refused(
         &mut self,
         now: Instant,
+        channel: ChannelId,
         reason: ChannelCloseReason,
         topology: &mut Topology,
     ) {
@@ -288,10 +289,17 @@ impl Session {
             }
             _ if self.stage < Stage::Ready => self.recovery_timed_out(now),
             _ => {
-                self.declarations_lost();
+                let under_way = self.recovery.under_way().cloned();
+                self.overdue.extend(under_way.map(|step| (channel, step)));
                 self.recovery.channel_lost();
             }
         }
+    }
+
+    /// The broker is through with a channel on which it gave no answer in time.
+    pub(super) fn channel_released(&mut self, channel: ChannelId) {
+        let ended = self.overdue.extract_if(.., |(on, _)| *on == channel);
+        self.declarations_ended.extend(ended.map(|(_, step)| step));
     }
 
     /// The broker may be anywhere. The whole is begun again (fault 51).
@@ -315,6 +323,8 @@ impl Session {
         self.declarations_lost();
         self.declarations_ended
             .extend(self.looks.under_way().cloned());
+        let overdue = self.overdue.drain(..).map(|(_, step)| step);
+        self.declarations_ended.extend(overdue);
         self.recovery = CallQueue::new();
         self.looks.lost();
         self.left_out.clear();

@@ -209,6 +209,25 @@ impl Pair {
         self.run();
     }
 
+    /// Both are ready, and the other declares again what is not there; what it says is not heard yet.
+    fn declaring_while_ready() -> Self {
+        let mut pair = Self::ready();
+        // It leaves out what is being deleted.
+        pair.store.borrow_mut().in_use = true;
+        pair.main.hears = false;
+        pair.call(delete_queue(true));
+        *pair.store.borrow_mut() = Store::default();
+        pair.cut_other();
+        pair.pass(5 * SECOND);
+        assert!(pair.other.session.is_ready() && !pair.has_queue());
+        // It was not deleted.
+        (pair.main.hears, pair.other.is_heard) = (true, false);
+        pair.pass(SECOND);
+        assert!(is_declaring(&pair.other.session) && !pair.has_queue());
+        assert!(matches!(pair.results()[..], [Err(Error::Refused(_))]));
+        pair
+    }
+
     /// What the other connection says is heard again.
     fn let_the_other_go_on(&mut self) {
         self.other.is_heard = true;
@@ -379,6 +398,28 @@ fn a_deletion_waits_no_longer_than_for_an_answer_that_never_comes() {
     pair.other.is_heard = true;
     pair.come_back_twice();
     assert!(!pair.has_queue());
+}
+
+// case D2
+#[test]
+fn a_deletion_waits_for_what_was_given_up_for_want_of_an_answer_and_is_on_its_way_still() {
+    for is_ever_heard in [true, false] {
+        let mut pair = Pair::declaring_while_ready();
+        pair.call(delete_queue(false));
+        pair.pass(21 * SECOND);
+        assert!(pair.other.session.is_ready(), "only the channel is closed");
+        assert!(pair.results().is_empty());
+        if is_ever_heard {
+            pair.let_the_other_go_on();
+        } else {
+            pair.pass(10 * SECOND);
+        }
+        assert!(matches!(pair.results()[..], [Ok(())]));
+        assert!(!pair.has_queue());
+        pair.other.is_heard = true;
+        pair.come_back_twice();
+        assert!(!pair.has_queue());
+    }
 }
 
 // case D2
