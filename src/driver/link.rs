@@ -407,17 +407,25 @@ impl Link {
         match stream.read(cx, &mut self.blocks) {
             Poll::Pending => return false,
             Poll::Ready(Ok(0)) => {
-                self.io = Io::Idle;
+                self.reset();
                 self.session.transport_ended(now, None);
             }
             Poll::Ready(Ok(_)) => self.take_in(now),
             Poll::Ready(Err(error)) => {
-                self.io = Io::Idle;
+                self.reset();
                 let error = ConnectionErrorReason::Transport(Arc::new(error));
                 self.session.transport_ended(now, Some(error));
             }
         }
         true
+    }
+
+    /// Drops the transport of a connection that has ended. What the system has not sent of it is dropped, too:
+    /// it would be done later, after what the next connection says.
+    fn reset(&mut self) {
+        if let Io::Open(stream) = mem::replace(&mut self.io, Io::Idle) {
+            stream.abort();
+        }
     }
 
     /// Gives the session what was read.

@@ -63,6 +63,23 @@ fn peer_that_says(words: &'static [u8]) -> String {
     })
 }
 
+/// What was written and not sent would be done after what the next connection says.
+#[test]
+fn a_connection_that_the_peer_has_ended_is_reset() {
+    let (ended, how) = async_channel::unbounded();
+    let url = peer(move |mut stream| {
+        stream.shutdown(Shutdown::Write)?;
+        let end = io::copy(&mut stream, &mut io::sink());
+        _ = ended.try_send(end.map_err(|error| error.kind()));
+        Ok(())
+    });
+    run(async {
+        failure(builder(&url)).await;
+        let end = within("its end", how.recv()).await.unwrap();
+        assert_eq!(end, Err(io::ErrorKind::ConnectionReset));
+    });
+}
+
 #[test]
 fn a_wrong_uri_is_refused_at_once() {
     for uri in ["", "localhost", "http://localhost", "amqp://localhost:x"] {

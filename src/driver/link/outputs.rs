@@ -56,11 +56,7 @@ impl Link {
                 attempt,
                 endpoint,
             } => self.begin_dial(now, epoch, attempt, endpoint),
-            Output::Abort => {
-                if let Io::Open(stream) = mem::replace(&mut self.io, Io::Idle) {
-                    stream.abort();
-                }
-            }
+            Output::Abort => self.reset(),
             Output::Finish(last_words) => {
                 if let Io::Open(stream) = mem::replace(&mut self.io, Io::Idle) {
                     self.io = Io::Finishing(stream.finish(last_words, now));
