@@ -265,7 +265,7 @@ impl Client {
     /// # Errors
     /// As those of [`channel`](Self::channel).
     pub async fn publishing_channel(&self) -> Result<Channel, Error> {
-        self.open_channel(LinkIndex::PUBLISHING).await
+        self.open_channel(self.handle.shared().publishes_on).await
     }
 
     async fn open_channel(&self, link: LinkIndex) -> Result<Channel, Error> {

@@ -13,7 +13,9 @@ use crate::channel::{Channel, NO_METHOD, Wire};
 use crate::channels::Channels;
 use crate::event::{CloseReason, Event};
 use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER, RestOfFrame};
-use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage, rabbitmq_release};
+use crate::handshake::{
+    ClientHandshake, KnownServer, Login, ServerHandshake, Stage, rabbitmq_release,
+};
 use crate::method::{Arguments, Method, MethodId, connection};
 use crate::options::{ClientOptions, ConnectionLimits, Offer, ServerOptions, Tuning};
 use crate::outbound::Outbound;
@@ -63,6 +65,7 @@ pub struct Connection {
     reading_paused: bool,
     blocked: bool,
     peer_properties: FieldTable,
+    known_server: Option<Box<KnownServer>>,
     /// The size of the longest frame that was sent in the handshake.
     longest_in_handshake: usize,
 }
@@ -97,12 +100,21 @@ impl Connection {
             virtual_host: options.virtual_host,
             properties: options.properties,
         };
-        let phase = Phase::Client(ClientHandshake::Start(login));
-        let mut connection = Self::new(phase, Side::Client, options.limits, now);
+        // What is said first is chosen below.
+        let stand_in = Phase::Client(ClientHandshake::Opening);
+        let mut connection = Self::new(stand_in, Side::Client, options.limits, now);
         connection
             .outbound
             .copied()
             .extend_from_slice(&PROTOCOL_HEADER);
+        let known = options.known_server.and_then(|server| {
+            let tuning = login.foresee(&server, &connection.offer)?;
+            Some((server, tuning))
+        });
+        match known {
+            Some((server, tuning)) => connection.say_all(now, login, server, tuning),
+            None => connection.phase = Phase::Client(ClientHandshake::Start(login)),
+        }
         connection
     }
 
@@ -136,6 +148,7 @@ impl Connection {
             reading_paused: false,
             blocked: false,
             peer_properties: FieldTable::new(),
+            known_server: None,
             longest_in_handshake: 0,
             limits,
         }
@@ -230,15 +243,15 @@ impl Connection {
         method: MethodId,
     ) {
         let stage = self.stage();
-        match stage {
-            Stage::Closing => return,
-            Stage::Greeting => {}
-            Stage::Login | Stage::Opening | Stage::Open => self.write_close(code, text, method),
-        }
         let answered = match self.side {
             Side::Server => stage != Stage::Greeting,
             Side::Client => self.takes_channels(),
         };
+        match stage {
+            Stage::Closing => return,
+            Stage::Greeting if !answered => {}
+            _ => self.write_close(code, text, method),
+        }
         if !answered {
             self.end(CloseReason::Requested);
             return;
@@ -340,9 +353,16 @@ impl Connection {
         self.tuning
     }
 
-    /// What the peer told of itself, in connection.start or start-ok; empty before that.
+    /// What the peer told of itself, in connection.start or start-ok; empty before that, and of a server that
+    /// is [known](ClientOptions::known_server) what it told the last time.
     pub fn peer_properties(&self) -> &FieldTable {
         &self.peer_properties
+    }
+
+    /// What is to be known of the server another time, see [`ClientOptions::known_server`]. There is something
+    /// from [`Event::Opening`] on, unless the login was of more than one step.
+    pub fn known_server(&self) -> Option<&KnownServer> {
+        self.known_server.as_deref()
     }
 
     /// The release of RabbitMQ that the peer says that it is, such as `(4, 3)`; `None` for others, and
@@ -371,10 +391,11 @@ impl Connection {
 impl Connection {
     /// Whether channels can be opened and used: it is open, or a client's connection.open is on its way.
     fn takes_channels(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Open | Phase::Client(ClientHandshake::Opening)
-        )
+        match &self.phase {
+            Phase::Open => true,
+            Phase::Client(handshake) => handshake.takes_channels(),
+            _ => false,
+        }
     }
 
     fn frame_limits(&self) -> Limits {

@@ -22,7 +22,7 @@ pub enum Event {
     /// comes next.
     ///
     /// The specification has a client wait (AMQP 0-9-1 §1.4.1.1). RabbitMQ 3.10 to 4.3 and LavinMQ 2.9 do not
-    /// insist on it.
+    /// insist on it. With a server that is [known](crate::ClientOptions::known_server) it comes at once.
     Opening(Tuning),
     /// The handshake is complete.
     Open(Tuning),

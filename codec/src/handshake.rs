@@ -17,13 +17,20 @@ use crate::violation::Violation;
 ///  │ Start ├───────────►│   Login   ├──────────►│ Tuned ├────────────►│ Opening ├─────────► open
 ///  └───────┘            └─▲───────┬─┘           └───────┘             └─────────┘
 ///                         └───────┘ secure / secure-ok
+///
+///  all of it sent, open too
+///  ┌──────────┐ the start that is known, and the tune
+///  │ Foreseen ├───────────────────────────────────────► Opening
+///  └──────────┘
 /// ```
 #[derive(Debug)]
 pub(crate) enum ClientHandshake {
     Start(Login),
-    Login {
-        mechanism: Box<dyn Mechanism>,
-        virtual_host: ShortString,
+    Login(LoggingIn),
+    /// Nothing is left to say, and the server is to say what it said the last time.
+    Foreseen {
+        server: Box<KnownServer>,
+        is_greeted: bool,
     },
     /// connection.open waits until tune-ok has left: a server that refuses tune-ok would meet
     /// unread data and reset the connection, and its 530 would be lost (LavinMQ does so).
@@ -41,13 +48,43 @@ pub(crate) struct Login {
     pub(crate) properties: FieldTable,
 }
 
+/// A client that has sent connection.start-ok.
+#[derive(Debug)]
+pub(crate) struct LoggingIn {
+    mechanism: Box<dyn Mechanism>,
+    pub(crate) virtual_host: ShortString,
+    start: Box<connection::Start>,
+    /// Whether the server wanted to know more: what that will be another time is not known.
+    is_challenged: bool,
+}
+
+/// What a server said in a handshake: enough for a client to say its part of the next one before the server
+/// has said anything.
+///
+/// It is to be used for the same server only, see
+/// [`ClientOptions::known_server`](crate::ClientOptions::known_server).
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownServer {
+    start: connection::Start,
+    tune: connection::Tune,
+}
+
+impl KnownServer {
+    pub(crate) fn properties(&self) -> &FieldTable {
+        &self.start.server_properties
+    }
+}
+
 /// What the client's handshake asks of the connection.
 #[derive(Debug)]
 pub(crate) enum ClientStep {
     /// Send this and go on.
     Reply(Method, ClientHandshake),
-    /// Send connection.tune-ok with what both can do, and go on.
-    Tune(Tuning, ClientHandshake),
+    /// Send connection.tune-ok with what both can do, and go on. The server is known now, unless its login
+    /// was of more than one step.
+    Tune(Tuning, ClientHandshake, Option<Box<KnownServer>>),
+    /// There is nothing to send.
+    Wait(ClientHandshake),
     /// The connection is open.
     Open,
 }
@@ -90,6 +127,10 @@ pub enum HandshakeError {
         /// The least that it takes.
         least: u32,
     },
+    /// The server is not what it was [known](crate::ClientOptions::known_server) to be: it has greeted or
+    /// tuned in another way. Begin again without that, on another transport.
+    #[error("the server is not what it was: its {0} is another")]
+    ServerChanged(MethodId),
     /// The other end does not speak AMQP 0-9-1.
     #[error(transparent)]
     NotAmqp(#[from] Greeting),
@@ -115,29 +156,62 @@ impl ClientHandshake {
         server: &FieldTable,
     ) -> Result<ClientStep, Failure> {
         match (self, method) {
-            (Self::Start(login), Method::ConnectionStart(start)) => login.answer(&start),
-            (
-                Self::Login {
-                    mut mechanism,
-                    virtual_host,
-                },
-                Method::ConnectionSecure(secure),
-            ) => {
-                let response = mechanism.respond(&secure.challenge);
+            (Self::Start(login), Method::ConnectionStart(start)) => {
+                let (start_ok, logging_in) = login.answer(start)?;
+                Ok(ClientStep::Reply(start_ok.into(), Self::Login(logging_in)))
+            }
+            (Self::Login(mut logging_in), Method::ConnectionSecure(secure)) => {
+                let response = logging_in.mechanism.respond(&secure.challenge);
                 let reply = connection::SecureOk {
                     response: response.map_err(HandshakeError::from)?.into(),
                 };
-                let next = Self::Login {
-                    mechanism,
-                    virtual_host,
-                };
-                Ok(ClientStep::Reply(reply.into(), next))
+                logging_in.is_challenged = true;
+                Ok(ClientStep::Reply(reply.into(), Self::Login(logging_in)))
             }
-            (Self::Login { virtual_host, .. }, Method::ConnectionTune(tune)) => {
+            (Self::Login(logging_in), Method::ConnectionTune(tune)) => {
                 let tuning = offer.answer(&tune)?;
                 check_frame_max(tuning.frame_max, server)?;
-                Ok(ClientStep::Tune(tuning, Self::Tuned { virtual_host }))
+                let LoggingIn {
+                    virtual_host,
+                    start,
+                    is_challenged,
+                    ..
+                } = logging_in;
+                let known = (!is_challenged).then(|| {
+                    Box::new(KnownServer {
+                        start: *start,
+                        tune,
+                    })
+                });
+                Ok(ClientStep::Tune(
+                    tuning,
+                    Self::Tuned { virtual_host },
+                    known,
+                ))
             }
+            (
+                Self::Foreseen {
+                    server,
+                    is_greeted: false,
+                },
+                Method::ConnectionStart(start),
+            ) if start == server.start => Ok(ClientStep::Wait(Self::Foreseen {
+                server,
+                is_greeted: true,
+            })),
+            (
+                Self::Foreseen {
+                    server,
+                    is_greeted: true,
+                },
+                Method::ConnectionTune(tune),
+            ) if tune == server.tune => Ok(ClientStep::Wait(Self::Opening)),
+            (
+                Self::Foreseen { .. },
+                method @ (Method::ConnectionStart(_)
+                | Method::ConnectionSecure(_)
+                | Method::ConnectionTune(_)),
+            ) => Err(HandshakeError::ServerChanged(method.id()).into()),
             (Self::Opening, Method::ConnectionOpenOk(_)) => Ok(ClientStep::Open),
             (_, method) => Err(Violation::UnexpectedMethod {
                 channel: ChannelId::CONNECTION,
@@ -152,18 +226,43 @@ impl ClientHandshake {
         matches!(self, Self::Tuned { .. } | Self::Opening)
     }
 
+    /// Whether channels can be opened and used.
+    pub(crate) fn takes_channels(&self) -> bool {
+        matches!(self, Self::Foreseen { .. } | Self::Opening)
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         match self {
-            Self::Start(_) => Stage::Greeting,
-            Self::Login { .. } => Stage::Login,
+            Self::Start(_)
+            | Self::Foreseen {
+                is_greeted: false, ..
+            } => Stage::Greeting,
+            Self::Login(_) | Self::Foreseen { .. } => Stage::Login,
             Self::Tuned { .. } | Self::Opening => Stage::Opening,
         }
     }
 }
 
 impl Login {
+    /// What will be agreed on with a server that is known, if nothing speaks against it.
+    pub(crate) fn foresee(&self, server: &KnownServer, offer: &Offer) -> Option<Tuning> {
+        let KnownServer { start, tune } = server;
+        let is_listed = |it: &Box<dyn Mechanism>| lists(&start.mechanisms, it.name().as_bytes());
+        let tuning = offer.answer(tune).ok()?;
+        check_frame_max(tuning.frame_max, &start.server_properties).ok()?;
+        self.mechanisms.iter().any(is_listed).then_some(tuning)
+    }
+
+    /// Logs in at a server that is known as if it had greeted.
+    pub(crate) fn answer_known(
+        self,
+        server: &KnownServer,
+    ) -> Result<(connection::StartOk, LoggingIn), Failure> {
+        self.answer(server.start.clone())
+    }
+
     /// Logs in with the first of our mechanisms that the server lists.
-    fn answer(self, start: &connection::Start) -> Result<ClientStep, Failure> {
+    fn answer(self, start: connection::Start) -> Result<(connection::StartOk, LoggingIn), Failure> {
         let (major, minor) = (start.version_major, start.version_minor);
         if (major, minor) != (0, 9) {
             return Err(Violation::Version { major, minor }.into());
@@ -185,11 +284,13 @@ impl Login {
             response: response.map_err(HandshakeError::from)?.into(),
             locale: ShortString::from_static("en_US"),
         };
-        let next = ClientHandshake::Login {
+        let logging_in = LoggingIn {
             mechanism,
             virtual_host: self.virtual_host,
+            start: Box::new(start),
+            is_challenged: false,
         };
-        Ok(ClientStep::Reply(reply.into(), next))
+        Ok((reply, logging_in))
     }
 }
 

@@ -303,7 +303,7 @@ pub use self::{
     content::{Content, Delivery, Excess, Got, Incoming, Oversized, Published, Returned},
     event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm},
     frame::{Frame, FrameError, FrameHeader, FrameKind},
-    handshake::{Greeting, HandshakeError, Stage},
+    handshake::{Greeting, HandshakeError, KnownServer, Stage},
     method::{Method, MethodError, MethodId},
     options::{ClientOptions, ConnectionLimits, ServerOptions, Tuning, client_properties},
     outbound::Outbound,

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::frame::FRAME_MIN_SIZE;
+use crate::handshake::KnownServer;
 use crate::method::connection;
 use crate::sasl::Mechanism;
 use crate::table::{FieldTable, TableError};
@@ -19,6 +20,32 @@ pub struct ClientOptions {
     pub properties: FieldTable,
     /// Limits and deadlines.
     pub limits: ConnectionLimits,
+    /// What is known of the server, if anything is. The whole handshake is said at once then, and
+    /// [`Event::Opening`](crate::Event::Opening) comes before the server has said anything.
+    ///
+    /// It is to be what the same server has said before, see
+    /// [`Connection::known_server`](crate::Connection::known_server): who logs in by it sends the
+    /// credentials before the peer has shown that it is one. A server that is another by now costs the
+    /// connection ([`HandshakeError::ServerChanged`](crate::HandshakeError::ServerChanged), or whatever that
+    /// server makes of it), and whoever connects begins again without. Where the login or the limits
+    /// do not go with what is known, the handshake takes its usual steps.
+    ///
+    /// The specification has a client wait for each answer (AMQP 0-9-1 §2.2.4). RabbitMQ 3.10.8, 4.0.5 and 4.3.6
+    /// and LavinMQ 2.9.1 do not insist on it.
+    ///
+    /// ```
+    /// # use std::time::Instant;
+    /// # use snowshoe_codec::sasl::Plain;
+    /// # use snowshoe_codec::{ClientOptions, Connection, KnownServer};
+    /// # fn connect(known: Option<KnownServer>) {
+    /// let mut options = ClientOptions::new(Plain::new("guest", "guest"));
+    /// options.known_server = known;
+    /// let connection = Connection::client(options, Instant::now());
+    /// // … and once it is open:
+    /// let known = connection.known_server().cloned();
+    /// # }
+    /// ```
+    pub known_server: Option<KnownServer>,
 }
 
 impl ClientOptions {
@@ -29,6 +56,7 @@ impl ClientOptions {
             virtual_host: ShortString::from_static("/"),
             properties: client_properties(),
             limits: ConnectionLimits::default(),
+            known_server: None,
         }
     }
 }

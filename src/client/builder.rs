@@ -13,6 +13,7 @@ use crate::driver::{Config, Driver};
 use crate::error::{ConnectionError, ConnectionErrorReason, Error};
 use crate::runtime::{self, Runtime};
 use crate::shared::handle::Shared;
+use crate::shared::place::LinkIndex;
 use crate::uri::AmqpUri;
 
 /// Configures a [`Client`].
@@ -66,6 +67,8 @@ impl ClientBuilder {
             write_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(10),
             publishing_at_once: false,
+            single_connection: false,
+            pipelines_handshake: true,
             backoff: reconnect.backoff(),
             fail_fast: reconnect.fails_fast(),
             seed: fastrand::u64(..),
@@ -191,6 +194,40 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether the client publishes on the connection on which it consumes, declares and calls, instead of one
+    /// of its own; off by default.
+    ///
+    /// That is a connection less at the broker, and where each message waits for the one before it, a wait and a
+    /// read less for each: a service that answers one request at a time is faster by it. Its price is paid while
+    /// the broker is short of memory or disk ([`Event::Blocked`](crate::Event::Blocked)): RabbitMQ reads nothing
+    /// from a connection that publishes then, so that acknowledgements arrive only after it, consumers get no
+    /// more than their prefetch, and calls end with [`Error::Timeout`](crate::Error::Timeout). The work that would
+    /// empty the queues can come to a stop with them. It also sets the acknowledgements of a consumer behind the
+    /// messages that are being written. And a message for which the broker closes the connection
+    /// takes the consumers' with it, and what they had in hand is delivered again.
+    pub fn single_connection(mut self, single: bool) -> Self {
+        self.config.single_connection = single;
+        self
+    }
+
+    /// Whether the handshake with a broker that is known goes in one flight; on by default.
+    ///
+    /// A broker is known once a connection of this client was open there: where one is made again, and where
+    /// a second one follows the first, all of the handshake is said before the broker has said anything, and
+    /// what is declared again with it. That takes two round trips, TCP's among them, instead of four. The login
+    /// goes ahead only to the address at which the same host of the URI has taken one from this client, which
+    /// the [connector](crate::Connector) has to tell by [`Target::progress`](crate::Target::progress), as those
+    /// of this crate do. Where the broker is another by now, or ends the connection before it is open, the
+    /// attempt is begun again step by step, at once, and nothing is told of the first one. An address at which
+    /// that has happened three times in a row is asked no more.
+    ///
+    /// The specification has a client wait for each answer; RabbitMQ 3.10 to 4.3 and LavinMQ 2.9 do not insist
+    /// on it.
+    pub fn pipelined_handshake(mut self, pipelined: bool) -> Self {
+        self.config.pipelines_handshake = pipelined;
+        self
+    }
+
     /// The longest body that is accepted from the broker, in bytes; 128 MiB by default. 0 means 2 GiB,
     /// which is the most.
     ///
@@ -242,7 +279,11 @@ impl ClientBuilder {
     fn build_on(mut self, runtime: Arc<dyn Runtime>) -> (Client, Driver) {
         self.describe();
         self.warn_of_clear_text();
-        let shared = Arc::new(Shared::new(self.config.seed));
+        let publishes_on = match self.config.single_connection {
+            true => LinkIndex::MAIN,
+            false => LinkIndex::PUBLISHING,
+        };
+        let shared = Arc::new(Shared::new(self.config.seed, publishes_on));
         let driver = Driver::new(self.config, runtime, Arc::clone(&shared));
         (Client::over(shared), driver)
     }

@@ -63,6 +63,10 @@ impl Progress {
     }
 
     /// This is the address to which the transport is connected.
+    ///
+    /// A client that has logged in there says its login at once
+    /// [the next time](crate::ClientBuilder::pipelined_handshake): a connector that encrypts what it sends there
+    /// does so always.
     pub fn reached(&self, address: SocketAddr) {
         lock(&self.0).reached = Some(address);
     }

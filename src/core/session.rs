@@ -33,7 +33,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use snowshoe_codec as codec;
 use snowshoe_codec::time::after;
 use snowshoe_codec::{
-    ChannelId, ClientOptions, CloseReason, Connection, Delivery, Method, ReplyCode, ShortString,
+    ChannelId, ClientOptions, CloseReason, Connection, Delivery, KnownServer, Method, ReplyCode,
+    ShortString,
 };
 
 use self::allocation::ChannelLimit;
@@ -212,12 +213,23 @@ impl Session {
     }
 
     /// The transport is connected; `false` if it comes too late and is to be dropped.
+    ///
+    /// With a server that is known the handshake goes in one flight. If that comes to nothing, the attempt is
+    /// [begun again](super::supervisor::Next::Again), for which nothing is to be known of the server.
     pub fn dialed(&mut self, now: Instant, epoch: Epoch, options: ClientOptions) -> bool {
         let in_time = self.supervisor.dialed(epoch, now).is_ok();
         if in_time {
+            if options.known_server.is_some() {
+                self.supervisor.is_repeatable();
+            }
             self.connection = Some(Connection::client(options, now));
         }
         in_time
+    }
+
+    /// What is to be known of the server another time.
+    pub fn known_server(&self) -> Option<&KnownServer> {
+        self.connection.as_ref()?.known_server()
     }
 
     /// The transport could not be connected.

@@ -46,6 +46,7 @@ pub struct Config {
 ///                       |                 Ready <--recovered-- Recovering
 ///
 ///   Recovering, Ready --close--> Closing --lost, or past its deadline--> Closed
+///   Handshaking, repeatable --lost, or past its deadline: Next::Again--> BackingOff
 ///   every other state ------------------close--------------------------> Closed
 ///   every attempt failed: Next::GiveUp --------------------------------> Closed
 /// ```
@@ -96,6 +97,8 @@ pub enum Step {
 pub enum Next {
     /// The next attempt follows after the delay.
     Retry { attempt: u32, delay: Duration },
+    /// The same attempt is begun again at once, at the same endpoint.
+    Again,
     /// There is no next attempt, and the reason is why the last one failed.
     GiveUp,
     /// The end was asked for.
@@ -123,6 +126,10 @@ pub struct Supervisor {
     /// The number of attempts in a row that have failed.
     failed: u32,
     delays: Delays,
+    /// Whether the attempt is begun again if the handshake fails.
+    is_repeatable: bool,
+    /// Whether the next attempt is the last one begun again.
+    repeats: bool,
     /// Whether the end that comes is one that is known how to avoid.
     excused: bool,
     /// How many in a row were.
@@ -165,6 +172,8 @@ impl Supervisor {
             attempt: 0,
             failed: 0,
             delays: Delays::new(config.backoff, STABLE, random.u64(..)),
+            is_repeatable: false,
+            repeats: false,
             excused: false,
             excuses: 0,
             order,
@@ -227,6 +236,12 @@ impl Supervisor {
         self.advance(epoch, expected, State::Handshaking { deadline })
     }
 
+    /// The handshake that has begun is more daring than it need be: if it fails, for whatever reason, that is
+    /// no failure yet, and the attempt is begun again. To be said once it is [`dialed`](Self::dialed).
+    pub fn is_repeatable(&mut self) {
+        self.is_repeatable = true;
+    }
+
     /// The AMQP connection is open.
     pub fn handshaken(&mut self, epoch: Epoch, now: Instant) -> Result<(), TooLate> {
         let expected = matches!(self.state, State::Handshaking { .. });
@@ -273,6 +288,11 @@ impl Supervisor {
                     self.excuses = 0;
                 }
                 Some(self.retry_or_give_up(now))
+            }
+            State::Handshaking { .. } if self.is_repeatable => {
+                self.repeats = true;
+                self.state = State::BackingOff { until: now };
+                Some(Next::Again)
             }
             State::Dialing { .. } | State::Handshaking { .. } | State::Recovering { .. } => {
                 if !self.excused {
@@ -352,8 +372,13 @@ impl Supervisor {
         let deadline = after(now, self.config.timeouts.dial);
         self.state = State::Dialing { deadline };
         self.epoch = self.epoch.next();
-        self.attempt = self.attempt.saturating_add(1);
-        let endpoint = self.take_endpoint();
+        self.is_repeatable = false;
+        let endpoint = if std::mem::take(&mut self.repeats) {
+            self.current
+        } else {
+            self.attempt = self.attempt.saturating_add(1);
+            self.take_endpoint()
+        };
         Action::Dial {
             epoch: self.epoch,
             attempt: self.attempt,

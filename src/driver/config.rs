@@ -36,6 +36,10 @@ pub(crate) struct Config {
     pub(crate) fail_fast: bool,
     /// Whether the connection for publishing is made together with the main one.
     pub(crate) publishing_at_once: bool,
+    /// Whether there is no connection for publishing beside the main one.
+    pub(crate) single_connection: bool,
+    /// Whether a handshake with a server that is known goes in one flight.
+    pub(crate) pipelines_handshake: bool,
     pub(crate) seed: u64,
 }
 

@@ -26,6 +26,7 @@ use self::producers::Producers;
 use super::blocks::Blocks;
 use super::config::Config;
 use super::guard::{Guarded, guard, guarded_mechanism};
+use super::known::{KnownServers, Place};
 use super::stream::{Finishing, Stream};
 use crate::core::Epoch;
 use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
@@ -52,6 +53,8 @@ pub(super) struct Link {
     session: Session,
     io: Io,
     attempts: Attempts,
+    /// Where the handshake goes by what is known of the server.
+    ahead_at: Option<Place>,
     /// What transports are read into.
     blocks: Blocks,
     /// Whether the session stopped in the middle of what was read.
@@ -98,6 +101,7 @@ impl Link {
             session,
             io: Io::Idle,
             attempts,
+            ahead_at: None,
             blocks: Blocks::new(),
             is_behind: false,
             timer,
@@ -300,14 +304,15 @@ impl Link {
         cx: &mut Context<'_>,
         now: Instant,
         topology: &mut Topology,
+        known: &mut KnownServers,
         may_publish: bool,
     ) -> bool {
         self.withdraw_calls();
-        let mut moved = self.dial(cx, now);
+        let mut moved = self.dial(cx, now, known);
         moved |= self.read(cx, now);
         moved |= self.let_time_pass(now, topology);
         moved |= self.producers.handle_timeout(now);
-        moved |= self.carry_out(now, topology);
+        moved |= self.carry_out(now, topology, known);
         let (session, log) = (&mut self.session, &mut self.log);
         self.consumers.settle(now, session, topology, log);
         self.tell_losses();
@@ -354,7 +359,7 @@ impl Link {
         });
     }
 
-    fn dial(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn dial(&mut self, cx: &mut Context<'_>, now: Instant, known: &KnownServers) -> bool {
         let Io::Dialing(epoch, connecting) = &mut self.io else {
             return false;
         };
@@ -368,7 +373,11 @@ impl Link {
         self.io = Io::Idle;
         let result = result.map_err(|error| ConnectionErrorReason::Dial(Arc::new(error)));
         match result.and_then(|transport| Ok((transport, self.client_options()?))) {
-            Ok((transport, options)) => {
+            Ok((transport, mut options)) => {
+                let place = self.attempts.place();
+                let place = place.filter(|_| self.config.pipelines_handshake);
+                options.known_server = place.and_then(|place| known.get(place)).cloned();
+                self.ahead_at = place.filter(|_| options.known_server.is_some());
                 // Where it comes too late, the attempt is dropped (fault 34).
                 if self.session.dialed(now, epoch, options) {
                     self.blocks.begin_life();
@@ -397,6 +406,7 @@ impl Link {
             virtual_host: self.config.virtual_host.clone(),
             properties: self.config.properties.clone(),
             limits: self.config.limits.clone(),
+            known_server: None,
         })
     }
 

@@ -16,6 +16,7 @@ mod blocks;
 mod closing;
 mod config;
 mod guard;
+mod known;
 mod link;
 mod readiness;
 mod stream;
@@ -32,6 +33,7 @@ use snowshoe_codec::time::after;
 
 use self::closing::{Closing, GOODBYE};
 pub(crate) use self::config::Config;
+use self::known::KnownServers;
 use self::link::Link;
 use crate::core::session::{Session, Settings};
 use crate::core::topology::Topology;
@@ -62,6 +64,7 @@ pub struct Driver {
     /// By their numbers: the main one, that for publishing, and those for one consumer each.
     links: Vec<Link>,
     topology: Topology,
+    known: KnownServers,
     commands: VecDeque<Command>,
     ready: Vec<Ready>,
     closing: Option<Closing>,
@@ -85,6 +88,7 @@ impl Driver {
             shared,
             links: Vec::new(),
             topology: Topology::default(),
+            known: KnownServers::default(),
             commands: VecDeque::new(),
             ready: Vec::new(),
             closing: None,
@@ -95,7 +99,8 @@ impl Driver {
         let now = driver.runtime.now();
         driver.link(LinkIndex::MAIN).start(now);
         if driver.config.publishing_at_once {
-            driver.link(LinkIndex::PUBLISHING).start(now);
+            let publishing = driver.shared.publishes_on;
+            driver.link(publishing).start(now);
         }
         driver
     }
@@ -127,18 +132,19 @@ impl Driver {
         &mut self.links[id.index()]
     }
 
-    /// The connection for publishing, which is started for the first producer.
+    /// The connection for publishing. Where it is one of its own, it is started for the first producer.
     fn publishing_link(&mut self, now: Instant) -> &mut Link {
-        if !self.link(LinkIndex::PUBLISHING).has_started() {
+        let publishing = self.shared.publishes_on;
+        if !self.link(publishing).has_started() {
             // What the main connection has declared at the same broker, and what lasts, is there.
             let is_same = self.config.endpoints.len() == 1;
             let is_there = is_same && self.link(LinkIndex::MAIN).has_just_declared(now);
             if is_there && self.topology.is_lasting() {
-                self.link(LinkIndex::PUBLISHING).trust_what_is_declared();
+                self.link(publishing).trust_what_is_declared();
             }
-            self.link(LinkIndex::PUBLISHING).start(now);
+            self.link(publishing).start(now);
         }
-        self.link(LinkIndex::PUBLISHING)
+        self.link(publishing)
     }
 
     fn dedicated_link(&mut self, now: Instant) -> &mut Link {
@@ -357,7 +363,8 @@ impl Driver {
         let ended = self.topology.changes_ended();
         for link in &mut self.links {
             // It rests whatever the others have to do.
-            moved |= link.turn(cx, now, &mut self.topology, may_publish) || link.rest(cx, now);
+            let (topology, known) = (&mut self.topology, &mut self.known);
+            moved |= link.turn(cx, now, topology, known, may_publish) || link.rest(cx, now);
         }
         // Another connection may have waited for it.
         moved |= self.topology.changes_ended() != ended;

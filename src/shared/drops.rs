@@ -37,7 +37,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let shared = Arc::new(Shared::new(7));
+        let shared = Arc::new(Shared::new(7, LinkIndex::PUBLISHING));
         let client = Client::over(Arc::clone(&shared));
         Self {
             shared,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::command::{Command, CommandQueue};
 use super::doorbell::Doorbell;
 use super::hub::Hub;
+use super::place::LinkIndex;
 use crate::error::Error;
 use crate::message::Message;
 use crate::outcome::CloseReport;
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     pub(crate) first: Once<Result<(), Error>>,
     next_id: AtomicU64,
     pub(crate) seed: u64,
+    /// On which connection the client publishes.
+    pub(crate) publishes_on: LinkIndex,
     /// Messages that were accepted and given up.
     left: Mutex<Vec<Message>>,
     /// What was left, once the client has ended: for whoever closes it, whenever and however often.
@@ -26,7 +29,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, publishes_on: LinkIndex) -> Self {
         let doorbell = Arc::new(Doorbell::default());
         Self {
             commands: CommandQueue::new(Arc::clone(&doorbell)),
@@ -35,6 +38,7 @@ impl Shared {
             first: Once::new(),
             next_id: AtomicU64::new(1),
             seed,
+            publishes_on,
             left: Mutex::default(),
             ended: Once::new(),
         }

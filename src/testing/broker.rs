@@ -27,7 +27,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use snowshoe_codec::method::{self, Arguments, MethodId, basic};
-use snowshoe_codec::{ChannelId, Connection, Outbound, ReplyCode, ShortString};
+use snowshoe_codec::{ChannelId, Connection, ConnectionLimits, Outbound, ReplyCode, ShortString};
 
 use self::client::Client;
 pub use self::faults::Fault;
@@ -347,6 +347,12 @@ impl Broker {
             host.restart();
         }
         self.blocked = None;
+    }
+
+    /// Offers other limits to whoever connects from now on, as a broker does that was set up anew. The deadlines
+    /// and the longest message are among them.
+    pub fn set_limits(&mut self, limits: ConnectionLimits) {
+        self.options.limits = limits;
     }
 
     /// Closes a client's connection as an operator does, with 320 CONNECTION_FORCED.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::connector::{Connector, Target};
 use crate::runtime::{AsyncIo, Runtime, Timer};
 use crate::transport::{Connecting, Transport};
 
-use snowshoe_codec::{ReplyCode, ShortString};
+use snowshoe_codec::{ConnectionLimits, ReplyCode, ShortString};
 
 /// A broker of a test's own, which real clients connect to: over TCP, or without sockets.
 ///
@@ -197,6 +198,11 @@ impl Server {
             // Also where there was nobody to be told.
             state.happened();
         });
+    }
+
+    /// Offers other limits to whoever connects from now on; see [`Broker::set_limits`].
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        self.broker(|broker, _| broker.set_limits(limits));
     }
 
     /// Runs short of something: who publishes from now on is told so, and is not read any more; see
@@ -392,11 +398,16 @@ impl Drop for Watch<'_> {
 struct InMemory(Arc<Core>);
 
 impl Connector for InMemory {
-    fn connect(&self, _: &Target, _: &Arc<dyn Runtime>) -> Connecting {
+    fn connect(&self, target: &Target, _: &Arc<dyn Runtime>) -> Connecting {
         let core = Arc::clone(&self.0);
+        let (progress, port) = (target.progress.clone(), target.port);
         Box::pin(async move {
             match Stream::connect(&core) {
-                Ok(stream) => Ok(Box::new(stream) as Box<dyn Transport>),
+                Ok(stream) => {
+                    // Nobody else is there.
+                    progress.reached((Ipv4Addr::LOCALHOST, port).into());
+                    Ok(Box::new(stream) as Box<dyn Transport>)
+                }
                 Err(Dials::Hang) => std::future::pending().await,
                 Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
             }

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use snowshoe::codec::ConnectionLimits;
 use snowshoe::codec::method::basic;
 use snowshoe::testing::{BrokerOptions, Clock, Executor, Manner, Server};
 use snowshoe::{Client, ConnectionRole, Event, Queue, Reconnect};
@@ -57,6 +58,15 @@ async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> 
 
 /// Tells it with each broker's manner, at a distance.
 fn at_a_distance<F: Future<Output = ()> + 'static>(story: impl Fn(World) -> F) {
+    tell(true, story);
+}
+
+/// The same, with a client that waits for each answer in its handshakes.
+fn step_by_step<F: Future<Output = ()> + 'static>(story: impl Fn(World) -> F) {
+    tell(false, story);
+}
+
+fn tell<F: Future<Output = ()> + 'static>(is_pipelined: bool, story: impl Fn(World) -> F) {
     for manner in [
         Manner::RabbitMq310,
         Manner::RabbitMq40,
@@ -73,7 +83,8 @@ fn at_a_distance<F: Future<Output = ()> + 'static>(story: impl Fn(World) -> F) {
         let mut executor = Executor::new(clock.clone(), 1);
         // Without the back-off, the way back is all that there is.
         let reconnect = Reconnect::default().initial_delay(Duration::ZERO);
-        let (client, driver) = server.client().reconnect(reconnect).build();
+        let builder = server.client().reconnect(reconnect);
+        let (client, driver) = builder.pipelined_handshake(is_pipelined).build();
         executor.spawn(driver);
         let world = World {
             since: clock.now(),
@@ -97,11 +108,26 @@ fn to_the_first_confirm() {
         producer.send("1").await.unwrap();
         assert_eq!(
             world.trips(),
-            3,
-            "the connection for publishing, and a confirm"
+            1,
+            "the connection for publishing, to a broker that is known, and a confirm"
         );
         producer.send("2").await.unwrap();
         assert_eq!(world.trips(), 1, "a confirm");
+    });
+}
+
+#[test]
+fn to_the_first_confirm_step_by_step() {
+    step_by_step(async |mut world| {
+        world.client.declare(Queue::new("orders")).await.unwrap();
+        world.trips();
+        let producer = world.client.producer("orders").unwrap().build();
+        producer.send("1").await.unwrap();
+        assert_eq!(
+            world.trips(),
+            3,
+            "the connection for publishing, and a confirm"
+        );
     });
 }
 
@@ -121,6 +147,25 @@ fn to_the_first_confirm_where_both_connections_are_made_together() {
         clock.now() - begun
     });
     // Both connections, the declaration, the confirm.
+    assert_eq!(told, Some((3 + 1 + 1) * ROUND_TRIP));
+}
+
+#[test]
+fn to_the_first_confirm_on_a_single_connection() {
+    let clock = Clock::new();
+    let server = Server::in_virtual_time(BrokerOptions::default(), clock.clone());
+    server.set_delay(ROUND_TRIP);
+    let mut executor = Executor::new(clock.clone(), 1);
+    let (client, driver) = server.client().single_connection(true).build();
+    executor.spawn(driver);
+    let begun = clock.now();
+    let told = executor.run(async move {
+        client.declare(Queue::new("orders")).await.unwrap();
+        let producer = client.producer("orders").unwrap().build();
+        producer.send("1").await.unwrap();
+        assert_eq!(server.connections().len(), 1);
+        clock.now() - begun
+    });
     assert_eq!(told, Some((3 + 1 + 1) * ROUND_TRIP));
 }
 
@@ -177,7 +222,60 @@ fn for_many_declarations_and_consumers_at_once() {
                     role: ConnectionRole::Main
                 })
             ) {}
-            assert_eq!(world.trips(), 4, "{many} of both, recovered");
+            assert_eq!(world.trips(), 2, "{many} of both, recovered");
         });
     }
+}
+
+/// Until the main connection is open again, and until all is back on it.
+async fn recovery(world: &mut World) -> (u32, u32) {
+    // Long enough that nothing is backed off from.
+    world.clock.sleep(Duration::from_secs(10)).await;
+    world.trips();
+    let mut events = world.client.events();
+    world.server.reset_all();
+    let mut connected = None;
+    loop {
+        match events.next().await {
+            Some(Event::Connected {
+                role: ConnectionRole::Main,
+            }) => connected = Some(world.trips()),
+            Some(Event::Recovered {
+                role: ConnectionRole::Main,
+            }) => break,
+            _ => {}
+        }
+    }
+    let connected = connected.expect("it connects before it recovers");
+    (connected, connected + world.trips())
+}
+
+#[test]
+fn back_at_a_broker_that_is_known_or_not() {
+    at_a_distance(async |mut world| {
+        world.client.declare(Queue::new("orders")).await.unwrap();
+        assert_eq!(recovery(&mut world).await, (1, 1));
+    });
+    step_by_step(async |mut world| {
+        world.client.declare(Queue::new("orders")).await.unwrap();
+        assert_eq!(recovery(&mut world).await, (3, 3));
+    });
+}
+
+#[test]
+fn back_at_a_broker_that_is_another_by_now() {
+    at_a_distance(async |mut world| {
+        world.client.declare(Queue::new("orders")).await.unwrap();
+        let limits = BrokerOptions::default().limits;
+        // One that offers more is found out by what it says, and one that offers less by its refusal.
+        for frame_max in [2 * limits.frame_max, limits.frame_max / 2] {
+            world.server.set_limits(ConnectionLimits {
+                frame_max,
+                ..limits.clone()
+            });
+            let (connected, recovered) = recovery(&mut world).await;
+            assert_eq!((connected, recovered), (1 + 3, 1 + 3), "{frame_max}");
+            assert_eq!(recovery(&mut world).await, (1, 1), "it is known again");
+        }
+    });
 }

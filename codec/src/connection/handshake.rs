@@ -6,7 +6,8 @@ use super::{Connection, Phase};
 use crate::event::Event;
 use crate::frame::{FRAME_MIN_SIZE, PROTOCOL_HEADER};
 use crate::handshake::{
-    ClientHandshake, ClientStep, Failure, Greeting, HandshakeError, ServerHandshake, lists,
+    ClientHandshake, ClientStep, Failure, Greeting, HandshakeError, KnownServer, Login,
+    ServerHandshake, lists,
 };
 use crate::method::{Method, connection};
 use crate::options::Tuning;
@@ -89,7 +90,9 @@ impl Connection {
         now: Instant,
         method: Method,
     ) -> Result<(), Violation> {
-        if let Method::ConnectionStart(start) = &method {
+        if let Method::ConnectionStart(start) = &method
+            && matches!(self.phase, Phase::Client(ClientHandshake::Start(_)))
+        {
             self.peer_properties = start.server_properties.clone();
         }
         // The handshake is consumed by each step. What stands in for it says that the peer has
@@ -103,17 +106,51 @@ impl Connection {
                 self.phase = Phase::Client(next);
                 self.send_in_handshake(reply);
             }
-            Ok(ClientStep::Tune(tuning, next)) => {
+            Ok(ClientStep::Tune(tuning, next, known)) => {
                 self.phase = Phase::Client(next);
+                self.known_server = known;
                 self.send_in_handshake(tuning.tune_ok());
                 self.tuned(now, tuning);
                 self.deadlines.open = Some(now);
             }
+            Ok(ClientStep::Wait(next)) => self.phase = Phase::Client(next),
             Ok(ClientStep::Open) => self.become_open(),
             Err(Failure::Violation(violation)) => return Err(violation),
             Err(Failure::Handshake(error)) => self.end(error.into()),
         }
         Ok(())
+    }
+
+    /// Says all that a client says in the handshake with a server that is known.
+    pub(super) fn say_all(
+        &mut self,
+        now: Instant,
+        login: Login,
+        server: KnownServer,
+        tuning: Tuning,
+    ) {
+        self.peer_properties = server.properties().clone();
+        let (start_ok, logging_in) = match login.answer_known(&server) {
+            Ok(answer) => answer,
+            Err(Failure::Handshake(error)) => return self.end(error.into()),
+            Err(Failure::Violation(violation)) => return self.end(violation.into()),
+        };
+        self.send_in_handshake(start_ok);
+        self.send_in_handshake(tuning.tune_ok());
+        self.send_in_handshake(connection::Open {
+            virtual_host: logging_in.virtual_host,
+            ..Default::default()
+        });
+        if self.is_closed() {
+            return;
+        }
+        self.tuned(now, tuning);
+        self.phase = Phase::Client(ClientHandshake::Foreseen {
+            server: Box::new(server.clone()),
+            is_greeted: false,
+        });
+        self.known_server = Some(Box::new(server));
+        self.events.push(Event::Opening(tuning));
     }
 
     /// Opens the virtual host, if that is the next step and tune-ok has left.

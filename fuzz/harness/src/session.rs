@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use snowshoe::Message;
-use snowshoe::codec::{ChannelId, ConnectionLimits, Properties, Publish, ReplyCode, ShortString};
+use snowshoe::codec::{
+    ChannelId, ConnectionLimits, KnownServer, Properties, Publish, ReplyCode, ShortString,
+};
 use snowshoe::internal::acks::Settle;
 use snowshoe::internal::backoff::Backoff;
 use snowshoe::internal::isolation::Isolation;
@@ -63,6 +65,8 @@ struct World<'a> {
     /// An attempt to connect that nobody has answered.
     dialing: Option<Epoch>,
     transport: Option<Transport>,
+    /// What is known of the peer.
+    known: Option<KnownServer>,
     habits: Habits,
     is_blocked: bool,
     record: Record,
@@ -148,6 +152,7 @@ impl<'a> World<'a> {
                 answers: true,
                 confirms: false,
             },
+            known: None,
             is_blocked: false,
             record: Record::default(),
             traffic: 0,

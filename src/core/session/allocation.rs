@@ -8,7 +8,8 @@
 //! - what is declared again, and calls, have a channel each, and where there are few, both use one in turn;
 //! - consumers that were there before get what is left, and are told where that is none;
 //! - new consumers, and users who drive a channel, are refused where the last would go that calls need;
-//! - producers share.
+//! - producers share, and where they have the connection together with consumers, from when half of the
+//!   channels are taken.
 
 use std::time::{Duration, Instant};
 
@@ -174,6 +175,13 @@ impl Session {
         limit
             .min(negotiated.into())
             .saturating_sub(self.owners.counts().taken())
+    }
+
+    /// Whether the channels that are left are better kept for consumers and users, on a connection that is not
+    /// for publishing alone: producers can share, and they cannot.
+    pub(super) fn are_channels_for_others(&self, now: Instant) -> bool {
+        let free = self.free_channels(now);
+        self.settings.makes_calls && free <= self.owners.counts().taken()
     }
 
     /// Closes a channel that is not in use, if there is one.

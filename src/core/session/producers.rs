@@ -19,6 +19,9 @@ impl Session {
     /// Opens channels for producers that have none.
     pub(super) fn open_producers(&mut self, now: Instant) {
         for producer in self.producers.keys_of(|line| line.wants_channel(now)) {
+            if self.are_channels_for_others(now) && self.share_channel(now, producer) {
+                continue;
+            }
             match self.open_channel(now, Owner::Producer(producer)) {
                 Ok(channel) => self.publish_on(now, producer, channel),
                 Err(NoChannel::NoneFree) if self.share_channel(now, producer) => {}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::super::known::Place;
 use crate::connector::Progress;
 use crate::error::{ConnectionError, ConnectionErrorReason, Peer};
 use crate::uri::Endpoint;
@@ -66,6 +67,19 @@ impl Attempts {
         let host = &mut self.hosts[endpoint];
         host.attempts = host.attempts.saturating_add(1);
         (host.attempts, host.failed.clone(), self.progress.clone())
+    }
+
+    /// The same attempt begins again.
+    pub(super) fn repeats(&mut self) {
+        let host = &mut self.hosts[self.current];
+        host.attempts = host.attempts.saturating_sub(1);
+    }
+
+    /// Where the transport has come to, if the connector has told.
+    pub(super) fn place(&self) -> Option<Place> {
+        let address = self.progress.seen().reached?;
+        let endpoint = self.current;
+        Some(Place { endpoint, address })
     }
 
     /// How many addresses of the host have not had their turn, and are to have one.

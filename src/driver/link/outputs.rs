@@ -7,6 +7,7 @@ use std::time::Instant;
 use log::Level;
 
 use super::super::guard::{self, Guarded, guard};
+use super::super::known::KnownServers;
 use super::{Io, Link};
 use crate::connector::Target;
 use crate::core::Epoch;
@@ -20,7 +21,12 @@ use crate::shared::hub::Hub;
 
 impl Link {
     /// Does what the session wants done. Whether there was anything.
-    pub(super) fn carry_out(&mut self, now: Instant, topology: &mut Topology) -> bool {
+    pub(super) fn carry_out(
+        &mut self,
+        now: Instant,
+        topology: &mut Topology,
+        known: &mut KnownServers,
+    ) -> bool {
         let mut moved = false;
         loop {
             while let Some(output) = self.session.poll_output(now, topology) {
@@ -29,7 +35,7 @@ impl Link {
                 if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
                     self.hand_over(now);
                 }
-                self.carry_out_one(now, output, topology);
+                self.carry_out_one(now, output, topology, known);
             }
             if !mem::take(&mut self.is_behind) {
                 break;
@@ -46,7 +52,13 @@ impl Link {
         self.producers.hand_over(now, &mut self.session);
     }
 
-    fn carry_out_one(&mut self, now: Instant, output: Output, topology: &Topology) {
+    fn carry_out_one(
+        &mut self,
+        now: Instant,
+        output: Output,
+        topology: &Topology,
+        known: &mut KnownServers,
+    ) {
         let (hub, role, session) = (&self.shared.hub, self.role, &mut self.session);
         let (producers, consumers) = (&mut self.producers, &mut self.consumers);
         let (channels, log) = (&mut self.channels, &mut self.log);
@@ -64,6 +76,10 @@ impl Link {
             }
             Output::Connected => {
                 producers.connected();
+                let is_ahead = self.ahead_at.take().is_some();
+                if let Some(place) = self.attempts.place() {
+                    known.opened(place, session.known_server(), is_ahead);
+                }
                 log::info!("{role} connection: open");
                 hub.emit_with(|| Event::Connected { role });
             }
@@ -73,7 +89,7 @@ impl Link {
                 log::info!("{role} connection: ready");
                 hub.emit_with(|| Event::Recovered { role });
             }
-            Output::Lost { cause, next } => self.lost(cause, next),
+            Output::Lost { cause, next } => self.lost(cause, next, known),
             Output::Blocked(reason) => {
                 self.blocked = true;
                 log.say(
@@ -238,7 +254,17 @@ impl Link {
         }
     }
 
-    fn lost(&mut self, reason: ConnectionErrorReason, next: Next) {
+    fn lost(&mut self, reason: ConnectionErrorReason, next: Next, known: &mut KnownServers) {
+        let ahead_at = self.ahead_at.take();
+        if next == Next::Again {
+            // Whatever is wrong shows itself again, and is told then.
+            log::debug!("{} connection: step by step, since {reason}", self.role);
+            self.attempts.repeats();
+            if let Some(place) = ahead_at {
+                known.failed(place);
+            }
+            return;
+        }
         let cause = self.attempts.failed(reason);
         let (hub, role) = (&self.shared.hub, self.role);
         self.blocked = false;
@@ -246,7 +272,7 @@ impl Link {
             self.io = Io::Idle;
         }
         match next {
-            Next::Closed => {}
+            Next::Closed | Next::Again => {}
             Next::Retry { attempt, delay } => {
                 let why = guard::text(&cause);
                 log::warn!("{role} connection: {why}; attempt {attempt} in {delay:?}");

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use snowshoe_codec::method::{Arguments, MethodId, basic, connection};
 use snowshoe_codec::{
-    ChannelId, Event, Excess, FieldTableRef, Method, ReplyCode, Secret, ShortString,
+    ChannelId, CloseReason, Event, Excess, FieldTableRef, Method, ReplyCode, Secret, ShortString,
+    Violation,
 };
 
 use super::channel::{By, Channel, Settle};
@@ -42,7 +43,20 @@ impl Broker {
                 }
             }
             Event::ChannelClosed { channel, .. } => self.bury_channel(now, id, channel),
-            Event::Closed(_) => self.bury_client(now, id),
+            Event::Closed(reason) => {
+                let is_exceeded = matches!(
+                    reason,
+                    CloseReason::Violation(Violation::TuneExceeded { .. })
+                );
+                // RabbitMQ resets, and LavinMQ says why (3.10.8, 2.9.1).
+                if is_exceeded
+                    && self.options.manner != Manner::LavinMq
+                    && let Some(client) = self.clients.get_mut(&id)
+                {
+                    client.connection.transport_ended();
+                }
+                self.bury_client(now, id);
+            }
             Event::Request {
                 channel: ChannelId(0),
                 ..

@@ -22,6 +22,15 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
 }
 
+/// What kinds of queues some are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kinds {
+    /// Whether the bound queue is a quorum queue.
+    pub(crate) quorum: bool,
+    /// Whether the exclusive queue is one.
+    pub(crate) exclusive: bool,
+}
+
 /// What does not change during a story.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -41,10 +50,18 @@ pub(crate) struct Settings {
     pub(crate) manner: Manner,
     /// Whether the bound queue is a quorum queue.
     pub(crate) quorum: bool,
+    /// Whether the exclusive queue is one. Where it is not, all that is declared lasts.
+    pub(crate) exclusive: bool,
     /// How many channels a connection has.
     pub(crate) channel_max: u16,
     /// Whether the connection for publishing is made with the client.
     pub(crate) publishing_at_once: bool,
+    /// Whether clients publish on the connection on which they do everything else.
+    pub(crate) single_connection: bool,
+    /// Whether clients are told where they have come to, so that they know it when they come again.
+    pub(crate) knows_hosts: bool,
+    /// Whether the broker has other limits each time that it is restarted.
+    pub(crate) changes_limits: bool,
     /// How many channels all clients may have together, where they share a user with a limit.
     pub(crate) user_channels: Option<usize>,
     /// How long the broker waits for an acknowledgement.
@@ -346,6 +363,13 @@ impl Settings {
     }
 
     /// Whether there are fewer channels than what is done may need.
+    pub(crate) fn kinds(&self) -> Kinds {
+        Kinds {
+            quorum: self.quorum,
+            exclusive: self.exclusive,
+        }
+    }
+
     pub(crate) fn is_short_of_channels(&self) -> bool {
         self.channel_max < 10
     }

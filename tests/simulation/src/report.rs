@@ -18,6 +18,9 @@ pub struct Counts {
     accepted: u64,
     confirmed: u64,
     delivered: u64,
+    logins: u64,
+    in_one_flight: u64,
+    published_ahead: u64,
     channels: u64,
     cancelled: u64,
     overdue: u64,
@@ -76,6 +79,9 @@ impl Counts {
                 .values()
                 .map(|&count| u64::from(count))
                 .sum(),
+            logins: record.tuned.len() as u64,
+            in_one_flight: record.in_one_flight,
+            published_ahead: record.published_ahead,
             channels: record.channels.len() as u64,
             cancelled: ledger.cancelled,
             overdue: record.overdue,
@@ -97,6 +103,9 @@ impl Counts {
         self.accepted += other.accepted;
         self.confirmed += other.confirmed;
         self.delivered += other.delivered;
+        self.logins += other.logins;
+        self.in_one_flight += other.in_one_flight;
+        self.published_ahead += other.published_ahead;
         self.channels += other.channels;
         self.cancelled += other.cancelled;
         self.overdue += other.overdue;
@@ -120,6 +129,9 @@ impl fmt::Display for Counts {
         writeln!(f, "messages accepted   {:>12}", self.accepted)?;
         writeln!(f, "messages confirmed  {:>12}", self.confirmed)?;
         writeln!(f, "messages delivered  {:>12}", self.delivered)?;
+        writeln!(f, "logins              {:>12}", self.logins)?;
+        writeln!(f, "in one flight       {:>12}", self.in_one_flight)?;
+        writeln!(f, "published ahead     {:>12}", self.published_ahead)?;
         writeln!(f, "channels            {:>12}", self.channels)?;
         writeln!(f, "cancelled consumers {:>12}", self.cancelled)?;
         writeln!(f, "overdue deliveries  {:>12}", self.overdue)?;

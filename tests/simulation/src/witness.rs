@@ -39,6 +39,14 @@ pub(crate) struct Record {
     consumers: BTreeMap<u32, (LinkId, usize)>,
     /// Those that have no acknowledgements.
     without_acks: BTreeSet<u32>,
+    /// The connections on which the broker has taken the login.
+    pub(crate) tuned: BTreeSet<LinkId>,
+    /// How many connections were to be opened before the broker had said anything.
+    pub(crate) in_one_flight: u64,
+    /// Those that the broker has opened.
+    opened: BTreeSet<LinkId>,
+    /// How many messages came before that.
+    pub(crate) published_ahead: u64,
     /// How many channels the broker closed because it waited too long for an acknowledgement.
     pub(crate) overdue: u64,
     /// The connections on which the client has spoken, and not said that it closes them: what it
@@ -276,7 +284,10 @@ impl Record {
         channels: &mut BTreeMap<ChannelId, usize>,
     ) {
         match method {
-            Method::ConnectionOpen(_) => _ = self.unclosed.insert(link),
+            Method::ConnectionOpen(_) => {
+                self.unclosed.insert(link);
+                self.in_one_flight += u64::from(!self.tuned.contains(&link));
+            }
             Method::ConnectionClose(_) => _ = self.unclosed.remove(&link),
             _ => {}
         }
@@ -297,6 +308,7 @@ impl Record {
                 channel.unnumbered.get_or_insert(channel.receipts.len());
             }
             Method::BasicPublish(_) => {
+                self.published_ahead += u64::from(!self.opened.contains(&link));
                 let Some(message) = MessageId::read(body) else {
                     return;
                 };
@@ -421,6 +433,11 @@ impl Record {
         body: &[u8],
         channels: &BTreeMap<ChannelId, usize>,
     ) {
+        match method {
+            Method::ConnectionTune(_) => _ = self.tuned.insert(link),
+            Method::ConnectionOpenOk(_) => _ = self.opened.insert(link),
+            _ => {}
+        }
         if let Method::ConnectionClose(close) = method {
             let close = PeerClose {
                 code: close.reply_code,
@@ -435,7 +452,11 @@ impl Record {
                 ReplyCode::CONNECTION_FORCED => true,
                 ReplyCode::INTERNAL_ERROR => close.method.class == 0,
                 _ if close.method == connection::Open::ID => true,
-                ReplyCode::NOT_ALLOWED => close.text.to_string_lossy().contains("channels opened"),
+                ReplyCode::NOT_ALLOWED => {
+                    // It was restarted, and offers less.
+                    let text = close.text.to_string_lossy();
+                    text.contains("channels opened") || text.contains("frame-max")
+                }
                 _ => false,
             };
             if !is_to_be_expected {

@@ -9,18 +9,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fastrand::Rng;
 use futures_lite::future::or;
+use snowshoe::codec::{CloseReason, HandshakeError};
 use snowshoe::testing::{Clock, Manner, Spawner};
 use snowshoe::{
-    Binding, Client, Confirm, Consumer, Declare, Delivery, Disposition, Error, Event,
-    FireAndForget, Message, Producer, Properties, Unconfirmed,
+    Binding, Client, Confirm, ConnectionErrorReason, Consumer, Declare, Delivery, Disposition,
+    Error, Event, FireAndForget, Message, Producer, Properties, Unconfirmed,
 };
 
 use crate::ledger::{Book, Entry, Ledger};
 use crate::log::Log;
 use crate::message::MessageId;
 use crate::plan::{
-    Call, ConsumerPlan, ConsumerPlanEnd, Exchange, Habit, Manners, Poison, ProducerPlan, Queue,
-    Style, Target,
+    Call, ConsumerPlan, ConsumerPlanEnd, Exchange, Habit, Kinds, Manners, Poison, ProducerPlan,
+    Queue, Style, Target,
 };
 use crate::server::Server;
 use crate::witness::Settle;
@@ -33,8 +34,7 @@ pub(crate) struct Scene {
     /// Which of the clients it is.
     pub(crate) index: usize,
     pub(crate) client: Client,
-    /// Whether the bound queue is a quorum queue.
-    pub(crate) quorum: bool,
+    pub(crate) kinds: Kinds,
     /// What the broker takes after.
     pub(crate) manner: Manner,
     pub(crate) server: Server,
@@ -74,6 +74,14 @@ impl Scene {
                 .returned
                 .entry(message)
                 .or_default() += 1;
+        }
+        if let Event::Disconnected { cause, .. } = event
+            && let ConnectionErrorReason::Closed(CloseReason::Handshake(
+                HandshakeError::ServerChanged(_),
+            )) = cause.reason
+        {
+            let offence = "a client tells of a handshake that is begun again".to_owned();
+            self.ledger.borrow_mut().offences.push(offence);
         }
     }
 
@@ -127,12 +135,12 @@ pub(crate) async fn set_up(
     client: Client,
     index: usize,
     all: bool,
-    quorum: bool,
+    kinds: Kinds,
     stream: bool,
 ) -> Result<(), Error> {
     if !all {
         client
-            .declare(queue(Queue::Exclusive, index, quorum))
+            .declare(queue(Queue::Exclusive, index, kinds))
             .await?;
         return Ok(());
     }
@@ -140,18 +148,18 @@ pub(crate) async fn set_up(
     client.declare(exchange(Exchange::Passing)).await?;
     let stream = stream.then_some(Queue::Stream);
     for it in Queue::ALL.into_iter().chain(stream) {
-        client.declare(queue(it, index, quorum)).await?;
+        client.declare(queue(it, index, kinds)).await?;
     }
     client.declare(binding(Exchange::Steady)).await?;
     client.declare(binding(Exchange::Passing)).await
 }
 
-fn queue(queue: Queue, client: usize, quorum: bool) -> snowshoe::Queue {
+fn queue(queue: Queue, client: usize, kinds: Kinds) -> snowshoe::Queue {
     let declared = snowshoe::Queue::new(queue.name(client));
     match queue {
-        Queue::Bound if quorum => snowshoe::Queue::quorum(queue.name(client)),
+        Queue::Bound if kinds.quorum => snowshoe::Queue::quorum(queue.name(client)),
         Queue::Stream => snowshoe::Queue::stream(queue.name(client)),
-        Queue::Exclusive => declared.exclusive(),
+        Queue::Exclusive if kinds.exclusive => declared.exclusive(),
         Queue::Limited => declared
             .argument("x-max-length", 3)
             .argument("x-overflow", "reject-publish"),
@@ -606,7 +614,7 @@ async fn ask(scene: &Scene, call: Call) -> Result<(), Error> {
     }
     let (client, index) = (&scene.client, scene.index);
     match call {
-        Call::Declare(it) => declare(client, queue(it, index, scene.quorum)).await,
+        Call::Declare(it) => declare(client, queue(it, index, scene.kinds)).await,
         Call::Delete(queue) => client.delete_queue(queue.name(index)).await.map(|_| ()),
         Call::Purge(queue) => client.purge_queue(queue.name(index)).await.map(|_| ()),
         Call::DeclareExchange => declare(client, exchange(Exchange::Passing)).await,

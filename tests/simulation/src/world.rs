@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use snowshoe::codec::ConnectionLimits;
 use snowshoe::codec::ReplyCode;
 use snowshoe::codec::method::{Arguments, basic, confirm, connection, exchange, queue};
 use snowshoe::testing::{
@@ -51,6 +52,8 @@ struct World {
     log: Log,
     start: Instant,
     steps: u64,
+    /// How often the broker was restarted.
+    restarts: usize,
 }
 
 /// A client that takes part.
@@ -107,6 +110,7 @@ impl World {
             log,
             start: clock.now(),
             steps: 0,
+            restarts: 0,
             clock,
         };
         let clients = (0..plan.clients()).map(|index| world.set_up(plan, index));
@@ -138,8 +142,8 @@ impl World {
             set_up.map_err(|error| format!("the setup failed: {error}"))?;
         }
         let all = index == 0 || plan.settings.second == Some(Second::Declares);
-        let (quorum, stream) = (plan.settings.quorum, plan.has_readers());
-        let set_up = workload::set_up(client.clone(), index, all, quorum, stream);
+        let (kinds, stream) = (plan.settings.kinds(), plan.has_readers());
+        let set_up = workload::set_up(client.clone(), index, all, kinds, stream);
         let set_up = self.executor.run(set_up);
         set_up
             .ok_or("the setup never ends")?
@@ -154,7 +158,7 @@ impl World {
             spawner: self.executor.spawner(),
             index,
             client,
-            quorum: settings.quorum,
+            kinds: settings.kinds(),
             manner: settings.manner,
             server: self.server.clone(),
             log: self.log.clone(),
@@ -454,7 +458,14 @@ impl World {
                 }),
                 Fault::RefuseDials(_) => self.set_dials(Dials::Refused),
                 Fault::HangDials(_) => self.set_dials(Dials::Hang),
-                Fault::Restart => self.server.restart(),
+                Fault::Restart => {
+                    if settings.changes_limits {
+                        self.restarts += 1;
+                        let limits = limits_of_life(self.restarts);
+                        self.server.with(|broker| broker.set_limits(limits));
+                    }
+                    self.server.restart();
+                }
                 Fault::Kick(index) => self.server.kick(index),
                 Fault::Block(_) => {
                     self.server
@@ -546,6 +557,26 @@ fn parts(at: Duration, fault: Fault) -> Vec<(Duration, Happening)> {
         .collect()
 }
 
+/// What a broker offers in each of its lives.
+fn limits_of_life(number: usize) -> ConnectionLimits {
+    let limits = BrokerOptions::default().limits;
+    match number % 4 {
+        0 => limits,
+        1 => ConnectionLimits {
+            frame_max: limits.frame_max / 2,
+            ..limits
+        },
+        2 => ConnectionLimits {
+            heartbeat: 2 * limits.heartbeat,
+            ..limits
+        },
+        _ => ConnectionLimits {
+            frame_max: 2 * limits.frame_max,
+            ..limits
+        },
+    }
+}
+
 fn refuse(what: Refused, code: ReplyCode, times: usize) -> testing::Fault {
     testing::Fault {
         method: match what {
@@ -583,6 +614,7 @@ fn connect(
     let hosts = Hosts {
         network: network.clone(),
         hosts: plan.settings.hosts.clone(),
+        are_told: plan.settings.knows_hosts,
     };
     let (names, channel_max) = (hosts.names(), plan.settings.channel_max);
     let uri = format!("amqp://{names}?channel_max={channel_max}");
@@ -596,6 +628,7 @@ fn connect(
         .handshake_timeout(BAD_HOST)
         .heartbeat(plan.settings.heartbeat)
         .connect_for_publishing(plan.settings.publishing_at_once)
+        .single_connection(plan.settings.single_connection)
         .reconnect(
             Reconnect::default()
                 .max_delay(plan.settings.max_delay)

@@ -11,6 +11,7 @@ use snowshoe::internal::Epoch;
 use snowshoe::internal::isolation::{Closed, Verdict};
 use snowshoe::internal::publisher::Publisher;
 use snowshoe::internal::session::{ConsumerKey, Output, ProducerKey, Session};
+use snowshoe::internal::supervisor::Next;
 
 use super::peer::{Habits, Peer};
 use super::record::Record;
@@ -169,7 +170,8 @@ impl World<'_> {
     }
 
     pub(super) fn connect(&mut self, epoch: Epoch) {
-        let options = client_options(self.limits.clone());
+        let mut options = client_options(self.limits.clone());
+        options.known_server = self.known.clone();
         if self.session.dialed(self.now, epoch, options) {
             self.record.begin();
             self.transport = Some(Transport {
@@ -190,8 +192,16 @@ impl World<'_> {
             },
             Output::Abort => self.transport = None,
             Output::Finish(last_words) => self.finish_transport(&last_words),
-            Output::Connected => self.isolation.connected(),
-            Output::Lost { .. } => self.is_blocked = false,
+            Output::Connected => {
+                self.known = self.session.known_server().cloned();
+                self.isolation.connected();
+            }
+            Output::Lost { next, .. } => {
+                self.is_blocked = false;
+                if next == Next::Again {
+                    self.known = None;
+                }
+            }
             Output::Blocked(_) => self.is_blocked = true,
             Output::Unblocked => self.is_blocked = false,
 

@@ -407,3 +407,26 @@ fn what_was_declared_is_known_to_be_there_for_a_short_while_and_if_nothing_is_de
     world.cut();
     assert!(!world.session.has_just_declared(world.now));
 }
+
+#[test]
+fn producers_leave_half_of_the_channels_to_consumers_where_both_are_on_one_connection() {
+    for makes_calls in [true, false] {
+        let mut world = World::new(Settings {
+            makes_calls,
+            ..settings()
+        });
+        world.limits.channel_max = 10;
+        world.pass_until_ready();
+        let producers: Vec<_> = (0..30).map(|_| world.add_producer()).collect();
+        let mut channels: Vec<_> = (producers.iter())
+            .map(|producer| world.producer_channel(*producer))
+            .collect();
+        channels.sort_unstable();
+        channels.dedup();
+        assert_eq!(channels.len(), if makes_calls { 5 } else { 10 });
+        for producer in &producers {
+            world.publish(*producer, "a");
+        }
+        assert_eq!(world.broker.arrivals.len(), 30);
+    }
+}

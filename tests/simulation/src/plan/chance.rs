@@ -65,6 +65,15 @@ impl Plan {
         }
         let mut random = Rng::with_seed(seed.rotate_left(32) ^ 5);
         plan.settings.publishing_at_once = random.u32(..4) == 0;
+        let mut random = Rng::with_seed(seed.rotate_left(32) ^ 6);
+        plan.settings.knows_hosts = random.u32(..4) > 0;
+        plan.settings.changes_limits = random.u32(..4) == 0;
+        plan.settings.exclusive = random.u32(..3) > 0;
+        let is_single = random.u32(..5) == 0;
+        // Otherwise there is none for some consumers, and they are told so.
+        let are_enough =
+            !plan.settings.is_short_of_channels() && plan.settings.user_channels.is_none();
+        plan.settings.single_connection = is_single && are_enough;
         plan
     }
 
@@ -346,9 +355,13 @@ impl Settings {
             max_delay: millis(random, 100..10_000),
             max_attempts: (random.u32(..12) == 0).then(|| random.u32(1..=4)),
             quorum: false,
+            exclusive: true,
             channel_max: 2047,
             user_channels: None,
             publishing_at_once: false,
+            single_connection: false,
+            knows_hosts: false,
+            changes_limits: false,
             manner: pick(
                 random,
                 &[Manner::RabbitMq43, Manner::RabbitMq43, Manner::LavinMq],

@@ -20,6 +20,7 @@ const ATTRIBUTION: &str = "src/core/session/attribution.rs";
 const BY_HAND: &str = "src/core/session/by_hand.rs";
 const BY_USERS: &str = "src/driver/link/channels.rs";
 const CALLS: &str = "src/core/session/calls.rs";
+const CALL_QUEUE: &str = "src/core/call_queue.rs";
 const CHANGES: &str = "src/core/topology/changes.rs";
 const CHANNELS: &str = "src/core/session/channels.rs";
 const CONSUMER: &str = "src/consumer.rs";
@@ -36,6 +37,7 @@ const PUBLISHING: &str = "src/core/session/producers.rs";
 const RECOVERY: &str = "src/core/session/recovery.rs";
 const SHARED_CHANNEL: &str = "src/core/session/shared_channel.rs";
 const RETURNED: &str = "src/core/publisher/returned.rs";
+const SUPERVISOR: &str = "src/core/supervisor.rs";
 const SUBSCRIPTION: &str = "src/core/subscription.rs";
 const WAIT_QUEUE: &str = "src/core/wait_queue.rs";
 
@@ -388,6 +390,27 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         file: PUBLISHER,
         sound: "[Some(culprit), None]) =>",
         broken: "[Some(culprit), _]) =>",
+        seeds: 1_000,
+    },
+    Breakage {
+        number: "flights",
+        what: "a handshake in one flight that fails is told of",
+        file: SUPERVISOR,
+        sound: "State::Handshaking { .. } if self.is_repeatable => {",
+        broken: "State::Handshaking { .. } if self.is_repeatable && false => {",
+        seeds: 1_000,
+    },
+    Breakage {
+        number: "flights",
+        what: "what was behind a refused declaration is taken to be declared",
+        file: CALL_QUEUE,
+        sound: "        let refused = self.refused();
+        self.channel_lost();
+",
+        broken: "        let refused = self.refused();
+        self.queue.drain(..self.sent);
+        self.channel_lost();
+",
         seeds: 1_000,
     },
 ];
