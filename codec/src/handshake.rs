@@ -247,10 +247,11 @@ impl Login {
     /// What will be agreed on with a server that is known, if nothing speaks against it.
     pub(crate) fn foresee(&self, server: &KnownServer, offer: &Offer) -> Option<Tuning> {
         let KnownServer { start, tune } = server;
-        let is_listed = |it: &Box<dyn Mechanism>| lists(&start.mechanisms, it.name().as_bytes());
         let tuning = offer.answer(tune).ok()?;
         check_frame_max(tuning.frame_max, &start.server_properties).ok()?;
-        self.mechanisms.iter().any(is_listed).then_some(tuning)
+        let mut mechanisms = self.mechanisms.iter();
+        let has_one = mechanisms.any(|it| lists(&start.mechanisms, it.name().as_bytes()));
+        has_one.then_some(tuning)
     }
 
     /// Logs in at a server that is known as if it had greeted.

@@ -95,7 +95,9 @@ impl Admin {
 
     /// Closes every connection with 320 and this reason, as `rabbitmqctl close_all_connections`.
     pub fn close_all_connections(&self, reason: &str) {
-        let each = "lists:foreach(fun(Pid) -> rabbit_networking:close_connection(Pid, Reason) end";
+        // One that ends of itself meanwhile is closed as well.
+        let close = "catch rabbit_networking:close_connection(Pid, Reason)";
+        let each = format!("lists:foreach(fun(Pid) -> {close} end");
         self.eval(&format!(
             "Reason = {reason:?}, {each}, rabbit_networking:connections())"
         ));
