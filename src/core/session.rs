@@ -220,7 +220,7 @@ impl Session {
         let in_time = self.supervisor.dialed(epoch, now).is_ok();
         if in_time {
             if options.known_server.is_some() {
-                self.supervisor.is_repeatable();
+                self.supervisor.is_repeatable(now);
             }
             self.connection = Some(Connection::client(options, now));
         }

@@ -128,7 +128,7 @@ pub struct Supervisor {
     delays: Delays,
     /// Whether the attempt is begun again if the handshake fails.
     is_repeatable: bool,
-    /// Whether the next attempt is the last one begun again.
+    /// Whether the attempt, or the next one where none is under way, is the one before it begun again.
     repeats: bool,
     /// Whether the end that comes is one that is known how to avoid.
     excused: bool,
@@ -237,9 +237,15 @@ impl Supervisor {
     }
 
     /// The handshake that has begun is more daring than it need be: if it fails, for whatever reason, that is
-    /// no failure yet, and the attempt is begun again. To be said once it is [`dialed`](Self::dialed).
-    pub fn is_repeatable(&mut self) {
-        self.is_repeatable = true;
+    /// no failure yet, and the attempt is begun again, once. It has a third of the time, since it may be that the
+    /// peer waits for more. To be said once it is [`dialed`](Self::dialed).
+    pub fn is_repeatable(&mut self, now: Instant) {
+        if let State::Handshaking { deadline } = &mut self.state
+            && !self.repeats
+        {
+            self.is_repeatable = true;
+            *deadline = after(now, self.config.timeouts.handshake / 3);
+        }
     }
 
     /// The AMQP connection is open.
@@ -289,7 +295,7 @@ impl Supervisor {
                 }
                 Some(self.retry_or_give_up(now))
             }
-            State::Handshaking { .. } if self.is_repeatable => {
+            State::Handshaking { .. } if std::mem::take(&mut self.is_repeatable) => {
                 self.repeats = true;
                 self.state = State::BackingOff { until: now };
                 Some(Next::Again)
@@ -372,8 +378,7 @@ impl Supervisor {
         let deadline = after(now, self.config.timeouts.dial);
         self.state = State::Dialing { deadline };
         self.epoch = self.epoch.next();
-        self.is_repeatable = false;
-        let endpoint = if std::mem::take(&mut self.repeats) {
+        let endpoint = if self.repeats {
             self.current
         } else {
             self.attempt = self.attempt.saturating_add(1);
@@ -407,6 +412,7 @@ impl Supervisor {
     }
 
     fn retry_or_give_up(&mut self, now: Instant) -> Next {
+        (self.is_repeatable, self.repeats) = (false, false);
         let max_attempts = self.config.backoff.max_attempts;
         let is_excused = std::mem::take(&mut self.excused) && self.excuses < EXCUSES;
         let delay = if self.in_first_round() {

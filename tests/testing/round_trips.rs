@@ -262,6 +262,30 @@ fn back_at_a_broker_that_is_known_or_not() {
     });
 }
 
+/// Perhaps it reads no further than to the end of what it has asked for.
+#[test]
+fn back_at_a_broker_that_says_nothing_to_all_of_it_at_once() {
+    at_a_distance(async |world| {
+        world.client.declare(Queue::new("orders")).await.unwrap();
+        world.clock.sleep(Duration::from_secs(10)).await;
+        let mut events = world.client.events();
+        world.server.stop_reading();
+        world.server.reset_all();
+        // A third of the 30 s that a handshake has.
+        world.clock.sleep(Duration::from_secs(11)).await;
+        world.server.resume_reading();
+        let mut told = Vec::new();
+        loop {
+            match events.next().await.expect("it goes on") {
+                Event::Disconnected { cause, .. } => told.push(cause.to_string()),
+                Event::Recovered { .. } => break,
+                _ => {}
+            }
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+    });
+}
+
 #[test]
 fn back_at_a_broker_that_is_another_by_now() {
     at_a_distance(async |mut world| {

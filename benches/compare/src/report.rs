@@ -189,9 +189,13 @@ impl Cell {
     }
 }
 
-/// How the faster of the two Snowshoes stands to the best Rust peer, and to the limit.
+/// How the fastest of the Snowshoes stands to the best Rust peer, and to the limit.
 fn comparison(cells: &[Cell]) -> String {
-    let ours = [Subject::Snowshoe, Subject::SnowshoeShared];
+    let ours = [
+        Subject::Snowshoe,
+        Subject::SnowshoeShared,
+        Subject::SnowshoeSingle,
+    ];
     let ours = ours
         .into_iter()
         .filter_map(|subject| rate_of(cells, subject));

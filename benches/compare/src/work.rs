@@ -100,6 +100,8 @@ pub enum Subject {
     Snowshoe,
     /// Snowshoe, its driver on the executor of the caller, which is tokio's, with one thread.
     SnowshoeShared,
+    /// The same, with one connection for all instead of one for publishing beside.
+    SnowshoeSingle,
     AmqpClient,
     Lapin,
     Amqprs,
@@ -109,10 +111,11 @@ pub enum Subject {
 }
 
 impl Subject {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Limit,
         Self::Snowshoe,
         Self::SnowshoeShared,
+        Self::SnowshoeSingle,
         Self::AmqpClient,
         Self::Lapin,
         Self::Amqprs,
@@ -126,6 +129,7 @@ impl Subject {
             Self::Limit => "limit",
             Self::Snowshoe => "snowshoe",
             Self::SnowshoeShared => "snowshoe-shared",
+            Self::SnowshoeSingle => "snowshoe-single",
             Self::AmqpClient => "amqp-client",
             Self::Lapin => "lapin",
             Self::Amqprs => "amqprs",

@@ -130,6 +130,53 @@ fn an_excused_end_counts_for_no_failed_attempt() {
 }
 
 #[test]
+fn a_daring_handshake_that_fails_is_begun_again_at_once_and_once() {
+    let mut world = World::new(Config {
+        backoff: Backoff {
+            max_attempts: Some(1),
+            ..Backoff::default()
+        },
+        ..config(3)
+    });
+    world.connect();
+    world.lose();
+    let first = world.dial();
+    world.supervisor.dialed(first.0, world.now).unwrap();
+    world.supervisor.is_repeatable(world.now);
+    assert_eq!(world.lose(), Next::Again);
+    let failed_at = world.now;
+    let again = world.dial();
+    assert_eq!((world.now, again.1, again.2), (failed_at, first.1, first.2));
+    assert!(again.0 > first.0);
+    world.supervisor.dialed(again.0, world.now).unwrap();
+    world.supervisor.is_repeatable(world.now);
+    assert_eq!(world.lose(), Next::GiveUp);
+}
+
+#[test]
+fn a_daring_handshake_has_a_third_of_the_time_and_one_that_came_through_is_like_any_other() {
+    let mut world = World::new(config(1));
+    let (epoch, ..) = world.dial();
+    world.supervisor.dialed(epoch, world.now).unwrap();
+    world.supervisor.is_repeatable(world.now);
+    let began = world.now;
+    let aborted = Action::Abort {
+        epoch,
+        step: Step::Handshake,
+        next: Next::Again,
+    };
+    assert_eq!(world.sleep(), aborted);
+    assert_eq!(world.now - began, config(1).timeouts.handshake / 3);
+    world.connect();
+    world.lose();
+    let (epoch, ..) = world.dial();
+    world.supervisor.dialed(epoch, world.now).unwrap();
+    world.supervisor.is_repeatable(world.now);
+    world.supervisor.handshaken(epoch, world.now).unwrap();
+    assert!(matches!(world.lose(), Next::Retry { .. }));
+}
+
+#[test]
 fn an_attempt_goes_through_its_steps() {
     let mut world = World::new(config(1));
     let (epoch, attempt, endpoint) = world.dial();
@@ -608,6 +655,7 @@ enum Operation {
     Sleep,
     Step { age: usize },
     Lose { age: usize },
+    Dare,
     Close,
 }
 
@@ -618,6 +666,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         60 => Just(Operation::Sleep),
         90 => age().prop_map(|age| Operation::Step { age }),
         40 => age().prop_map(|age| Operation::Lose { age }),
+        30 => Just(Operation::Dare),
         1 => Just(Operation::Close),
     ]
 }
@@ -635,6 +684,8 @@ proptest! {
         let mut world = World::seeded(config, seed);
         let mut epochs = vec![Epoch::default()];
         let mut alive = None;
+        // The last dial, and that which is to be repeated or was.
+        let (mut last, mut again) = ((0, 0), None);
         let mut over = false;
         let mut closing = false;
         for operation in operations {
@@ -669,8 +720,11 @@ proptest! {
                         alive = None;
                         over |= next == Next::GiveUp;
                         prop_assert_eq!(next == Next::Closed, closing);
+                        prop_assert!(next != Next::Again || again.is_none());
+                        again = (next == Next::Again).then_some(last);
                     }
                 }
+                Operation::Dare => world.supervisor.is_repeatable(world.now),
                 Operation::Close => {
                     world.supervisor.close(world.now + Duration::from_secs(1), false);
                     closing = true;
@@ -680,8 +734,10 @@ proptest! {
                 }
             }
             match action {
-                Some(Action::Dial { epoch, endpoint, .. }) => {
+                Some(Action::Dial { epoch, endpoint, attempt }) => {
                     prop_assert!(!over && !closing && alive.is_none());
+                    prop_assert!(again.is_none_or(|it| it == (endpoint, attempt)));
+                    last = (endpoint, attempt);
                     prop_assert!(epoch > epochs[epochs.len() - 1] && endpoint < endpoints);
                     epochs.push(epoch);
                     alive = Some(epoch);
@@ -689,6 +745,8 @@ proptest! {
                 Some(Action::Abort { epoch, next, .. }) => {
                     prop_assert_eq!(alive.take(), Some(epoch));
                     over |= next == Next::GiveUp;
+                    prop_assert!(next != Next::Again || again.is_none());
+                    again = (next == Next::Again).then_some(last);
                 }
                 None => {}
             }

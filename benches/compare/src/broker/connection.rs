@@ -173,15 +173,22 @@ impl Connection {
             Ok(read) => self.filled += read,
             Err(error) => return error.kind() == ErrorKind::WouldBlock,
         }
-        let consumed = match self.phase {
-            Phase::New => self.greet(),
-            Phase::Client => self.walk(totals),
-            Phase::Witness(_) => 0,
-        };
-        self.input.copy_within(consumed..self.filled, 0);
-        self.filled -= consumed;
+        if self.phase == Phase::New {
+            let consumed = self.greet();
+            self.consume(consumed);
+        }
+        // A client may have said more behind its header.
+        if self.phase == Phase::Client {
+            let consumed = self.walk(totals);
+            self.consume(consumed);
+        }
         self.confirm();
         true
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.input.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
     }
 
     fn greet(&mut self) -> usize {

@@ -108,6 +108,10 @@ pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
             order.arrangement,
             work::<snowshoe::SharedThread>(order, t, m),
         ),
+        Subject::SnowshoeSingle => on_tokio(
+            order.arrangement,
+            work::<snowshoe::SingleConnection>(order, t, m),
+        ),
         Subject::AmqpClient => on_tokio(
             order.arrangement,
             work::<amqp_client::AmqpClient>(order, t, m),
@@ -145,6 +149,10 @@ pub fn moments(subject: Subject, url: &str, tell: &Sender<Moment>) -> Result<()>
         Subject::SnowshoeShared => {
             on_tokio(one_thread, moments_of::<snowshoe::SharedThread>(url, tell))
         }
+        Subject::SnowshoeSingle => on_tokio(
+            one_thread,
+            moments_of::<snowshoe::SingleConnection>(url, tell),
+        ),
         Subject::AmqpClient => {
             on_tokio(one_thread, moments_of::<amqp_client::AmqpClient>(url, tell))
         }

@@ -8,21 +8,25 @@ use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
 
 /// Snowshoe, all of its guarantees on, its driver on a thread of its own, or among the tasks of
-/// the caller, on tokio.
-pub(super) struct Snowshoe<const SHARES_THREAD: bool>(snowshoe::Client);
+/// the caller, on tokio; with a connection for publishing, or one for all.
+pub(super) struct Snowshoe<const SHARES_THREAD: bool, const IS_SINGLE: bool>(snowshoe::Client);
 
 /// As `Client::connect` has it: it needs no executor.
-pub(super) type OwnThread = Snowshoe<false>;
+pub(super) type OwnThread = Snowshoe<false, false>;
 
-pub(super) type SharedThread = Snowshoe<true>;
+pub(super) type SharedThread = Snowshoe<true, false>;
 
-impl<const SHARES_THREAD: bool> Client for Snowshoe<SHARES_THREAD> {
+pub(super) type SingleConnection = Snowshoe<true, true>;
+
+impl<const SHARES_THREAD: bool, const IS_SINGLE: bool> Client
+    for Snowshoe<SHARES_THREAD, IS_SINGLE>
+{
     type Publisher = Unconfirmed;
     type Confirmed = Window;
     type Consumer = snowshoe::Consumer;
 
     async fn connect(url: &str) -> Result<Self> {
-        let builder = snowshoe::Client::builder(url)?;
+        let builder = snowshoe::Client::builder(url)?.single_connection(IS_SINGLE);
         let builder = if SHARES_THREAD {
             builder.runtime(Tokio)
         } else {
