@@ -71,6 +71,7 @@ pub(super) struct Link {
     publishes: bool,
     log: LogLimit,
     was_ready: bool,
+    moved: bool,
     given_up: Option<ConnectionError>,
 }
 
@@ -114,6 +115,7 @@ impl Link {
             publishes: false,
             log: LogLimit::default(),
             was_ready: false,
+            moved: false,
             given_up: None,
         }
     }
@@ -298,8 +300,25 @@ impl Link {
 
     // The loop.
 
-    /// Does what can be done now. Whether anything moved.
+    /// Whether anything moved in its last turn.
+    pub(super) fn moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Does what can be done now. Whether anything moved; otherwise it rests, until something wakes the driver.
     pub(super) fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        topology: &mut Topology,
+        known: &mut KnownServers,
+        may_publish: bool,
+    ) -> bool {
+        self.moved = self.go_on(cx, now, topology, known, may_publish) || self.rest(cx, now);
+        self.moved
+    }
+
+    fn go_on(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
@@ -333,7 +352,7 @@ impl Link {
     }
 
     /// There is nothing to do for now. Whether there is again, since a timer has gone off.
-    pub(super) fn rest(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn rest(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         self.producers.rest(now);
         self.producers.poll_timeout().is_some() && self.arm(cx, now)
     }

@@ -4,7 +4,8 @@
 //! ```text
 //! loop until nothing moved:
 //!     take commands, and handles that have something to write
-//!     each connection: read; let timers run; carry out what the session says; write
+//!     each connection on which anything can have happened:
+//!         read; let timers run; carry out what the session says; write
 //!         and where none of that moved: wake who waits for what is not worth a wake while there is more to come
 //! park: register the waker, only if all is still quiet
 //! ```
@@ -68,6 +69,8 @@ pub struct Driver {
     commands: VecDeque<Command>,
     ready: Vec<Ready>,
     closing: Option<Closing>,
+    /// Whether producers may publish, when that was last asked.
+    may_publish: bool,
     done: bool,
 }
 
@@ -92,6 +95,7 @@ impl Driver {
             commands: VecDeque::new(),
             ready: Vec::new(),
             closing: None,
+            may_publish: false,
             done: false,
         };
         driver.add_link(LinkIndex::MAIN);
@@ -273,13 +277,16 @@ impl Driver {
         late
     }
 
-    /// Closes connections that were for one consumer, which has ended.
-    fn close_unused(&mut self, now: Instant) {
+    /// Closes connections that were for one consumer, which has ended. Whether there was one.
+    fn close_unused(&mut self, now: Instant) -> bool {
+        let mut closed = false;
         for link in self.links.iter_mut().skip(LinkIndex::dedicated(0).index()) {
             if !link.has_consumers() && !link.is_closing() {
                 link.close(now, after(now, GOODBYE));
+                closed = true;
             }
         }
+        closed
     }
 
     /// Notes how the first connection went, and what a connection that was given up takes with it.
@@ -347,10 +354,10 @@ impl Driver {
         }
     }
 
-    /// Whether anything moved.
-    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = self.runtime.now();
-        let mut moved = (self.shared.commands).take(&mut self.commands, &mut self.ready);
+    /// Gives those connections a turn on which anything can have happened: all of them where `all` is said, or
+    /// where users have come, and otherwise those that moved the last time. The others rest, and wake the driver.
+    fn turn(&mut self, cx: &mut Context<'_>, now: Instant, all: bool) -> Moved {
+        let asked = (self.shared.commands).take(&mut self.commands, &mut self.ready);
         while let Some(command) = self.commands.pop_front() {
             self.carry_out(now, command);
         }
@@ -360,19 +367,38 @@ impl Driver {
         // Publishing waits for queues that only the main connection can declare again.
         let may_publish =
             self.links[LinkIndex::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();
+        let was_told = std::mem::replace(&mut self.may_publish, may_publish) == may_publish;
+        let all = all || asked || !was_told;
         let ended = self.topology.changes_ended();
+        let mut some = asked;
         for link in &mut self.links {
-            // It rests whatever the others have to do.
-            let (topology, known) = (&mut self.topology, &mut self.known);
-            moved |= link.turn(cx, now, topology, known, may_publish) || link.rest(cx, now);
+            if link.has_started() && (all || link.moved()) {
+                let (topology, known) = (&mut self.topology, &mut self.known);
+                some |= link.turn(cx, now, topology, known, may_publish);
+            }
         }
         // Another connection may have waited for it.
-        moved |= self.topology.changes_ended() != ended;
-        self.close_unused(now);
+        let mut others = self.topology.changes_ended() != ended;
+        others |= self.close_unused(now);
         self.review(now);
-        moved |= !self.done && self.go_on_closing(cx, now);
-        moved
+        others |= !self.done && self.go_on_closing(cx, now);
+        match (some, others) {
+            (_, true) => Moved::All,
+            (true, false) => Moved::Some,
+            (false, false) => Moved::Nothing,
+        }
     }
+}
+
+/// What a turn has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    /// Nothing, and nobody need look again before something happens.
+    Nothing,
+    /// Those who moved have to look again.
+    Some,
+    /// All have to.
+    All,
 }
 
 impl Future for Driver {
@@ -380,12 +406,17 @@ impl Future for Driver {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.doorbell.unpark();
+        // The turns of one poll are over so soon that they are at one time.
+        let now = self.runtime.now();
+        let mut moved = Moved::All;
         for _ in 0..TURNS {
-            let moved = !self.done && self.turn(cx);
+            if !self.done {
+                moved = self.turn(cx, now, moved == Moved::All);
+            }
             if self.done {
                 return Poll::Ready(());
             }
-            if !moved && self.shared.doorbell.park(cx.waker()) {
+            if moved == Moved::Nothing && self.shared.doorbell.park(cx.waker()) {
                 return Poll::Pending;
             }
         }
