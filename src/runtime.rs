@@ -7,6 +7,7 @@
 //! | runtime | feature | for |
 //! |---|---|---|
 //! | `Thread` | `thread` (on by default) | a thread of the client's own, which no executor is needed for |
+//! | `LocalRuntime` | `thread` (on by default) | the thread of a program without an executor, which `Local` runs |
 //! | `AsyncIo` | `async-io` (on by default) | drivers on any executor: smol, async-std, tokio, … |
 //! | `Tokio` | `tokio` | drivers on tokio, with its sockets and timers |
 //! | `testing::Clock` | `testing` | tests in virtual time |
@@ -48,7 +49,7 @@ pub use self::async_io::AsyncIo;
 pub(crate) use self::blocking::on_thread;
 use self::blocking::{Patience, Threads};
 #[cfg(feature = "thread")]
-pub use self::thread::Thread;
+pub use self::thread::{Local, LocalRuntime, Thread};
 #[cfg(feature = "tokio")]
 pub use self::tokio::Tokio;
 use crate::transport::Connecting;

@@ -5,6 +5,7 @@
 //! thread that serves one driver waits with a single call, and a socket is registered once for as
 //! long as it lives.
 
+mod local;
 mod park;
 mod socket;
 mod timer;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use mio::Events;
 
+pub use self::local::{Local, LocalRuntime};
 use self::park::Park;
 use self::socket::{Socket, Sources};
 use self::timer::Timers;
@@ -83,20 +85,9 @@ impl Runtime for Thread {
     }
 
     fn connect(&self, address: SocketAddr, options: TcpOptions) -> Connecting {
-        if !self.timers.are_served_here() {
-            let error = "the driver is not polled by this thread: make the client by ClientBuilder::connect";
-            return Box::pin(ready(Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                error,
-            ))));
-        }
-        let sources = Arc::clone(&self.sources);
-        Box::pin(async move {
-            let socket = Socket::connect(sources, address).await?;
-            options.apply(&socket)?;
-            let transport: Box<dyn Transport> = Box::new(socket);
-            Ok(transport)
-        })
+        let elsewhere =
+            "the driver is not polled by this thread: make the client by ClientBuilder::connect";
+        connect(&self.sources, &self.timers, address, options, elsewhere)
     }
 
     fn spawn(&self, driver: Task) -> io::Result<()> {
@@ -114,6 +105,27 @@ impl Runtime for Thread {
             .spawn(run)?;
         Ok(())
     }
+}
+
+/// Connects, on the thread that serves these. Anywhere else it would wait for ever.
+fn connect(
+    sources: &Arc<Sources>,
+    timers: &Timers,
+    address: SocketAddr,
+    options: TcpOptions,
+    elsewhere: &'static str,
+) -> Connecting {
+    if !timers.are_served_here() {
+        let error = io::Error::new(io::ErrorKind::Unsupported, elsewhere);
+        return Box::pin(ready(Err(error)));
+    }
+    let sources = Arc::clone(sources);
+    Box::pin(async move {
+        let socket = Socket::connect(sources, address).await?;
+        options.apply(&socket)?;
+        let transport: Box<dyn Transport> = Box::new(socket);
+        Ok(transport)
+    })
 }
 
 struct Reactor {

@@ -30,6 +30,7 @@ mod floods;
 mod handlers;
 mod handovers;
 mod identifier_reuse;
+mod local;
 mod low_disk;
 mod on_tokio;
 mod outages;

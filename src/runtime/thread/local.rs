@@ -1,0 +1,234 @@
+//! Programs without an executor, together with the drivers of their clients, on one thread.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+
+use super::park::Park;
+use super::socket::Sources;
+use super::timer::Timers;
+use super::{Reactor, connect, timer};
+use crate::runtime::{Runtime, Task, TcpOptions, Timer};
+use crate::sync::{AtomicBool, Mutex, Ordering, lock};
+use crate::transport::Connecting;
+
+/// Runs a program that has no executor, and the drivers of its clients with it, on the calling thread (feature
+/// `thread`).
+///
+/// Nothing goes from thread to thread, so that whoever waits for each message before the next one waits least
+/// here, and least of all on a [single connection](crate::ClientBuilder::single_connection). In return the client
+/// goes on only while the program waits: one that works for long between two messages lets it miss its
+/// heartbeats, and is better served by [`Client::connect`](crate::Client::connect), which needs no executor
+/// either.
+///
+/// ```no_run
+/// use snowshoe::Client;
+/// use snowshoe::runtime::Local;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut local = Local::new()?;
+/// let builder = Client::builder("amqp://localhost")?.runtime(local.runtime());
+/// local.block_on(async {
+///     let client = builder.connect().await?;
+///     client.producer("orders")?.build().send("one").await?;
+///     client.close().await;
+///     Ok(())
+/// })?
+/// # }
+/// ```
+pub struct Local {
+    reactor: Reactor,
+    spawned: Arc<Spawned>,
+    drivers: Vec<Driver>,
+}
+
+/// The runtime of the clients of a [`Local`].
+#[derive(Clone)]
+pub struct LocalRuntime {
+    sources: Arc<Sources>,
+    timers: Arc<Timers>,
+    spawned: Arc<Spawned>,
+}
+
+/// Drivers that are to be started.
+struct Spawned {
+    /// `None` once there is nobody to run them.
+    drivers: Mutex<Option<Vec<Task>>>,
+    park: Arc<Park>,
+}
+
+struct Driver {
+    task: Task,
+    wanted: Arc<Wanted>,
+    waker: Waker,
+}
+
+/// Whether a task was woken.
+struct Wanted {
+    is_wanted: AtomicBool,
+    park: Arc<Park>,
+}
+
+/// After how many rounds in a row the sockets have their turn although there is more to do.
+const ROUNDS: u32 = 61;
+
+impl Local {
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn new() -> io::Result<Self> {
+        let reactor = Reactor::new()?;
+        let spawned = Arc::new(Spawned {
+            drivers: Mutex::new(Some(Vec::new())),
+            park: Arc::clone(&reactor.park),
+        });
+        Ok(Self {
+            reactor,
+            spawned,
+            drivers: Vec::new(),
+        })
+    }
+
+    /// What the clients of the program run on, see [`ClientBuilder::runtime`](crate::ClientBuilder::runtime).
+    /// They can be made anywhere, and connect while [`block_on`](Self::block_on) runs.
+    pub fn runtime(&self) -> LocalRuntime {
+        LocalRuntime {
+            sources: Arc::clone(&self.reactor.sources),
+            timers: Arc::clone(&self.reactor.timers),
+            spawned: Arc::clone(&self.spawned),
+        }
+    }
+
+    /// Runs a program to its end. Its clients stop with it: those that are not closed go on with the next
+    /// program, or end when this is dropped.
+    ///
+    /// # Errors
+    /// The system does not let it wait.
+    pub fn block_on<F: Future>(&mut self, program: F) -> io::Result<F::Output> {
+        self.reactor.timers.are_served_by(thread::current().id());
+        let mut program = pin!(program);
+        let wanted = Wanted::new(&self.reactor.park);
+        let waker = Waker::from(Arc::clone(&wanted));
+        let mut rounds = 0;
+        loop {
+            self.reactor.park.run();
+            self.start_drivers();
+            let mut is_at_work = false;
+            if wanted.take() {
+                is_at_work = true;
+                let cx = &mut Context::from_waker(&waker);
+                if let Poll::Ready(output) = program.as_mut().poll(cx) {
+                    return Ok(output);
+                }
+            }
+            self.drivers.retain_mut(|driver| {
+                let is_wanted = driver.wanted.take();
+                is_at_work |= is_wanted;
+                !is_wanted || driver.go_on().is_pending()
+            });
+            rounds += 1;
+            if !is_at_work || rounds == ROUNDS {
+                rounds = 0;
+                self.reactor.wait()?;
+            }
+        }
+    }
+
+    fn start_drivers(&mut self) {
+        let mut spawned = lock(&self.spawned.drivers);
+        let spawned = spawned.as_mut().map(mem::take).unwrap_or_default();
+        let park = &self.reactor.park;
+        let drivers = spawned.into_iter().map(|task| Driver::new(task, park));
+        self.drivers.extend(drivers);
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        let spawned = lock(&self.spawned.drivers).take();
+        // Without the lock: with a driver goes what its users have given it.
+        drop(spawned);
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    fn new(task: Task, park: &Arc<Park>) -> Self {
+        let wanted = Wanted::new(park);
+        let waker = Waker::from(Arc::clone(&wanted));
+        Self {
+            task,
+            wanted,
+            waker,
+        }
+    }
+
+    fn go_on(&mut self) -> Poll<()> {
+        let cx = &mut Context::from_waker(&self.waker);
+        self.task.as_mut().poll(cx)
+    }
+}
+
+impl Wanted {
+    /// Who begins is wanted.
+    fn new(park: &Arc<Park>) -> Arc<Self> {
+        Arc::new(Self {
+            is_wanted: AtomicBool::new(true),
+            park: Arc::clone(park),
+        })
+    }
+
+    fn take(&self) -> bool {
+        self.is_wanted.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Wake for Wanted {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_wanted.store(true, Ordering::Release);
+        self.park.wake_by_ref();
+    }
+}
+
+impl Runtime for LocalRuntime {
+    fn timer(&self) -> Box<dyn Timer> {
+        Box::new(timer::Timer::new(Arc::clone(&self.timers)))
+    }
+
+    fn connect(&self, address: SocketAddr, options: TcpOptions) -> Connecting {
+        let elsewhere = "the driver is not polled by Local::block_on";
+        connect(&self.sources, &self.timers, address, options, elsewhere)
+    }
+
+    fn spawn(&self, driver: Task) -> io::Result<()> {
+        let is_taken = lock(&self.spawned.drivers)
+            .as_mut()
+            .map(|drivers| drivers.push(driver));
+        is_taken.ok_or_else(|| {
+            let error = "the Local that this runtime is of was dropped";
+            io::Error::new(io::ErrorKind::NotConnected, error)
+        })?;
+        self.spawned.park.wake_by_ref();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LocalRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalRuntime").finish_non_exhaustive()
+    }
+}
