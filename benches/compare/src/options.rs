@@ -88,7 +88,7 @@ compare distance MS [OPTIONS]     round trips to the broker that AMQP_URL names,
   --sizes A,B        lengths of bodies in bytes; 16,1024,65536 by default
   --producers A,B    1,8 by default; several for publishing with much under way alone
   --channels A,B     how many channels are open beside those that are used; 0 by default
-  --clients A,B      limit, snowshoe, snowshoe-shared, snowshoe-single, amqp-client, lapin,
+  --clients A,B      limit, snowshoe, snowshoe-shared, snowshoe-local, amqp-client, lapin,
                      amqprs, amiquip, rabbitmq-c where the feature of that name is on
   --rounds N         5 by default; the table has the medians
   --no-counts        leaves out allocations and system calls

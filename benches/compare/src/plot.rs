@@ -123,7 +123,7 @@ fn color(subject: Subject) -> &'static str {
         Subject::Limit => "#bbb",
         Subject::Snowshoe => "#0b6bcb",
         Subject::SnowshoeShared => "#5fb0f5",
-        Subject::SnowshoeSingle => "#a9d4fa",
+        Subject::SnowshoeLocal => "#a9d4fa",
         Subject::AmqpClient => "#2e8b57",
         Subject::Lapin => "#d2691e",
         Subject::Amqprs => "#8b5fbf",

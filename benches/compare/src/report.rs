@@ -194,7 +194,7 @@ fn comparison(cells: &[Cell]) -> String {
     let ours = [
         Subject::Snowshoe,
         Subject::SnowshoeShared,
-        Subject::SnowshoeSingle,
+        Subject::SnowshoeLocal,
     ];
     let ours = ours
         .into_iter()

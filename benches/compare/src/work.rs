@@ -100,8 +100,9 @@ pub enum Subject {
     Snowshoe,
     /// Snowshoe, its driver on the executor of the caller, which is tokio's, with one thread.
     SnowshoeShared,
-    /// The same, with one connection for all instead of one for publishing beside.
-    SnowshoeSingle,
+    /// Snowshoe, its driver and its caller on a thread without an executor, with one connection for all instead
+    /// of one for publishing beside.
+    SnowshoeLocal,
     AmqpClient,
     Lapin,
     Amqprs,
@@ -115,7 +116,7 @@ impl Subject {
         Self::Limit,
         Self::Snowshoe,
         Self::SnowshoeShared,
-        Self::SnowshoeSingle,
+        Self::SnowshoeLocal,
         Self::AmqpClient,
         Self::Lapin,
         Self::Amqprs,
@@ -129,7 +130,7 @@ impl Subject {
             Self::Limit => "limit",
             Self::Snowshoe => "snowshoe",
             Self::SnowshoeShared => "snowshoe-shared",
-            Self::SnowshoeSingle => "snowshoe-single",
+            Self::SnowshoeLocal => "snowshoe-local",
             Self::AmqpClient => "amqp-client",
             Self::Lapin => "lapin",
             Self::Amqprs => "amqprs",

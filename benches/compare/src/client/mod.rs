@@ -108,10 +108,7 @@ pub fn run(order: &Order, allocations: Option<fn() -> u64>) -> Result<Sample> {
             order.arrangement,
             work::<snowshoe::SharedThread>(order, t, m),
         ),
-        Subject::SnowshoeSingle => on_tokio(
-            order.arrangement,
-            work::<snowshoe::SingleConnection>(order, t, m),
-        ),
+        Subject::SnowshoeLocal => snowshoe::on_this_thread(work::<snowshoe::Local>(order, t, m)),
         Subject::AmqpClient => on_tokio(
             order.arrangement,
             work::<amqp_client::AmqpClient>(order, t, m),
@@ -149,10 +146,9 @@ pub fn moments(subject: Subject, url: &str, tell: &Sender<Moment>) -> Result<()>
         Subject::SnowshoeShared => {
             on_tokio(one_thread, moments_of::<snowshoe::SharedThread>(url, tell))
         }
-        Subject::SnowshoeSingle => on_tokio(
-            one_thread,
-            moments_of::<snowshoe::SingleConnection>(url, tell),
-        ),
+        Subject::SnowshoeLocal => {
+            snowshoe::on_this_thread(moments_of::<snowshoe::Local>(url, tell))
+        }
         Subject::AmqpClient => {
             on_tokio(one_thread, moments_of::<amqp_client::AmqpClient>(url, tell))
         }

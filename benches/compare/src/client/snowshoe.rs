@@ -1,36 +1,54 @@
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use snowshoe::runtime::Tokio;
+use snowshoe::runtime::{LocalRuntime, Tokio};
 use snowshoe::{BufferPolicy, Confirmation, FireAndForget, Producer, Queue};
 
 use super::{Client, Confirmed, Consumer, Publisher, Result};
 use crate::work::BATCH;
 
 /// Snowshoe, all of its guarantees on, its driver on a thread of its own, or among the tasks of
-/// the caller, on tokio; with a connection for publishing, or one for all.
-pub(super) struct Snowshoe<const SHARES_THREAD: bool, const IS_SINGLE: bool>(snowshoe::Client);
+/// the caller, on tokio or without an executor.
+pub(super) struct Snowshoe<const PLACE: u8>(snowshoe::Client);
+
+const OWN_THREAD: u8 = 0;
+const TOKIO: u8 = 1;
+const LOCAL: u8 = 2;
 
 /// As `Client::connect` has it: it needs no executor.
-pub(super) type OwnThread = Snowshoe<false, false>;
+pub(super) type OwnThread = Snowshoe<OWN_THREAD>;
 
-pub(super) type SharedThread = Snowshoe<true, false>;
+pub(super) type SharedThread = Snowshoe<TOKIO>;
 
-pub(super) type SingleConnection = Snowshoe<true, true>;
+/// With one connection for all.
+pub(super) type Local = Snowshoe<LOCAL>;
 
-impl<const SHARES_THREAD: bool, const IS_SINGLE: bool> Client
-    for Snowshoe<SHARES_THREAD, IS_SINGLE>
-{
+thread_local! {
+    static RUNTIME: RefCell<Option<LocalRuntime>> = const { RefCell::new(None) };
+}
+
+/// Runs what a [`Local`] client does, and its driver.
+pub(super) fn on_this_thread<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut local = snowshoe::runtime::Local::new()?;
+    RUNTIME.set(Some(local.runtime()));
+    local.block_on(work)?
+}
+
+impl<const PLACE: u8> Client for Snowshoe<PLACE> {
     type Publisher = Unconfirmed;
     type Confirmed = Window;
     type Consumer = snowshoe::Consumer;
 
     async fn connect(url: &str) -> Result<Self> {
-        let builder = snowshoe::Client::builder(url)?.single_connection(IS_SINGLE);
-        let builder = if SHARES_THREAD {
-            builder.runtime(Tokio)
-        } else {
-            builder
+        let builder = snowshoe::Client::builder(url)?;
+        let builder = match PLACE {
+            TOKIO => builder.runtime(Tokio),
+            LOCAL => {
+                let runtime = RUNTIME.take().ok_or("it is not run on this thread")?;
+                builder.runtime(runtime).single_connection(true)
+            }
+            _ => builder,
         };
         Ok(Self(builder.connect().await?))
     }
