@@ -190,6 +190,15 @@
 //! the declarations. If somebody else deletes a queue in that very moment, what is published to it meets the
 //! same fate as a moment later: it is unroutable.
 //!
+//! ## A broker that is known
+//!
+//! Where a connection of the client was open before, at the same address of the same host, the next one
+//! [says its whole handshake at once](crate::ClientBuilder::pipelined_handshake), before the broker has said anything:
+//! the login, and with it what is declared again. Consumers, and what is published, wait for the broker to open the
+//! connection, with the exception above. If it does not, or turns out to be another than it was, no message or
+//! declaration is blamed for it, and the attempt is begun again step by step. An error is told only if that fails,
+//! too.
+//!
 //! ## Streams
 //!
 //! A stream keeps its messages whatever becomes of a delivery, and whoever reads it is to know how far it is.

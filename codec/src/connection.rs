@@ -13,9 +13,8 @@ use crate::channel::{Channel, NO_METHOD, Wire};
 use crate::channels::Channels;
 use crate::event::{CloseReason, Event};
 use crate::frame::{FRAME_OVERHEAD, Limits, PROTOCOL_HEADER, RestOfFrame};
-use crate::handshake::{
-    ClientHandshake, KnownServer, Login, ServerHandshake, Stage, rabbitmq_release,
-};
+use crate::handshake::{ClientHandshake, Login, ServerHandshake, Stage, rabbitmq_release};
+use crate::known_server::KnownServer;
 use crate::method::{Arguments, Method, MethodId, connection};
 use crate::options::{ClientOptions, ConnectionLimits, Offer, ServerOptions, Tuning};
 use crate::outbound::Outbound;

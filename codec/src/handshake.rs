@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::frame::PROTOCOL_HEADER;
+use crate::known_server::KnownServer;
 use crate::method::{Method, MethodId, connection};
 use crate::options::{Offer, Tuning};
 use crate::sasl::{Mechanism, MechanismError};
@@ -56,23 +57,6 @@ pub(crate) struct LoggingIn {
     start: Box<connection::Start>,
     /// Whether the server wanted to know more: what that will be another time is not known.
     is_challenged: bool,
-}
-
-/// What a server said in a handshake: enough for a client to say its part of the next one before the server
-/// has said anything.
-///
-/// It is to be used for the same server only, see
-/// [`ClientOptions::known_server`](crate::ClientOptions::known_server).
-#[derive(Clone, Debug, PartialEq)]
-pub struct KnownServer {
-    start: connection::Start,
-    tune: connection::Tune,
-}
-
-impl KnownServer {
-    pub(crate) fn properties(&self) -> &FieldTable {
-        &self.start.server_properties
-    }
 }
 
 /// What the client's handshake asks of the connection.

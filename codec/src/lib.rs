@@ -284,6 +284,7 @@ mod content;
 mod encode;
 mod event;
 mod handshake;
+mod known_server;
 mod options;
 mod outbound;
 mod parse;
@@ -303,7 +304,8 @@ pub use self::{
     content::{Content, Delivery, Excess, Got, Incoming, Oversized, Published, Returned},
     event::{ChannelCloseReason, CloseReason, Event, PeerClose, PublisherConfirm},
     frame::{Frame, FrameError, FrameHeader, FrameKind},
-    handshake::{Greeting, HandshakeError, KnownServer, Stage},
+    handshake::{Greeting, HandshakeError, Stage},
+    known_server::KnownServer,
     method::{Method, MethodError, MethodId},
     options::{ClientOptions, ConnectionLimits, ServerOptions, Tuning, client_properties},
     outbound::Outbound,

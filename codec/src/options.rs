@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::frame::FRAME_MIN_SIZE;
-use crate::handshake::KnownServer;
+use crate::known_server::KnownServer;
 use crate::method::connection;
 use crate::sasl::Mechanism;
 use crate::table::{FieldTable, TableError};

@@ -6,9 +6,9 @@ use super::{Connection, Phase};
 use crate::event::Event;
 use crate::frame::{FRAME_MIN_SIZE, PROTOCOL_HEADER};
 use crate::handshake::{
-    ClientHandshake, ClientStep, Failure, Greeting, HandshakeError, KnownServer, Login,
-    ServerHandshake, lists,
+    ClientHandshake, ClientStep, Failure, Greeting, HandshakeError, Login, ServerHandshake, lists,
 };
+use crate::known_server::KnownServer;
 use crate::method::{Method, connection};
 use crate::options::Tuning;
 use crate::side::Side;

@@ -64,8 +64,8 @@ const CODEC: Plan = Plan {
             modules: &["method", "properties"],
         },
         Layer {
-            name: "messages, logins, and who sends what",
-            modules: &["content", "sasl", "side"],
+            name: "messages, logins, who sends what, and what servers say of themselves",
+            modules: &["content", "sasl", "side", "known_server"],
         },
         Layer {
             name: "what can be wrong with what is received and sent",
