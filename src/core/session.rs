@@ -99,6 +99,9 @@ pub struct Session {
     producers: Keyed<ProducerKey, Line>,
     /// The channels that producers share.
     shared_channels: BTreeMap<ChannelId, SharedChannel>,
+    /// The channels on which producers publish, those with the fewest first, where that was asked since one of them
+    /// came or went: whoever looks for all of them each time takes ever longer with ever more producers.
+    least_shared: Option<BTreeSet<(usize, ChannelId)>>,
     /// Who has asked on which channel whether the broker has taken what was published, oldest first.
     proofs: Vec<(ChannelId, Option<ProducerKey>)>,
     /// Whether a user has published on a channel, since that was last asked.
@@ -151,6 +154,7 @@ impl Session {
             channel_limit: None,
             producers: Keyed::new(),
             shared_channels: BTreeMap::new(),
+            least_shared: None,
             proofs: Vec::new(),
             published_by_hand: false,
             consumers: Keyed::new(),

@@ -127,6 +127,6 @@ fn what_is_not_run_any_more_has_ended() {
     let declared = futures_lite::future::block_on(client.declare(Queue::new(unique("local"))));
     assert!(matches!(declared, Err(Error::Closed)), "{declared:?}");
     let connected = futures_lite::future::block_on(second.connect());
-    let error = connected.err().expect("nobody runs its driver");
+    let error = connected.expect_err("nobody runs its driver");
     assert!(error.to_string().contains("dropped"), "{error}");
 }

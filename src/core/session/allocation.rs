@@ -119,6 +119,7 @@ impl Session {
         match connection.open_channel(now) {
             Ok(channel) => {
                 self.owners.opening(channel, owner);
+                self.least_shared = None;
                 Ok(channel)
             }
             Err(OpenChannelError::NoneFree) => {

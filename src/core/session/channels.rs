@@ -38,6 +38,7 @@ impl Session {
 
     pub(super) fn close_channel(&mut self, now: Instant, channel: ChannelId) {
         self.owners.closing(channel);
+        self.least_shared = None;
         if let Some(mut channel) = self
             .connection
             .as_mut()
@@ -332,6 +333,7 @@ impl Session {
         topology: &mut Topology,
     ) {
         let owner = self.owners.ended(channel);
+        self.least_shared = None;
         self.proofs.retain(|(asked_on, _)| *asked_on != channel);
         match owner {
             Some(Owner::Recovery) => self.entity_refused(now, channel, reason, topology),
@@ -424,6 +426,7 @@ impl Session {
         self.calls_lost();
         self.recovery_lost();
         self.shared_channels.clear();
+        self.least_shared = None;
         self.proofs.clear();
         for (producer, line) in self.producers.iter_mut() {
             if line.connection_lost() {

@@ -1,5 +1,6 @@
 //! How producers come onto channels: each has its own while there are enough, and otherwise they share.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use snowshoe_codec::method::{Arguments, basic, confirm};
@@ -61,15 +62,19 @@ impl Session {
 
     /// Lets a producer publish on a channel of others, of those with the fewest producers. Whether there is one.
     fn share_channel(&mut self, now: Instant, producer: ProducerKey) -> bool {
-        let others = self.producers.iter();
-        let channels = others.filter_map(|(host, line)| Some((host, line.channel()?)));
-        let load = |channel: &ChannelId| {
-            self.shared_channels
-                .get(channel)
-                .map_or(1, SharedChannel::len)
+        let mut least_shared = match self.least_shared.take() {
+            Some(least_shared) => least_shared,
+            None => self.publishing_channels(),
         };
-        let least = channels.min_by_key(|(_, channel)| (load(channel), *channel));
-        let Some((host, channel)) = least else {
+        let Some((sharers, channel)) = least_shared.pop_first() else {
+            return false;
+        };
+        least_shared.insert((sharers + 1, channel));
+        let host = match self.owner(channel) {
+            Some(Owner::Producer(host)) => Some(host),
+            _ => (self.shared_channels.get(&channel)).and_then(|it| it.producers().next()),
+        };
+        let Some(host) = host else {
             return false;
         };
         let numbered = self.publishes_on(channel).unwrap_or(0);
@@ -86,7 +91,19 @@ impl Session {
             // There is no answer to wait for.
             self.producer_online(now, producer, channel);
         }
+        self.least_shared = Some(least_shared);
         true
+    }
+
+    /// The channels on which producers publish, by how many do.
+    fn publishing_channels(&self) -> BTreeSet<(usize, ChannelId)> {
+        let channels = self.producers.iter();
+        let channels = channels.filter_map(|(_, line)| line.channel());
+        let with_sharers = |channel| {
+            let shared = self.shared_channels.get(&channel);
+            (shared.map_or(1, SharedChannel::len), channel)
+        };
+        channels.map(with_sharers).collect()
     }
 
     /// How many publishes of a channel were numbered, if they are.
@@ -170,6 +187,7 @@ impl Session {
         producer: ProducerKey,
         channel: ChannelId,
     ) {
+        self.least_shared = None;
         let shared = self.shared_channels.get_mut(&channel);
         if shared.is_none_or(|shared| shared.leave(producer)) {
             self.shared_channels.remove(&channel);

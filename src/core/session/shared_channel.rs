@@ -10,7 +10,7 @@ use super::keys::ProducerKey;
 /// its own, as if it were alone.
 #[derive(Debug)]
 pub(super) struct SharedChannel {
-    members: Vec<Member>,
+    members: BTreeMap<ProducerKey, Member>,
     /// Publishes in a row of one producer, by the number of the first.
     runs: BTreeMap<u64, Run>,
     /// How many publishes were numbered.
@@ -19,7 +19,6 @@ pub(super) struct SharedChannel {
 
 #[derive(Debug)]
 struct Member {
-    producer: ProducerKey,
     confirms: bool,
     /// How many publishes of its own were numbered.
     numbered: u64,
@@ -40,7 +39,7 @@ impl SharedChannel {
     /// A channel that was this producer's own, and on which so many publishes were numbered.
     pub(super) fn new(producer: ProducerKey, confirms: bool, numbered: u64) -> Self {
         let mut shared = Self {
-            members: Vec::new(),
+            members: BTreeMap::new(),
             runs: BTreeMap::new(),
             numbered: 0,
         };
@@ -50,16 +49,16 @@ impl SharedChannel {
     }
 
     pub(super) fn join(&mut self, producer: ProducerKey, confirms: bool) {
-        self.members.push(Member {
-            producer,
+        let member = Member {
             confirms,
             numbered: 0,
-        });
+        };
+        self.members.insert(producer, member);
     }
 
     /// A producer has ended; what it has published stays numbered. Whether nobody is left.
     pub(super) fn leave(&mut self, producer: ProducerKey) -> bool {
-        self.members.retain(|member| member.producer != producer);
+        self.members.remove(&producer);
         // Another may get its key.
         let own = |run: &&mut Run| run.producer == Some(producer);
         (self.runs.values_mut().filter(own)).for_each(|run| run.producer = None);
@@ -67,7 +66,7 @@ impl SharedChannel {
     }
 
     pub(super) fn producers(&self) -> impl Iterator<Item = ProducerKey> {
-        self.members.iter().map(|member| member.producer)
+        self.members.keys().copied()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,20 +75,16 @@ impl SharedChannel {
 
     /// Those who may have published what the broker returns, in the order in which they have written.
     pub(super) fn by_age(&self) -> Vec<ProducerKey> {
-        let mut producers = Vec::with_capacity(self.members.len());
+        let mut seen = BTreeSet::new();
         let writers = self.runs.values().filter_map(|run| run.producer);
-        for producer in writers.chain(self.producers()) {
-            if !producers.contains(&producer) {
-                producers.push(producer);
-            }
-        }
-        producers
+        let all = writers.chain(self.producers());
+        all.filter(|producer| seen.insert(*producer)).collect()
     }
 
     /// A producer has published, and so many publishes of the channel are numbered now.
     pub(super) fn published(&mut self, producer: ProducerKey, numbered: u64) {
         let len = numbered - self.numbered;
-        let member = (self.members.iter_mut()).find(|member| member.producer == producer);
+        let member = self.members.get_mut(&producer);
         let Some(member) = member.filter(|_| len > 0) else {
             return;
         };
