@@ -34,7 +34,8 @@ use crate::sync::answer::{Answer, answer};
 /// to declare what they use.
 ///
 /// It keeps up to two connections, one for publishing and one for everything else, since a broker
-/// that is short of memory stops reading who publishes, and that must not stop acknowledgements.
+/// that is short of memory stops reading who publishes, and that must not stop acknowledgements;
+/// or [one for both](ClientBuilder::single_connection), if you say so.
 /// The second is opened when the first producer is made. Each comes back by itself when it is cut
 /// off, and brings back what was declared, the consumers and the producers.
 ///
@@ -248,7 +249,8 @@ impl Client {
     }
 
     /// A channel for the protocol as it is, on the connection on which this client publishes: for
-    /// transactions, for instance. Queues that are exclusive to the client cannot be used on it.
+    /// transactions, for instance. Queues that are exclusive to the client cannot be used on it, unless it has
+    /// [one for all](ClientBuilder::single_connection).
     ///
     /// ```no_run
     /// use snowshoe::codec::method::tx;

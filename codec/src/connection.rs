@@ -111,7 +111,7 @@ impl Connection {
             Some((server, tuning))
         });
         match known {
-            Some((server, tuning)) => connection.say_all(now, login, server, tuning),
+            Some((server, tuning)) => connection.say_all(login, server, tuning),
             None => connection.phase = Phase::Client(ClientHandshake::Start(login)),
         }
         connection

@@ -187,7 +187,8 @@ impl ClientBuilder {
     /// only; off by default.
     ///
     /// Then the first message goes as soon as it is published: at a distance that spares the four round trips
-    /// of another connection. A client that publishes nothing has a connection more for it.
+    /// of another connection. A client that publishes nothing has a connection more for it, and one with a
+    /// [single connection](Self::single_connection) takes no notice.
     /// [`connect`](Self::connect) and [`Client::ready`] do not wait for it.
     pub fn connect_for_publishing(mut self, at_once: bool) -> Self {
         self.config.publishing_at_once = at_once;
@@ -218,8 +219,10 @@ impl ClientBuilder {
     /// goes ahead only to the address at which the same host of the URI has taken one from this client, which
     /// the [connector](crate::Connector) has to tell by [`Target::progress`](crate::Target::progress), as those
     /// of this crate do. Where the broker is another by now, or ends the connection before it is open, the
-    /// attempt is begun again step by step, at once, and nothing is told of the first one. An address at which
-    /// that has happened three times in a row is asked no more.
+    /// attempt is begun again step by step, at once, and nothing is told of the first one; a login that is
+    /// refused is told at once. An address at which that has happened three times in a row gets ten minutes
+    /// of handshakes step by step. A broker that says nothing at all has 10 s, or a third of the
+    /// [time for a handshake](Self::handshake_timeout) if that is less.
     ///
     /// The specification has a client wait for each answer; RabbitMQ 3.10 to 4.3 and LavinMQ 2.9 do not insist
     /// on it.

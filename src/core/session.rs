@@ -231,6 +231,11 @@ impl Session {
         in_time
     }
 
+    /// Whether the handshake of the attempt that is under way may go by what is known of the server.
+    pub fn may_foresee(&self) -> bool {
+        !self.supervisor.repeats()
+    }
+
     /// What is to be known of the server another time.
     pub fn known_server(&self) -> Option<&KnownServer> {
         self.connection.as_ref()?.known_server()
@@ -531,6 +536,10 @@ impl Session {
             && self.attribute(now, close)
         {
             self.supervisor.excuse();
+        }
+        if matches!(&reason, CloseReason::Peer(close) if close.code == ReplyCode::ACCESS_REFUSED) {
+            // To log in a second time would only be refused a second time, and counted.
+            self.supervisor.is_not_repeatable();
         }
         let orderly = matches!(
             reason,

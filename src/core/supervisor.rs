@@ -236,16 +236,27 @@ impl Supervisor {
         self.advance(epoch, expected, State::Handshaking { deadline })
     }
 
-    /// The handshake that has begun is more daring than it need be: if it fails, for whatever reason, that is
-    /// no failure yet, and the attempt is begun again, once. It has a third of the time, since it may be that the
-    /// peer waits for more. To be said once it is [`dialed`](Self::dialed).
+    /// Whether the attempt is the one before it begun again: it is not to fail as that did.
+    pub fn repeats(&self) -> bool {
+        self.repeats
+    }
+
+    /// The handshake that has begun is more daring than it need be: if it fails, that is no failure yet, and
+    /// the attempt is begun again, once. It has less time, since it may be that the peer waits for more. To be
+    /// said once it is [`dialed`](Self::dialed).
     pub fn is_repeatable(&mut self, now: Instant) {
         if let State::Handshaking { deadline } = &mut self.state
             && !self.repeats
         {
             self.is_repeatable = true;
-            *deadline = after(now, self.config.timeouts.handshake / 3);
+            let time = DARING.min(self.config.timeouts.handshake / 3);
+            *deadline = after(now, time);
         }
+    }
+
+    /// What the peer said would be the same another time.
+    pub fn is_not_repeatable(&mut self) {
+        self.is_repeatable = false;
     }
 
     /// The AMQP connection is open.
@@ -441,6 +452,9 @@ impl Supervisor {
 /// How often in a row the end of a connection is no reason to wait longer: enough to find one message among
 /// a million by halves.
 const EXCUSES: u32 = 20;
+
+/// How long a daring handshake may take at most.
+const DARING: Duration = Duration::from_secs(10);
 
 /// How many turns an endpoint has in the first round, however many addresses it has.
 const TURNS: u32 = 16;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use snowshoe_codec::KnownServer;
+use snowshoe_codec::time::after;
 
 /// A server, by the number of its endpoint and the address at which it was reached.
 ///
@@ -24,22 +26,34 @@ pub(super) struct KnownServers {
 #[derive(Debug, Default)]
 struct Known {
     server: Option<KnownServer>,
-    /// How many handshakes in one flight have failed in a row.
+    /// How many handshakes in one flight have failed in a row, each by something else that was known.
     failed: u32,
+    failed_at: Option<Instant>,
+}
+
+impl Known {
+    /// Whether it has failed so often that it is no use for now.
+    fn is_in_vain(&self, now: Instant) -> bool {
+        let is_recent = |at: Instant| now < after(at, PAUSE);
+        self.failed >= ATTEMPTS && self.failed_at.is_some_and(is_recent)
+    }
 }
 
 /// How many servers are known at once.
 const PLACES: usize = 64;
 
-/// After how many failures in a row nothing is said before it is asked any more: something on the way, or the
-/// server itself, does not take it.
+/// After how many failures in a row nothing is said before it is asked, for a while: something on the way, or the
+/// server itself, may not take it.
 const ATTEMPTS: u32 = 3;
+
+/// How long that while is.
+const PAUSE: Duration = Duration::from_secs(10 * 60);
 
 impl KnownServers {
     /// What is known of a server, if a handshake may go by it.
-    pub(super) fn get(&self, place: Place) -> Option<&KnownServer> {
+    pub(super) fn get(&self, now: Instant, place: Place) -> Option<&KnownServer> {
         let known = self.servers.get(&place)?;
-        known.server.as_ref().filter(|_| known.failed < ATTEMPTS)
+        known.server.as_ref().filter(|_| !known.is_in_vain(now))
     }
 
     /// A connection is open; in one flight or step by step.
@@ -50,7 +64,13 @@ impl KnownServers {
         in_one_flight: bool,
     ) {
         if self.servers.len() >= PLACES && !self.servers.contains_key(&place) {
-            self.servers.clear();
+            let is_in_use = |known: &Known| known.failed == 0;
+            let mut others = self.servers.iter();
+            let least = others.find(|(_, known)| is_in_use(known));
+            let least = least.or(self.servers.first_key_value());
+            if let Some(least) = least.map(|(place, _)| *place) {
+                self.servers.remove(&least);
+            }
         }
         let known = self.servers.entry(place).or_default();
         known.server = server.cloned();
@@ -60,18 +80,24 @@ impl KnownServers {
     }
 
     /// A handshake in one flight has come to nothing.
-    pub(super) fn failed(&mut self, place: Place) {
-        if let Some(known) = self.servers.get_mut(&place) {
-            known.server = None;
-            known.failed = known.failed.saturating_add(1);
+    pub(super) fn failed(&mut self, now: Instant, place: Place) {
+        // Several connections may have gone by the same, and failed together.
+        if let Some(known) = self.servers.get_mut(&place)
+            && known.server.take().is_some()
+        {
+            let goes_on = |at: Instant| now < after(at, PAUSE);
+            let before = match known.failed_at.is_some_and(goes_on) {
+                true => known.failed,
+                false => 0,
+            };
+            known.failed = before + 1;
+            known.failed_at = Some(now);
         }
     }
 }
 
 #[cfg(all(test, not(snowshoe_loom)))]
 mod tests {
-    use std::time::Instant;
-
     use bytes::{Buf as _, BytesMut};
     use snowshoe_codec::sasl::Plain;
     use snowshoe_codec::{ClientOptions, Connection, ServerOptions};
@@ -107,47 +133,70 @@ mod tests {
 
     #[test]
     fn a_server_is_known_where_it_was_met() {
-        let (mut known, server) = (KnownServers::default(), server());
+        let (mut known, server, now) = (KnownServers::default(), server(), Instant::now());
         known.opened(place(1), Some(&server), false);
-        assert_eq!(known.get(place(1)), Some(&server));
-        assert_eq!(known.get(place(2)), None);
+        assert_eq!(known.get(now, place(1)), Some(&server));
+        assert_eq!(known.get(now, place(2)), None);
         let elsewhere = Place {
             endpoint: 1,
             ..place(1)
         };
-        assert_eq!(known.get(elsewhere), None);
+        assert_eq!(known.get(now, elsewhere), None);
     }
 
     #[test]
-    fn after_a_failure_it_is_to_be_met_again_and_after_three_in_a_row_that_is_no_use() {
-        let (mut known, server) = (KnownServers::default(), server());
-        for failures in 0..10 {
+    fn after_a_failure_it_is_to_be_met_again_and_after_three_in_a_row_that_is_no_use_for_a_while() {
+        let (mut known, server, mut now) = (KnownServers::default(), server(), Instant::now());
+        for _ in 0..2 {
+            for _ in 0..3 {
+                known.opened(place(1), Some(&server), false);
+                assert!(known.get(now, place(1)).is_some());
+                known.failed(now, place(1));
+                assert_eq!(known.get(now, place(1)), None);
+            }
             known.opened(place(1), Some(&server), false);
-            assert_eq!(known.get(place(1)).is_some(), failures < 3, "{failures}");
-            known.failed(place(1));
-            assert_eq!(known.get(place(1)), None);
+            assert_eq!(known.get(now, place(1)), None);
+            now += PAUSE;
         }
+    }
+
+    #[test]
+    fn connections_that_fail_by_the_same_count_once() {
+        let (mut known, server, now) = (KnownServers::default(), server(), Instant::now());
+        known.opened(place(1), Some(&server), false);
+        for _ in 0..3 {
+            known.failed(now, place(1));
+        }
+        known.opened(place(1), Some(&server), false);
+        assert!(known.get(now, place(1)).is_some());
     }
 
     #[test]
     fn a_success_makes_up_for_failures() {
-        let (mut known, server) = (KnownServers::default(), server());
+        let (mut known, server, now) = (KnownServers::default(), server(), Instant::now());
         for _ in 0..10 {
-            known.opened(place(1), Some(&server), false);
-            assert!(known.get(place(1)).is_some());
+            for _ in 0..2 {
+                known.opened(place(1), Some(&server), false);
+                assert!(known.get(now, place(1)).is_some());
+                known.failed(now, place(1));
+            }
             known.opened(place(1), Some(&server), true);
-            known.failed(place(1));
-            known.failed(place(1));
         }
     }
 
     #[test]
-    fn however_many_there_are_not_all_are_known() {
-        let (mut known, server) = (KnownServers::default(), server());
-        for last in 0..=u8::MAX {
+    fn however_many_there_are_not_all_are_known_and_those_that_failed_longest() {
+        let (mut known, server, now) = (KnownServers::default(), server(), Instant::now());
+        for _ in 0..3 {
+            known.opened(place(0), Some(&server), false);
+            known.failed(now, place(0));
+        }
+        for last in 1..=u8::MAX {
             known.opened(place(last), Some(&server), false);
             assert!(known.servers.len() <= PLACES);
-            assert!(known.get(place(last)).is_some());
+            assert!(known.get(now, place(last)).is_some());
         }
+        known.opened(place(0), Some(&server), false);
+        assert_eq!(known.get(now, place(0)), None);
     }
 }

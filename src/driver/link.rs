@@ -394,8 +394,9 @@ impl Link {
         match result.and_then(|transport| Ok((transport, self.client_options()?))) {
             Ok((transport, mut options)) => {
                 let place = self.attempts.place();
-                let place = place.filter(|_| self.config.pipelines_handshake);
-                options.known_server = place.and_then(|place| known.get(place)).cloned();
+                let may_foresee = self.config.pipelines_handshake && self.session.may_foresee();
+                let place = place.filter(|_| may_foresee);
+                options.known_server = place.and_then(|place| known.get(now, place)).cloned();
                 self.ahead_at = place.filter(|_| options.known_server.is_some());
                 // Where it comes too late, the attempt is dropped (fault 34).
                 if self.session.dialed(now, epoch, options) {

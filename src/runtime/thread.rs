@@ -154,7 +154,7 @@ impl Reactor {
     /// # Errors
     /// The system does not let it wait. The future is dropped.
     fn block_on<F: Future>(mut self, future: F) -> io::Result<F::Output> {
-        self.timers.are_served_by(thread::current().id());
+        self.timers.are_served_by(Some(thread::current().id()));
         let waker = Waker::from(Arc::clone(&self.park));
         let cx = &mut Context::from_waker(&waker);
         let mut future = pin!(future);

@@ -89,6 +89,20 @@ fn clients_go_on_with_the_next_program_and_several_run_side_by_side() {
 }
 
 #[test]
+fn the_next_program_may_be_on_another_thread() {
+    let proxy = Proxy::start(&url());
+    let mut local = local();
+    let builder = builder(&local, &proxy.url());
+    let client = local.block_on(builder.connect()).expect("it can wait");
+    let client = client.unwrap();
+    let elsewhere = thread::spawn(move || {
+        proxy.all().end(End::Reset);
+        local.block_on(ping(&client, 10)).expect("it can wait")
+    });
+    elsewhere.join().expect("it does not panic").unwrap();
+}
+
+#[test]
 fn messages_come_from_other_threads_too() {
     let mut local = local();
     let builder = builder(&local, &url());

@@ -113,7 +113,13 @@ impl Connection {
                 self.tuned(now, tuning);
                 self.deadlines.open = Some(now);
             }
-            Ok(ClientStep::Wait(next)) => self.phase = Phase::Client(next),
+            Ok(ClientStep::Wait(next)) => {
+                let is_tuned = next.is_tuned();
+                self.phase = Phase::Client(next);
+                if is_tuned {
+                    self.begin_heartbeats(now);
+                }
+            }
             Ok(ClientStep::Open) => self.become_open(),
             Err(Failure::Violation(violation)) => return Err(violation),
             Err(Failure::Handshake(error)) => self.end(error.into()),
@@ -122,13 +128,7 @@ impl Connection {
     }
 
     /// Says all that a client says in the handshake with a server that is known.
-    pub(super) fn say_all(
-        &mut self,
-        now: Instant,
-        login: Login,
-        server: KnownServer,
-        tuning: Tuning,
-    ) {
+    pub(super) fn say_all(&mut self, login: Login, server: KnownServer, tuning: Tuning) {
         self.peer_properties = server.properties().clone();
         let (start_ok, logging_in) = match login.answer_known(&server) {
             Ok(answer) => answer,
@@ -144,7 +144,8 @@ impl Connection {
         if self.is_closed() {
             return;
         }
-        self.tuned(now, tuning);
+        // Heartbeats begin with the server's tune.
+        self.tuning = tuning;
         self.phase = Phase::Client(ClientHandshake::Foreseen {
             server: Box::new(server.clone()),
             is_greeted: false,
@@ -236,7 +237,11 @@ impl Connection {
     /// Takes over what was negotiated, and begins to send and expect heartbeats.
     fn tuned(&mut self, now: Instant, tuning: Tuning) {
         self.tuning = tuning;
-        if let Some(interval) = tuning.heartbeat_interval() {
+        self.begin_heartbeats(now);
+    }
+
+    fn begin_heartbeats(&mut self, now: Instant) {
+        if let Some(interval) = self.tuning.heartbeat_interval() {
             self.deadlines.heartbeat_send = Some(after(now, interval / 2));
             self.deadlines.heartbeat_receive = Some(after(now, 2 * interval));
         }

@@ -147,10 +147,23 @@ fn a_daring_handshake_that_fails_is_begun_again_at_once_and_once() {
     let failed_at = world.now;
     let again = world.dial();
     assert_eq!((world.now, again.1, again.2), (failed_at, first.1, first.2));
-    assert!(again.0 > first.0);
+    assert!(again.0 > first.0 && world.supervisor.repeats());
     world.supervisor.dialed(again.0, world.now).unwrap();
     world.supervisor.is_repeatable(world.now);
     assert_eq!(world.lose(), Next::GiveUp);
+}
+
+#[test]
+fn a_daring_handshake_that_was_answered_for_good_is_not_begun_again() {
+    let mut world = World::new(config(1));
+    world.connect();
+    world.lose();
+    let (epoch, ..) = world.dial();
+    assert!(!world.supervisor.repeats());
+    world.supervisor.dialed(epoch, world.now).unwrap();
+    world.supervisor.is_repeatable(world.now);
+    world.supervisor.is_not_repeatable();
+    assert!(matches!(world.lose(), Next::Retry { .. }));
 }
 
 #[test]

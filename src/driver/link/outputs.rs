@@ -89,7 +89,7 @@ impl Link {
                 log::info!("{role} connection: ready");
                 hub.emit_with(|| Event::Recovered { role });
             }
-            Output::Lost { cause, next } => self.lost(cause, next, known),
+            Output::Lost { cause, next } => self.lost(now, cause, next, known),
             Output::Blocked(reason) => {
                 self.blocked = true;
                 log.say(
@@ -245,7 +245,10 @@ impl Link {
         }) {
             Ok(connecting) => {
                 let connecting = Guarded::new("the future of the connector", connecting);
-                self.io = Io::Dialing(epoch, connecting);
+                let before = mem::replace(&mut self.io, Io::Dialing(epoch, connecting));
+                if let Io::Finishing(finishing) = before {
+                    finishing.abort();
+                }
             }
             Err(panicked) => {
                 let error = ConnectionErrorReason::Dial(Arc::new(panicked.into()));
@@ -254,14 +257,20 @@ impl Link {
         }
     }
 
-    fn lost(&mut self, reason: ConnectionErrorReason, next: Next, known: &mut KnownServers) {
+    fn lost(
+        &mut self,
+        now: Instant,
+        reason: ConnectionErrorReason,
+        next: Next,
+        known: &mut KnownServers,
+    ) {
         let ahead_at = self.ahead_at.take();
         if next == Next::Again {
             // Whatever is wrong shows itself again, and is told then.
             log::debug!("{} connection: step by step, since {reason}", self.role);
             self.attempts.repeats();
             if let Some(place) = ahead_at {
-                known.failed(place);
+                known.failed(now, place);
             }
             return;
         }

@@ -110,7 +110,7 @@ impl Local {
     /// # Errors
     /// The system does not let it wait.
     pub fn block_on<F: Future>(&mut self, program: F) -> io::Result<F::Output> {
-        self.reactor.timers.are_served_by(thread::current().id());
+        let _here = Here::begin(&self.reactor.timers);
         let mut program = pin!(program);
         let wanted = Wanted::new(&self.reactor.park);
         let waker = Waker::from(Arc::clone(&wanted));
@@ -153,6 +153,22 @@ impl Drop for Local {
         let spawned = lock(&self.spawned.drivers).take();
         // Without the lock: with a driver goes what its users have given it.
         drop(spawned);
+    }
+}
+
+/// While it is there, sockets and timers are served on this thread.
+struct Here(Arc<Timers>);
+
+impl Here {
+    fn begin(timers: &Arc<Timers>) -> Self {
+        timers.are_served_by(Some(thread::current().id()));
+        Self(Arc::clone(timers))
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        self.0.are_served_by(None);
     }
 }
 
@@ -215,13 +231,17 @@ impl Runtime for LocalRuntime {
     }
 
     fn spawn(&self, driver: Task) -> io::Result<()> {
-        let is_taken = lock(&self.spawned.drivers)
-            .as_mut()
-            .map(|drivers| drivers.push(driver));
-        is_taken.ok_or_else(|| {
+        let mut drivers = lock(&self.spawned.drivers);
+        if let Some(drivers) = &mut *drivers {
+            drivers.push(driver);
+        } else {
+            drop(drivers);
+            // Without the lock, as above.
+            drop(driver);
             let error = "the Local that this runtime is of was dropped";
-            io::Error::new(io::ErrorKind::NotConnected, error)
-        })?;
+            return Err(io::Error::new(io::ErrorKind::NotConnected, error));
+        }
+        drop(drivers);
         self.spawned.park.wake_by_ref();
         Ok(())
     }

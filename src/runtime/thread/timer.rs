@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
@@ -78,8 +78,8 @@ impl Drop for Timer {
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     queue: Mutex<Queue>,
-    /// The thread that the reactor runs on, once it does.
-    thread: OnceLock<ThreadId>,
+    /// The thread that the reactor runs on, while it does.
+    thread: Mutex<Option<ThreadId>>,
 }
 
 /// Those that go off first come first.
@@ -90,15 +90,14 @@ struct Queue {
 }
 
 impl Timers {
-    /// The reactor runs on this thread from now on.
-    pub(super) fn are_served_by(&self, thread: ThreadId) {
-        // A reactor runs once.
-        _ = self.thread.set(thread);
+    /// The reactor runs on this thread from now on, or nowhere.
+    pub(super) fn are_served_by(&self, thread: Option<ThreadId>) {
+        *lock(&self.thread) = thread;
     }
 
     /// Whether this is the thread that the reactor runs on.
     pub(super) fn are_served_here(&self) -> bool {
-        self.thread.get() == Some(&thread::current().id())
+        *lock(&self.thread) == Some(thread::current().id())
     }
 
     /// When the first goes off.
