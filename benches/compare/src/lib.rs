@@ -17,6 +17,7 @@ mod rabbitmq;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod tls;
 mod wire;
 pub mod witness;
 pub mod work;

@@ -14,6 +14,8 @@ pub enum Command {
     /// Be a null broker.
     Broker {
         cpu: usize,
+        /// With TLS in front of it.
+        tls: bool,
     },
     /// Be a client process.
     Client {
@@ -46,6 +48,7 @@ pub struct Options {
     pub window: Duration,
     /// Whether allocations and system calls are counted.
     pub counts: bool,
+    pub tls: bool,
     pub rabbitmq: bool,
     pub results: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
@@ -66,6 +69,7 @@ impl Default for Options {
             rounds: 5,
             window: Duration::from_millis(300),
             counts: true,
+            tls: false,
             rabbitmq: false,
             results: None,
             markdown: None,
@@ -92,6 +96,8 @@ compare distance MS [OPTIONS]     round trips to the broker that AMQP_URL names,
                      amqprs, amiquip, rabbitmq-c where the feature of that name is on
   --rounds N         5 by default; the table has the medians
   --no-counts        leaves out allocations and system calls
+  --tls              over TLS, as far as the clients can be told whom to trust: it is their processor time that
+                     counts, since the broker shares its processor with the other end of TLS
   --rabbitmq         the broker that AMQP_URL names, instead of the null broker
   --results FILE     adds every measurement to a file, as a line of JSON
   --markdown FILE    writes the whole table to a file
@@ -149,6 +155,7 @@ impl Command {
                 Long("clients") => options.subjects = list(&mut parser, Subject::named)?,
                 Long("rounds") => options.rounds = parser.value()?.parse()?,
                 Long("no-counts") => options.counts = false,
+                Long("tls") => options.tls = true,
                 Long("rabbitmq") => options.rabbitmq = true,
                 Long("results") => options.results = Some(parser.value()?.into()),
                 Long("markdown") => options.markdown = Some(parser.value()?.into()),
@@ -165,6 +172,7 @@ impl Command {
             None => Ok(Self::Compare(options)),
             Some("broker") => Ok(Self::Broker {
                 cpu: words.next().ok_or("a processor is missing")?.parse()?,
+                tls: words.next().as_deref() == Some("tls"),
             }),
             Some("client") => Ok(Self::Client {
                 order: words.next().ok_or("an order is missing")?,

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::tls::Front;
 use crate::work::{Order, Sample};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -14,20 +15,29 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub(crate) struct BrokerProcess {
     child: Child,
     pub(crate) port: u16,
+    /// Where it was asked for.
+    pub(crate) front: Option<Front>,
 }
 
 impl BrokerProcess {
-    pub(crate) fn start(cpu: usize) -> Result<Self> {
+    pub(crate) fn start(cpu: usize, tls: bool) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["broker", &cpu.to_string()])
+            .args(["broker", &cpu.to_string(), if tls { "tls" } else { "" }])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
         let mut line = String::new();
         let stdout = child.stdout.take().ok_or("the broker has no output")?;
         BufReader::new(stdout).read_line(&mut line)?;
-        let port = line.trim().parse()?;
-        Ok(Self { child, port })
+        let (port, front) = line
+            .trim_end_matches('\n')
+            .split_once(' ')
+            .ok_or(line.clone())?;
+        Ok(Self {
+            child,
+            port: port.parse()?,
+            front: Front::parse(front),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::place::Places;
 use crate::process::{self, BrokerProcess};
 use crate::rabbitmq::RabbitMq;
 use crate::record::{Outcome, Record};
+use crate::tls::Front;
 use crate::work::{Arrangement, Order, Row, Sample, Subject, Work};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -146,8 +147,9 @@ impl Run<'_> {
             rabbitmq.prepare(&mut order)?;
             return run(&order);
         }
-        let broker = BrokerProcess::start(places.broker)?;
-        order.url = format!("amqp://guest:guest@127.0.0.1:{}", broker.port);
+        let broker = BrokerProcess::start(places.broker, self.options.tls)?;
+        let clear = format!("amqp://guest:guest@127.0.0.1:{}", broker.port);
+        order.url = broker.front.as_ref().map_or(clear, Front::url);
         order.witness = broker.port;
         order.queue = match row.work {
             Work::Consume | Work::Acked | Work::AckedByBatch => {

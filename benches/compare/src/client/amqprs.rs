@@ -7,6 +7,7 @@ use amqprs::channel::{
     ConfirmSelectArguments, ConsumerMessage, QueueDeclareArguments,
 };
 use amqprs::connection::{Connection, OpenConnectionArguments};
+use amqprs::tls::TlsAdaptor;
 use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, Nack, Return};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{Client, Confirmed, Consumer, Publisher, Result};
+use crate::tls;
 use crate::work::BATCH;
 
 /// amqprs, by its quick start. Confirms come through a callback of the channel, and belong to no
@@ -31,7 +33,14 @@ impl Client for Amqprs {
         let uri: AmqpUri = url.parse()?;
         let endpoint = uri.endpoints.first().ok_or("the URL names no host")?;
         let (user, password) = ("guest", "guest");
-        let arguments = OpenConnectionArguments::new(&endpoint.host, endpoint.port, user, password);
+        let mut arguments =
+            OpenConnectionArguments::new(&endpoint.host, endpoint.port, user, password);
+        if let Some(authority) = tls::authority_in(url) {
+            // It takes what the process has.
+            _ = rustls::crypto::ring::default_provider().install_default();
+            let host = endpoint.host.clone();
+            arguments.tls_adaptor(TlsAdaptor::without_client_auth(Some(authority), host)?);
+        }
         Ok(Self(Connection::open(&arguments).await?))
     }
 

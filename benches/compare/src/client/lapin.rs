@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::fs;
 
 use bytes::Bytes;
 use futures_lite::StreamExt as _;
@@ -8,10 +9,12 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
 };
+use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, PublisherConfirm};
 
 use super::{Client, Confirmed, Consumer, Publisher, Result};
+use crate::tls;
 use crate::work::BATCH;
 
 /// lapin, by its `tokio` example: one connection, a channel for each publisher and consumer, the
@@ -29,7 +32,17 @@ impl Client for Lapin {
 
     async fn connect(url: &str) -> Result<Self> {
         let properties = ConnectionProperties::default();
-        Ok(Self(Connection::connect(url, properties).await?))
+        let Some(authority) = tls::authority_in(url) else {
+            return Ok(Self(Connection::connect(url, properties).await?));
+        };
+        let config = OwnedTLSConfig {
+            identity: None,
+            cert_chain: Some(fs::read_to_string(authority)?),
+        };
+        let url = url.split('?').next().unwrap_or(url);
+        let runtime = lapin::runtime::default_runtime()?;
+        let connected = Connection::connect_with_config(url, properties, config, runtime);
+        Ok(Self(connected.await?))
     }
 
     async fn publisher(&self, queue: &str, body: Bytes) -> Result<Channeled> {
