@@ -321,7 +321,7 @@ impl Connection {
                 let mut feeds = self.feeds.iter_mut();
                 // Nothing comes to the place of a consumer that is behind.
                 let is_place = tag.starts_with(b"paused-");
-                if is_place || feeds.any(|feed| feed.pause(number, tag, false)) {
+                if is_place || feeds.any(|feed| feed.goes_on_as(number, tag)) {
                     return;
                 }
                 if let Some(messages) = feed(queue) {

@@ -10,8 +10,12 @@ pub(super) struct Feed {
     consumer_tag: Vec<u8>,
     /// Its consumer was cancelled, and may come back, as Snowshoe's do that were behind.
     is_paused: bool,
+    size: usize,
+    frame_max: usize,
     /// Deliveries, one like the other but for their tags.
     block: Vec<u8>,
+    /// Whether the consumer has another name by now.
+    is_renamed: bool,
     /// Length of one.
     stride: usize,
     /// Where its tag is.
@@ -35,23 +39,16 @@ impl Feed {
         prefetch: u64,
         frame_max: usize,
     ) -> Self {
-        let mut message = Vec::new();
-        write_delivery(
-            &mut message,
-            channel,
-            consumer_tag,
-            0,
-            &vec![b'x'; size],
-            frame_max,
-        );
-        let stride = message.len();
         Self {
             channel,
             consumer_tag: consumer_tag.to_vec(),
             is_paused: false,
-            block: message.repeat(BLOCK.div_ceil(stride)),
-            stride,
-            tag_at: FRAME_HEADER + 4 + 1 + consumer_tag.len(),
+            size,
+            frame_max,
+            block: Vec::new(),
+            is_renamed: true,
+            stride: 1,
+            tag_at: 0,
             unwritten: 0..0,
             total,
             sent: 0,
@@ -69,6 +66,33 @@ impl Feed {
             self.is_paused = is_paused;
         }
         is_it
+    }
+
+    /// Goes on, if this is the next name of its consumer, which ends in a number of its own each time; whether it is.
+    pub(super) fn goes_on_as(&mut self, channel: u16, consumer_tag: &[u8]) -> bool {
+        let base = |tag: &[u8]| tag.split(|byte| *byte == b'#').next().map(<[u8]>::to_vec);
+        let is_it = self.channel == channel && base(&self.consumer_tag) == base(consumer_tag);
+        if is_it {
+            self.is_paused = false;
+            self.consumer_tag = consumer_tag.to_vec();
+            self.is_renamed = true;
+        }
+        is_it
+    }
+
+    fn write_block(&mut self) {
+        let mut message = Vec::new();
+        write_delivery(
+            &mut message,
+            self.channel,
+            &self.consumer_tag,
+            0,
+            &vec![b'x'; self.size],
+            self.frame_max,
+        );
+        self.stride = message.len();
+        self.block = message.repeat(BLOCK.div_ceil(self.stride));
+        self.tag_at = FRAME_HEADER + 4 + 1 + self.consumer_tag.len();
     }
 
     /// When its first delivery is due, if none was sent.
@@ -126,6 +150,9 @@ impl Feed {
 
     /// Numbers as many deliveries as may be sent, from the front of the block.
     fn refill(&mut self) {
+        if std::mem::take(&mut self.is_renamed) {
+            self.write_block();
+        }
         let fits = (self.block.len() / self.stride) as u64;
         let count = self.credit().min(fits) as usize;
         self.unwritten = 0..count * self.stride;
