@@ -396,8 +396,8 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         number: "flights",
         what: "a handshake in one flight that fails is told of",
         file: SUPERVISOR,
-        sound: "State::Handshaking { .. } if self.is_repeatable => {",
-        broken: "State::Handshaking { .. } if self.is_repeatable && false => {",
+        sound: "State::Handshaking { .. } if std::mem::take(&mut self.is_repeatable) => {",
+        broken: "State::Handshaking { .. } if std::mem::take(&mut self.is_repeatable) && false => {",
         seeds: 1_000,
     },
     Breakage {
