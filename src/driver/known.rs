@@ -32,10 +32,13 @@ struct Known {
 }
 
 impl Known {
-    /// Whether it has failed so often that it is no use for now.
-    fn is_in_vain(&self, now: Instant) -> bool {
+    /// How many have failed in a row, unless that is long ago.
+    fn failed_of_late(&self, now: Instant) -> u32 {
         let is_recent = |at: Instant| now < after(at, PAUSE);
-        self.failed >= ATTEMPTS && self.failed_at.is_some_and(is_recent)
+        match self.failed_at.is_some_and(is_recent) {
+            true => self.failed,
+            false => 0,
+        }
     }
 }
 
@@ -53,7 +56,10 @@ impl KnownServers {
     /// What is known of a server, if a handshake may go by it.
     pub(super) fn get(&self, now: Instant, place: Place) -> Option<&KnownServer> {
         let known = self.servers.get(&place)?;
-        known.server.as_ref().filter(|_| !known.is_in_vain(now))
+        known
+            .server
+            .as_ref()
+            .filter(|_| known.failed_of_late(now) < ATTEMPTS)
     }
 
     /// A connection is open; in one flight or step by step.
@@ -85,12 +91,7 @@ impl KnownServers {
         if let Some(known) = self.servers.get_mut(&place)
             && known.server.take().is_some()
         {
-            let goes_on = |at: Instant| now < after(at, PAUSE);
-            let before = match known.failed_at.is_some_and(goes_on) {
-                true => known.failed,
-                false => 0,
-            };
-            known.failed = before + 1;
+            known.failed = known.failed_of_late(now) + 1;
             known.failed_at = Some(now);
         }
     }

@@ -12,7 +12,7 @@ pub mod meter;
 pub mod options;
 pub mod place;
 mod plot;
-mod process;
+pub mod process;
 mod rabbitmq;
 pub mod record;
 pub mod report;

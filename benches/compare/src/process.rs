@@ -1,26 +1,32 @@
 use std::error::Error;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _, stdout};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::broker::Broker;
 use crate::tls::Front;
 use crate::work::{Order, Sample};
+use crate::{leash, place};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// A null broker, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct BrokerProcess {
+pub struct BrokerProcess {
     child: Child,
-    pub(crate) port: u16,
+    pub port: u16,
     /// Where it was asked for.
     pub(crate) front: Option<Front>,
 }
 
 impl BrokerProcess {
-    pub(crate) fn start(cpu: usize, tls: bool) -> Result<Self> {
+    /// Starts this executable as a broker, which is to call [`be_broker`] then.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not say where it is.
+    pub fn start(cpu: usize, tls: bool) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["broker", &cpu.to_string(), if tls { "tls" } else { "" }])
             .stdin(Stdio::piped())
@@ -46,6 +52,21 @@ impl Drop for BrokerProcess {
         _ = self.child.kill();
         _ = self.child.wait();
     }
+}
+
+/// What [`BrokerProcess::start`] has started: serves, and tells where, until whoever did so is gone.
+///
+/// # Errors
+/// There is no such processor, or no free port.
+pub fn be_broker(cpu: usize, tls: bool) -> Result<()> {
+    leash::attach();
+    place::on(cpu)?;
+    let broker = Broker::bind()?;
+    let port = broker.port()?;
+    let front = tls.then(|| Front::start(port)).transpose()?;
+    let front = front.as_ref().map_or(String::new(), Front::line);
+    writeln!(stdout(), "{port} {front}")?;
+    Ok(broker.run()?)
 }
 
 /// Runs a client process for its measurements.

@@ -8,13 +8,12 @@
 use std::alloc::System;
 use std::collections::VecDeque;
 use std::error::Error;
-use std::io::{BufRead as _, BufReader, Write as _, stdout};
-use std::process::{Child, Command, Stdio};
+use std::io::{Write as _, stdout};
 use std::time::Duration;
 
-use compare::broker::Broker;
+use compare::place;
+use compare::process::{self, BrokerProcess};
 use compare::work::IDLE_QUEUE;
-use compare::{leash, place};
 use futures_lite::future::block_on;
 use futures_util::future::try_join_all;
 use rustix::time::{ClockId, clock_gettime};
@@ -34,16 +33,17 @@ const IN_FLIGHT: usize = 1_000;
 
 const QUEUE: &str = "many";
 
+/// The processors of the two processes.
+const BROKER: usize = 0;
+const CLIENT: usize = 1;
+
 fn main() -> Result<()> {
     if std::env::args().nth(1).as_deref() == Some("broker") {
-        leash::attach();
-        place::on(0)?;
-        let broker = Broker::bind()?;
-        writeln!(stdout(), "{}", broker.port()?)?;
-        return Ok(broker.run()?);
+        return process::be_broker(BROKER, false);
     }
-    place::on(1)?;
-    let broker = BrokerProcess::start()?;
+    place::on(CLIENT)?;
+    let broker = BrokerProcess::start(BROKER, false)?;
+    let url = format!("amqp://127.0.0.1:{}", broker.port);
     let mut out = stdout().lock();
     writeln!(
         out,
@@ -51,16 +51,16 @@ fn main() -> Result<()> {
          |---|---:|---:|---:|---:|"
     )?;
     for count in [1, 100, 10_000] {
-        writeln!(out, "{}", block_on(producers(&broker.url, count))?)?;
+        writeln!(out, "{}", block_on(producers(&url, count))?)?;
     }
     for count in [1, 100, 2_000] {
-        writeln!(out, "{}", block_on(consumers(&broker.url, count))?)?;
+        writeln!(out, "{}", block_on(consumers(&url, count))?)?;
     }
     for count in [1, 100, 2_000] {
-        writeln!(out, "{}", block_on(channels(&broker.url, count))?)?;
+        writeln!(out, "{}", block_on(channels(&url, count))?)?;
     }
     for count in [1, 20, 200] {
-        writeln!(out, "{}", block_on(clients(&broker.url, count))?)?;
+        writeln!(out, "{}", block_on(clients(&url, count))?)?;
     }
     Ok(())
 }
@@ -94,31 +94,38 @@ async fn producers(url: &str, count: usize) -> Result<String> {
 }
 
 async fn consumers(url: &str, count: usize) -> Result<String> {
-    let client = connect(url).await?;
-    let producer = client.producer(QUEUE)?.build();
-    producer.send("first").await?;
-    let before = held();
-    let consumers = (0..count).map(|_| Ok(client.consumer(IDLE_QUEUE)?.start()));
-    let consumers = consumers.collect::<Result<Vec<_>>>()?;
-    let consumers = try_join_all(consumers).await?;
-    let bytes = held() - before;
-    let one = time_of_a_message(&[producer]).await?;
-    drop(consumers);
-    client.close().await;
-    Ok(row("consumers that wait", count, bytes, None, one))
+    beside("consumers that wait", url, count, async |client| {
+        let consumers = (0..count).map(|_| Ok(client.consumer(IDLE_QUEUE)?.start()));
+        let consumers = consumers.collect::<Result<Vec<_>>>()?;
+        Ok(try_join_all(consumers).await?)
+    })
+    .await
 }
 
 async fn channels(url: &str, count: usize) -> Result<String> {
+    beside("channels", url, count, async |client| {
+        Ok(try_join_all((0..count).map(|_| client.channel())).await?)
+    })
+    .await
+}
+
+/// The row of what is only there, while one producer publishes.
+async fn beside<T>(
+    what: &str,
+    url: &str,
+    count: usize,
+    make: impl AsyncFnOnce(&Client) -> Result<Vec<T>>,
+) -> Result<String> {
     let client = connect(url).await?;
     let producer = client.producer(QUEUE)?.build();
     producer.send("first").await?;
     let before = held();
-    let channels = try_join_all((0..count).map(|_| client.channel())).await?;
+    let made = make(&client).await?;
     let bytes = held() - before;
     let one = time_of_a_message(&[producer]).await?;
-    drop(channels);
+    drop(made);
     client.close().await;
-    Ok(row("channels", count, bytes, None, one))
+    Ok(row(what, count, bytes, None, one))
 }
 
 /// Each with a thread for its driver, and a connection for publishing.
@@ -168,31 +175,4 @@ fn held() -> usize {
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-struct BrokerProcess {
-    child: Child,
-    url: String,
-}
-
-impl BrokerProcess {
-    fn start() -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("broker")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut port = String::new();
-        let said = child.stdout.take().ok_or("the broker has no output")?;
-        BufReader::new(said).read_line(&mut port)?;
-        let url = format!("amqp://127.0.0.1:{}", port.trim());
-        Ok(Self { child, url })
-    }
-}
-
-impl Drop for BrokerProcess {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
 }
