@@ -27,7 +27,11 @@ pub struct Isolation<K> {
 /// What the broker has closed over a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    Channel,
+    /// `has_untold` tells whether messages were written on it of whose end nobody would be told, and which
+    /// the broker has not confirmed: the close can be over those, and so makes nobody guilty.
+    Channel {
+        has_untold: bool,
+    },
     Connection,
 }
 
@@ -91,7 +95,10 @@ impl<K: Copy + PartialEq> Isolation<K> {
     /// judges any of them.
     pub fn refused(&mut self, closed: Closed, in_flight: &[K]) -> impl Fn(K) -> Verdict + use<K> {
         let is_tried = |producer: &K| self.lets_write(*producer);
-        let may_be_untold = closed == Closed::Connection && self.has_untold;
+        let may_be_untold = match closed {
+            Closed::Channel { has_untold } => has_untold,
+            Closed::Connection => self.has_untold,
+        };
         let is_verdict = !may_be_untold && in_flight.iter().all(is_tried);
         let convicted = self.alone().filter(|_| is_verdict);
         if !is_verdict {
@@ -159,6 +166,8 @@ impl<K: Copy + PartialEq> Isolation<K> {
 mod tests {
     use super::*;
 
+    const CHANNEL: Closed = Closed::Channel { has_untold: false };
+
     /// How often the broker closes the connection until the culprit is known, and how many trials it takes.
     fn trials(producers: usize, culprit: usize) -> usize {
         let everybody: Vec<usize> = (0..producers).collect();
@@ -166,7 +175,7 @@ mod tests {
         let mut in_flight = everybody.clone();
         for trial in 1..=producers + 1 {
             if in_flight.contains(&culprit) {
-                let verdict = isolation.refused(Closed::Channel, &in_flight);
+                let verdict = isolation.refused(CHANNEL, &in_flight);
                 assert_ne!(verdict(culprit), Verdict::Cleared);
                 if verdict(culprit) == Verdict::Guilty {
                     return trial;
@@ -195,24 +204,18 @@ mod tests {
     #[test]
     fn nobody_is_found_guilty_the_first_time() {
         let mut isolation = Isolation::default();
-        assert_eq!(
-            isolation.refused(Closed::Channel, &['a'])('a'),
-            Verdict::Suspected
-        );
+        assert_eq!(isolation.refused(CHANNEL, &['a'])('a'), Verdict::Suspected);
         assert_eq!(isolation.alone(), Some('a'));
-        assert_eq!(
-            isolation.refused(Closed::Channel, &['a'])('a'),
-            Verdict::Guilty
-        );
+        assert_eq!(isolation.refused(CHANNEL, &['a'])('a'), Verdict::Guilty);
     }
 
     #[test]
     fn whoever_was_not_tried_is_cleared_by_a_refusal_and_waits_until_it_is_over() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(Closed::Channel, &['a', 'b', 'c', 'd']);
+        _ = isolation.refused(CHANNEL, &['a', 'b', 'c', 'd']);
         assert!(isolation.lets_write('a') && isolation.lets_write('b'));
         assert!(!isolation.lets_write('c') && !isolation.lets_write('e'));
-        let verdict = isolation.refused(Closed::Channel, &['a', 'b']);
+        let verdict = isolation.refused(CHANNEL, &['a', 'b']);
         assert_eq!(verdict('c'), Verdict::Cleared);
         assert_eq!(verdict('a'), Verdict::Suspected);
         assert!(!isolation.lets_write('c'), "somebody is still looked for");
@@ -226,41 +229,32 @@ mod tests {
     fn nobody_is_found_guilty_of_what_others_may_have_written_before() {
         let mut isolation = Isolation::default();
         // On a channel that both had; another has something in flight on one of its own.
-        _ = isolation.refused(Closed::Channel, &['a']);
+        _ = isolation.refused(CHANNEL, &['a']);
         assert_eq!(isolation.alone(), Some('a'));
-        let verdict = isolation.refused(Closed::Channel, &['a', 'x']);
+        let verdict = isolation.refused(CHANNEL, &['a', 'x']);
         assert_eq!(
             (verdict('a'), verdict('x')),
             (Verdict::Suspected, Verdict::Suspected)
         );
         assert!(isolation.lets_write('a') && !isolation.lets_write('x'));
         isolation.clear(|it| it == 'a');
-        assert_eq!(
-            isolation.refused(Closed::Channel, &['x'])('x'),
-            Verdict::Guilty
-        );
+        assert_eq!(isolation.refused(CHANNEL, &['x'])('x'), Verdict::Guilty);
     }
 
     #[test]
     fn a_refusal_of_others_does_not_clear_those_who_are_tried() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(Closed::Channel, &['a', 'b']);
+        _ = isolation.refused(CHANNEL, &['a', 'b']);
         assert!(isolation.lets_write('a') && !isolation.lets_write('b'));
         // On another channel, which had been written to before.
-        let verdict = isolation.refused(Closed::Channel, &['x', 'y']);
+        let verdict = isolation.refused(CHANNEL, &['x', 'y']);
         assert_eq!(
             (verdict('x'), verdict('y')),
             (Verdict::Suspected, Verdict::Suspected)
         );
         assert!(isolation.lets_write('a') && !isolation.lets_write('x'));
-        assert_eq!(
-            isolation.refused(Closed::Channel, &['a'])('a'),
-            Verdict::Suspected
-        );
-        assert_eq!(
-            isolation.refused(Closed::Channel, &['a'])('a'),
-            Verdict::Guilty
-        );
+        assert_eq!(isolation.refused(CHANNEL, &['a'])('a'), Verdict::Suspected);
+        assert_eq!(isolation.refused(CHANNEL, &['a'])('a'), Verdict::Guilty);
         isolation.clear(|_| true);
         assert!(isolation.is_over());
     }
@@ -269,18 +263,18 @@ mod tests {
     #[test]
     fn whoever_there_is_no_word_of_is_put_off_and_makes_nobody_else_guilty() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(Closed::Channel, &['a', 'b', 'c']);
+        _ = isolation.refused(CHANNEL, &['a', 'b', 'c']);
         assert_eq!(isolation.tried(), ['a', 'b']);
         isolation.put_off(|it| it == 'a');
         isolation.clear(|it| it == 'b');
         assert_eq!(isolation.alone(), Some('c'));
         // It can have been a as well, which has written something on this connection.
-        let verdict = isolation.refused(Closed::Channel, &['a', 'c']);
+        let verdict = isolation.refused(CHANNEL, &['a', 'c']);
         assert_eq!(verdict('c'), Verdict::Suspected);
         assert_eq!(verdict('a'), Verdict::Suspected);
         // On the next one it does not write.
         assert!(isolation.lets_write('c') && !isolation.lets_write('a'));
-        let verdict = isolation.refused(Closed::Channel, &['c']);
+        let verdict = isolation.refused(CHANNEL, &['c']);
         assert_eq!(verdict('c'), Verdict::Guilty);
         assert_eq!(verdict('a'), Verdict::Cleared);
         isolation.clear(|it| it == 'c');
@@ -290,13 +284,13 @@ mod tests {
     #[test]
     fn where_nobody_is_left_but_those_who_were_put_off_it_is_over() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(Closed::Channel, &['a', 'b']);
+        _ = isolation.refused(CHANNEL, &['a', 'b']);
         isolation.put_off(|_| true);
         isolation.clear(|it| it == 'b');
         assert!(isolation.is_over() && isolation.lets_write('a'));
         // They are suspects like others the next time.
         assert_eq!(
-            isolation.refused(Closed::Channel, &['a', 'b'])('a'),
+            isolation.refused(CHANNEL, &['a', 'b'])('a'),
             Verdict::Suspected
         );
         assert_eq!(isolation.tried(), ['a']);
@@ -307,7 +301,7 @@ mod tests {
     fn what_those_without_confirms_have_written_makes_nobody_guilty() {
         let mut isolation = Isolation::default();
         isolation.wrote_untold();
-        _ = isolation.refused(Closed::Channel, &['a']);
+        _ = isolation.refused(CHANNEL, &['a']);
         assert_eq!(isolation.alone(), Some('a'));
         // It can have been over what was written before.
         let verdict = isolation.refused(Closed::Connection, &['a']);
@@ -319,11 +313,23 @@ mod tests {
         assert_eq!(verdict('a'), Verdict::Guilty);
     }
 
+    // Simulation, seed 754734.
+    #[test]
+    fn what_those_without_confirms_have_written_on_a_shared_channel_makes_nobody_guilty() {
+        let mut isolation = Isolation::default();
+        let others = Closed::Channel { has_untold: true };
+        _ = isolation.refused(others, &['a']);
+        assert_eq!(isolation.alone(), Some('a'));
+        // It comes onto another channel that is closed over what was written there before.
+        assert_eq!(isolation.refused(others, &['a'])('a'), Verdict::Suspected);
+        assert_eq!(isolation.refused(CHANNEL, &['a'])('a'), Verdict::Guilty);
+    }
+
     #[test]
     fn where_nobody_had_anything_in_flight_those_who_are_tried_are_still_to_be_cleared() {
         let mut isolation = Isolation::default();
-        _ = isolation.refused(Closed::Channel, &['a', 'b']);
-        _ = isolation.refused(Closed::Channel, &[]);
+        _ = isolation.refused(CHANNEL, &['a', 'b']);
+        _ = isolation.refused(CHANNEL, &[]);
         assert!(!isolation.is_over());
         isolation.clear(|_| true);
         isolation.clear(|_| true);

@@ -52,7 +52,12 @@ pub enum Output {
     /// The broker closed the producer's channel over a publish.
     ProducerRejected(ProducerKey, PeerClose),
     /// The broker closed a channel that these producers share over a publish of one of them.
-    ProducersRejected(Vec<ProducerKey>, PeerClose),
+    ProducersRejected {
+        producers: Vec<ProducerKey>,
+        /// Whether it can be over one of whose end nobody would be told.
+        has_untold: bool,
+        close: PeerClose,
+    },
     /// The producer is on no channel, and nobody knows for how long; told once until it is back.
     ProducerDelayed(ProducerKey, Error),
     /// The producer is back, of which it was told that it was not.

@@ -241,14 +241,18 @@ impl Session {
         reason: ChannelCloseReason,
     ) {
         let producers = self.shared_by(channel);
-        self.shared_channels.remove(&channel);
+        let shared = self.shared_channels.remove(&channel);
         let is_online = |producer: &ProducerKey| self.producers[*producer].is_online();
         match over_publish(&reason, producers.iter().any(is_online)) {
             Some(close) => {
                 for producer in &producers {
                     self.put_off(now, *producer, close);
                 }
-                let rejected = Output::ProducersRejected(producers, close.clone());
+                let rejected = Output::ProducersRejected {
+                    producers,
+                    has_untold: shared.is_some_and(|it| it.has_untold()),
+                    close: close.clone(),
+                };
                 self.outputs.push_back(rejected);
             }
             None => {

@@ -15,6 +15,8 @@ pub(super) struct SharedChannel {
     runs: BTreeMap<u64, Run>,
     /// How many publishes were numbered.
     numbered: u64,
+    /// Whether some may be open that have no number, since they came before it was asked for confirms.
+    has_unnumbered: bool,
 }
 
 #[derive(Debug)]
@@ -42,6 +44,7 @@ impl SharedChannel {
             members: BTreeMap::new(),
             runs: BTreeMap::new(),
             numbered: 0,
+            has_unnumbered: !confirms,
         };
         shared.join(producer, confirms);
         shared.published(producer, numbered);
@@ -71,6 +74,11 @@ impl SharedChannel {
 
     pub(super) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// Whether publishes are open of which nobody wants to hear, or can any more.
+    pub(super) fn has_untold(&self) -> bool {
+        self.has_unnumbered || self.runs.values().any(|run| run.producer.is_none())
     }
 
     /// Those who may have published what the broker returns, in the order in which they have written.
@@ -122,6 +130,8 @@ impl SharedChannel {
                 );
             }
         };
+        // The broker has come to those with numbers.
+        self.has_unnumbered = false;
         let tag = match confirm.delivery_tag {
             // All of them (AMQP 0-9-1, basic.ack).
             0 => self.numbered,
@@ -247,6 +257,26 @@ mod tests {
         shared.published(key(1), 3);
         shared.published(key(2), 4);
         assert_eq!(told(&mut shared, 4, true), [(2, 1)]);
+    }
+
+    // Simulation, seed 754734.
+    #[test]
+    fn it_is_known_whether_publishes_are_open_of_which_nobody_hears() {
+        let mut shared = SharedChannel::new(key(1), false, 0);
+        shared.join(key(2), true);
+        shared.published(key(2), 1);
+        assert!(shared.has_untold(), "the first may have published before");
+        told(&mut shared, 1, false);
+        assert!(!shared.has_untold(), "the broker has come to what is newer");
+        shared.published(key(1), 2);
+        assert!(shared.has_untold());
+        told(&mut shared, 2, false);
+        assert!(!shared.has_untold());
+        // One that ends.
+        shared.published(key(2), 3);
+        assert!(!shared.has_untold());
+        shared.leave(key(2));
+        assert!(shared.has_untold());
     }
 
     #[test]

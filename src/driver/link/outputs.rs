@@ -11,6 +11,7 @@ use super::super::known::KnownServers;
 use super::{Io, Link};
 use crate::connector::Target;
 use crate::core::Epoch;
+use crate::core::isolation::Closed;
 use crate::core::publisher::Publisher;
 use crate::core::session::Output;
 use crate::core::supervisor::Next;
@@ -117,11 +118,19 @@ impl Link {
             Output::ProducerRejected(key, close) => {
                 producers.with(now, session, key, |it| it.rejected(&close));
             }
-            Output::ProducersRejected(sharers, close) => {
-                producers.refused(now, session, Some(&sharers), &close);
+            Output::ProducersRejected {
+                producers: sharers,
+                has_untold,
+                close,
+            } => {
+                let closed = Closed::Channel { has_untold };
+                producers.refused(now, session, closed, &sharers, &close);
             }
             Output::PublishingCut => producers.cut(now, session),
-            Output::PublishingRefused(close) => producers.refused(now, session, None, &close),
+            Output::PublishingRefused(close) => {
+                let everybody = producers.keys();
+                producers.refused(now, session, Closed::Connection, &everybody, &close);
+            }
             Output::ProducerDelayed(key, reason) => {
                 if let Some(entity) = producers.id(key).map(Entity::Producer) {
                     delayed(hub, entity, reason);

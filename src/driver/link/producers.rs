@@ -384,28 +384,21 @@ impl Producers {
         }
     }
 
-    /// The broker closed the connection, or a channel that `sharers` had, over a publish, without saying
-    /// whose (fault 10).
+    /// The broker closed what `sharers` had in common over a publish, without saying whose (fault 10).
     pub(super) fn refused(
         &mut self,
         now: Instant,
         session: &mut Session,
-        sharers: Option<&[ProducerKey]>,
+        closed: Closed,
+        sharers: &[ProducerKey],
         close: &PeerClose,
     ) {
-        let is_over_channel = sharers.is_some();
-        let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
-        let sharers = sharers.unwrap_or(&everybody);
         let in_flight = self.those_with(sharers, |publisher| publisher.in_flight() > 0);
-        let is_forgotten = is_over_channel && in_flight.is_empty();
+        let is_forgotten = closed != Closed::Connection && in_flight.is_empty();
         let in_question = self.those_with(&in_flight, Publisher::is_in_question);
         // A broker that closes something over what it has taken leaves nobody innocent, and nobody guilty.
         let is_late = in_question.is_empty();
         let suspects = if is_late { in_flight } else { in_question };
-        let closed = match is_over_channel {
-            true => Closed::Channel,
-            false => Closed::Connection,
-        };
         if session.take_published_by_hand() {
             self.isolation.wrote_untold();
         }
@@ -437,12 +430,15 @@ impl Producers {
         if !self.isolation.is_over() {
             return;
         }
-        let everybody: Vec<ProducerKey> = self.producers.keys().copied().collect();
-        let suspects = self.those_with(&everybody, Publisher::is_in_question_again);
+        let suspects = self.those_with(&self.keys(), Publisher::is_in_question_again);
         _ = self.isolation.refused(Closed::Connection, &suspects);
         for key in suspects {
             self.with(now, session, key, Publisher::suspected);
         }
+    }
+
+    pub(super) fn keys(&self) -> Vec<ProducerKey> {
+        self.producers.keys().copied().collect()
     }
 
     /// Those producers with confirms of which it is so.

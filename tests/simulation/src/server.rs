@@ -185,7 +185,13 @@ impl State {
                     client.input.extend_from_slice(&self.buffer[..len]);
                     moved = true;
                 }
-                Poll::Ready(Ok(_) | Err(_)) => ended = true,
+                Poll::Ready(Ok(_)) => ended = true,
+                Poll::Ready(Err(_)) => {
+                    // What it had read before, and was too short of memory to do, it does not do for
+                    // one that is gone.
+                    client.input.clear();
+                    ended = true;
+                }
                 Poll::Pending => {}
             }
             if !client.input.is_empty() {

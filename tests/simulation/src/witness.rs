@@ -49,9 +49,9 @@ pub(crate) struct Record {
     pub(crate) published_ahead: u64,
     /// How many channels the broker closed because it waited too long for an acknowledgement.
     pub(crate) overdue: u64,
-    /// The connections on which the client has spoken, and not said that it closes them: what it
-    /// Connections that the broker has closed, and what it said.
+    /// The connections that the broker has closed, and what it said.
     ended: BTreeMap<LinkId, PeerClose>,
+    /// The connections on which the client has spoken, and not said that it closes them: what it
     /// wrote there may be lost.
     pub(crate) unclosed: BTreeSet<LinkId>,
     /// What no client may do.

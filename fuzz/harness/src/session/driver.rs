@@ -212,8 +212,13 @@ impl World<'_> {
             Output::ProducerRejected(key, close) => {
                 self.with_producer(key, |publisher| publisher.rejected(&close));
             }
-            Output::ProducersRejected(sharers, close) => {
-                self.publishing_refused(Closed::Channel, &sharers, &close);
+            Output::ProducersRejected {
+                producers,
+                has_untold,
+                close,
+            } => {
+                let closed = Closed::Channel { has_untold };
+                self.publishing_refused(closed, &producers, &close);
             }
             Output::PublishingCut => {
                 if self.isolation.is_over() {

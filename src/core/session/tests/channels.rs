@@ -161,10 +161,14 @@ fn a_shared_channel_that_is_closed_over_a_publish_is_told_to_all_that_share_it()
     assert!(matches!(
         &outputs[..],
         [
-            Output::ProducersRejected(rejected, _),
+            Output::ProducersRejected {
+                producers,
+                has_untold: false,
+                ..
+            },
             Output::ProducerOnline(_),
             Output::ProducerOnline(_),
-        ] if *rejected == [second, first]
+        ] if *producers == [second, first]
     ));
     for producer in [first, second] {
         world.publish(producer, "good");
