@@ -94,6 +94,13 @@ pub trait Runtime: fmt::Debug + Send + Sync + 'static {
         Box::pin(Threads::of_the_process().resolve(name, patience, look_up))
     }
 
+    /// Has the task that `cx` is of polled again after others had their turn. A driver with much to do calls
+    /// it now and then. The task is woken by default, which is enough where an executor takes its tasks in
+    /// turn; one that prefers those that were woken has to see to it here.
+    fn give_way(&self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     /// Starts the driver of a client that is made by [`connect`](crate::ClientBuilder::connect). A
     /// runtime that cannot do so is for those who spawn drivers themselves, and the default says that.
     ///
@@ -129,6 +136,10 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
         (**self).now()
     }
 
+    fn time_of_day(&self) -> SystemTime {
+        (**self).time_of_day()
+    }
+
     fn timer(&self) -> Box<dyn Timer> {
         (**self).timer()
     }
@@ -139,6 +150,10 @@ impl<R: Runtime + ?Sized> Runtime for Arc<R> {
 
     fn resolve(&self, host: &str, port: u16) -> Resolving {
         (**self).resolve(host, port)
+    }
+
+    fn give_way(&self, cx: &mut Context<'_>) {
+        (**self).give_way(cx);
     }
 
     fn spawn(&self, driver: Task) -> io::Result<()> {

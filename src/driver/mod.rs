@@ -421,7 +421,7 @@ impl Future for Driver {
             }
         }
         // Others want to run, too.
-        cx.waker().wake_by_ref();
+        self.runtime.give_way(cx);
         Poll::Pending
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -68,6 +68,14 @@ impl Runtime for Tokio {
             let transport: Box<dyn Transport> = Box::new(Socket(stream));
             Ok(transport)
         })
+    }
+
+    /// A runtime on one thread polls up to 61 spawned tasks before the future of its `block_on`, and a driver
+    /// that wakes itself would have all of these turns: what it reads meanwhile is more than a consumer holds.
+    fn give_way(&self, cx: &mut Context<'_>) {
+        let yielding = pin!(tokio::task::yield_now());
+        // It is asked once, so that it has the task woken after the others.
+        _ = yielding.poll(cx);
     }
 
     fn spawn(&self, driver: Task) -> io::Result<()> {

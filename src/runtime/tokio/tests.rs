@@ -1,4 +1,6 @@
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once};
@@ -65,4 +67,38 @@ fn a_connection_outside_of_a_runtime_is_an_error() {
     let connected = block_on(Tokio.connect(nowhere, options)).map(drop);
     let error = connected.expect_err("there is no runtime");
     assert!(error.to_string().contains("runtime"), "{error}");
+}
+
+/// Tokio polls up to 61 spawned tasks before the future of `block_on`.
+#[tokio::test]
+async fn a_task_that_gives_way_is_polled_after_the_future_that_the_runtime_blocks_on() {
+    const OTHERS: usize = 8;
+    let (tell, told) = async_channel::bounded(1);
+    let polled = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&polled);
+    tokio::spawn(poll_fn(move |cx| {
+        // Whoever waits is woken, as by a delivery.
+        _ = tell.try_send(());
+        Tokio.give_way(cx);
+        match counter.fetch_add(1, Ordering::Relaxed) {
+            OTHERS => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }));
+    told.recv().await.expect("it was told");
+    assert_eq!(polled.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_task_that_gives_way_outside_of_a_runtime_is_polled_again() {
+    let mut has_given_way = false;
+    block_on(poll_fn(|cx| {
+        match std::mem::replace(&mut has_given_way, true) {
+            true => Poll::Ready(()),
+            false => {
+                Tokio.give_way(cx);
+                Poll::Pending
+            }
+        }
+    }));
 }
