@@ -1,7 +1,8 @@
 //! A handler that works on several messages at a time, and whose result settles each of them.
 //!
-//! Twelve orders take a quarter of a second each; four at a time they take three quarters. An
-//! order whose handler fails is delivered once more, and dropped if that fails, too.
+//! Orders take a quarter of a second each, and four are worked on at a time. One whose handler fails is
+//! delivered once more, and dropped if that fails, too. The client is closed in the middle of it: what is
+//! worked on is finished first.
 //!
 //!     cargo run --example handler
 //!
@@ -14,7 +15,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use futures_lite::FutureExt as _;
+use futures_lite::future::zip;
 use snowshoe::{Client, Delivery, Disposition, Queue};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -34,13 +35,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // The broker sends as many as may be worked on, and some to go on with.
     let mut orders = client.consumer("orders")?.prefetch(8).start().await?;
     let start = Instant::now();
-    // It goes on for as long as the consumer does; this example has seen enough after two seconds.
-    orders
-        .process(4, |order| work_on(order, start))
-        .or(async { _ = Timer::after(Duration::from_secs(2)).await })
-        .await;
-
-    client.close().await;
+    let working = orders.process(4, |order| work_on(order, start));
+    // A service waits for a signal here. The orders that are worked on are finished, and the others go back.
+    let ending = async {
+        Timer::after(Duration::from_millis(600)).await;
+        client.close().await;
+    };
+    let (handled, ()) = zip(working, ending).await;
+    println!("{} finished", handled.finished);
     Ok(())
 }
 

@@ -1,4 +1,5 @@
 mod handlers;
+mod stop;
 mod stream;
 
 use std::collections::VecDeque;
@@ -11,6 +12,9 @@ use std::task::{Context, Poll, Waker};
 use futures_lite::Stream;
 use snowshoe_codec as codec;
 use snowshoe_codec::{FieldTable, ShortString, TableError, ToField};
+
+pub use self::handlers::Handled;
+pub use self::stop::StopHandle;
 
 use self::stream::InStream;
 use crate::core::Epoch;
@@ -60,6 +64,8 @@ pub struct Consumer {
     released: Load,
     /// How many were handed out without a pause.
     in_a_row: usize,
+    /// Whether it has done what a [stop handle](StopHandle) asked for.
+    has_stopped: bool,
     on_oversized: OnOversized,
     client: Arc<Handle>,
 }
@@ -121,14 +127,17 @@ impl Consumer {
 
     /// A message that is there already.
     pub fn try_next(&mut self) -> Option<Delivery> {
+        if self.is_stopped() {
+            return None;
+        }
         self.take_from_batch().or_else(|| {
             self.refill(None);
             self.take_from_batch()
         })
     }
 
-    /// Runs `handler` on every message until the consumer ends, on at most `limit` at a time, all
-    /// within this future. What the handler returns settles the message; see [`Disposition`]. Of a stream,
+    /// Runs `handler` on every message until the consumer ends or is [stopped](Self::stop_handle), on at most
+    /// `limit` at a time, all within this future, and tells how that went. What the handler returns settles the message; see [`Disposition`]. Of a stream,
     /// a message whose handler fails does not come again: it is
     /// [passed over](crate::guarantees#streams), and a line in the log says so.
     ///
@@ -136,19 +145,46 @@ impl Consumer {
     /// [prefetch](ConsumerBuilder::prefetch), which is 100 by default, is not reached. Where there are no
     /// acknowledgements, or a prefetch of 0, the limit alone counts.
     ///
-    /// A handler that panics passes the panic on. Its message, and those whose handlers were
-    /// running, stay unsettled, and the broker delivers them again once the consumer is dropped.
+    /// A handler that panics has failed: its message goes back as by [`Disposition::Retry`], an error in the
+    /// log has the panic's message, and the others go on. (A program that aborts on a panic does so.)
+    ///
+    /// It drains: once the consumer is stopped, by its [stop handle](Self::stop_handle) or by
+    /// [`Client::close`](crate::Client::close), no handler begins, those that run come to their end, and what
+    /// they return settles their messages; what was only prefetched goes back to the queue. Handlers that
+    /// are not through when the time for that is over are dropped, and their messages go back as by
+    /// [`Disposition::Release`]. A close waits for this future, so it must not be left without being polled
+    /// meanwhile; a handler that closes the client itself waits for itself until the time is over.
+    ///
+    /// ```no_run
+    /// # async fn handle(_: &[u8]) -> Result<(), std::io::Error> { Ok(()) }
+    /// # async fn terminated() {}
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// let mut orders = client.consumer("orders")?.start().await?;
+    /// let working = orders.process(4, |order| async move { handle(order.body()).await });
+    /// let ending = async {
+    ///     terminated().await; // SIGTERM
+    ///     client.close().await;
+    /// };
+    /// let (handled, ()) = futures_lite::future::zip(working, ending).await;
+    /// println!("{} done, {} cut off", handled.finished, handled.cut_off);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Cancel safety
     /// Dropping the future drops the handlers that are running, and leaves their messages
     /// unsettled.
-    pub async fn process<H, F>(&mut self, limit: usize, handler: H)
+    pub async fn process<H, F>(&mut self, limit: usize, handler: H) -> Handled
     where
         H: FnMut(Delivery) -> F,
         F: Future,
         F::Output: Into<Disposition>,
     {
-        handlers::run(self, limit.max(1), handler).await;
+        handlers::run(self, limit.max(1), handler).await
+    }
+
+    /// Stops the consumer from elsewhere: from another task, or on a signal.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle::new(&self.inbox, &self.client)
     }
 
     /// The queue; if the broker chose its name, the name it has now.
@@ -189,7 +225,26 @@ impl Consumer {
         self.inbox.ended().await;
     }
 
+    /// Whether it is to hand out no more, since somebody has stopped it.
+    fn is_stopped(&mut self) -> bool {
+        if !self.inbox.stopping().is_asked() {
+            return false;
+        }
+        let is_first = !std::mem::replace(&mut self.has_stopped, true);
+        let is_no_ack = self.inbox.is_no_ack();
+        match (is_first, is_no_ack) {
+            (true, false) => self.stop(),
+            // What was received would be lost.
+            (true, true) => _ = self.cancel_at_broker(),
+            (false, _) => {}
+        }
+        !is_no_ack
+    }
+
     pub(crate) fn poll_next_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if self.is_stopped() {
+            return Poll::Ready(None);
+        }
         if self.in_a_row >= BUDGET && !self.batch.is_empty() && !self.inbox.is_no_ack() {
             self.in_a_row = 0;
             cx.waker().wake_by_ref();
@@ -251,8 +306,13 @@ impl Consumer {
     fn stop(&mut self) {
         self.inbox.abandon(&mut self.batch, self.epoch);
         self.inbox.forget_waker();
+        self.cancel_at_broker();
+    }
+
+    /// Whether there is a driver to do so.
+    fn cancel_at_broker(&self) -> bool {
         let inbox = Arc::clone(&self.inbox);
-        self.client.command(Command::CancelConsumer(inbox));
+        self.client.command(Command::CancelConsumer(inbox))
     }
 }
 
@@ -465,6 +525,7 @@ impl ConsumerBuilder {
             epoch: Epoch::default(),
             released: Load::default(),
             in_a_row: 0,
+            has_stopped: false,
             on_oversized,
             client: Arc::clone(&client),
         };

@@ -1,31 +1,82 @@
 //! Handlers that run side by side within one future.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::Consumer;
 use crate::delivery::{Delivery, Disposition, Settler};
+use crate::shared::inbox::{Asked, Inbox};
 use crate::sync::{Mutex, WakerSlot, lock};
 
+/// How the handlers of a consumer did, as [`Consumer::process`] tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handled {
+    /// How many came to their end, whatever they returned.
+    pub finished: u64,
+    /// How many panicked, which are not among the finished.
+    pub panicked: u64,
+    /// How many were dropped, since their time was over when the consumer was stopped.
+    pub cut_off: u64,
+}
+
+/// Tells the inbox of handlers for as long as it lives.
+struct Presence(Arc<Inbox>);
+
+impl Presence {
+    fn new(inbox: &Arc<Inbox>) -> Self {
+        inbox.begin_handlers();
+        Self(Arc::clone(inbox))
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.end_handlers();
+    }
+}
+
 /// Runs `handler` on every delivery of `consumer`, at most `limit` at a time, until it ends and all
-/// handlers are through.
-pub(super) async fn run<H, F>(consumer: &mut Consumer, limit: usize, mut handler: H)
+/// handlers are through, or cut off.
+pub(super) async fn run<H, F>(consumer: &mut Consumer, limit: usize, mut handler: H) -> Handled
 where
     H: FnMut(Delivery) -> F,
     F: Future,
     F::Output: Into<Disposition>,
 {
+    let presence = Presence::new(&consumer.inbox);
+    // Dropped before the presence, which a close waits for: what they hold goes back in time.
     let mut slots: Vec<Slot<F>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
     let woken = Arc::new(Woken::default());
+    let mut handled = Handled::default();
     let mut ended = false;
     std::future::poll_fn(|cx| {
         // Registered before anything is looked at, so that no wake in between is missed.
         for index in woken.take(cx.waker()) {
-            if slots[index].poll() {
+            if slots[index].poll(&presence.0, &mut handled) {
                 free.push(index);
+            }
+        }
+        match presence.0.stopping().asked(cx.waker()) {
+            Asked::Nothing => {}
+            // A consumer without acknowledgements has still to hand out what it has received.
+            Asked::Stop => ended |= consumer.is_stopped(),
+            Asked::CutOff => {
+                consumer.is_stopped();
+                let running = slots.iter_mut().filter_map(|slot| slot.running.take());
+                for (handler, settler) in running {
+                    handled.cut_off += 1;
+                    drop_quietly(handler);
+                    if let Some(settler) = settler {
+                        settler.settle(Disposition::Release);
+                    }
+                }
+                return Poll::Ready(());
             }
         }
         for _ in 0..BUDGET {
@@ -39,8 +90,18 @@ where
                         slots.len() - 1
                     });
                     let settler = delivery.settler();
-                    slots[index].running = Some((Box::pin(handler(delivery)), settler));
-                    if slots[index].poll() {
+                    let begin = || Box::pin(handler(delivery));
+                    let is_over = match panic::catch_unwind(AssertUnwindSafe(begin)) {
+                        Ok(future) => {
+                            slots[index].running = Some((future, settler));
+                            slots[index].poll(&presence.0, &mut handled)
+                        }
+                        Err(payload) => {
+                            has_panicked(&presence.0, &*payload, settler, &mut handled);
+                            true
+                        }
+                    };
+                    if is_over {
                         free.push(index);
                     }
                 }
@@ -58,6 +119,32 @@ where
         Poll::Pending
     })
     .await;
+    handled
+}
+
+/// A handler has panicked: what it worked on has failed.
+fn has_panicked(
+    inbox: &Inbox,
+    payload: &(dyn Any + Send),
+    settler: Option<Settler>,
+    handled: &mut Handled,
+) {
+    handled.panicked += 1;
+    let message = (payload.downcast_ref::<&str>().copied())
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    log::error!(
+        "a handler of a message from {:?} panicked: {}",
+        inbox.queue(),
+        message.unwrap_or("it does not say why")
+    );
+    if let Some(settler) = settler {
+        settler.settle(Disposition::Retry);
+    }
+}
+
+/// Drops a handler in the middle of its work, and what it holds, which may panic as it goes.
+fn drop_quietly<F>(handler: Pin<Box<F>>) {
+    _ = panic::catch_unwind(AssertUnwindSafe(|| drop(handler)));
 }
 
 /// How many handlers are started in one go before other tasks get their turn.
@@ -86,17 +173,30 @@ where
     }
 
     /// Whether the handler came to its end just now.
-    fn poll(&mut self) -> bool {
+    fn poll(&mut self, inbox: &Inbox, handled: &mut Handled) -> bool {
         // A wake can come late, when the handler is done or another has its place.
         let Some((handler, _)) = &mut self.running else {
             return false;
         };
-        let Poll::Ready(result) = handler.as_mut().poll(&mut Context::from_waker(&self.waker))
-        else {
+        let cx = &mut Context::from_waker(&self.waker);
+        let go_on = || handler.as_mut().poll(cx).map(Into::into);
+        let result: Result<Poll<Disposition>, _> = panic::catch_unwind(AssertUnwindSafe(go_on));
+        if matches!(result, Ok(Poll::Pending)) {
             return false;
+        }
+        let Some((handler, settler)) = self.running.take() else {
+            return true;
         };
-        if let Some((_, Some(settler))) = self.running.take() {
-            settler.settle(result.into());
+        drop_quietly(handler);
+        match result {
+            Ok(Poll::Ready(disposition)) => {
+                handled.finished += 1;
+                if let Some(settler) = settler {
+                    settler.settle(disposition);
+                }
+            }
+            Ok(Poll::Pending) => {}
+            Err(payload) => has_panicked(inbox, &*payload, settler, handled),
         }
         true
     }

@@ -38,7 +38,7 @@ use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
 use crate::shared::channel::{ChannelInbox, ChannelOperation};
 use crate::shared::handle::Shared;
-use crate::shared::inbox::Inbox;
+use crate::shared::inbox::{Asked, Inbox};
 use crate::shared::outbox::Outbox;
 use crate::shared::place::LinkIndex;
 use crate::sync::answer::Answer;
@@ -222,9 +222,15 @@ impl Link {
 
     pub(super) fn stop_accepting(&mut self) {
         self.producers.stop_accepting();
+        self.consumers.stop(Asked::Stop);
     }
 
-    /// Whether every message has its outcome, and every settle was written.
+    /// There is no more time for handlers.
+    pub(super) fn cut_off_handlers(&mut self) {
+        self.consumers.stop(Asked::CutOff);
+    }
+
+    /// Whether every message has its outcome, all handlers are through, and every settle was written.
     pub(super) fn is_drained(&self) -> bool {
         self.producers.are_drained() && self.consumers.have_settled()
     }

@@ -40,10 +40,11 @@ use crate::core::session::{Session, Settings};
 use crate::core::topology::Topology;
 use crate::error::{ConnectionError, ConsumerEnd, Error};
 use crate::outcome::DropReason;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Timer};
 use crate::shared::command::Command;
 use crate::shared::doorbell::Ready;
 use crate::shared::handle::Shared;
+use crate::shared::inbox::{Asked, Inbox};
 use crate::shared::place::{LinkIndex, Place};
 
 /// Runs a client's connections.
@@ -69,6 +70,8 @@ pub struct Driver {
     commands: VecDeque<Command>,
     ready: Vec<Ready>,
     closing: Option<Closing>,
+    /// Consumers whose handlers have a time of their own to come to their end.
+    stops: Vec<(Box<dyn Timer>, Arc<Inbox>)>,
     /// Whether producers may publish, when that was last asked.
     may_publish: bool,
     done: bool,
@@ -95,6 +98,7 @@ impl Driver {
             commands: VecDeque::new(),
             ready: Vec::new(),
             closing: None,
+            stops: Vec::new(),
             may_publish: false,
             done: false,
         };
@@ -193,6 +197,11 @@ impl Driver {
                     link.cancel_consumer(now, key, &inbox, &mut self.topology);
                 }
             }
+            Command::CutOffHandlers { inbox, within } => {
+                let mut timer = self.runtime.timer();
+                timer.set_at(after(now, within));
+                self.stops.push((timer, inbox));
+            }
             Command::Call { method, answer } => {
                 self.link(LinkIndex::MAIN).call(now, method, answer);
             }
@@ -232,6 +241,17 @@ impl Driver {
         }
     }
 
+    /// Ends the handlers that have had their time.
+    fn cut_off_handlers(&mut self, cx: &mut Context<'_>) {
+        self.stops.retain_mut(|(timer, inbox)| {
+            if inbox.has_handlers() && timer.poll(cx).is_pending() {
+                return true;
+            }
+            inbox.stop(Asked::CutOff);
+            false
+        });
+    }
+
     /// How many bytes are encoded and not written, on the connection with the most of them.
     #[cfg(feature = "_internal")]
     pub(crate) fn unwritten(&mut self) -> usize {
@@ -248,6 +268,9 @@ impl Driver {
         if !closing.connections {
             if !late && !self.links.iter().all(Link::is_drained) {
                 return false;
+            }
+            if late {
+                self.links.iter_mut().for_each(Link::cut_off_handlers);
             }
             if !closing.called_off {
                 closing.called_off = true;
@@ -347,6 +370,7 @@ impl Driver {
             Command::AddConsumer { inbox, .. } | Command::CancelConsumer(inbox) => {
                 inbox.finish(ConsumerEnd::ClientClosed);
             }
+            Command::CutOffHandlers { inbox, .. } => inbox.stop(Asked::CutOff),
             Command::Channel { inbox, .. } | Command::OpenChannel { inbox, .. } => {
                 inbox.close(Error::Closed);
             }
@@ -381,6 +405,7 @@ impl Driver {
         let mut others = self.topology.changes_ended() != ended;
         others |= self.close_unused(now);
         self.review(now);
+        self.cut_off_handlers(cx);
         others |= !self.done && self.go_on_closing(cx, now);
         match (some, others) {
             (_, true) => Moved::All,

@@ -25,6 +25,11 @@ pub(crate) enum Command {
         started: Answer<Result<(), Error>>,
     },
     CancelConsumer(Arc<Inbox>),
+    /// There is so much time for the handlers of a consumer that is to stop.
+    CutOffHandlers {
+        inbox: Arc<Inbox>,
+        within: Duration,
+    },
     Call {
         method: Method,
         answer: Answer<Result<Method, Error>>,

@@ -2,6 +2,7 @@
 
 mod outcome;
 mod places;
+mod stopping;
 mod weighing;
 
 use std::collections::VecDeque;
@@ -15,6 +16,7 @@ use self::outcome::settled;
 pub(crate) use self::outcome::{Filled, Taken};
 use self::places::has_place_in_stream;
 pub(crate) use self::places::{AskForOffset, place_in_stream};
+pub(crate) use self::stopping::{Asked, Stopping};
 pub(crate) use self::weighing::cost;
 use super::doorbell::{Doorbell, Ready};
 use super::place::Place;
@@ -34,6 +36,7 @@ pub(crate) struct Inbox {
     /// What the tags of consumers begin with that may send one message at a time.
     narrow_prefix: &'static [u8],
     state: Mutex<InboxState>,
+    stopping: Stopping,
     /// Who is asked where a stream is to be read from.
     ask_for_offset: Option<AskForOffset>,
     /// The epoch in the state, to be looked at without the lock.
@@ -199,6 +202,7 @@ impl Inbox {
             no_ack: spec.no_ack,
             narrow_prefix: spec.narrow_prefix(),
             state: Mutex::new(state),
+            stopping: Stopping::default(),
             ask_for_offset: None,
             epoch: AtomicU64::new(Epoch::default().number()),
             last_handed_out: AtomicU64::new(0),
@@ -369,6 +373,35 @@ impl Inbox {
             Poll::Pending
         })
         .await;
+    }
+
+    // How it is stopped by others.
+
+    /// Whoever works on its deliveries is to begin with no more of them, or to end at once.
+    pub(crate) fn stop(&self, how: Asked) {
+        self.stopping.ask(how);
+        wake(self.lock());
+    }
+
+    /// What is asked of whoever works on its deliveries.
+    pub(crate) fn stopping(&self) -> &Stopping {
+        &self.stopping
+    }
+
+    /// Somebody begins to run handlers, for whose end a close waits.
+    pub(crate) fn begin_handlers(&self) {
+        self.stopping.begin_handlers();
+    }
+
+    /// None of them runs any more.
+    pub(crate) fn end_handlers(&self) {
+        self.stopping.end_handlers();
+        self.ring();
+    }
+
+    /// Whether there are any.
+    pub(crate) fn has_handlers(&self) -> bool {
+        self.stopping.has_handlers()
     }
 
     /// Whether deliveries of this epoch can no longer be settled.
@@ -699,6 +732,10 @@ impl Inbox {
 
     /// Whether nothing is left for the user to settle, nor for the driver to tell the broker.
     pub(crate) fn is_drained(&self) -> bool {
+        // A handler settles what it has let go of when it ends.
+        if self.has_handlers() {
+            return false;
+        }
         let state = self.lock();
         state.held == 0 && state.tracker.pending() == 0
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_io::block_on;
 use async_lock::Barrier;
-use futures_lite::FutureExt as _;
 use futures_lite::future::zip;
 use snowshoe::codec::sasl::{Mechanism, Plain};
 use snowshoe::{ConnectionRole, Delivery, Disposition, Event, Producer, Queue};
@@ -192,8 +191,12 @@ fn a_handler_works_on_as_many_messages_as_it_may_and_no_more() {
                 all_done.close();
             }
         };
-        let handled = consumer.process(3, handler);
-        handled.or(async { _ = end.recv().await }).await;
+        let stop = consumer.stop_handle();
+        let stopping = async {
+            _ = end.recv().await;
+            stop.stop();
+        };
+        zip(consumer.process(3, handler), stopping).await;
         assert_eq!((most.get(), done.get()), (3, 9));
     });
 }
@@ -228,8 +231,12 @@ fn what_a_handler_returns_settles_its_message() {
                 }
             }
         };
-        let until = async { seen_again.recv().await.unwrap() };
-        consumer.process(1, handler).or(until).await;
+        let stop = consumer.stop_handle();
+        let stopping = async {
+            seen_again.recv().await.unwrap();
+            stop.stop();
+        };
+        zip(consumer.process(1, handler), stopping).await;
         until_ready(&client, &dead_letters, 1).await;
         assert_eq!(take_bodies(&client, &dead_letters).await, ["discard"]);
         drop(consumer);

@@ -23,6 +23,7 @@ mod credentials;
 mod declaring;
 mod deletions;
 mod delivery_counts;
+mod draining;
 mod executors;
 mod fairness;
 mod fault_table;

@@ -1,5 +1,6 @@
 //! What becomes of messages that are longer than is accepted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use snowshoe::codec::method::basic;
@@ -48,7 +49,11 @@ async fn publish_three(queue: &ShortString) {
     }
 }
 
+/// Whether a message was handed out that is none: a handler that panics is not told by its panic.
+static HANDED_OUT: AtomicBool = AtomicBool::new(false);
+
 fn panic_over(delivery: &Delivery) {
+    HANDED_OUT.store(true, Ordering::Relaxed);
     panic!("{delivery:?} is no ordinary message");
 }
 
@@ -156,9 +161,13 @@ fn the_consumer_decides_what_becomes_of_a_message_that_is_too_long() {
             };
             let consumer = client.consumer(queue.clone()).unwrap();
             let mut consumer = consumer.on_oversized(decide).start().await.unwrap();
-            let handled = consumer.process(1, async |it| panic_over(&it));
+            let handled = async {
+                let handled = consumer.process(1, async |it| panic_over(&it)).await;
+                unreachable!("{handled:?}");
+            };
             let decided = eventually("it was decided", || seen.lock().unwrap().len() == times);
             futures_lite::FutureExt::or(handled, decided).await;
+            assert!(!HANDED_OUT.load(Ordering::Relaxed));
             assert!(seen.lock().unwrap().iter().all(|key| *key == queue));
             drop(consumer);
             let dead_letters = u32::from(disposition == Disposition::Discard);

@@ -17,7 +17,7 @@ use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, Error};
 use crate::events::ConsumerId;
 use crate::runtime::Runtime;
-use crate::shared::inbox::Inbox;
+use crate::shared::inbox::{Asked, Inbox};
 use crate::shared::place::{LinkIndex, Place};
 use crate::sync::answer::Answer;
 
@@ -361,11 +361,17 @@ impl Consumers {
         }
     }
 
-    /// Whether every settle was written.
+    /// Whether all handlers are through, and every settle was written.
     pub(super) fn have_settled(&self) -> bool {
-        self.consumers
-            .values()
-            .all(|consumer| consumer.inbox.has_nothing_to_send())
+        let mut inboxes = self.consumers.values().map(|consumer| &consumer.inbox);
+        inboxes.all(|inbox| !inbox.has_handlers() && inbox.has_nothing_to_send())
+    }
+
+    /// Whoever works on deliveries is to begin with no more of them, or to end at once.
+    pub(super) fn stop(&self, how: Asked) {
+        for consumer in self.consumers.values() {
+            consumer.inbox.stop(how);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

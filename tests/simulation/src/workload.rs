@@ -401,6 +401,9 @@ pub(crate) async fn collect(scene: Rc<Scene>, queue: Queue, slowness: u64, dedic
     consume_until(&scene, &plan, false).await;
 }
 
+/// How long handlers have that are to come to their end.
+const TIME_TO_DRAIN: Duration = Duration::from_secs(2);
+
 /// Consumes until the client is closed, or the consumer is cancelled when its time has come.
 async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
     let mut random = Rng::with_seed(plan.seed);
@@ -436,7 +439,21 @@ async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
                 continue;
             }
         };
+        // Handlers come to their end in half of the plans, and are dropped in the others.
+        let is_drained = matches!(plan.style, Style::Handler(_)) && plan.seed.is_multiple_of(2);
+        let stop = consumer.stop_handle();
         let taking = take_all(scene, plan, index, &mut consumer, &mut random);
+        if cancels && is_drained {
+            let stopping = async {
+                scene.clock.sleep(scene.left_until(plan.until)).await;
+                scene.log.note(format_args!("user: stops consumer {index}"));
+                stop.stop_within(TIME_TO_DRAIN);
+                std::future::pending().await
+            };
+            or(taking, stopping).await;
+            scene.ledger.borrow_mut().cancelled += 1;
+            return consumer.cancel().await;
+        }
         let patience = cancels.then(|| scene.left_until(plan.until));
         if scene.with_patience(patience, taking).await.is_none() {
             scene

@@ -1,0 +1,261 @@
+//! A consumer that is stopped while it works: what runs comes to its end, and nothing else begins.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use futures_lite::future::zip;
+use snowshoe::{Client, Consumer, ConsumerEnd, Delivery, Disposition, Handled, ShortString};
+use support::broker::url;
+use support::client::connect;
+use support::messages::text;
+use support::queues::{publish, take_bodies, until_ready, with_queue};
+use support::waiting::{run, within};
+
+const MESSAGES: u32 = 20;
+
+/// How many handlers run at a time.
+const HANDLERS: usize = 4;
+
+/// A time that is over soon.
+const SHORT: Duration = Duration::from_millis(100);
+
+/// More time than any test takes.
+const EVER: Duration = Duration::from_secs(300);
+
+/// Handlers that tell that they have begun, and end when they are let.
+struct Gate {
+    begun: (Sender<String>, Receiver<String>),
+    open: (Sender<()>, Receiver<()>),
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self {
+            begun: async_channel::unbounded(),
+            open: async_channel::bounded(1),
+        }
+    }
+
+    async fn pass(&self, delivery: &Delivery) {
+        self.begun.0.try_send(text(delivery.body())).unwrap();
+        // Closed, once they may pass.
+        _ = self.open.1.recv().await;
+    }
+
+    /// Waits until as many have begun as may run.
+    async fn all_begun(&self) -> Vec<String> {
+        let mut begun = Vec::new();
+        while begun.len() < HANDLERS {
+            begun.push(within("a handler", self.begun.1.recv()).await.unwrap());
+        }
+        begun
+    }
+
+    fn open(&self) {
+        self.open.0.close();
+    }
+}
+
+async fn with_messages() -> (Client, ShortString, Consumer) {
+    let (client, queue) = with_queue().await;
+    let producer = client.producer(queue.clone()).unwrap().build();
+    for number in 0..MESSAGES {
+        let sent = producer.send(number.to_string());
+        within("the confirm", sent).await.unwrap();
+    }
+    let consumer = client.consumer(queue.clone()).unwrap().start();
+    let consumer = within("the consumer", consumer).await.unwrap();
+    (client, queue, consumer)
+}
+
+fn handled(handled: Handled) -> (u64, u64, u64) {
+    let Handled {
+        finished,
+        panicked,
+        cut_off,
+        ..
+    } = handled;
+    (finished, panicked, cut_off)
+}
+
+/// What is in a queue once its consumer has let it go: all but these.
+async fn are_left_but(client: &Client, queue: &ShortString, done: &[String]) {
+    let left = MESSAGES - u32::try_from(done.len()).unwrap();
+    until_ready(client, queue, left).await;
+    let left = take_bodies(client, queue).await;
+    let all = (0..MESSAGES).map(|it| it.to_string());
+    let expected: Vec<String> = all.filter(|it| !done.contains(it)).collect();
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn handlers_of_a_consumer_that_is_stopped_end_and_nothing_else_begins() {
+    run(async {
+        for time in [None, Some(EVER)] {
+            let (client, queue, mut consumer) = with_messages().await;
+            let (gate, stop) = (Gate::new(), consumer.stop_handle());
+            let working = consumer.process(HANDLERS, async |it: Delivery| gate.pass(&it).await);
+            let stopping = async {
+                let begun = gate.all_begun().await;
+                match time {
+                    None => stop.stop(),
+                    Some(time) => stop.stop_within(time),
+                }
+                // The others go back while these still run.
+                let left = MESSAGES - u32::try_from(HANDLERS).unwrap();
+                until_ready(&client, &queue, left).await;
+                gate.open();
+                begun
+            };
+            let (how, begun) = within("the end", zip(working, stopping)).await;
+            assert_eq!(handled(how), (4, 0, 0));
+            assert!(stop.is_stopped());
+            drop(consumer);
+            are_left_but(&client, &queue, &begun).await;
+        }
+    });
+}
+
+#[test]
+fn a_client_that_is_closed_lets_handlers_end_and_tells_the_broker() {
+    run(async {
+        let (client, queue, mut consumer) = with_messages().await;
+        let gate = Gate::new();
+        // It lets go of its message before it is through with it.
+        let working = consumer.process(HANDLERS, async |it: Delivery| {
+            gate.pass(&{ it }).await;
+        });
+        let closing = async {
+            let begun = gate.all_begun().await;
+            let opening = async {
+                until_ready(&connect(&url()).await, &queue, 16).await;
+                gate.open();
+            };
+            zip(client.close_within(EVER), opening).await;
+            begun
+        };
+        let (how, begun) = within("the end", zip(working, closing)).await;
+        assert_eq!(handled(how), (4, 0, 0));
+        let other = connect(&url()).await;
+        are_left_but(&other, &queue, &begun).await;
+    });
+}
+
+#[test]
+fn handlers_that_are_not_through_in_time_are_cut_off_and_their_messages_go_back() {
+    run(async {
+        for closes in [false, true] {
+            let (client, queue, mut consumer) = with_messages().await;
+            let (gate, stop) = (Gate::new(), consumer.stop_handle());
+            let working = consumer.process(HANDLERS, async |it: Delivery| {
+                gate.pass(&it).await;
+                pending::<()>().await;
+            });
+            let stopping = async {
+                gate.all_begun().await;
+                if closes {
+                    client.close_within(SHORT).await;
+                } else {
+                    stop.stop_within(SHORT);
+                }
+            };
+            let (how, ()) = within("the end", zip(working, stopping)).await;
+            assert_eq!(handled(how), (0, 0, 4));
+            let other = connect(&url()).await;
+            are_left_but(&other, &queue, &[]).await;
+        }
+    });
+}
+
+#[test]
+fn a_handler_that_panics_has_failed_and_the_others_go_on() {
+    run(async {
+        let (client, queue, mut consumer) = with_messages().await;
+        let stop = consumer.stop_handle();
+        let seen = RefCell::new(Vec::new());
+        let handler = |delivery: Delivery| {
+            let body = text(delivery.body());
+            // Before there is a future, or in it.
+            assert!(body != "3" || delivery.is_redelivered(), "not yet");
+            let (seen, stop) = (&seen, &stop);
+            async move {
+                assert!(body != "7" || delivery.is_redelivered(), "{body}: not yet");
+                seen.borrow_mut().push(body);
+                if seen.borrow().len() == MESSAGES as usize {
+                    stop.stop();
+                }
+            }
+        };
+        let how = within("the end", consumer.process(HANDLERS, handler)).await;
+        assert_eq!(handled(how), (20, 2, 0));
+        let mut seen: Vec<u32> = seen.take().iter().map(|it| it.parse().unwrap()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, Vec::from_iter(0..MESSAGES));
+        drop(consumer);
+        until_ready(&client, &queue, 0).await;
+    });
+}
+
+#[test]
+fn a_loop_ends_when_its_consumer_is_stopped_and_settles_what_it_has() {
+    run(async {
+        let (client, queue, mut consumer) = with_messages().await;
+        let stop = consumer.stop_handle();
+        let first = within("a delivery", consumer.next()).await.unwrap();
+        stop.stop();
+        assert!(within("the end", consumer.next()).await.is_none());
+        assert!(consumer.try_next().is_none());
+        until_ready(&client, &queue, MESSAGES - 1).await;
+        let body = text(first.body());
+        first.ack().unwrap();
+        are_left_but(&client, &queue, &[body]).await;
+    });
+}
+
+#[test]
+fn a_loop_that_waits_is_told_that_its_consumer_is_stopped() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        let consumer = client.consumer(queue).unwrap().start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
+        let stop = consumer.stop_handle();
+        let waiting = std::thread::spawn(move || async_io::block_on(consumer.next()).is_none());
+        stop.stop_within(SHORT);
+        assert!(waiting.join().unwrap());
+    });
+}
+
+#[test]
+fn what_was_received_without_acknowledgements_is_handed_out_after_a_stop() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        publish(&client, &queue, &["1", "2", "3"]).await;
+        let consumer = client.consumer(queue.clone()).unwrap().no_ack().start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
+        let first = within("a delivery", consumer.next()).await.unwrap();
+        assert_eq!(text(first.body()), "1");
+        until_ready(&client, &queue, 0).await;
+        consumer.stop_handle().stop();
+        let mut bodies = Vec::new();
+        while let Some(delivery) = within("the next", consumer.next()).await {
+            bodies.push(text(delivery.body()));
+        }
+        assert_eq!(bodies, ["2", "3"]);
+        assert!(matches!(consumer.end(), Some(ConsumerEnd::Cancelled)));
+    });
+}
+
+#[test]
+fn a_stop_of_a_client_that_has_ended_waits_for_nothing() {
+    run(async {
+        let (client, _, mut consumer) = with_messages().await;
+        let stop = consumer.stop_handle();
+        client.close().await;
+        stop.stop_within(EVER);
+        let handler = async |_: Delivery| Disposition::Ack;
+        let how = within("the end", consumer.process(HANDLERS, handler)).await;
+        assert_eq!(handled(how), (0, 0, 0));
+    });
+}
