@@ -38,7 +38,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let working = orders.process(4, |order| work_on(order, start));
     // A service waits for a signal here. The orders that are worked on are finished, and the others go back.
     let ending = async {
-        Timer::after(Duration::from_millis(600)).await;
+        Timer::after(Duration::from_millis(300)).await;
         client.close().await;
     };
     let (handled, ()) = zip(working, ending).await;

@@ -145,8 +145,8 @@ impl Consumer {
     /// [prefetch](ConsumerBuilder::prefetch), which is 100 by default, is not reached. Where there are no
     /// acknowledgements, or a prefetch of 0, the limit alone counts.
     ///
-    /// A handler that panics has failed: its message goes back as by [`Disposition::Retry`], an error in the
-    /// log has the panic's message, and the others go on. (A program that aborts on a panic does so.)
+    /// A handler that panics has failed: its message goes back as by [`Disposition::Retry`],
+    /// [`Event::HandlerPanicked`](crate::Event::HandlerPanicked) tells what it said, and the others go on. (A program that aborts on a panic does so.)
     ///
     /// It drains: once the consumer is stopped, by its [stop handle](Self::stop_handle) or by
     /// [`Client::close`](crate::Client::close), no handler begins, those that run come to their end, and what

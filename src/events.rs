@@ -190,6 +190,14 @@ pub enum Event {
         /// How many since the last event of the kind.
         count: u64,
     },
+    /// A handler of [`Consumer::process`](crate::Consumer::process) has panicked: its message goes back to the
+    /// queue as by [`Disposition::Retry`](crate::Disposition::Retry), and the others go on.
+    HandlerPanicked {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// What the panic said.
+        message: String,
+    },
     /// The secret that the connection was opened with was replaced.
     SecretUpdated {
         /// Which connection.

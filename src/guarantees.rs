@@ -155,6 +155,11 @@
 //! - A delivery that is dropped unsettled stays with the broker, and counts against the prefetch,
 //!   until its consumer ends.
 //!
+//! - A consumer that is [stopped](crate::Consumer::stop_handle), alone or because its client is closed, begins
+//!   with no more messages. Handlers that run come to their end and settle their messages; those that are not
+//!   through in time are dropped, and their messages go back, as does what was only prefetched. What a handler
+//!   finished before its channel ended is not delivered again, as far as the acknowledgement was through.
+//!
 //! - A message that is longer than [is accepted](crate::ClientBuilder::max_message_size) is not handed
 //!   out, because its body is not there. Unless
 //!   [you decide otherwise](crate::ConsumerBuilder::on_oversized) it is refused: **dead-lettered, or

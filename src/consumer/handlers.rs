@@ -9,6 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::Consumer;
 use crate::delivery::{Delivery, Disposition, Settler};
+use crate::shared::command::Command;
+use crate::shared::handle::Handle;
 use crate::shared::inbox::{Asked, Inbox};
 use crate::sync::{Mutex, WakerSlot, lock};
 
@@ -24,19 +26,41 @@ pub struct Handled {
     pub cut_off: u64,
 }
 
-/// Tells the inbox of handlers for as long as it lives.
-struct Presence(Arc<Inbox>);
+/// What the handlers of a consumer have in common; its inbox knows of them for as long as it lives.
+struct Presence {
+    inbox: Arc<Inbox>,
+    client: Arc<Handle>,
+    handled: Handled,
+}
 
 impl Presence {
-    fn new(inbox: &Arc<Inbox>) -> Self {
-        inbox.begin_handlers();
-        Self(Arc::clone(inbox))
+    fn new(consumer: &Consumer) -> Self {
+        consumer.inbox.begin_handlers();
+        Self {
+            inbox: Arc::clone(&consumer.inbox),
+            client: Arc::clone(&consumer.client),
+            handled: Handled::default(),
+        }
+    }
+
+    /// A handler has panicked: what it worked on has failed.
+    fn has_panicked(&mut self, payload: &(dyn Any + Send), settler: Option<Settler>) {
+        self.handled.panicked += 1;
+        if let Some(settler) = settler {
+            settler.settle(Disposition::Retry);
+        }
+        let message = (payload.downcast_ref::<&str>().copied())
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        self.client.command(Command::HandlerPanicked {
+            inbox: Arc::clone(&self.inbox),
+            message: message.unwrap_or("it does not say why").to_owned(),
+        });
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.0.end_handlers();
+        self.inbox.end_handlers();
     }
 }
 
@@ -48,21 +72,20 @@ where
     F: Future,
     F::Output: Into<Disposition>,
 {
-    let presence = Presence::new(&consumer.inbox);
+    let mut presence = Presence::new(consumer);
     // Dropped before the presence, which a close waits for: what they hold goes back in time.
     let mut slots: Vec<Slot<F>> = Vec::new();
     let mut free: Vec<usize> = Vec::new();
     let woken = Arc::new(Woken::default());
-    let mut handled = Handled::default();
     let mut ended = false;
     std::future::poll_fn(|cx| {
         // Registered before anything is looked at, so that no wake in between is missed.
         for index in woken.take(cx.waker()) {
-            if slots[index].poll(&presence.0, &mut handled) {
+            if slots[index].poll(&mut presence) {
                 free.push(index);
             }
         }
-        match presence.0.stopping().asked(cx.waker()) {
+        match presence.inbox.stopping().asked(cx.waker()) {
             Asked::Nothing => {}
             // A consumer without acknowledgements has still to hand out what it has received.
             Asked::Stop => ended |= consumer.is_stopped(),
@@ -70,7 +93,7 @@ where
                 consumer.is_stopped();
                 let running = slots.iter_mut().filter_map(|slot| slot.running.take());
                 for (handler, settler) in running {
-                    handled.cut_off += 1;
+                    presence.handled.cut_off += 1;
                     drop_quietly(handler);
                     if let Some(settler) = settler {
                         settler.settle(Disposition::Release);
@@ -94,10 +117,10 @@ where
                     let is_over = match panic::catch_unwind(AssertUnwindSafe(begin)) {
                         Ok(future) => {
                             slots[index].running = Some((future, settler));
-                            slots[index].poll(&presence.0, &mut handled)
+                            slots[index].poll(&mut presence)
                         }
                         Err(payload) => {
-                            has_panicked(&presence.0, &*payload, settler, &mut handled);
+                            presence.has_panicked(&*payload, settler);
                             true
                         }
                     };
@@ -119,27 +142,7 @@ where
         Poll::Pending
     })
     .await;
-    handled
-}
-
-/// A handler has panicked: what it worked on has failed.
-fn has_panicked(
-    inbox: &Inbox,
-    payload: &(dyn Any + Send),
-    settler: Option<Settler>,
-    handled: &mut Handled,
-) {
-    handled.panicked += 1;
-    let message = (payload.downcast_ref::<&str>().copied())
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    log::error!(
-        "a handler of a message from {:?} panicked: {}",
-        inbox.queue(),
-        message.unwrap_or("it does not say why")
-    );
-    if let Some(settler) = settler {
-        settler.settle(Disposition::Retry);
-    }
+    presence.handled
 }
 
 /// Drops a handler in the middle of its work, and what it holds, which may panic as it goes.
@@ -173,7 +176,7 @@ where
     }
 
     /// Whether the handler came to its end just now.
-    fn poll(&mut self, inbox: &Inbox, handled: &mut Handled) -> bool {
+    fn poll(&mut self, presence: &mut Presence) -> bool {
         // A wake can come late, when the handler is done or another has its place.
         let Some((handler, _)) = &mut self.running else {
             return false;
@@ -190,13 +193,13 @@ where
         drop_quietly(handler);
         match result {
             Ok(Poll::Ready(disposition)) => {
-                handled.finished += 1;
+                presence.handled.finished += 1;
                 if let Some(settler) = settler {
                     settler.settle(disposition);
                 }
             }
             Ok(Poll::Pending) => {}
-            Err(payload) => has_panicked(inbox, &*payload, settler, handled),
+            Err(payload) => presence.has_panicked(&*payload, settler),
         }
         true
     }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use log::Level;
 use snowshoe_codec::method::{Arguments, basic};
 use snowshoe_codec::time::after;
 use snowshoe_codec::{ClientOptions, CloseReason, Method, ShortString};
@@ -212,6 +213,20 @@ impl Link {
 
     pub(super) fn owes_room(&mut self, key: ProducerKey) {
         self.producers.owes_room(key);
+    }
+
+    /// A handler of a consumer has panicked, which is told.
+    pub(super) fn handler_panicked(&mut self, now: Instant, key: ConsumerKey, message: String) {
+        if let Some(consumer) = self.consumers.id(key) {
+            let queue = &consumer.queue;
+            self.log.say(
+                now,
+                Level::Error,
+                format_args!("a handler of a message from {queue:?} panicked: {message}"),
+            );
+            let panicked = Event::HandlerPanicked { consumer, message };
+            self.shared.hub.emit(&panicked);
+        }
     }
 
     pub(super) fn consumer_is_ready(&mut self, key: ConsumerKey) {

@@ -202,6 +202,11 @@ impl Driver {
                 timer.set_at(after(now, within));
                 self.stops.push((timer, inbox));
             }
+            Command::HandlerPanicked { inbox, message } => {
+                if let Some(Place { link, key }) = inbox.place() {
+                    self.link(link).handler_panicked(now, key, message);
+                }
+            }
             Command::Call { method, answer } => {
                 self.link(LinkIndex::MAIN).call(now, method, answer);
             }

@@ -30,6 +30,11 @@ pub(crate) enum Command {
         inbox: Arc<Inbox>,
         within: Duration,
     },
+    /// A handler of a consumer has panicked, with this message.
+    HandlerPanicked {
+        inbox: Arc<Inbox>,
+        message: String,
+    },
     Call {
         method: Method,
         answer: Answer<Result<Method, Error>>,

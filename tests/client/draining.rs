@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future::zip;
-use snowshoe::{Client, Consumer, ConsumerEnd, Delivery, Disposition, Handled, ShortString};
+use snowshoe::{Client, Consumer, ConsumerEnd, Delivery, Disposition, Event, Handled, ShortString};
 use support::broker::url;
 use support::client::connect;
+use support::events::next_event;
 use support::messages::text;
 use support::queues::{publish, take_bodies, until_ready, with_queue};
 use support::waiting::{run, within};
@@ -173,6 +174,7 @@ fn handlers_that_are_not_through_in_time_are_cut_off_and_their_messages_go_back(
 fn a_handler_that_panics_has_failed_and_the_others_go_on() {
     run(async {
         let (client, queue, mut consumer) = with_messages().await;
+        let mut events = client.events();
         let stop = consumer.stop_handle();
         let seen = RefCell::new(Vec::new());
         let handler = |delivery: Delivery| {
@@ -190,6 +192,13 @@ fn a_handler_that_panics_has_failed_and_the_others_go_on() {
         };
         let how = within("the end", consumer.process(HANDLERS, handler)).await;
         assert_eq!(handled(how), (20, 2, 0));
+        for said in ["not yet", "7: not yet"] {
+            let is_it = |event: &Event| match event {
+                Event::HandlerPanicked { message, .. } => message == said,
+                _ => false,
+            };
+            next_event(&mut events, said, is_it).await;
+        }
         let mut seen: Vec<u32> = seen.take().iter().map(|it| it.parse().unwrap()).collect();
         seen.sort_unstable();
         assert_eq!(seen, Vec::from_iter(0..MESSAGES));
