@@ -448,7 +448,7 @@ async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
                 scene.clock.sleep(scene.left_until(plan.until)).await;
                 scene.log.note(format_args!("user: stops consumer {index}"));
                 stop.stop_within(TIME_TO_DRAIN);
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             or(taking, stopping).await;
             scene.ledger.borrow_mut().cancelled += 1;
