@@ -36,6 +36,8 @@ struct Presence {
 impl Presence {
     fn new(consumer: &Consumer) -> Self {
         consumer.inbox.begin_handlers();
+        let inbox = Arc::clone(&consumer.inbox);
+        consumer.client.command(Command::BeginHandlers(inbox));
         Self {
             inbox: Arc::clone(&consumer.inbox),
             client: Arc::clone(&consumer.client),

@@ -39,7 +39,7 @@ use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
 use crate::shared::channel::{ChannelInbox, ChannelOperation};
 use crate::shared::handle::Shared;
-use crate::shared::inbox::{Asked, Inbox};
+use crate::shared::inbox::Inbox;
 use crate::shared::outbox::Outbox;
 use crate::shared::place::LinkIndex;
 use crate::sync::answer::Answer;
@@ -237,15 +237,10 @@ impl Link {
 
     pub(super) fn stop_accepting(&mut self) {
         self.producers.stop_accepting();
-        self.consumers.stop(Asked::Stop);
+        self.consumers.stop();
     }
 
-    /// There is no more time for handlers.
-    pub(super) fn cut_off_handlers(&mut self) {
-        self.consumers.stop(Asked::CutOff);
-    }
-
-    /// Whether every message has its outcome, all handlers are through, and every settle was written.
+    /// Whether every message has its outcome, and every settle was written.
     pub(super) fn is_drained(&self) -> bool {
         self.producers.are_drained() && self.consumers.have_settled()
     }

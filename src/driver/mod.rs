@@ -70,6 +70,8 @@ pub struct Driver {
     commands: VecDeque<Command>,
     ready: Vec<Ready>,
     closing: Option<Closing>,
+    /// Consumers with handlers, which may be through.
+    working: Vec<Arc<Inbox>>,
     /// Consumers whose handlers have a time of their own to come to their end.
     stops: Vec<(Box<dyn Timer>, Arc<Inbox>)>,
     /// Whether producers may publish, when that was last asked.
@@ -98,6 +100,7 @@ impl Driver {
             commands: VecDeque::new(),
             ready: Vec::new(),
             closing: None,
+            working: Vec::new(),
             stops: Vec::new(),
             may_publish: false,
             done: false,
@@ -197,6 +200,13 @@ impl Driver {
                     link.cancel_consumer(now, key, &inbox, &mut self.topology);
                 }
             }
+            Command::BeginHandlers(inbox) => {
+                if self.closing.is_some() {
+                    inbox.stop(Asked::Stop);
+                }
+                self.are_handlers_through();
+                self.working.push(inbox);
+            }
             Command::CutOffHandlers { inbox, within } => {
                 let mut timer = self.runtime.timer();
                 timer.set_at(after(now, within));
@@ -246,6 +256,12 @@ impl Driver {
         }
     }
 
+    /// Whether no handlers run.
+    fn are_handlers_through(&mut self) -> bool {
+        self.working.retain(|inbox| inbox.has_handlers());
+        self.working.is_empty()
+    }
+
     /// Ends the handlers that have had their time.
     fn cut_off_handlers(&mut self, cx: &mut Context<'_>) {
         self.stops.retain_mut(|(timer, inbox)| {
@@ -266,16 +282,17 @@ impl Driver {
 
     /// Goes on with closing: first the messages, then the connections. Whether a step was taken.
     fn go_on_closing(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let are_through = self.are_handlers_through();
         let Some(closing) = &mut self.closing else {
             return false;
         };
         let late = closing.is_late(cx, now);
         if !closing.connections {
-            if !late && !self.links.iter().all(Link::is_drained) {
+            if !late && !(are_through && self.links.iter().all(Link::is_drained)) {
                 return false;
             }
-            if late {
-                self.links.iter_mut().for_each(Link::cut_off_handlers);
+            for inbox in self.working.drain(..) {
+                inbox.stop(Asked::CutOff);
             }
             if !closing.called_off {
                 closing.called_off = true;
@@ -356,6 +373,12 @@ impl Driver {
     fn finish(&mut self, reason: DropReason) {
         self.done = true;
         self.settle_first(Err(Error::Closed));
+        // Nobody would cut them off later.
+        let late = self.stops.drain(..).map(|(_, inbox)| inbox);
+        let closed = self.closing.is_some().then(|| self.working.drain(..));
+        for inbox in late.chain(closed.into_iter().flatten()) {
+            inbox.stop(Asked::CutOff);
+        }
         let mut commands = std::mem::take(&mut self.commands);
         commands.append(&mut self.shared.commands.close());
         for command in commands {

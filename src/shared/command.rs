@@ -25,6 +25,8 @@ pub(crate) enum Command {
         started: Answer<Result<(), Error>>,
     },
     CancelConsumer(Arc<Inbox>),
+    /// Handlers of a consumer run, for whose end a close waits.
+    BeginHandlers(Arc<Inbox>),
     /// There is so much time for the handlers of a consumer that is to stop.
     CutOffHandlers {
         inbox: Arc<Inbox>,

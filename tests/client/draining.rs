@@ -8,10 +8,12 @@ use async_channel::{Receiver, Sender};
 use futures_lite::future::zip;
 use snowshoe::{Client, Consumer, ConsumerEnd, Delivery, Disposition, Event, Handled, ShortString};
 use support::broker::url;
+use support::cable::Cable;
 use support::client::connect;
 use support::events::next_event;
 use support::messages::text;
-use support::queues::{publish, take_bodies, until_ready, with_queue};
+use support::proxy::End;
+use support::queues::{fresh_queue, publish, take_bodies, until_ready, with_queue};
 use support::waiting::{run, within};
 
 const MESSAGES: u32 = 20;
@@ -266,5 +268,32 @@ fn a_stop_of_a_client_that_has_ended_waits_for_nothing() {
         let handler = async |_: Delivery| Disposition::Ack;
         let how = within("the end", consumer.process(HANDLERS, handler)).await;
         assert_eq!(handled(how), (0, 0, 0));
+    });
+}
+
+#[test]
+fn handlers_of_a_consumer_that_was_stopped_without_a_connection_are_cut_off_by_a_close() {
+    run(async {
+        let mut cable = Cable::lay().await;
+        let client = cable.client.clone();
+        let queue = fresh_queue(&client).await;
+        let consumer = client.consumer(queue.clone()).unwrap().start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
+        publish(&connect(&url()).await, &queue, &["1", "2", "3", "4"]).await;
+        let (gate, stop) = (Gate::new(), consumer.stop_handle());
+        let working = consumer.process(HANDLERS, async |it: Delivery| {
+            gate.pass(&it).await;
+        });
+        let stopping = async {
+            gate.all_begun().await;
+            cable.proxy.refuse();
+            cable.proxy.all().end(End::Reset);
+            let is_it = |event: &Event| matches!(event, Event::Disconnected { .. });
+            next_event(&mut cable.events, "the cut", is_it).await;
+            stop.stop();
+            client.close_within(SHORT).await;
+        };
+        let (how, ()) = within("the end", zip(working, stopping)).await;
+        assert_eq!(handled(how), (0, 0, 4));
     });
 }

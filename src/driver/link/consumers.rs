@@ -361,16 +361,16 @@ impl Consumers {
         }
     }
 
-    /// Whether all handlers are through, and every settle was written.
+    /// Whether every settle was written.
     pub(super) fn have_settled(&self) -> bool {
         let mut inboxes = self.consumers.values().map(|consumer| &consumer.inbox);
-        inboxes.all(|inbox| !inbox.has_handlers() && inbox.has_nothing_to_send())
+        inboxes.all(|inbox| inbox.has_nothing_to_send())
     }
 
-    /// Whoever works on deliveries is to begin with no more of them, or to end at once.
-    pub(super) fn stop(&self, how: Asked) {
+    /// Whoever works on deliveries is to begin with no more of them.
+    pub(super) fn stop(&self) {
         for consumer in self.consumers.values() {
-            consumer.inbox.stop(how);
+            consumer.inbox.stop(Asked::Stop);
         }
     }
 
