@@ -288,7 +288,8 @@ impl Driver {
         };
         let late = closing.is_late(cx, now);
         if !closing.connections {
-            if !late && !(are_through && self.links.iter().all(Link::is_drained)) {
+            let is_drained = are_through && self.links.iter().all(Link::is_drained);
+            if !late && !is_drained {
                 return false;
             }
             for inbox in self.working.drain(..) {
