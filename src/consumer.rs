@@ -153,7 +153,9 @@ impl Consumer {
     /// they return settles their messages; what was only prefetched goes back to the queue. Handlers that
     /// are not through when the time for that is over are dropped, and their messages go back as by
     /// [`Disposition::Release`]. A close waits for this future, so it must not be left without being polled
-    /// meanwhile; a handler that closes the client itself waits for itself until the time is over.
+    /// meanwhile; a handler that closes the client itself waits for itself until the time is over. A client that
+    /// is being closed takes no more messages: where handlers publish, stop the consumer first, and close the
+    /// client when this has returned.
     ///
     /// ```no_run
     /// # async fn handle(_: &[u8]) -> Result<(), std::io::Error> { Ok(()) }
@@ -259,6 +261,10 @@ impl Consumer {
             let ended = self.refill(Some(cx.waker()));
             // What was taken may have become stale since, and then nobody is registered yet.
             if self.batch.is_empty() {
+                // It may have been stopped before there was anybody to wake.
+                if !ended && self.is_stopped() {
+                    return Poll::Ready(None);
+                }
                 return if ended {
                     Poll::Ready(None)
                 } else {

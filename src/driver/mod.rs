@@ -282,6 +282,9 @@ impl Driver {
 
     /// Goes on with closing: first the messages, then the connections. Whether a step was taken.
     fn go_on_closing(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.closing.is_none() {
+            return false;
+        }
         let are_through = self.are_handlers_through();
         let Some(closing) = &mut self.closing else {
             return false;

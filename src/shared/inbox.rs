@@ -351,7 +351,15 @@ impl Inbox {
     /// The broker sends nothing more: what waits goes back to the queue. Before that, it would only come to
     /// the same consumer again, and that would count.
     pub(crate) fn let_go(&self) {
-        self.lock().give_back_all();
+        let mut state = self.lock();
+        if self.no_ack && !state.abandoned {
+            // It would be lost; the broker has but the pledge.
+            state.pledge = None;
+            let mut deferred = std::mem::take(&mut state.deferred);
+            state.deliveries.append(&mut deferred);
+            return;
+        }
+        state.give_back_all();
     }
 
     /// Nobody waits for deliveries any more.
