@@ -301,7 +301,8 @@ impl Client {
     /// Closes the client: takes no more messages, stops its consumers as their
     /// [stop handles](crate::Consumer::stop_handle) do, waits until handlers of
     /// [`process`](crate::Consumer::process) are through and what is in the buffers is settled, lets
-    /// acknowledgements through, and closes the connections; at the latest after the close timeout (10 s, or [`ClientBuilder::close_timeout`]).
+    /// acknowledgements through, and closes the connections; at the latest after the close timeout (10 s, or
+    /// [`ClientBuilder::close_timeout`]).
     ///
     /// The report has everything that was accepted and given up, then or before. A close of a client
     /// that is closed already, has given up on its connection, or whose driver was dropped, is answered

@@ -137,8 +137,8 @@ impl Consumer {
     }
 
     /// Runs `handler` on every message until the consumer ends or is [stopped](Self::stop_handle), on at most
-    /// `limit` at a time, all within this future, and tells how that went. What the handler returns settles the message; see [`Disposition`]. Of a stream,
-    /// a message whose handler fails does not come again: it is
+    /// `limit` at a time, all within this future, and tells how that went. What the handler returns settles
+    /// the message; see [`Disposition`]. Of a stream, a message whose handler fails does not come again: it is
     /// [passed over](crate::guarantees#streams), and a line in the log says so.
     ///
     /// No more of them run than the broker delivers before it has an acknowledgement: a limit above the
@@ -146,7 +146,8 @@ impl Consumer {
     /// acknowledgements, or a prefetch of 0, the limit alone counts.
     ///
     /// A handler that panics has failed: its message goes back as by [`Disposition::Retry`],
-    /// [`Event::HandlerPanicked`](crate::Event::HandlerPanicked) tells what it said, and the others go on. (A program that aborts on a panic does so.)
+    /// [`Event::HandlerPanicked`](crate::Event::HandlerPanicked) tells what it said, and the others go on. (A
+    /// program that aborts on a panic does so.)
     ///
     /// It drains: once the consumer is stopped, by its [stop handle](Self::stop_handle) or by
     /// [`Client::close`](crate::Client::close), no handler begins, those that run come to their end, and what
@@ -237,7 +238,7 @@ impl Consumer {
         match (is_first, is_no_ack) {
             (true, false) => self.stop(),
             // What was received would be lost.
-            (true, true) => _ = self.cancel_at_broker(),
+            (true, true) => self.cancel_at_broker(),
             (false, _) => {}
         }
         !is_no_ack
@@ -262,10 +263,7 @@ impl Consumer {
             // What was taken may have become stale since, and then nobody is registered yet.
             if self.batch.is_empty() {
                 // It may have been stopped before there was anybody to wake.
-                if !ended && self.is_stopped() {
-                    return Poll::Ready(None);
-                }
-                return if ended {
+                return if ended || self.is_stopped() {
                     Poll::Ready(None)
                 } else {
                     Poll::Pending
@@ -315,10 +313,9 @@ impl Consumer {
         self.cancel_at_broker();
     }
 
-    /// Whether there is a driver to do so.
-    fn cancel_at_broker(&self) -> bool {
+    fn cancel_at_broker(&self) {
         let inbox = Arc::clone(&self.inbox);
-        self.client.command(Command::CancelConsumer(inbox))
+        self.client.command(Command::CancelConsumer(inbox));
     }
 }
 

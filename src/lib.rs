@@ -99,6 +99,7 @@ pub mod internal;
 mod message;
 mod name;
 mod outcome;
+mod panics;
 mod producer;
 pub mod runtime;
 mod shared;

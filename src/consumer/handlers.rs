@@ -1,14 +1,13 @@
 //! Handlers that run side by side within one future.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::Consumer;
 use crate::delivery::{Delivery, Disposition, Settler};
+use crate::panics::caught;
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
 use crate::shared::inbox::{Asked, Inbox};
@@ -35,7 +34,7 @@ struct Presence {
 
 impl Presence {
     fn new(consumer: &Consumer) -> Self {
-        consumer.inbox.begin_handlers();
+        consumer.inbox.stopping().begin_handlers();
         let inbox = Arc::clone(&consumer.inbox);
         consumer.client.command(Command::BeginHandlers(inbox));
         Self {
@@ -46,17 +45,14 @@ impl Presence {
     }
 
     /// A handler has panicked: what it worked on has failed.
-    fn has_panicked(&mut self, payload: &(dyn Any + Send), settler: Option<Settler>) {
+    fn has_panicked(&mut self, message: String, settler: Option<Settler>) {
         self.handled.panicked += 1;
         if let Some(settler) = settler {
             settler.settle(Disposition::Retry);
         }
-        let message = (payload.downcast_ref::<&str>().copied())
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        self.client.command(Command::HandlerPanicked {
-            inbox: Arc::clone(&self.inbox),
-            message: message.unwrap_or("it does not say why").to_owned(),
-        });
+        let inbox = Arc::clone(&self.inbox);
+        let panicked = Command::HandlerPanicked { inbox, message };
+        self.client.command(panicked);
     }
 }
 
@@ -115,14 +111,13 @@ where
                         slots.len() - 1
                     });
                     let settler = delivery.settler();
-                    let begin = || Box::pin(handler(delivery));
-                    let is_over = match panic::catch_unwind(AssertUnwindSafe(begin)) {
+                    let is_over = match caught(|| Box::pin(handler(delivery))) {
                         Ok(future) => {
                             slots[index].running = Some((future, settler));
                             slots[index].poll(&mut presence)
                         }
-                        Err(payload) => {
-                            presence.has_panicked(&*payload, settler);
+                        Err(message) => {
+                            presence.has_panicked(message, settler);
                             true
                         }
                     };
@@ -149,7 +144,7 @@ where
 
 /// Drops a handler in the middle of its work, and what it holds, which may panic as it goes.
 fn drop_quietly<F>(handler: Pin<Box<F>>) {
-    _ = panic::catch_unwind(AssertUnwindSafe(|| drop(handler)));
+    _ = caught(|| drop(handler));
 }
 
 /// How many handlers are started in one go before other tasks get their turn.
@@ -184,8 +179,7 @@ where
             return false;
         };
         let cx = &mut Context::from_waker(&self.waker);
-        let go_on = || handler.as_mut().poll(cx).map(Into::into);
-        let result: Result<Poll<Disposition>, _> = panic::catch_unwind(AssertUnwindSafe(go_on));
+        let result = caught(|| handler.as_mut().poll(cx).map(Into::into));
         if matches!(result, Ok(Poll::Pending)) {
             return false;
         }
@@ -201,7 +195,7 @@ where
                 }
             }
             Ok(Poll::Pending) => {}
-            Err(payload) => presence.has_panicked(&*payload, settler),
+            Err(message) => presence.has_panicked(message, settler),
         }
         true
     }

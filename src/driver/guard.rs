@@ -6,17 +6,15 @@
 //! a logger are not: without time, without tasks to wake or where a log itself fails there is nobody
 //! left to tell. Where panics abort, nothing can be guarded.
 
-use std::any::Any;
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use snowshoe_codec::sasl::{Mechanism, MechanismError};
 
+use crate::panics::caught;
 use crate::transport::{Connecting, Transport};
 
 /// Code of a user's that has panicked. What it said was told by the hook of its panic, and may be a
@@ -33,17 +31,7 @@ impl From<Panicked> for io::Error {
 
 /// Calls code of a user's, which may be called again after it has panicked.
 pub(super) fn guard<T>(what: &'static str, call: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
-        discard(payload);
-        Panicked(what)
-    })
-}
-
-/// Drops what a panic carried, which may panic in turn.
-fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(another);
-    }
+    caught(call).map_err(|_| Panicked(what))
 }
 
 /// What an error says, where its text may come from code of a user's.

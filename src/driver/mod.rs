@@ -204,7 +204,7 @@ impl Driver {
                 if self.closing.is_some() {
                     inbox.stop(Asked::Stop);
                 }
-                self.are_handlers_through();
+                self.working.retain(|it| it.stopping().has_handlers());
                 self.working.push(inbox);
             }
             Command::CutOffHandlers { inbox, within } => {
@@ -256,16 +256,10 @@ impl Driver {
         }
     }
 
-    /// Whether no handlers run.
-    fn are_handlers_through(&mut self) -> bool {
-        self.working.retain(|inbox| inbox.has_handlers());
-        self.working.is_empty()
-    }
-
     /// Ends the handlers that have had their time.
     fn cut_off_handlers(&mut self, cx: &mut Context<'_>) {
         self.stops.retain_mut(|(timer, inbox)| {
-            if inbox.has_handlers() && timer.poll(cx).is_pending() {
+            if inbox.stopping().has_handlers() && timer.poll(cx).is_pending() {
                 return true;
             }
             inbox.stop(Asked::CutOff);
@@ -282,16 +276,13 @@ impl Driver {
 
     /// Goes on with closing: first the messages, then the connections. Whether a step was taken.
     fn go_on_closing(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.closing.is_none() {
-            return false;
-        }
-        let are_through = self.are_handlers_through();
         let Some(closing) = &mut self.closing else {
             return false;
         };
         let late = closing.is_late(cx, now);
         if !closing.connections {
-            let is_drained = are_through && self.links.iter().all(Link::is_drained);
+            self.working.retain(|it| it.stopping().has_handlers());
+            let is_drained = self.working.is_empty() && self.links.iter().all(Link::is_drained);
             if !late && !is_drained {
                 return false;
             }

@@ -396,20 +396,10 @@ impl Inbox {
         &self.stopping
     }
 
-    /// Somebody begins to run handlers, for whose end a close waits.
-    pub(crate) fn begin_handlers(&self) {
-        self.stopping.begin_handlers();
-    }
-
-    /// None of them runs any more.
+    /// No [handlers](Stopping::begin_handlers) run any more.
     pub(crate) fn end_handlers(&self) {
         self.stopping.end_handlers();
         self.ring();
-    }
-
-    /// Whether there are any.
-    pub(crate) fn has_handlers(&self) -> bool {
-        self.stopping.has_handlers()
     }
 
     /// Whether deliveries of this epoch can no longer be settled.
@@ -741,7 +731,7 @@ impl Inbox {
     /// Whether nothing is left for the user to settle, nor for the driver to tell the broker.
     pub(crate) fn is_drained(&self) -> bool {
         // A handler settles what it has let go of when it ends.
-        if self.has_handlers() {
+        if self.stopping.has_handlers() {
             return false;
         }
         let state = self.lock();

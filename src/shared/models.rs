@@ -379,6 +379,18 @@ fn a_consumer_gets_every_delivery_and_then_the_end() {
 }
 
 #[test]
+fn a_consumer_that_falls_asleep_hears_that_it_is_stopped() {
+    model(|| {
+        let world = World::new();
+        let (mut consumer, _inbox) = world.consumer(usize::MAX);
+        let stop = consumer.stop_handle();
+        let other = thread::spawn(move || stop.stop());
+        assert!(block_on(consumer.next()).is_none());
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn a_consumer_whose_deliveries_became_stale_in_its_hands_wakes_for_the_next() {
     model(|| {
         let world = World::new();

@@ -61,11 +61,13 @@ impl Stopping {
         asked
     }
 
-    pub(super) fn has_handlers(&self) -> bool {
+    /// Whether handlers run.
+    pub(crate) fn has_handlers(&self) -> bool {
         lock(&self.state).has_handlers
     }
 
-    pub(super) fn begin_handlers(&self) {
+    /// Somebody begins to run handlers, for whose end a close waits.
+    pub(crate) fn begin_handlers(&self) {
         lock(&self.state).has_handlers = true;
     }
 

@@ -239,6 +239,14 @@ fn without_acks_a_lost_channel_takes_along_what_the_broker_may_send_again_and_no
     assert_eq!(world.hand_out(9), [5]);
 }
 
+#[test]
+fn without_acks_what_was_received_stays_when_no_more_comes() {
+    let mut world = World::without_acks(9, 100);
+    world.fill(1..=3);
+    world.inbox.let_go();
+    assert_eq!(world.hand_out(9), [1, 2, 3]);
+}
+
 // case B2
 #[test]
 fn without_acks_who_is_behind_stays_so_through_a_reconnect() {

@@ -131,7 +131,7 @@ const CLIENT: Plan = Plan {
     layers: &[
         Layer {
             name: "primitives",
-            modules: &["sync"],
+            modules: &["panics", "sync"],
         },
         Layer {
             name: "values",

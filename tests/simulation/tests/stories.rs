@@ -27,8 +27,7 @@ fn nth_seed(n: usize) -> Option<u64> {
 /// A client that gives up while it is being closed; a consume that comes late on an earlier
 /// connection; a queue given up over an answer from before its lock had passed; a message found guilty of
 /// what others without confirms had written before, on another channel (38,793), on a shared one (754,734)
-/// and in general (34,232); a
-/// message that went out on a channel of ours that was closed, and again when the broker closed the next
+/// and in general (34,232); a message that went out on a channel of ours that was closed, and again when the broker closed the next
 /// (269,841); a consumer that found all channels busy, and was not looked at when they no longer were
 /// (637,538); long messages tried in halves through a pipe of 64 bytes (847,326); a connection closed while
 /// it was being opened, behind which a queue was declared that was deleted meanwhile (30,438); what was
