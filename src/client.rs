@@ -298,11 +298,12 @@ impl Client {
         });
     }
 
-    /// Closes the client: takes no more messages, stops its consumers as their
-    /// [stop handles](crate::Consumer::stop_handle) do, waits until handlers of
-    /// [`process`](crate::Consumer::process) are through and what is in the buffers is settled, lets
-    /// acknowledgements through, and closes the connections; at the latest after the close timeout (10 s, or
-    /// [`ClientBuilder::close_timeout`]).
+    /// Closes the client: stops its consumers as their [stop handles](crate::Consumer::stop_handle) do, waits until
+    /// handlers of [`process`](crate::Consumer::process) are through, then takes no more messages and calls, waits
+    /// until what is in the buffers is settled, lets acknowledgements through, and closes the connections; at the
+    /// latest after the close timeout (10 s, or [`ClientBuilder::close_timeout`]). Handlers that still run when only
+    /// the time for a goodbye is left, a second or a quarter of the timeout, are dropped, and their messages go back
+    /// to the queue.
     ///
     /// The report has everything that was accepted and given up, then or before. A close of a client
     /// that is closed already, has given up on its connection, or whose driver was dropped, is answered

@@ -154,9 +154,8 @@ impl Consumer {
     /// they return settles their messages; what was only prefetched goes back to the queue. Handlers that
     /// are not through when the time for that is over are dropped, and their messages go back as by
     /// [`Disposition::Release`]. A close waits for this future, so it must not be left without being polled
-    /// meanwhile; a handler that closes the client itself waits for itself until the time is over. A client that
-    /// is being closed takes no more messages: where handlers publish, stop the consumer first, and close the
-    /// client when this has returned.
+    /// meanwhile; a handler that closes the client itself waits for itself until the time is over. Until its
+    /// handlers are through, a client that is being closed takes what they publish, declare and ask.
     ///
     /// ```no_run
     /// # async fn handle(_: &[u8]) -> Result<(), std::io::Error> { Ok(()) }
@@ -208,9 +207,12 @@ impl Consumer {
         self.inbox.dropped()
     }
 
-    /// Why the consumer ended, if it has.
+    /// Why the consumer ended, if it has: it has given its last message.
     pub fn end(&self) -> Option<ConsumerEnd> {
-        self.inbox.end()
+        // Where it was stopped it gives none, whenever the broker answers.
+        let stopped = || self.inbox.as_it_ends(ConsumerEnd::Cancelled);
+        let has_stopped = self.has_stopped && !self.inbox.is_no_ack();
+        self.inbox.end().or_else(|| has_stopped.then(stopped))
     }
 
     /// Asks the broker to send no more. Messages that were received but not handed out go back to

@@ -7,21 +7,29 @@ use snowshoe_codec::time::after;
 
 use crate::runtime::Timer;
 
-/// What is known of a close that is under way: first messages are settled, then consumers are called off, then
-/// the connections are closed, and all of it by a deadline.
+/// What is known of a close that is under way.
 pub(super) struct Closing {
-    /// Until when messages may be settled.
-    settle_by: Instant,
-    /// Until when the connections may say goodbye.
-    deadline: Instant,
-    /// Goes off at the next of the two.
+    pub(super) step: Step,
+    deadlines: Deadlines,
+    /// Goes off when the step has had its time.
     timer: Box<dyn Timer>,
     /// Whether it has. It goes by a clock that may be ahead of the driver's `now`.
     has_gone_off: bool,
-    /// Whether the broker was asked to send no more to the consumers.
-    pub(super) called_off: bool,
-    /// Whether the connections are being closed.
-    pub(super) connections: bool,
+}
+
+/// What a close does, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// Handlers come to their end. Until then they may publish.
+    Handlers,
+    /// Those that had no more time are dropped, and what they had goes back.
+    CutOff,
+    /// What was accepted is settled, and nothing more is accepted.
+    Messages,
+    /// The broker is asked to send the consumers no more.
+    Consumers,
+    /// The connections say goodbye.
+    Connections,
 }
 
 /// How long a connection may take to say goodbye.
@@ -29,54 +37,79 @@ pub(super) const GOODBYE: Duration = Duration::from_secs(1);
 
 impl Closing {
     pub(super) fn new(mut timer: Box<dyn Timer>, now: Instant, within: Duration) -> Self {
-        let (settle_by, deadline) = deadlines(now, within);
-        timer.set_at(settle_by);
+        let deadlines = Deadlines::new(now, within);
+        timer.set_at(deadlines.of(Step::Handlers));
         Self {
-            settle_by,
-            deadline,
+            step: Step::Handlers,
+            deadlines,
             timer,
             has_gone_off: false,
-            called_off: false,
-            connections: false,
         }
     }
 
     /// A further close can only bring the deadlines forward.
     pub(super) fn shorten(&mut self, now: Instant, within: Duration) {
-        let (settle_by, deadline) = deadlines(now, within);
-        self.settle_by = self.settle_by.min(settle_by);
-        self.deadline = self.deadline.min(deadline);
-        self.timer.set_at(self.due());
+        let shorter = Deadlines::new(now, within);
+        self.deadlines = self.deadlines.min(shorter);
+        self.timer.set_at(self.deadlines.of(self.step));
     }
 
     /// Whether the step that is under way has had its time; otherwise `cx` is woken when it has.
     pub(super) fn is_late(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         self.has_gone_off |= self.timer.poll(cx).is_ready();
-        self.has_gone_off || self.due() <= now
+        self.has_gone_off || self.deadlines.of(self.step) <= now
     }
 
-    /// The messages are through, or late: when the connections have to be.
-    pub(super) fn begin_connections(&mut self) -> Instant {
-        self.connections = true;
-        self.has_gone_off = false;
-        self.timer.set_at(self.deadline);
-        self.deadline
-    }
-
-    fn due(&self) -> Instant {
-        if self.connections {
-            self.deadline
-        } else {
-            self.settle_by
+    /// Goes on with another step, which may be late already.
+    pub(super) fn begin(&mut self, step: Step) {
+        let due = self.deadlines.of(step);
+        if due != self.deadlines.of(self.step) {
+            self.has_gone_off = false;
+            self.timer.set_at(due);
         }
+        self.step = step;
+    }
+
+    /// When the connections have to be closed.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadlines.close_by
     }
 }
 
-/// Until when messages may be settled, and until when connections be closed. However long the
-/// messages take, a part of the time is kept for an orderly goodbye.
-fn deadlines(now: Instant, within: Duration) -> (Instant, Instant) {
-    let goodbye = GOODBYE.min(within / 4);
-    (after(now, within - goodbye), after(now, within))
+/// Until when there is time for what. However long handlers and messages take, a part of the time is kept for an
+/// orderly goodbye, and half of that for what was cut off to go back first.
+#[derive(Clone, Copy)]
+struct Deadlines {
+    settle_by: Instant,
+    give_back_by: Instant,
+    close_by: Instant,
+}
+
+impl Deadlines {
+    fn new(now: Instant, within: Duration) -> Self {
+        let goodbye = GOODBYE.min(within / 4);
+        Self {
+            settle_by: after(now, within - goodbye),
+            give_back_by: after(now, within - goodbye / 2),
+            close_by: after(now, within),
+        }
+    }
+
+    fn min(self, other: Self) -> Self {
+        Self {
+            settle_by: self.settle_by.min(other.settle_by),
+            give_back_by: self.give_back_by.min(other.give_back_by),
+            close_by: self.close_by.min(other.close_by),
+        }
+    }
+
+    fn of(&self, step: Step) -> Instant {
+        match step {
+            Step::Handlers | Step::Messages => self.settle_by,
+            Step::CutOff | Step::Consumers => self.give_back_by,
+            Step::Connections => self.close_by,
+        }
+    }
 }
 
 #[cfg(all(test, not(snowshoe_loom)))]
@@ -107,7 +140,9 @@ mod tests {
         let mut closing = Closing::new(Box::new(Once(true)), now, Duration::from_secs(10));
         assert!(closing.is_late(cx, now));
         assert!(closing.is_late(cx, now));
-        closing.begin_connections();
+        closing.begin(Step::Messages);
+        assert!(closing.is_late(cx, now));
+        closing.begin(Step::Connections);
         assert!(!closing.is_late(cx, now));
         assert!(closing.is_late(cx, now + Duration::from_secs(10)));
     }

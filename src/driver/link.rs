@@ -216,17 +216,16 @@ impl Link {
     }
 
     /// A handler of a consumer has panicked, which is told.
-    pub(super) fn handler_panicked(&mut self, now: Instant, key: ConsumerKey, message: String) {
-        if let Some(consumer) = self.consumers.id(key) {
-            let queue = &consumer.queue;
-            self.log.say(
-                now,
-                Level::Error,
-                format_args!("a handler of a message from {queue:?} panicked: {message}"),
-            );
-            let panicked = Event::HandlerPanicked { consumer, message };
-            self.shared.hub.emit(&panicked);
-        }
+    pub(super) fn handler_panicked(&mut self, now: Instant, inbox: &Inbox, message: String) {
+        let consumer = inbox.id();
+        let queue = &consumer.queue;
+        self.log.say(
+            now,
+            Level::Error,
+            format_args!("a handler of a message from {queue:?} panicked: {message}"),
+        );
+        let panicked = Event::HandlerPanicked { consumer, message };
+        self.shared.hub.emit(&panicked);
     }
 
     pub(super) fn consumer_is_ready(&mut self, key: ConsumerKey) {
@@ -237,6 +236,10 @@ impl Link {
 
     pub(super) fn stop_accepting(&mut self) {
         self.producers.stop_accepting();
+    }
+
+    /// Whoever works on deliveries is to begin with no more of them.
+    pub(super) fn stop_consuming(&self) {
         self.consumers.stop();
     }
 

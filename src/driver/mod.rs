@@ -26,13 +26,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use snowshoe_codec::time::after;
 
-use self::closing::{Closing, GOODBYE};
+use self::closing::{Closing, GOODBYE, Step};
 pub(crate) use self::config::Config;
 use self::known::KnownServers;
 use self::link::Link;
@@ -73,7 +73,7 @@ pub struct Driver {
     /// Consumers with handlers, which may be through.
     working: Vec<Arc<Inbox>>,
     /// Consumers whose handlers have a time of their own to come to their end.
-    stops: Vec<(Box<dyn Timer>, Arc<Inbox>)>,
+    stops: Vec<(Box<dyn Timer>, Weak<Inbox>)>,
     /// Whether producers may publish, when that was last asked.
     may_publish: bool,
     done: bool,
@@ -169,7 +169,7 @@ impl Driver {
     }
 
     fn carry_out(&mut self, now: Instant, command: Command) {
-        if self.closing.is_some() && command.begins_something() {
+        if self.is_too_late_for(&command) {
             return self.refuse(command, DropReason::Closed);
         }
         match command {
@@ -202,7 +202,7 @@ impl Driver {
             }
             Command::BeginHandlers(inbox) => {
                 if self.closing.is_some() {
-                    inbox.stop(Asked::Stop);
+                    inbox.stop_by_close();
                 }
                 self.working.retain(|it| it.stopping().has_handlers());
                 self.working.push(inbox);
@@ -210,12 +210,12 @@ impl Driver {
             Command::CutOffHandlers { inbox, within } => {
                 let mut timer = self.runtime.timer();
                 timer.set_at(after(now, within));
-                self.stops.push((timer, inbox));
+                self.stops.push((timer, Arc::downgrade(&inbox)));
             }
             Command::HandlerPanicked { inbox, message } => {
-                if let Some(Place { link, key }) = inbox.place() {
-                    self.link(link).handler_panicked(now, key, message);
-                }
+                // On whichever connection: it may have left it by now.
+                let link = inbox.place().map_or(LinkIndex::MAIN, |it| it.link);
+                self.link(link).handler_panicked(now, &inbox, message);
             }
             Command::Call { method, answer } => {
                 self.link(LinkIndex::MAIN).call(now, method, answer);
@@ -251,19 +251,36 @@ impl Driver {
             Some(closing) => closing.shorten(now, within),
             None => self.closing = Some(Closing::new(self.runtime.timer(), now, within)),
         }
-        for link in &mut self.links {
-            link.stop_accepting();
+        for link in &self.links {
+            link.stop_consuming();
         }
+    }
+
+    /// Whether a client that is being closed has nobody left who may begin this.
+    fn is_too_late_for(&self, command: &Command) -> bool {
+        let is_refused = |closing: &Closing| match command {
+            // Handlers may need these to come to their end.
+            Command::AddProducer(_) | Command::Call { .. } | Command::OpenChannel { .. } => {
+                closing.step > Step::Handlers
+            }
+            Command::AddConsumer { .. } => true,
+            _ => false,
+        };
+        self.closing.as_ref().is_some_and(is_refused)
     }
 
     /// Ends the handlers that have had their time.
     fn cut_off_handlers(&mut self, cx: &mut Context<'_>) {
         self.stops.retain_mut(|(timer, inbox)| {
-            if inbox.stopping().has_handlers() && timer.poll(cx).is_pending() {
-                return true;
+            // Handlers may not have begun yet.
+            let Some(inbox) = inbox.upgrade() else {
+                return false;
+            };
+            let has_time = timer.poll(cx).is_pending();
+            if !has_time {
+                inbox.stop(Asked::CutOff);
             }
-            inbox.stop(Asked::CutOff);
-            false
+            has_time
         });
     }
 
@@ -274,47 +291,69 @@ impl Driver {
         unwritten.max().unwrap_or(0)
     }
 
-    /// Goes on with closing: first the messages, then the connections. Whether a step was taken.
+    /// Goes on with closing, step by step. Whether one was taken.
     fn go_on_closing(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Some(closing) = &mut self.closing else {
             return false;
         };
         let late = closing.is_late(cx, now);
-        if !closing.connections {
-            self.working.retain(|it| it.stopping().has_handlers());
-            let is_drained = self.working.is_empty() && self.links.iter().all(Link::is_drained);
-            if !late && !is_drained {
-                return false;
+        match closing.step {
+            Step::Handlers | Step::CutOff => {
+                self.working.retain(|it| it.stopping().has_handlers());
+                if !self.working.is_empty() && !late {
+                    return false;
+                }
+                let cuts_off = closing.step == Step::Handlers && !self.working.is_empty();
+                closing.begin(if cuts_off {
+                    Step::CutOff
+                } else {
+                    Step::Messages
+                });
+                // Who cannot be woken in time has lost the rest, too.
+                let out_of_time = std::mem::take(&mut self.working);
+                for inbox in &out_of_time {
+                    inbox.stop(Asked::CutOff);
+                }
+                if cuts_off {
+                    self.working = out_of_time;
+                }
+                for link in &mut self.links {
+                    link.stop_accepting();
+                }
             }
-            for inbox in self.working.drain(..) {
-                inbox.stop(Asked::CutOff);
-            }
-            if !closing.called_off {
-                closing.called_off = true;
+            Step::Messages => {
+                if !late && !self.links.iter().all(Link::is_drained) {
+                    return false;
+                }
+                closing.begin(Step::Consumers);
                 for link in &mut self.links {
                     link.call_off_consumers(now);
                 }
-                return true;
             }
-            if !late && self.links.iter().any(Link::calls_off) {
-                return false;
+            Step::Consumers => {
+                if !late && self.links.iter().any(Link::calls_off) {
+                    return false;
+                }
+                closing.begin(Step::Connections);
+                let deadline = closing.deadline();
+                self.give_up(DropReason::Closed, &ConsumerEnd::ClientClosed);
+                for link in &mut self.links {
+                    link.close(now, deadline);
+                }
             }
-            let deadline = closing.begin_connections();
-            self.give_up(DropReason::Closed, &ConsumerEnd::ClientClosed);
-            for link in &mut self.links {
-                link.close(now, deadline);
+            Step::Connections => {
+                if late {
+                    for link in &mut self.links {
+                        link.abort(now);
+                    }
+                }
+                if self.links.iter().all(Link::is_closed) {
+                    self.finish(DropReason::Closed);
+                }
+                return late;
             }
-            return true;
         }
-        if late {
-            for link in &mut self.links {
-                link.abort(now);
-            }
-        }
-        if self.links.iter().all(Link::is_closed) {
-            self.finish(DropReason::Closed);
-        }
-        late
+        true
     }
 
     /// Closes connections that were for one consumer, which has ended. Whether there was one.
@@ -369,7 +408,7 @@ impl Driver {
         self.done = true;
         self.settle_first(Err(Error::Closed));
         // Nobody would cut them off later.
-        let late = self.stops.drain(..).map(|(_, inbox)| inbox);
+        let late = self.stops.drain(..).filter_map(|(_, it)| it.upgrade());
         let closed = self.closing.is_some().then(|| self.working.drain(..));
         for inbox in late.chain(closed.into_iter().flatten()) {
             inbox.stop(Asked::CutOff);

@@ -58,19 +58,6 @@ pub(crate) enum Command {
     },
 }
 
-impl Command {
-    /// Whether it begins something that a client which is being closed would only have to end.
-    pub(crate) fn begins_something(&self) -> bool {
-        matches!(
-            self,
-            Self::AddProducer(_)
-                | Self::AddConsumer { .. }
-                | Self::Call { .. }
-                | Self::OpenChannel { .. }
-        )
-    }
-}
-
 /// What was asked of the driver and not taken yet.
 #[derive(Debug)]
 pub(crate) struct CommandQueue {

@@ -27,12 +27,14 @@ use crate::core::stream::{Progress, StreamSigns};
 use crate::core::subscription::{ConsumerSpec, Leaving};
 use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, SettleError};
+use crate::events::ConsumerId;
 use crate::outcome::Settled;
 use crate::stream::{OFFSET, StreamOffset};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, WakerSlot, lock};
 
 pub(crate) struct Inbox {
     no_ack: bool,
+    tag: ShortString,
     /// What the tags of consumers begin with that may send one message at a time.
     narrow_prefix: &'static [u8],
     state: Mutex<InboxState>,
@@ -200,6 +202,7 @@ impl Inbox {
         };
         Self {
             no_ack: spec.no_ack,
+            tag: spec.tag.clone(),
             narrow_prefix: spec.narrow_prefix(),
             state: Mutex::new(state),
             stopping: Stopping::default(),
@@ -224,6 +227,16 @@ impl Inbox {
     /// after this.
     pub(crate) fn register(&self, place: Place<ConsumerKey>) {
         _ = self.place.set(place);
+    }
+
+    /// What the user calls it, whatever takes its place at the broker.
+    pub(crate) fn tag(&self) -> &ShortString {
+        &self.tag
+    }
+
+    /// What events call it, whatever takes its place at the broker.
+    pub(crate) fn id(&self) -> ConsumerId {
+        ConsumerId::new(self.queue(), self.tag.clone())
     }
 
     pub(crate) fn queue(&self) -> ShortString {
@@ -388,6 +401,12 @@ impl Inbox {
     /// Whoever works on its deliveries is to begin with no more of them, or to end at once.
     pub(crate) fn stop(&self, how: Asked) {
         self.stopping.ask(how);
+        wake(self.lock());
+    }
+
+    /// The client is being closed: whoever works on deliveries is to begin with no more of them.
+    pub(crate) fn stop_by_close(&self) {
+        self.stopping.close();
         wake(self.lock());
     }
 
@@ -707,12 +726,21 @@ impl Inbox {
 
     /// No more deliveries will come.
     pub(crate) fn finish(&self, end: ConsumerEnd) {
+        let end = self.as_it_ends(end);
         let mut state = self.lock();
         // Where there is another already, this one is dropped without the lock.
         if state.end.is_none() {
             state.end = Some(end);
         }
         wake(state);
+    }
+
+    /// How it ends, or will: what is cancelled since the client is closed ends by that.
+    pub(crate) fn as_it_ends(&self, end: ConsumerEnd) -> ConsumerEnd {
+        match end {
+            ConsumerEnd::Cancelled if self.stopping.closes() => ConsumerEnd::ClientClosed,
+            end => end,
+        }
     }
 
     /// Gives the settles that wait to the driver. How many of them are refusals that are passed over.

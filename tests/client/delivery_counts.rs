@@ -184,6 +184,40 @@ fn what_was_never_handed_out_goes_back_uncounted() {
     });
 }
 
+#[test]
+fn what_a_close_cuts_off_goes_back_uncounted() {
+    run(async {
+        let client = connect(&url()).await;
+        let [queue, _] = with_limit(&client, 3).await;
+        publish(&client, &queue, &["1", "2", "3", "4"]).await;
+        let mut consumer = consume(&client, &queue).await;
+        let begun = std::cell::Cell::new(0);
+        let handle = consumer.process(4, |delivery| {
+            begun.set(begun.get() + 1);
+            async move {
+                std::future::pending::<()>().await;
+                drop(delivery);
+            }
+        });
+        let close = async {
+            eventually("all are handled", || begun.get() == 4).await;
+            client.close_within(Duration::from_secs(2)).await;
+        };
+        let (handled, ()) = futures_lite::future::zip(handle, close).await;
+        assert_eq!(handled.cut_off, 4);
+
+        let client = connect(&url()).await;
+        let mut consumer = consume(&client, &queue).await;
+        let counted = Some(u64::from(!spares_what_is_given_back()));
+        for _ in 0..4 {
+            let delivery = next(&mut consumer).await;
+            assert_eq!(delivery.delivery_count(), counted);
+            delivery.ack().unwrap();
+        }
+        client.close().await;
+    });
+}
+
 // Only RabbitMQ 4.3 cancels a consumer over a delivery; before, its channel ends, and all comes again.
 #[test]
 fn of_a_consumer_that_is_cancelled_over_one_delivery_the_others_are_settled_as_ever() {

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future::zip;
-use snowshoe::{Client, Consumer, ConsumerEnd, Delivery, Disposition, Event, Handled, ShortString};
+use snowshoe::{
+    Client, Consumer, ConsumerEnd, Delivery, Disposition, Event, Handled, Queue, ShortString,
+};
 use support::broker::url;
 use support::cable::Cable;
 use support::client::connect;
 use support::events::next_event;
 use support::messages::text;
 use support::proxy::End;
-use support::queues::{fresh_queue, publish, take_bodies, until_ready, with_queue};
+use support::queues::{
+    declare, fresh_queue, publish, take_bodies, unique, until_ready, with_queue,
+};
 use support::waiting::{run, within};
 
 const MESSAGES: u32 = 20;
@@ -254,6 +258,71 @@ fn what_was_received_without_acknowledgements_is_handed_out_after_a_stop() {
             bodies.push(text(delivery.body()));
         }
         assert_eq!(bodies, ["2", "3"]);
+        assert!(matches!(consumer.end(), Some(ConsumerEnd::Cancelled)));
+    });
+}
+
+/// A stop that leaves time leaves it to handlers that have not begun, too.
+#[test]
+fn what_was_received_without_acknowledgements_has_the_time_that_a_stop_leaves() {
+    run(async {
+        let (client, queue) = with_queue().await;
+        publish(&client, &queue, &["1", "2", "3"]).await;
+        let consumer = client.consumer(queue.clone()).unwrap().no_ack().start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
+        until_ready(&client, &queue, 0).await;
+        consumer.stop_handle().stop_within(EVER);
+        // The driver knows of the stop when it answers.
+        until_ready(&client, &queue, 0).await;
+        let how = consumer.process(HANDLERS, async |_: Delivery| {});
+        let how = within("the end", how).await;
+        assert_eq!(handled(how), (3, 0, 0));
+    });
+}
+
+#[test]
+fn handlers_publish_and_declare_while_their_client_is_being_closed() {
+    run(async {
+        let (client, queue, mut consumer) = with_messages().await;
+        let results = unique("results");
+        let declared = || Queue::new(&*results).expires(EVER);
+        let gate = Gate::new();
+        let working = consumer.process(HANDLERS, async |it: Delivery| {
+            gate.pass(&it).await;
+            // A producer and a call that the client had not seen before it was to close.
+            client.declare(declared()).await?;
+            let producer = client.producer(&*results)?.build();
+            producer.send("a result").await.unwrap();
+            Ok::<_, snowshoe::Error>(())
+        });
+        let closing = async {
+            let begun = gate.all_begun().await;
+            let opening = async {
+                // The close has begun: what was only prefetched is back.
+                until_ready(&connect(&url()).await, &queue, 16).await;
+                gate.open();
+            };
+            let (report, ()) = zip(client.close_within(EVER), opening).await;
+            assert_eq!(report.undelivered.len(), 0);
+            begun
+        };
+        let (how, begun) = within("the end", zip(working, closing)).await;
+        assert_eq!(handled(how), (4, 0, 0));
+        assert!(matches!(consumer.end(), Some(ConsumerEnd::ClientClosed)));
+        let other = connect(&url()).await;
+        let results = declare(&other, declared()).await;
+        assert_eq!(take_bodies(&other, &results).await.len(), 4);
+        are_left_but(&other, &queue, &begun).await;
+    });
+}
+
+#[test]
+fn a_consumer_that_was_stopped_has_ended_when_it_says_so() {
+    run(async {
+        let (_client, _, mut consumer) = with_messages().await;
+        assert!(consumer.end().is_none());
+        consumer.stop_handle().stop();
+        assert!(within("the end", consumer.next()).await.is_none());
         assert!(matches!(consumer.end(), Some(ConsumerEnd::Cancelled)));
     });
 }

@@ -17,7 +17,7 @@ use crate::core::{Epoch, Flow};
 use crate::error::{ConsumerEnd, Error};
 use crate::events::ConsumerId;
 use crate::runtime::Runtime;
-use crate::shared::inbox::{Asked, Inbox};
+use crate::shared::inbox::Inbox;
 use crate::shared::place::{LinkIndex, Place};
 use crate::sync::answer::Answer;
 
@@ -37,7 +37,6 @@ pub(super) struct Consumers {
 
 struct Consumer {
     inbox: Arc<Inbox>,
-    tag: ShortString,
     /// How many deliveries were lost, and not yet told.
     dropped: u64,
     /// Whoever waits for the consumer to start.
@@ -46,12 +45,6 @@ struct Consumer {
     draining: bool,
     /// Whether the client is being closed, and the broker was asked to send no more.
     called_off: bool,
-}
-
-impl Consumer {
-    fn id(&self) -> ConsumerId {
-        ConsumerId::new(self.inbox.queue(), self.tag.clone())
-    }
 }
 
 impl Consumers {
@@ -63,7 +56,6 @@ impl Consumers {
         (inbox, spec): (Arc<Inbox>, ConsumerSpec),
         started: Answer<Result<(), Error>>,
     ) {
-        let tag = spec.tag.clone();
         let key = session.add_consumer(now, spec);
         inbox.register(Place { link, key });
         // What it had to say before that was not told.
@@ -73,7 +65,6 @@ impl Consumers {
             key,
             Consumer {
                 inbox,
-                tag,
                 dropped: 0,
                 started,
                 draining: false,
@@ -126,7 +117,7 @@ impl Consumers {
             }
             let passed_over = flush(session, key, &consumer.inbox);
             if passed_over > 0 {
-                let (tag, queue) = (&consumer.tag, consumer.inbox.queue());
+                let (tag, queue) = (consumer.inbox.tag(), consumer.inbox.queue());
                 log.say(
                     now,
                     Level::Warn,
@@ -138,7 +129,7 @@ impl Consumers {
             }
             match wish {
                 Some((flow, Some(manner))) => {
-                    log::debug!("consumer {:?}: {flow:?}, {manner:?}", consumer.tag);
+                    log::debug!("consumer {:?}: {flow:?}, {manner:?}", consumer.inbox.tag());
                     session.set_flow(now, key, flow, manner);
                 }
                 Some((_, None)) => consumer.inbox.hold(),
@@ -281,7 +272,7 @@ impl Consumers {
     pub(super) fn tell_losses(&mut self, mut tell: impl FnMut(ConsumerId, u64)) {
         for key in self.losing.drain(..) {
             if let Some(consumer) = self.consumers.get_mut(&key) {
-                tell(consumer.id(), std::mem::take(&mut consumer.dropped));
+                tell(consumer.inbox.id(), std::mem::take(&mut consumer.dropped));
             }
         }
     }
@@ -314,7 +305,7 @@ impl Consumers {
 
     /// What events call it, whatever takes its place at the broker.
     pub(super) fn id(&self, key: ConsumerKey) -> Option<ConsumerId> {
-        Some(self.consumers.get(&key)?.id())
+        Some(self.consumers.get(&key)?.inbox.id())
     }
 
     pub(super) fn queue_renamed(&self, old: &ShortString, new: &ShortString) {
@@ -370,7 +361,7 @@ impl Consumers {
     /// Whoever works on deliveries is to begin with no more of them.
     pub(super) fn stop(&self) {
         for consumer in self.consumers.values() {
-            consumer.inbox.stop(Asked::Stop);
+            consumer.inbox.stop_by_close();
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Stopping {
 #[derive(Debug, Default)]
 struct State {
     asked: Asked,
+    /// Whether it is asked for since the client is closed.
+    closes: bool,
     /// Whether somebody runs handlers.
     has_handlers: bool,
     /// Who does.
@@ -48,6 +50,17 @@ impl Stopping {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// The client is being closed, which asks everybody to stop.
+    pub(super) fn close(&self) {
+        lock(&self.state).closes = true;
+        self.ask(Asked::Stop);
+    }
+
+    /// Whether the client is being closed.
+    pub(super) fn closes(&self) -> bool {
+        lock(&self.state).closes
     }
 
     /// What is asked; `waker` is woken for more.
