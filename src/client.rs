@@ -28,7 +28,6 @@ use crate::shared::channel::ChannelInbox;
 use crate::shared::command::Command;
 use crate::shared::handle::{Handle, Shared};
 use crate::shared::place::LinkIndex;
-use crate::sync::answer::{Answer, answer};
 
 /// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
 /// to declare what they use.
@@ -153,6 +152,7 @@ impl Client {
     pub async fn declare<D: Declare>(&self, entity: D) -> Result<D::Declared, Error> {
         let method = entity.into_method()?;
         let reply = self
+            .handle
             .ask(|answer| Command::Call { method, answer })
             .await??;
         D::declared(reply)
@@ -227,7 +227,8 @@ impl Client {
     /// Dropped before it was sent, as while there is no connection, it is not done. After that it may be.
     pub async fn unbind(&self, binding: Binding) -> Result<(), Error> {
         let method = binding.into_unbind()?;
-        self.ask(|answer| Command::Call { method, answer })
+        self.handle
+            .ask(|answer| Command::Call { method, answer })
             .await??;
         Ok(())
     }
@@ -275,11 +276,12 @@ impl Client {
         let opened = Arc::clone(&inbox);
         // Built before it is open, so that dropping this future closes it.
         let channel = Channel::new(inbox, Arc::clone(&self.handle));
-        self.ask(|answer| Command::OpenChannel {
-            inbox: opened,
-            answer,
-        })
-        .await??;
+        self.handle
+            .ask(|answer| Command::OpenChannel {
+                inbox: opened,
+                answer,
+            })
+            .await??;
         Ok(channel)
     }
 
@@ -329,15 +331,9 @@ impl Client {
     async fn call<C: Call>(&self, call: C) -> Result<C::Reply, Error> {
         let method: Method = call.into();
         reply_to::<C>(
-            self.ask(|answer| Command::Call { method, answer })
+            self.handle
+                .ask(|answer| Command::Call { method, answer })
                 .await??,
         )
-    }
-
-    /// Asks the driver, and waits for its answer.
-    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, Error> {
-        let (answer, answered) = answer();
-        self.handle.command(command(answer));
-        answered.await.ok_or(Error::Closed)
     }
 }

@@ -1,4 +1,5 @@
 mod handlers;
+mod retrying;
 mod stop;
 mod stream;
 
@@ -16,14 +17,16 @@ use snowshoe_codec::{FieldTable, ShortString, TableError, ToField};
 pub use self::handlers::Handled;
 pub use self::stop::StopHandle;
 
+use self::retrying::Retrier;
 use self::stream::InStream;
 use crate::core::Epoch;
 use crate::core::backlog::{Bounds, Load};
 use crate::core::subscription::ConsumerSpec;
 use crate::declare::entity_name;
-use crate::delivery::{Batch, Delivery, Disposition, OversizedDelivery};
+use crate::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDelivery};
 use crate::error::{ConsumerEnd, Error};
 use crate::name::Name;
+use crate::retry::Retry;
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
 use crate::shared::inbox::{self, Inbox};
@@ -67,6 +70,7 @@ pub struct Consumer {
     /// Whether it has done what a [stop handle](StopHandle) asked for.
     has_stopped: bool,
     on_oversized: OnOversized,
+    retrier: Option<Arc<Retrier>>,
     client: Arc<Handle>,
 }
 
@@ -179,7 +183,7 @@ impl Consumer {
     where
         H: FnMut(Delivery) -> F,
         F: Future,
-        F::Output: Into<Disposition>,
+        F::Output: Into<Outcome>,
     {
         handlers::run(self, limit.max(1), handler).await
     }
@@ -344,6 +348,7 @@ pub struct ConsumerBuilder {
     dedicated: bool,
     bounds: Bounds,
     on_oversized: OnOversized,
+    retry: Option<Retry>,
     stream: InStream,
 }
 
@@ -365,6 +370,7 @@ impl ConsumerBuilder {
             client,
             spec,
             dedicated: false,
+            retry: None,
             stream: InStream::default(),
             on_oversized: OnOversized(Arc::new(OversizedDelivery::usual_disposition)),
             bounds: Bounds {
@@ -380,6 +386,14 @@ impl ConsumerBuilder {
     /// 0 means no limit: then [`capacity`](Self::capacity) does so in its place.
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.spec.prefetch = messages;
+        self
+    }
+
+    /// What becomes of messages at which handlers of [`Consumer::process`] failed: how often they are tried again, how
+    /// long they wait before, and where they go after the last attempt. What that needs at the broker is declared as
+    /// the consumer starts.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
         self
     }
 
@@ -514,6 +528,7 @@ impl ConsumerBuilder {
             dedicated,
             mut bounds,
             on_oversized,
+            retry,
             stream,
         } = self;
         stream.set_in(&mut spec.arguments)?;
@@ -524,6 +539,7 @@ impl ConsumerBuilder {
         let doorbell = Arc::clone(&client.shared().doorbell);
         let inbox = Inbox::new(&spec, bounds, doorbell);
         let inbox = Arc::new(inbox.asking_for_offset(stream.ask));
+        let retrier = retry.map(|retry| Retrier::new(retry, &client, &inbox));
         let consumer = Consumer {
             inbox: Arc::clone(&inbox),
             batch: VecDeque::new(),
@@ -532,6 +548,7 @@ impl ConsumerBuilder {
             in_a_row: 0,
             has_stopped: false,
             on_oversized,
+            retrier: retrier.transpose()?.map(Arc::new),
             client: Arc::clone(&client),
         };
         let (answer, started) = answer();
@@ -542,6 +559,9 @@ impl ConsumerBuilder {
             started: answer,
         });
         started.await.ok_or(Error::Closed)??;
+        if let Some(retrier) = &consumer.retrier {
+            retrier.prepare().await?;
+        }
         Ok(consumer)
     }
 }

@@ -1,4 +1,9 @@
+mod batch;
+pub(crate) mod counts;
+mod disposition;
+mod outcome;
 mod oversized;
+mod settler;
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +12,13 @@ use bytes::Bytes;
 use snowshoe_codec as codec;
 use snowshoe_codec::{PropertiesError, PropertiesRef, ShortStr};
 
+pub use self::batch::Batch;
+pub use self::disposition::Disposition;
+pub use self::outcome::Outcome;
+pub(crate) use self::outcome::What;
 pub use self::oversized::OversizedDelivery;
+pub(crate) use self::settler::Claim;
+pub use self::settler::Settler;
 use crate::core::Epoch;
 use crate::core::acks::Settle;
 use crate::error::SettleError;
@@ -23,20 +34,18 @@ use crate::shared::inbox::{Inbox, place_in_stream};
 #[must_use = "a delivery that is not settled stays with the broker, and counts against the prefetch"]
 pub struct Delivery {
     delivery: codec::Delivery,
-    epoch: Epoch,
-    /// Where it is settled, unless there is nothing to settle, or not any more.
-    inbox: Option<Arc<Inbox>>,
+    settler: Settler,
 }
 
 impl Delivery {
     pub(crate) fn new(delivery: codec::Delivery, epoch: Epoch, inbox: &Arc<Inbox>) -> Self {
-        // Without acknowledgements there is nothing to settle.
-        let inbox = (!inbox.is_no_ack()).then(|| Arc::clone(inbox));
-        Self {
-            delivery,
-            epoch,
-            inbox,
-        }
+        let settler = Settler::new(epoch, delivery.delivery_tag, inbox);
+        Self { delivery, settler }
+    }
+
+    /// The message, and what settles it, which can go another way: to another task, or away for later.
+    pub fn split(self) -> (codec::Delivery, Settler) {
+        (self.delivery, self.settler)
     }
 
     /// The body.
@@ -86,28 +95,21 @@ impl Delivery {
     /// A message that somebody has published again as it was can bring a header of its former queue along;
     /// only RabbitMQ 4 and quorum queues put it right.
     pub fn delivery_count(&self) -> Option<u64> {
-        (self.count(DELIVERY_COUNT))
-            .or_else(|| self.count(ACQUIRED_COUNT).map(|_| 0)) // RabbitMQ 4.3 leaves out a count of 0.
-            .or_else(|| self.never_before())
+        counts::delivery_count(&self.delivery)
     }
 
     /// How many earlier deliveries of this message there were to anybody, where the broker counts them: in
     /// quorum queues (`x-acquired-count` from RabbitMQ 4.3 on, `x-delivery-count` before). `None` where it
     /// does not, and the message was delivered before.
     pub fn earlier_deliveries(&self) -> Option<u64> {
-        (self.count(ACQUIRED_COUNT))
-            .or_else(|| self.count(DELIVERY_COUNT))
-            .or_else(|| self.never_before())
+        counts::earlier_deliveries(&self.delivery)
     }
 
-    fn never_before(&self) -> Option<u64> {
-        (!self.is_redelivered()).then_some(0)
-    }
-
-    fn count(&self, header: &str) -> Option<u64> {
-        let headers = self.properties().ok()?.headers?;
-        let count = headers.get(header).ok()??.as_i64()?;
-        u64::try_from(count).ok()
+    /// Which attempt at the message this is, from 1 on, where its consumer has a [`Retry`](crate::Retry); without one,
+    /// what has failed leaves no trace but [`delivery_count`](Self::delivery_count).
+    pub fn attempt(&self) -> u32 {
+        let delays = self.settler.delays_retries();
+        counts::failed_attempts(&self.delivery, delays).saturating_add(1)
     }
 
     /// Its place in the [stream](crate::Queue::stream) that it comes from, which is the same for every
@@ -210,7 +212,7 @@ impl Delivery {
         self.settle(Settle::Reject { requeue }, false)
     }
 
-    /// Settles the message as a handler decided.
+    /// Settles the message in this way.
     ///
     /// # Errors
     /// [`SettleError`]; nothing was sent then.
@@ -218,190 +220,23 @@ impl Delivery {
         self.settle(disposition.into(), false)
     }
 
-    /// A handle that settles the message, without the message; `None` where there is nothing to
-    /// settle.
-    pub(crate) fn settler(&self) -> Option<Settler> {
-        Some(Settler {
-            inbox: Arc::clone(self.inbox.as_ref()?),
-            epoch: self.epoch,
-            tag: self.delivery.delivery_tag,
-        })
+    /// The message as it was received.
+    pub(crate) fn raw(&self) -> &codec::Delivery {
+        &self.delivery
     }
 
-    fn settle(mut self, settle: Settle, multiple: bool) -> Result<Settled, SettleError> {
-        let inbox = self.inbox.take().ok_or(SettleError::NoAck)?;
-        inbox.settle(self.epoch, self.delivery.delivery_tag, settle, multiple, 1)
+    /// What settles the message where its user does not; `None` where there is nothing to settle.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        self.settler.claim()
+    }
+
+    fn settle(self, settle: Settle, multiple: bool) -> Result<Settled, SettleError> {
+        self.settler.settle(settle, multiple)
     }
 }
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.delivery.fmt(f)
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if let Some(inbox) = self.inbox.take() {
-            inbox.release(self.epoch);
-        }
-    }
-}
-
-/// Settles a message whose [`Delivery`] was given away.
-pub(crate) struct Settler {
-    inbox: Arc<Inbox>,
-    epoch: Epoch,
-    tag: u64,
-}
-
-impl Settler {
-    pub(crate) fn settle(self, disposition: Disposition) {
-        // The handler may have settled it by itself, or the connection may be another by now.
-        let settle = disposition.into();
-        _ = self.inbox.settle(self.epoch, self.tag, settle, false, 0);
-    }
-}
-
-/// Some messages of one consumer, in order.
-#[derive(Debug)]
-pub struct Batch {
-    deliveries: Vec<Delivery>,
-}
-
-impl Batch {
-    pub(crate) fn new(deliveries: Vec<Delivery>) -> Self {
-        Self { deliveries }
-    }
-
-    /// How many there are; at least one.
-    pub fn len(&self) -> usize {
-        self.deliveries.len()
-    }
-
-    /// Whether there is none, which happens only once all were taken out.
-    pub fn is_empty(&self) -> bool {
-        self.deliveries.is_empty()
-    }
-
-    /// The messages.
-    pub fn iter(&self) -> std::slice::Iter<'_, Delivery> {
-        self.deliveries.iter()
-    }
-
-    /// Acknowledges the messages of the batch, and no others.
-    ///
-    /// # Errors
-    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same. That
-    /// the channel is gone is none, but [`Settled::Stale`].
-    pub fn ack(self) -> Result<Settled, SettleError> {
-        self.settle(Settle::Ack)
-    }
-
-    /// Refuses the messages of the batch, and no others, each as [`Delivery::nack`] does.
-    ///
-    /// # Errors
-    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
-    pub fn nack(self, requeue: bool) -> Result<Settled, SettleError> {
-        self.settle(Settle::Nack { requeue })
-    }
-
-    /// Says that the attempt to handle the batch has failed, of each message as [`Delivery::retry`] does.
-    /// Where one of them is to blame, they all count.
-    ///
-    /// # Errors
-    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
-    pub fn retry(self) -> Result<Settled, SettleError> {
-        self.settle(Settle::Reject { requeue: true })
-    }
-
-    /// Gives the messages of the batch back unhandled, each as [`Delivery::release`] does.
-    ///
-    /// # Errors
-    /// [`SettleError`], for the first that could not be settled; the rest is settled all the same.
-    pub fn release(self) -> Result<Settled, SettleError> {
-        self.nack(true)
-    }
-
-    fn settle(mut self, settle: Settle) -> Result<Settled, SettleError> {
-        let Some(Delivery { inbox, epoch, .. }) = self.deliveries.first() else {
-            return Ok(Settled::Sent);
-        };
-        let (inbox, epoch) = (inbox.clone().ok_or(SettleError::NoAck)?, *epoch);
-        let tags = self.deliveries.iter_mut().map(|delivery| {
-            delivery.inbox = None;
-            delivery.delivery.delivery_tag
-        });
-        inbox.settle_each(epoch, tags, settle)
-    }
-}
-
-impl IntoIterator for Batch {
-    type Item = Delivery;
-    type IntoIter = std::vec::IntoIter<Delivery>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.deliveries.into_iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a Batch {
-    type Item = &'a Delivery;
-    type IntoIter = std::slice::Iter<'a, Delivery>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-/// The headers by which quorum queues tell how often they have delivered a message.
-const DELIVERY_COUNT: &str = "x-delivery-count";
-const ACQUIRED_COUNT: &str = "x-acquired-count";
-
-/// What becomes of a message that a handler has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Disposition {
-    /// It is done with. `()` and `Ok(())` mean this.
-    Ack,
-    /// The attempt has failed: it goes back to the queue, to be tried again, and where the queue has a
-    /// [delivery limit](crate::Queue::delivery_limit), that counts. `Err(_)` means this. Of a stream it is
-    /// [passed over](crate::guarantees#streams).
-    Retry,
-    /// It goes back to the queue unhandled, and nothing is said against it: RabbitMQ 4.3 does not count
-    /// that. Of a stream it is passed over.
-    Release,
-    /// It is dropped, or dead-lettered where the queue says so. Of a stream it is passed over.
-    Discard,
-}
-
-impl From<Disposition> for Settle {
-    fn from(disposition: Disposition) -> Self {
-        match disposition {
-            Disposition::Ack => Self::Ack,
-            // RabbitMQ 4.3 counts a basic.reject against the delivery limit, and a basic.nack not.
-            Disposition::Retry => Self::Reject { requeue: true },
-            Disposition::Release => Self::Nack { requeue: true },
-            Disposition::Discard => Self::Nack { requeue: false },
-        }
-    }
-}
-
-impl From<()> for Disposition {
-    fn from((): ()) -> Self {
-        Self::Ack
-    }
-}
-
-/// The handler has settled it.
-impl From<Settled> for Disposition {
-    fn from(_: Settled) -> Self {
-        Self::Ack
-    }
-}
-
-impl<T: Into<Self>, E> From<Result<T, E>> for Disposition {
-    fn from(result: Result<T, E>) -> Self {
-        result.map_or(Self::Retry, Into::into)
     }
 }

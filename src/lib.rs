@@ -101,6 +101,7 @@ mod name;
 mod outcome;
 mod panics;
 mod producer;
+mod retry;
 pub mod runtime;
 mod shared;
 mod stream;
@@ -131,7 +132,7 @@ pub use self::declare::{
     Binding, Declare, DeclaredQueue, DeliveryLimit, Destination, Exchange, LeaderLocator, Queue,
     RetryOn,
 };
-pub use self::delivery::{Batch, Delivery, Disposition, OversizedDelivery};
+pub use self::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDelivery, Settler};
 pub use self::driver::Driver;
 pub use self::error::{
     ConnectionError, ConnectionErrorReason, ConsumerEnd, Error, HandshakeCut, Hint, Peer, Phase,
@@ -146,6 +147,7 @@ pub use self::outcome::{CloseReport, DropReason, Return, Settled, Unconfirmed, U
 pub use self::producer::{
     BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
 };
+pub use self::retry::Retry;
 pub use self::runtime::Runtime;
 pub use self::stream::StreamOffset;
 pub use self::transport::{Connecting, Transport};

@@ -74,6 +74,12 @@ impl Message {
         Ok(self)
     }
 
+    /// With a routing key that was one before.
+    pub(crate) fn with_known_routing_key(mut self, routing_key: ShortString) -> Self {
+        self.routing_key = Some(routing_key);
+        self
+    }
+
     /// The body.
     pub fn body(&self) -> &Bytes {
         &self.body

@@ -117,6 +117,11 @@ impl AckTracker {
         self.last_tag
     }
 
+    /// Whether this delivery is in the user's hands.
+    pub fn is_unsettled(&self, tag: u64) -> bool {
+        matches!(self.deliveries.get(tag), Some(None))
+    }
+
     /// Number of deliveries settled since the last flush.
     pub fn pending(&self) -> usize {
         self.in_runs + self.settled.len()

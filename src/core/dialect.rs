@@ -23,6 +23,18 @@ pub struct Dialect {
     /// Whether a place in a stream can only be told by its offset or by the time of day. LavinMQ refuses how
     /// long ago it is (406; its documentation).
     pub wants_time_of_day: bool,
+    /// Whether a queue that says so lets messages wait that failed: a quorum queue of RabbitMQ from 4.3 on (seen
+    /// on 4.3.6), or any of LavinMQ from 2.11 on (its documentation).
+    pub delays_retries: DelaysRetries,
+}
+
+/// Which queues let messages wait that failed, where they say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DelaysRetries {
+    #[default]
+    None,
+    Quorum,
+    All,
 }
 
 impl Dialect {
@@ -30,7 +42,12 @@ impl Dialect {
     pub fn of(connection: &Connection) -> Self {
         let product = connection.peer_properties().get("product").ok().flatten();
         let is_lavinmq = product.and_then(FieldValue::as_str) == Some("LavinMQ");
-        Self::new(is_lavinmq, connection.rabbitmq_release())
+        let mut dialect = Self::new(is_lavinmq, connection.rabbitmq_release());
+        let version = connection.peer_properties().get("version").ok().flatten();
+        if is_lavinmq && version.and_then(release) >= Some((2, 11)) {
+            dialect.delays_retries = DelaysRetries::All;
+        }
+        dialect
     }
 
     fn new(is_lavinmq: bool, rabbitmq: Option<(u32, u32)>) -> Self {
@@ -40,6 +57,10 @@ impl Dialect {
             cancels_over_timeouts: is_from((4, 3)),
             spares_what_is_given_back: is_from((4, 3)),
             wants_time_of_day: is_lavinmq,
+            delays_retries: match is_from((4, 3)) {
+                true => DelaysRetries::Quorum,
+                false => DelaysRetries::None,
+            },
         }
     }
 
@@ -61,6 +82,13 @@ impl Dialect {
         }
         declare
     }
+}
+
+/// Major and minor of a version.
+fn release(version: FieldValue<'_>) -> Option<(u32, u32)> {
+    let mut parts = version.as_str()?.split('.');
+    let mut next = || parts.next()?.parse().ok();
+    Some((next()?, next()?))
 }
 
 #[cfg(test)]
@@ -105,6 +133,16 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_read_as_far_as_it_is_one() {
+        let read = |version: &str| release(FieldValue::LongString(version.as_bytes()));
+        assert_eq!(read("2.11.0-beta.1"), Some((2, 11)));
+        assert_eq!(read("2.9.1"), Some((2, 9)));
+        for other in ["", "2", "two.one", "2.x"] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn what_began_with_a_release_is_so_from_then_on() {
         for (release, expected) in [
             ((3, 13), false),
@@ -116,6 +154,8 @@ mod tests {
             let dialect = Dialect::new(false, Some(release));
             assert_eq!(dialect.cancels_over_timeouts, expected, "{release:?}");
             assert_eq!(dialect.spares_what_is_given_back, expected, "{release:?}");
+            let delays = dialect.delays_retries == DelaysRetries::Quorum;
+            assert_eq!(delays, expected, "{release:?}");
         }
     }
 }

@@ -16,6 +16,7 @@
 mod blocks;
 mod closing;
 mod config;
+mod delays;
 mod guard;
 mod known;
 mod link;
@@ -34,6 +35,7 @@ use snowshoe_codec::time::after;
 
 use self::closing::{Closing, GOODBYE, Step};
 pub(crate) use self::config::Config;
+use self::delays::Delays;
 use self::known::KnownServers;
 use self::link::Link;
 use crate::core::session::{Session, Settings};
@@ -74,6 +76,7 @@ pub struct Driver {
     working: Vec<Arc<Inbox>>,
     /// Consumers whose handlers have a time of their own to come to their end.
     stops: Vec<(Box<dyn Timer>, Weak<Inbox>)>,
+    delays: Delays,
     /// Whether producers may publish, when that was last asked.
     may_publish: bool,
     done: bool,
@@ -102,6 +105,7 @@ impl Driver {
             closing: None,
             working: Vec::new(),
             stops: Vec::new(),
+            delays: Delays::default(),
             may_publish: false,
             done: false,
         };
@@ -212,6 +216,7 @@ impl Driver {
                 timer.set_at(after(now, within));
                 self.stops.push((timer, Arc::downgrade(&inbox)));
             }
+            Command::Delay { time, answer } => self.delays.add(after(now, time), answer),
             Command::HandlerPanicked { inbox, message } => {
                 // On whichever connection: it may have left it by now.
                 let link = inbox.place().map_or(LinkIndex::MAIN, |it| it.link);
@@ -419,6 +424,7 @@ impl Driver {
             self.refuse(command, reason);
         }
         self.closing = None;
+        self.delays = Delays::default();
         self.shared.end();
         self.shared.hub.close();
     }
@@ -468,6 +474,7 @@ impl Driver {
         others |= self.close_unused(now);
         self.review(now);
         self.cut_off_handlers(cx);
+        self.delays.poll(cx, now, &*self.runtime);
         others |= !self.done && self.go_on_closing(cx, now);
         match (some, others) {
             (_, true) => Moved::All,

@@ -32,6 +32,11 @@ pub(crate) enum Command {
         inbox: Arc<Inbox>,
         within: Duration,
     },
+    /// Somebody waits for so long.
+    Delay {
+        time: Duration,
+        answer: Answer<()>,
+    },
     /// A handler of a consumer has panicked, with this message.
     HandlerPanicked {
         inbox: Arc<Inbox>,

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::command::{Command, CommandQueue};
 use super::doorbell::Doorbell;
@@ -8,6 +9,7 @@ use super::place::LinkIndex;
 use crate::error::Error;
 use crate::message::Message;
 use crate::outcome::CloseReport;
+use crate::sync::answer::{Answer, Answered, answer};
 use crate::sync::{AtomicU64, Mutex, Once, Ordering, lock};
 
 /// What a client and its driver share.
@@ -85,6 +87,23 @@ impl Handle {
     /// Asks the driver for something; `false` if it is gone.
     pub(crate) fn command(&self, command: Command) -> bool {
         self.shared.commands.push(command)
+    }
+
+    /// Asks the driver, and waits for its answer.
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(Answer<T>) -> Command,
+    ) -> Result<T, Error> {
+        let (answer, answered) = answer();
+        self.command(command(answer));
+        answered.await.ok_or(Error::Closed)
+    }
+
+    /// Completes after this time, or with the driver.
+    pub(crate) fn delay(&self, time: Duration) -> Answered<()> {
+        let (answer, answered) = answer();
+        self.command(Command::Delay { time, answer });
+        answered
     }
 }
 

@@ -30,7 +30,7 @@ use crate::error::{ConsumerEnd, SettleError};
 use crate::events::ConsumerId;
 use crate::outcome::Settled;
 use crate::stream::{OFFSET, StreamOffset};
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, WakerSlot, lock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, WakerSlot, lock};
 
 pub(crate) struct Inbox {
     no_ack: bool,
@@ -39,6 +39,8 @@ pub(crate) struct Inbox {
     narrow_prefix: &'static [u8],
     state: Mutex<InboxState>,
     stopping: Stopping,
+    /// Whether the queue lets messages wait that failed.
+    delays_retries: AtomicBool,
     /// Who is asked where a stream is to be read from.
     ask_for_offset: Option<AskForOffset>,
     /// The epoch in the state, to be looked at without the lock.
@@ -206,6 +208,7 @@ impl Inbox {
             narrow_prefix: spec.narrow_prefix(),
             state: Mutex::new(state),
             stopping: Stopping::default(),
+            delays_retries: AtomicBool::new(false),
             ask_for_offset: None,
             epoch: AtomicU64::new(Epoch::default().number()),
             last_handed_out: AtomicU64::new(0),
@@ -476,6 +479,22 @@ impl Inbox {
         }
         self.schedule(state);
         settled(result, is_passed_over)
+    }
+
+    /// Notes whether the queue lets messages wait that failed.
+    pub(crate) fn said_to_delay_retries(&self, delays: bool) {
+        self.delays_retries.store(delays, Ordering::Relaxed);
+    }
+
+    /// Whether the queue lets messages wait that failed.
+    pub(crate) fn delays_retries(&self) -> bool {
+        self.delays_retries.load(Ordering::Relaxed)
+    }
+
+    /// Whether a delivery can still be settled.
+    pub(crate) fn is_unsettled(&self, epoch: Epoch, tag: u64) -> bool {
+        let state = self.lock();
+        epoch == state.epoch && state.tracker.is_unsettled(tag)
     }
 
     /// The user has dropped a delivery unsettled.

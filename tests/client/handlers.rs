@@ -10,7 +10,7 @@ use async_io::block_on;
 use async_lock::Barrier;
 use futures_lite::future::zip;
 use snowshoe::codec::sasl::{Mechanism, Plain};
-use snowshoe::{ConnectionRole, Delivery, Disposition, Event, Producer, Queue};
+use snowshoe::{ConnectionRole, Delivery, Disposition, Event, Outcome, Producer, Queue};
 use support::broker::{admin, url};
 use support::cable::Cable;
 use support::client::connect;
@@ -246,10 +246,12 @@ fn what_a_handler_returns_settles_its_message() {
 }
 
 #[test]
-fn results_of_handlers_are_dispositions() {
-    assert_eq!(Disposition::from(()), Disposition::Ack);
-    assert_eq!(Disposition::from(Ok::<(), ()>(())), Disposition::Ack);
-    assert_eq!(Disposition::from(Err::<(), ()>(())), Disposition::Retry);
-    let discard: Result<Disposition, ()> = Ok(Disposition::Discard);
-    assert_eq!(Disposition::from(discard), Disposition::Discard);
+fn results_of_handlers_are_outcomes() {
+    assert_eq!(Outcome::from(()), Outcome::done());
+    assert_eq!(Outcome::from(Ok::<(), &str>(())), Outcome::done());
+    let failed = Outcome::retry().because("no stock");
+    assert_eq!(Outcome::from(Err::<(), _>("no stock")), failed);
+    assert_ne!(failed, Outcome::retry());
+    let discard: Result<Disposition, String> = Ok(Disposition::Discard);
+    assert_eq!(Outcome::from(discard), Outcome::reject());
 }

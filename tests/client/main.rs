@@ -42,6 +42,7 @@ mod reconnecting;
 mod redelivery;
 mod request_reply;
 mod resending;
+mod retrying;
 mod settings;
 mod silent_queues;
 mod streams;

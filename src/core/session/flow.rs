@@ -2,11 +2,12 @@
 
 use std::time::{Instant, SystemTime};
 
-use snowshoe_codec::Method;
+use snowshoe_codec::{Method, ShortString};
 
 use super::Session;
 use super::keys::ConsumerKey;
 use crate::core::Flow;
+use crate::core::dialect::DelaysRetries;
 use crate::core::subscription::{ConsumerSpec, Manner, Subscription};
 use crate::core::topology::Topology;
 use crate::stream::StreamOffset;
@@ -39,6 +40,16 @@ impl Session {
                 self.send_for(now, consumer, channel, method);
             }
         }
+    }
+
+    /// Whether a queue lets messages wait that failed, at this broker.
+    pub fn delays_retries(&self, queue: &ShortString, topology: &Topology) -> bool {
+        topology.says_to_delay_retries(queue)
+            && match self.dialect.delays_retries {
+                DelaysRetries::None => false,
+                DelaysRetries::Quorum => topology.is_quorum(queue),
+                DelaysRetries::All => true,
+            }
     }
 
     /// Goes on after [`Output::ConsumerOpens`]: asks the broker for a consumer, which is to begin there, if it

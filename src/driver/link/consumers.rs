@@ -203,11 +203,14 @@ impl Consumers {
         epoch: Epoch,
         queue: ShortString,
         flow: Flow,
+        session: &Session,
         topology: &Topology,
     ) {
         let Some(consumer) = self.consumers.get_mut(&key) else {
             return;
         };
+        let delays_retries = session.delays_retries(&queue, topology);
+        consumer.inbox.said_to_delay_retries(delays_retries);
         if topology.is_stream(&queue) {
             consumer.inbox.said_to_be_stream();
         }

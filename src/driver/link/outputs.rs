@@ -180,7 +180,7 @@ impl Link {
                 epoch,
                 queue,
                 flow,
-            } => consumers.online(now, consumer, epoch, queue, flow, topology),
+            } => consumers.online(now, consumer, epoch, queue, flow, session, topology),
             Output::ConsumerVacant(key) => consumers.vacant(now, session, key),
             Output::ConsumerFlows(key, flow) => consumers.flows(now, session, key, flow),
             Output::ConsumerHeard(key) => consumers.heard(key),

@@ -1,0 +1,191 @@
+use snowshoe_codec::{Method, ShortString};
+
+use super::{DeadLetters, Retry};
+use crate::declare::{Binding, Declare, Exchange, Queue, RetryOn, entity_name};
+use crate::error::Error;
+
+/// What a policy needs at the broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Entities {
+    /// Where copies are published that are to wait: an exchange that goes by [`DELAY`], so that they keep their
+    /// routing key.
+    pub(crate) retry: ShortString,
+    /// Where dead letters are published, and with which routing key, unless it is their own. `None` where there are
+    /// none.
+    pub(crate) dead_letters: Option<(ShortString, Option<ShortString>)>,
+    /// What lets copies wait and come back, each after what it needs.
+    waiting: Vec<Method>,
+    /// The queue of the dead letters.
+    dead: Option<Method>,
+}
+
+/// The header that says in which queue a copy waits, in milliseconds.
+pub(super) const DELAY: &str = "snowshoe-delay";
+
+impl Entities {
+    /// # Errors
+    /// A name is too long, or none at all.
+    pub(crate) fn new(policy: &Retry, queue: &ShortString) -> Result<Self, Error> {
+        if let Some(fault) = &policy.fault {
+            return Err(fault.clone());
+        }
+        let text = queue
+            .as_str()
+            .ok_or_else(|| Error::NotUtf8(queue.clone()))?;
+        let (retry, retried) = (format!("{text}.retry"), format!("{text}.retried"));
+        let mut waiting = vec![
+            Exchange::headers(&retry).into_method()?,
+            Exchange::fanout(&retried).into_method()?,
+            Binding::queue(queue.clone())
+                .to_exchange(&retried)
+                .into_method()?,
+        ];
+        for millis in policy.levels() {
+            let name = format!("{retry}.{millis}ms");
+            let queue = policy
+                .own_queue(&name)
+                .argument("x-message-ttl", i64::from(millis))
+                .dead_letter_exchange(&retried);
+            let bound = Binding::queue(&name)
+                .to_exchange(&retry)
+                .argument("x-match", "all")
+                .argument(DELAY, i64::from(millis));
+            waiting.extend([queue.into_method()?, bound.into_method()?]);
+        }
+        let to_queue = |name: ShortString| Some((ShortString::EMPTY, Some(name)));
+        let (dead_letters, dead) = match &policy.dead_letters {
+            DeadLetters::Named => {
+                let name = format!("{text}.dead");
+                let declare = policy.own_queue(&name).into_method()?;
+                (to_queue(entity_name(name)?), Some(declare))
+            }
+            DeadLetters::Queue(queue) => {
+                let declare = Queue::clone(queue).into_method()?;
+                let name = match &declare {
+                    Method::QueueDeclare(declare) => declare.queue.clone(),
+                    _ => ShortString::EMPTY,
+                };
+                if name.is_empty() {
+                    return Err(Error::NoQueueName);
+                }
+                (to_queue(name), Some(declare))
+            }
+            DeadLetters::Exchange {
+                exchange,
+                routing_key,
+            } => (Some((exchange.clone(), routing_key.clone())), None),
+            DeadLetters::Rejected => (None, None),
+        };
+        Ok(Self {
+            retry: entity_name(retry)?,
+            dead_letters,
+            waiting,
+            dead,
+        })
+    }
+
+    /// What is to be declared, each after what it needs: where copies wait, unless the queue lets its messages wait by
+    /// itself, and where dead letters go.
+    pub(crate) fn declarations(&self, waits_by_itself: bool) -> impl Iterator<Item = Method> {
+        let waiting = if waits_by_itself {
+            &[][..]
+        } else {
+            &self.waiting
+        };
+        waiting.iter().chain(&self.dead).cloned()
+    }
+}
+
+impl Retry {
+    fn own_queue(&self, name: &str) -> Queue {
+        match self.is_replicated {
+            // Where it dead-letters, it does so at least once.
+            true => Queue::quorum(name).dead_letter_at_least_once(),
+            false => Queue::new(name),
+        }
+    }
+}
+
+impl Queue {
+    /// Messages that failed wait in this queue before they are tried again, as a [`Retry`] says, where the broker can
+    /// do that (see there); elsewhere this says nothing. It is the
+    /// [delayed retry](Self::delayed_retry) of messages that failed, and a
+    /// [limit](Self::delivery_limit) that lets the consumer count.
+    ///
+    /// A queue that is there without this has to stay without: the broker refuses to declare it otherwise (406).
+    /// Copies of its messages wait in other queues then, and the consumer is told the same policy.
+    pub fn retry(self, policy: &Retry) -> Self {
+        match policy.as_brokers_wait() {
+            Some((first, max)) => self
+                .delayed_retry(RetryOn::Failed, first, max)
+                .delivery_limit(policy.most_returns()),
+            None => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn entities(policy: &Retry, queue: &str) -> Result<Entities, Error> {
+        Entities::new(policy, &ShortString::try_from(queue.to_owned()).unwrap())
+    }
+
+    fn declared(entities: &Entities, waits_by_itself: bool) -> Vec<String> {
+        let names = entities.declarations(waits_by_itself).map(|it| match it {
+            Method::QueueDeclare(it) => format!("queue {}", it.queue),
+            Method::ExchangeDeclare(it) => format!("exchange {}", it.exchange),
+            Method::QueueBind(it) => format!("{} to {}", it.queue, it.exchange),
+            other => panic!("{other:?}"),
+        });
+        names.collect()
+    }
+
+    #[test]
+    fn everything_is_declared_before_what_needs_it() {
+        let policy = Retry::attempts(3).delays([Duration::from_secs(1), Duration::from_secs(5)]);
+        let entities = entities(&policy, "orders").unwrap();
+        let expected = [
+            "exchange orders.retry",
+            "exchange orders.retried",
+            "orders to orders.retried",
+            "queue orders.retry.1000ms",
+            "orders.retry.1000ms to orders.retry",
+            "queue orders.retry.5000ms",
+            "orders.retry.5000ms to orders.retry",
+            "queue orders.dead",
+        ];
+        assert_eq!(declared(&entities, false), expected);
+        assert_eq!(declared(&entities, true), ["queue orders.dead"]);
+    }
+
+    #[test]
+    fn dead_letters_go_where_the_policy_says() {
+        let policy = Retry::attempts(1);
+        let of = |policy: &Retry| entities(policy, "q").unwrap();
+        let named = |it: &str| ShortString::try_from(it.to_owned()).unwrap();
+        let expected = Some((ShortString::EMPTY, Some(named("q.dead"))));
+        assert_eq!(of(&policy).dead_letters, expected);
+        let other = policy.clone().dead_letter_queue(Queue::new("failed"));
+        let expected = Some((ShortString::EMPTY, Some(named("failed"))));
+        assert_eq!(of(&other).dead_letters, expected);
+        let exchange = policy.clone().dead_letter_exchange("failures");
+        assert_eq!(of(&exchange).dead_letters, Some((named("failures"), None)));
+        assert_eq!(of(&policy.reject_after_last()).dead_letters, None);
+    }
+
+    #[test]
+    fn names_that_are_none_are_told() {
+        let long = "q".repeat(250);
+        let policy = Retry::attempts(2);
+        assert!(matches!(entities(&policy, "q"), Ok(_)));
+        assert!(Entities::new(&policy, &ShortString::try_from(long).unwrap()).is_err());
+        let nameless = policy.clone().dead_letter_queue(Queue::new(""));
+        assert!(matches!(entities(&nameless, "q"), Err(Error::NoQueueName)));
+        let too_long = policy.dead_letter_exchange("x".repeat(256));
+        assert!(entities(&too_long, "q").is_err());
+    }
+}
