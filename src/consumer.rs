@@ -142,14 +142,16 @@ impl Consumer {
 
     /// Runs `handler` on every message until the consumer ends or is [stopped](Self::stop_handle), on at most
     /// `limit` at a time, all within this future, and tells how that went. What the handler returns settles
-    /// the message; see [`Disposition`]. Of a stream, a message whose handler fails does not come again: it is
-    /// [passed over](crate::guarantees#streams), and a line in the log says so.
+    /// the message; see [`Outcome`], and [`ConsumerBuilder::retry`] for what becomes of those that failed. Of a stream,
+    /// a message whose handler fails does not come again: it is [passed over](crate::guarantees#streams), and a line
+    /// in the log says so.
     ///
     /// No more of them run than the broker delivers before it has an acknowledgement: a limit above the
-    /// [prefetch](ConsumerBuilder::prefetch), which is 100 by default, is not reached. Where there are no
-    /// acknowledgements, or a prefetch of 0, the limit alone counts.
+    /// [prefetch](ConsumerBuilder::prefetch), which is 100 by default, is not reached, unless
+    /// [`concurrency`](ConsumerBuilder::concurrency) has raised it. Where there are no acknowledgements, or a prefetch
+    /// of 0, the limit alone counts.
     ///
-    /// A handler that panics has failed: its message goes back as by [`Disposition::Retry`],
+    /// A handler that panics has failed: its message goes the way of [`Outcome::retry`],
     /// [`Event::HandlerPanicked`](crate::Event::HandlerPanicked) tells what it said, and the others go on. (A
     /// program that aborts on a panic does so.)
     ///
@@ -186,6 +188,33 @@ impl Consumer {
         F::Output: Into<Outcome>,
     {
         handlers::run(self, limit.max(1), handler).await
+    }
+
+    /// Does as [`process`](Self::process), with each handler in a task of its own: `spawn` puts it on an executor, where
+    /// handlers run on all of its threads, and can take the processor for longer than others should wait.
+    ///
+    /// What a handler returns settles its message all the same, a panic is a handler's that has failed, and one that is
+    /// cut off is dropped when its task is polled next, which it is woken for. A message whose task the executor drops
+    /// goes back to the queue.
+    ///
+    /// ```no_run
+    /// # async fn handle(_: &[u8]) -> Result<(), std::io::Error> { Ok(()) }
+    /// # async fn run(mut orders: snowshoe::Consumer) {
+    /// let spawn = |task| drop(tokio::spawn(task));
+    /// let handled = orders.process_spawned(16, spawn, |order| async move { handle(order.body()).await }).await;
+    /// println!("{} done", handled.finished);
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future cuts the handlers off that are running, and leaves their messages unsettled.
+    pub async fn process_spawned<S, H, F>(&mut self, limit: usize, spawn: S, handler: H) -> Handled
+    where
+        S: FnMut(Pin<Box<dyn Future<Output = ()> + Send>>),
+        H: FnMut(Delivery) -> F,
+        F: Future<Output: Into<Outcome>> + Send + 'static,
+    {
+        handlers::run_spawned(self, limit.max(1), spawn, handler).await
     }
 
     /// Stops the consumer from elsewhere: from another task, or on a signal.
@@ -346,6 +375,7 @@ pub struct ConsumerBuilder {
     client: Arc<Handle>,
     spec: ConsumerSpec,
     dedicated: bool,
+    concurrency: u16,
     bounds: Bounds,
     on_oversized: OnOversized,
     retry: Option<Retry>,
@@ -370,6 +400,7 @@ impl ConsumerBuilder {
             client,
             spec,
             dedicated: false,
+            concurrency: 0,
             retry: None,
             stream: InStream::default(),
             on_oversized: OnOversized(Arc::new(OversizedDelivery::usual_disposition)),
@@ -394,6 +425,13 @@ impl ConsumerBuilder {
     /// the consumer starts.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
+        self
+    }
+
+    /// As many handlers of [`Consumer::process`] are to run at a time: a lower [`prefetch`](Self::prefetch), which would
+    /// not let them, is raised to as many, and a line in the log says so. It says nothing of those beyond 65,535.
+    pub fn concurrency(mut self, handlers: usize) -> Self {
+        self.concurrency = u16::try_from(handlers).unwrap_or(u16::MAX);
         self
     }
 
@@ -526,12 +564,17 @@ impl ConsumerBuilder {
             client,
             mut spec,
             dedicated,
+            concurrency,
             mut bounds,
             on_oversized,
             retry,
             stream,
         } = self;
         stream.set_in(&mut spec.arguments)?;
+        let prefetch = spec.prefetch;
+        if (1..concurrency).contains(&prefetch) {
+            spec.prefetch = concurrency;
+        }
         if spec.prefetch > 0 && !spec.no_ack {
             bounds.prefetch = Some(spec.prefetch);
             bounds.messages = usize::MAX;
@@ -554,6 +597,7 @@ impl ConsumerBuilder {
         let (answer, started) = answer();
         client.command(Command::AddConsumer {
             inbox,
+            raised_from: (spec.prefetch != prefetch && !spec.no_ack).then_some(prefetch),
             spec,
             dedicated,
             started: answer,

@@ -1,13 +1,16 @@
 //! Handlers that run side by side within one future.
 
 mod slots;
+mod spawned;
 mod woken;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use self::slots::Slots;
+use self::spawned::spawned;
 use super::Consumer;
 use super::retrying::Retrier;
 use crate::delivery::{Delivery, Outcome};
@@ -123,6 +126,29 @@ where
     .await;
     presence.handled
 }
+
+/// The same, with each handler in a task that `spawn` is given.
+pub(super) async fn run_spawned<S, H, F>(
+    consumer: &mut Consumer,
+    limit: usize,
+    mut spawn: S,
+    mut handler: H,
+) -> Handled
+where
+    S: FnMut(Task),
+    H: FnMut(Delivery) -> F,
+    F: Future<Output: Into<Outcome>> + Send + 'static,
+{
+    let handler = |delivery| {
+        let (task, outcome) = spawned(handler(delivery));
+        spawn(Box::pin(task));
+        outcome
+    };
+    run(consumer, limit, handler).await
+}
+
+/// What is spawned.
+pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How many handlers are started in one go before other tasks get their turn.
 const BUDGET: usize = 128;

@@ -182,8 +182,16 @@ impl Driver {
                 inbox,
                 spec,
                 dedicated,
+                raised_from,
                 started,
             } => {
+                if let Some(before) = raised_from {
+                    log::info!(
+                        "consumer {:?}: the prefetch is raised from {before} to {}, as many handlers as are to run",
+                        spec.tag,
+                        spec.prefetch,
+                    );
+                }
                 // The broker would answer 405, on a connection that was opened for it.
                 if dedicated && self.topology.is_locked(&spec.queue) {
                     let error = Error::ExclusiveQueue(spec.queue);

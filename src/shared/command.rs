@@ -22,6 +22,8 @@ pub(crate) enum Command {
         inbox: Arc<Inbox>,
         spec: ConsumerSpec,
         dedicated: bool,
+        /// What its prefetch was, where it is to have more handlers than that.
+        raised_from: Option<u16>,
         started: Answer<Result<(), Error>>,
     },
     CancelConsumer(Arc<Inbox>),

@@ -2,6 +2,9 @@
 
 use std::cell::RefCell;
 use std::future::pending;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -18,7 +21,7 @@ use support::proxy::End;
 use support::queues::{
     declare, fresh_queue, publish, take_bodies, unique, until_ready, with_queue,
 };
-use support::waiting::{run, within};
+use support::waiting::{eventually, run, within};
 
 const MESSAGES: u32 = 20;
 
@@ -210,6 +213,101 @@ fn a_handler_that_panics_has_failed_and_the_others_go_on() {
         assert_eq!(seen, Vec::from_iter(0..MESSAGES));
         drop(consumer);
         until_ready(&client, &queue, 0).await;
+    });
+}
+
+/// Runs a task on a thread of its own.
+fn spawn(task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    std::thread::spawn(|| async_io::block_on(task));
+}
+
+#[test]
+fn handlers_in_tasks_of_their_own_can_hold_up_their_threads() {
+    run(async {
+        let (client, queue, mut consumer) = with_messages().await;
+        // In one task the first would wait for ever.
+        let meeting = Arc::new(Barrier::new(HANDLERS));
+        let (stop, finished) = (consumer.stop_handle(), Arc::new(AtomicU32::new(0)));
+        let handler = |delivery: Delivery| {
+            let (meeting, finished, stop) =
+                (Arc::clone(&meeting), Arc::clone(&finished), stop.clone());
+            async move {
+                meeting.wait();
+                if finished.fetch_add(1, Ordering::Relaxed) + 1 == MESSAGES {
+                    stop.stop();
+                }
+                // It lives as long as the handler.
+                drop(delivery);
+            }
+        };
+        let handling = consumer.process_spawned(HANDLERS, spawn, handler);
+        let how = within("the end", handling).await;
+        assert_eq!(handled(how), (20, 0, 0));
+        drop(consumer);
+        until_ready(&client, &queue, 0).await;
+    });
+}
+
+#[test]
+fn a_handler_in_a_task_of_its_own_that_panics_or_is_cut_off_settles_its_message() {
+    run(async {
+        let (client, queue, mut consumer) = with_messages().await;
+        let (begun, begins) = async_channel::unbounded();
+        let dropped = Arc::new(AtomicU32::new(0));
+        struct Counted(Arc<AtomicU32>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let handler = |delivery: Delivery| {
+            let (begun, counted) = (begun.clone(), Counted(Arc::clone(&dropped)));
+            async move {
+                let _counted = counted;
+                begun.send(()).await.unwrap();
+                assert!(
+                    delivery.body() != b"0" || delivery.is_redelivered(),
+                    "not yet"
+                );
+                pending::<()>().await;
+            }
+        };
+        let stop = consumer.stop_handle();
+        let stopping = async {
+            // One panics, and another has its place.
+            for _ in 0..=HANDLERS {
+                within("a handler", begins.recv()).await.unwrap();
+            }
+            stop.stop_within(SHORT);
+        };
+        let handling = consumer.process_spawned(HANDLERS, spawn, handler);
+        let (how, ()) = within("the end", zip(handling, stopping)).await;
+        assert_eq!(handled(how), (0, 1, 4));
+        drop(consumer);
+        are_left_but(&client, &queue, &[]).await;
+        eventually("all are dropped", || dropped.load(Ordering::Relaxed) == 5).await;
+    });
+}
+
+#[test]
+fn a_prefetch_that_lets_too_few_handlers_run_is_raised() {
+    run(async {
+        let (client, _, consumer) = with_messages().await;
+        let queue = consumer.queue();
+        consumer.cancel().await;
+        let builder = client.consumer(queue).unwrap().prefetch(1);
+        let mut consumer = within("the consumer", builder.concurrency(HANDLERS).start())
+            .await
+            .unwrap();
+        let (gate, stop) = (Gate::new(), consumer.stop_handle());
+        let working = consumer.process(HANDLERS, async |it: Delivery| gate.pass(&it).await);
+        let stopping = async {
+            gate.all_begun().await;
+            stop.stop();
+            gate.open();
+        };
+        let (how, ()) = within("the end", zip(working, stopping)).await;
+        assert_eq!(handled(how), (4, 0, 0));
     });
 }
 

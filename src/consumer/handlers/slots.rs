@@ -287,6 +287,6 @@ fn rest(earlier: Option<u64>) -> Duration {
 }
 
 /// Drops a handler in the middle of its work, and what it holds, which may panic as it goes.
-fn drop_quietly<F>(handler: Pin<Box<F>>) {
+pub(super) fn drop_quietly<F>(handler: Pin<Box<F>>) {
     _ = caught(|| drop(handler));
 }
