@@ -1,4 +1,5 @@
 mod handlers;
+mod pause;
 mod retrying;
 mod stop;
 mod stream;
@@ -15,6 +16,7 @@ use snowshoe_codec as codec;
 use snowshoe_codec::{FieldTable, ShortString, TableError, ToField};
 
 pub use self::handlers::Handled;
+pub use self::pause::PauseHandle;
 pub use self::stop::StopHandle;
 
 use self::retrying::Retrier;
@@ -131,7 +133,7 @@ impl Consumer {
 
     /// A message that is there already.
     pub fn try_next(&mut self) -> Option<Delivery> {
-        if self.is_stopped() {
+        if self.is_stopped() || self.inbox.stopping().is_paused() {
             return None;
         }
         self.take_from_batch().or_else(|| {
@@ -222,6 +224,11 @@ impl Consumer {
         StopHandle::new(&self.inbox, &self.client)
     }
 
+    /// Lets the consumer rest for a while, and go on, from elsewhere.
+    pub fn pause_handle(&self) -> PauseHandle {
+        PauseHandle::new(&self.inbox, &self.client)
+    }
+
     /// The queue; if the broker chose its name, the name it has now.
     pub fn queue(&self) -> ShortString {
         self.inbox.queue()
@@ -289,6 +296,9 @@ impl Consumer {
             return Poll::Pending;
         }
         loop {
+            if self.inbox.stopping().is_paused() {
+                return self.rest(cx.waker());
+            }
             if let Some(delivery) = self.take_from_batch() {
                 self.in_a_row += 1;
                 return Poll::Ready(Some(delivery));
@@ -303,6 +313,21 @@ impl Consumer {
                 } else {
                     Poll::Pending
                 };
+            }
+        }
+    }
+
+    /// Waits to be let go on, or stopped. What was taken is not handed out meanwhile, and may be taken back.
+    fn rest(&mut self, waker: &Waker) -> Poll<Option<Delivery>> {
+        let has_ended = self.inbox.wait(waker);
+        match has_ended || self.is_stopped() {
+            true => Poll::Ready(None),
+            // It may have gone on before there was anybody to wake.
+            false => {
+                if !self.inbox.stopping().is_paused() {
+                    waker.wake_by_ref();
+                }
+                Poll::Pending
             }
         }
     }

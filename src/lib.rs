@@ -127,7 +127,7 @@ pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Recon
 #[cfg(feature = "tls")]
 pub use self::connector::TlsConnector;
 pub use self::connector::{Connector, Progress, Target, TcpConnector};
-pub use self::consumer::{Consumer, ConsumerBuilder, Handled, StopHandle};
+pub use self::consumer::{Consumer, ConsumerBuilder, Handled, PauseHandle, StopHandle};
 pub use self::declare::{
     Binding, Declare, DeclaredQueue, DeliveryLimit, Destination, Exchange, LeaderLocator, Queue,
     RetryOn,

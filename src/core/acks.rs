@@ -122,6 +122,12 @@ impl AckTracker {
         matches!(self.deliveries.get(tag), Some(None))
     }
 
+    /// Whether a delivery up to this one is in the user's hands.
+    pub fn is_any_unsettled_up_to(&self, last: u64) -> bool {
+        let mut states = self.deliveries.iter();
+        states.any(|(tag, state)| tag <= last && state.is_none())
+    }
+
     /// Number of deliveries settled since the last flush.
     pub fn pending(&self) -> usize {
         self.in_runs + self.settled.len()

@@ -33,7 +33,8 @@ use crate::stream::StreamOffset;
 /// broker has answered.
 ///
 /// One that has cost the connection backs off across its end. One that the broker cancels over a single
-/// delivery is Paused, and asked for again on the channel that it has: from there it is Exchanging.
+/// delivery is Paused, and asked for again on the channel that it has: from there it is Exchanging. One that the user
+/// has held is Held, and then Paused until it is asked for; without a channel it Waits, and wants none.
 ///
 /// # Flow
 ///
@@ -94,6 +95,8 @@ pub struct Subscription {
     proving: bool,
     /// Whether an answer is awaited to the cancel of one that is paused.
     parting: bool,
+    /// Whether the user has it held, and how it is to let go of what it has.
+    hold: Option<Leaving>,
     delays: Delays,
 }
 
@@ -136,6 +139,8 @@ pub enum State {
     /// The broker has cancelled it, and the channel lives on for what is to be settled; it is asked for again
     /// at that time.
     Paused(ChannelId, Instant),
+    /// The user has it held; the channel lives on for what is to be settled.
+    Held(ChannelId),
     BackingOff(Instant),
     /// Cancelled by the user; the broker's answer is awaited.
     Cancelling(ChannelId),
@@ -160,6 +165,7 @@ impl State {
             Self::Active(_)
                 | Self::Exchanging(..)
                 | Self::Paused(..)
+                | Self::Held(_)
                 | Self::Cancelling(_)
                 | Self::Draining(_)
         )
@@ -188,6 +194,8 @@ pub enum Step {
     },
     /// The broker has heard everything that was said before [`Subscription::prove`].
     Proven,
+    /// No more deliveries will come until it is [asked for again](Subscription::let_go_on).
+    Held,
     /// No more deliveries will come.
     Cancelled,
 }
@@ -216,6 +224,7 @@ impl Subscription {
             leaving: None,
             proving: false,
             parting: false,
+            hold: None,
             state: State::Waiting,
             established: false,
             strikes: 0,
@@ -280,6 +289,7 @@ impl Subscription {
     /// Whether a channel is to be opened for it now.
     pub fn wants_channel(&self, now: Instant) -> bool {
         match self.state {
+            _ if self.hold.is_some() => false,
             State::Waiting => true,
             State::BackingOff(until) => until <= now,
             _ => false,
@@ -340,6 +350,7 @@ impl Subscription {
     /// When it is to be tried again, where that is not at once.
     pub fn retry_at(&self) -> Option<Instant> {
         match self.state {
+            State::BackingOff(_) if self.hold.is_some() => None,
             State::BackingOff(until) | State::Paused(_, until) => Some(until),
             _ => None,
         }
@@ -354,6 +365,7 @@ impl Subscription {
             | State::Active(channel)
             | State::Exchanging(channel, _)
             | State::Paused(channel, _)
+            | State::Held(channel)
             | State::Cancelling(channel)
             | State::Draining(channel) => Some(channel),
             State::Waiting | State::BackingOff(_) | State::Ended => None,
@@ -440,6 +452,10 @@ impl Subscription {
                 self.parting = false;
                 None
             }
+            State::Held(_) if reply == basic::CancelOk::ID => {
+                self.parting = false;
+                Some(Step::Held)
+            }
             State::Exchanging(channel, awaited) if awaited > 1 => {
                 self.state = State::Exchanging(channel, awaited - 1);
                 let is_vacant = reply == basic::CancelOk::ID && self.next.is_some();
@@ -512,6 +528,60 @@ impl Subscription {
         self.state = State::Exchanging(channel, 1 + u8::from(self.parting));
         self.parting = false;
         Some(self.consume().into())
+    }
+
+    /// The user has it held: it is to receive nothing. What to say; where it is in the middle of something, this is to
+    /// be [asked again](Self::hold_on) after that.
+    pub fn hold(&mut self, leaving: Leaving) -> Option<Method> {
+        self.hold = Some(leaving);
+        self.hold_on()
+    }
+
+    /// What [`hold`](Self::hold) could not say before.
+    pub fn hold_on(&mut self) -> Option<Method> {
+        let leaving = self.hold?;
+        match self.state {
+            State::Active(channel) => {
+                self.proving = false;
+                self.state = State::Held(channel);
+                // Where order comes first, its channel ends once what is at hand is settled.
+                self.parting = leaving == Leaving::Cancelled;
+                self.parting.then(|| self.cancel_method())
+            }
+            State::Paused(channel, _) => {
+                self.state = State::Held(channel);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the user has it held.
+    pub fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// It is held by the end of its channel, which it has no more use for. Whether that is to be closed.
+    pub fn vacates(&mut self) -> bool {
+        let vacates =
+            self.hold == Some(Leaving::WithItsChannel) && matches!(self.state, State::Held(_));
+        if vacates {
+            self.channel_lost();
+            self.state = State::Waiting;
+        }
+        vacates
+    }
+
+    /// The user lets it receive again. Where it has its channel still, it is [resumed](Self::resume) there.
+    pub fn let_go_on(&mut self, now: Instant) {
+        let was_held = self.hold.take();
+        if let State::Held(channel) = self.state {
+            self.state = match was_held {
+                // It was not cancelled yet.
+                Some(Leaving::WithItsChannel) => State::Active(channel),
+                _ => State::Paused(channel, now),
+            };
+        }
     }
 
     /// Its channel was closed.
@@ -633,7 +703,8 @@ impl Subscription {
                 self.state = State::Cancelling(channel);
                 Some(self.cancel_method())
             }
-            (State::Active(channel), Leaving::WithItsChannel) | (State::Paused(channel, _), _) => {
+            (State::Active(channel), Leaving::WithItsChannel)
+            | (State::Paused(channel, _) | State::Held(channel), _) => {
                 self.state = State::Draining(channel);
                 None
             }

@@ -295,6 +295,11 @@ impl Topology {
         self.is_of_type(name, "stream")
     }
 
+    /// Whether a queue was declared here to be deleted when nobody has used it for a time.
+    pub fn expires(&self, name: &ShortString) -> bool {
+        self.argument_of(name, "x-expires").is_some()
+    }
+
     /// Whether a queue was declared here to let messages wait that failed.
     pub fn says_to_delay_retries(&self, name: &ShortString) -> bool {
         self.argument_of(name, "x-delayed-retry-min").is_some()

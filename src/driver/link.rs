@@ -168,6 +168,18 @@ impl Link {
         self.consumers.cancel(now, session, key, inbox, topology);
     }
 
+    /// A consumer is to receive nothing for now, or to go on.
+    pub(super) fn pause_consumer(
+        &mut self,
+        now: Instant,
+        key: ConsumerKey,
+        inbox: &Arc<Inbox>,
+        topology: &Topology,
+    ) {
+        let session = &mut self.session;
+        self.consumers.pause(now, session, key, inbox, topology);
+    }
+
     pub(super) fn call(
         &mut self,
         now: Instant,

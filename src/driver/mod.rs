@@ -212,6 +212,12 @@ impl Driver {
                     link.cancel_consumer(now, key, &inbox, &mut self.topology);
                 }
             }
+            Command::PauseConsumer(inbox) => {
+                if let Some(Place { link, key }) = inbox.place() {
+                    let link = &mut self.links[link.index()];
+                    link.pause_consumer(now, key, &inbox, &self.topology);
+                }
+            }
             Command::BeginHandlers(inbox) => {
                 if self.closing.is_some() {
                     inbox.stop_by_close();

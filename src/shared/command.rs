@@ -27,6 +27,8 @@ pub(crate) enum Command {
         started: Answer<Result<(), Error>>,
     },
     CancelConsumer(Arc<Inbox>),
+    /// A consumer is to receive nothing for now, or to go on; its inbox says which.
+    PauseConsumer(Arc<Inbox>),
     /// Handlers of a consumer run, for whose end a close waits.
     BeginHandlers(Arc<Inbox>),
     /// There is so much time for the handlers of a consumer that is to stop.

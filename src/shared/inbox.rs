@@ -378,6 +378,16 @@ impl Inbox {
         state.give_back_all();
     }
 
+    /// Wakes `waker` for whatever comes next. Whether the consumer has ended.
+    pub(crate) fn wait(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        let before = state.waker.replace(waker);
+        let has_ended = state.end.is_some();
+        drop(state);
+        drop(before);
+        has_ended
+    }
+
     /// Nobody waits for deliveries any more.
     pub(crate) fn forget_waker(&self) {
         let waker = self.lock().waker.take();
@@ -405,6 +415,30 @@ impl Inbox {
     pub(crate) fn stop(&self, how: Asked) {
         self.stopping.ask(how);
         wake(self.lock());
+    }
+
+    /// Nothing is handed out for now, or again. Whether that is news.
+    pub(crate) fn pause(&self, is_paused: bool) -> bool {
+        let is_news = self.stopping.pause(is_paused);
+        if is_news {
+            wake(self.lock());
+        }
+        is_news
+    }
+
+    /// How the consumer is to let go of what it has where it is paused; `None` where the broker is not to hear of it.
+    /// Of a stream nothing goes back, and without acknowledgements what is sent is gone, so there what is received
+    /// waits here, and bounds what follows.
+    pub(crate) fn leaving_for_pause(&self) -> Option<Leaving> {
+        let state = self.lock();
+        (!self.no_ack && !state.signs.may_be_stream()).then_some(state.leaving)
+    }
+
+    /// Whether what was handed out is settled.
+    pub(crate) fn has_nothing_at_hand(&self) -> bool {
+        let last = self.last_handed_out.load(Ordering::Relaxed);
+        let state = self.lock();
+        !state.tracker.is_any_unsettled_up_to(last)
     }
 
     /// The client is being closed: whoever works on deliveries is to begin with no more of them.

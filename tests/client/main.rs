@@ -37,6 +37,7 @@ mod on_tokio;
 mod outages;
 mod oversized;
 mod panics;
+mod pausing;
 mod publishing;
 mod reconnecting;
 mod redelivery;

@@ -198,6 +198,7 @@ impl Session {
                     // Its turn may have come.
                     self.wakeups.push(now);
                 }
+                self.hold_on(now, consumer);
             }
             Some(Step::Vacant) => self.outputs.push_back(Output::ConsumerVacant(consumer)),
             Some(Step::Moving) => {
@@ -220,7 +221,9 @@ impl Session {
                 }
                 self.outputs
                     .push_back(Output::ConsumerFlows(consumer, flow));
+                self.hold_on(now, consumer);
             }
+            Some(Step::Held) => self.outputs.push_back(Output::ConsumerPaused(consumer)),
             Some(Step::Proven) => self.outputs.push_back(Output::ConsumerHeard(consumer)),
             Some(Step::Cancelled) => {
                 if let Some(queue) = topology.left_queue(&subscription.spec().queue) {

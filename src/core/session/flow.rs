@@ -6,9 +6,10 @@ use snowshoe_codec::{Method, ShortString};
 
 use super::Session;
 use super::keys::ConsumerKey;
+use super::output::Output;
 use crate::core::Flow;
 use crate::core::dialect::DelaysRetries;
-use crate::core::subscription::{ConsumerSpec, Manner, Subscription};
+use crate::core::subscription::{ConsumerSpec, Leaving, Manner, Subscription};
 use crate::core::topology::Topology;
 use crate::stream::StreamOffset;
 
@@ -79,6 +80,53 @@ impl Session {
             for method in subscription.ask() {
                 self.send_for(now, consumer, channel, method);
             }
+        }
+    }
+
+    /// The user has a consumer held: it is to receive nothing until it is [let go on](Self::let_go_on).
+    /// [`Output::ConsumerPaused`] follows, unless its channel is to end ([`vacate`](Self::vacate)). A queue that would be
+    /// deleted with its last consumer, or for want of one, keeps it, and is only not read.
+    pub fn hold(
+        &mut self,
+        now: Instant,
+        consumer: ConsumerKey,
+        leaving: Leaving,
+        topology: &Topology,
+    ) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let queue = &subscription.spec().queue;
+        if topology.is_auto_delete(queue) != Some(true) && !topology.expires(queue) {
+            self.say(now, consumer, |it| it.hold(leaving));
+        }
+    }
+
+    /// Says what could not be said in the middle of something.
+    pub(super) fn hold_on(&mut self, now: Instant, consumer: ConsumerKey) {
+        self.say(now, consumer, Subscription::hold_on);
+    }
+
+    /// Nothing of a consumer is at hand that is held: where it is to be so by the end of its channel, that is closed, and
+    /// [`Output::ConsumerOffline`] follows.
+    pub fn vacate(&mut self, now: Instant, consumer: ConsumerKey) {
+        let Some(subscription) = self.consumers.get_mut(consumer) else {
+            return;
+        };
+        let channel = subscription.channel();
+        if subscription.vacates()
+            && let Some(channel) = channel
+        {
+            self.close_channel(now, channel);
+            self.outputs.push_back(Output::ConsumerOffline(consumer));
+        }
+    }
+
+    /// The user lets a consumer receive again.
+    pub fn let_go_on(&mut self, now: Instant, consumer: ConsumerKey) {
+        if let Some(subscription) = self.consumers.get_mut(consumer) {
+            subscription.let_go_on(now);
+            self.wakeups.push(now);
         }
     }
 

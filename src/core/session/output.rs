@@ -102,7 +102,8 @@ pub enum Output {
     RefusalRefused(ConsumerKey),
     /// What the consumer was delivered so far cannot be settled any more.
     ConsumerOffline(ConsumerKey),
-    /// The broker sends the consumer nothing until it has asked again, and its channel lives on: what nobody
+    /// The broker sends the consumer nothing until it has asked again, since it was held or cancelled, and its channel
+    /// lives on: what nobody
     /// has begun on is to go back to the queue.
     ConsumerPaused(ConsumerKey),
     /// The broker says that the consumer's queue is not there. It is tried again.

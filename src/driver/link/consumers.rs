@@ -92,6 +92,30 @@ impl Consumers {
         }
     }
 
+    /// A consumer is to receive nothing for now, or to go on.
+    pub(super) fn pause(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: ConsumerKey,
+        inbox: &Arc<Inbox>,
+        topology: &Topology,
+    ) {
+        let consumer = self.consumers.get(&key);
+        // Another may have its key by now.
+        if !consumer.is_some_and(|it| Arc::ptr_eq(&it.inbox, inbox)) {
+            return;
+        }
+        match inbox.leaving_for_pause() {
+            Some(leaving) if inbox.stopping().is_paused() => {
+                session.hold(now, key, leaving, topology);
+                // It may have nothing at hand.
+                self.is_ready(key);
+            }
+            _ => session.let_go_on(now, key),
+        }
+    }
+
     /// A consumer has something to settle, or the broker is to be asked for more or less.
     pub(super) fn is_ready(&mut self, key: ConsumerKey) {
         self.settling.push(key);
@@ -134,6 +158,10 @@ impl Consumers {
                 }
                 Some((_, None)) => consumer.inbox.hold(),
                 None => {}
+            }
+            let is_paused = consumer.inbox.stopping().is_paused();
+            if is_paused && consumer.inbox.has_nothing_at_hand() {
+                session.vacate(now, key);
             }
             if consumer.draining && consumer.inbox.is_drained() {
                 session.remove_consumer(now, key);

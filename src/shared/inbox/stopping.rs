@@ -9,6 +9,8 @@ use crate::sync::{AtomicBool, Mutex, Ordering, WakerSlot, lock};
 pub(crate) struct Stopping {
     /// What the state says, to be looked at without the lock.
     is_asked: AtomicBool,
+    /// Whether it gives nothing for now.
+    is_paused: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -38,6 +40,16 @@ impl Stopping {
     /// Whether anything was asked.
     pub(crate) fn is_asked(&self) -> bool {
         self.is_asked.load(Ordering::Acquire)
+    }
+
+    /// Whether it gives nothing for now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Acquire)
+    }
+
+    /// Lets it give nothing for now, or go on. Whether that is news.
+    pub(super) fn pause(&self, is_paused: bool) -> bool {
+        self.is_paused.swap(is_paused, Ordering::AcqRel) != is_paused
     }
 
     /// Asks for this, unless more was asked before.
