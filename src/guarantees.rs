@@ -17,9 +17,9 @@
 //!   again ahead of all that is newer.
 //!
 //! That is so while the process runs. Buffers are memory: what is in them when it ends is lost, also
-//! where `main` returns; [`Client::close`](crate::Client::close) is what to wait for before that. It takes
-//! no more messages, waits until those in the buffers are settled, and at its timeout gives up the rest:
-//! they are dropped, and in its [report](crate::CloseReport), as is what was left when the client gave up
+//! where `main` returns; [`Client::close`](crate::Client::close) is what to wait for before that. It lets handlers come
+//! to their end, takes no more messages then, waits until those in the buffers are settled, and at its timeout gives up
+//! the rest: they are dropped, and in its [report](crate::CloseReport), as is what was left when the client gave up
 //! or lost its driver before.
 //!
 //! A message whose confirm was lost with a connection or channel is sent again, so it can be in the queue
@@ -159,6 +159,15 @@
 //!   with no more messages. Handlers that run come to their end and settle their messages; those that are not
 //!   through in time are dropped, and their messages go back, as does what was only prefetched. What a handler
 //!   finished before its channel ended is not delivered again, as far as the acknowledgement was through.
+//!
+//! - What a handler could not do is tried again. With a [`Retry`](crate::Retry) that waits at the broker, has an end, and
+//!   is counted right whatever happens to connections and processes. Where a copy of the message waits in another queue,
+//!   the message is acknowledged once the broker has confirmed the copy: if the connection ends in between, there are
+//!   **two** of it from then on, each with its count. Without a policy it goes back to its queue, and may come again
+//!   without end.
+//!
+//! - A consumer that is [paused](crate::Consumer::pause_handle) is cancelled at the broker as far as that harms nobody, and
+//!   asked for again later on the same channel, or the next one.
 //!
 //! - A message that is longer than [is accepted](crate::ClientBuilder::max_message_size) is not handed
 //!   out, because its body is not there. Unless

@@ -639,3 +639,95 @@ fn where_the_channel_holds_on_to_what_was_not_sent_the_other_comes_on_another() 
         ));
     }
 }
+
+/// However far it has come when it is held.
+#[test]
+fn one_that_is_held_wants_no_channel_and_no_time_and_comes_back_when_it_is_let() {
+    let begin: [fn(&mut World); 6] = [
+        |_| {},
+        |world| world.subscription.connection_lost(),
+        |world| {
+            world.refused();
+        },
+        |world| {
+            let cancelled = world.subscription.cancelled_by_broker(world.now);
+            assert!(matches!(cancelled, Verdict::Retry(_)));
+        },
+        |world| {
+            world.asks_for(Flow::Narrow, Manner::Overlapping);
+        },
+        |world| {
+            world.subscription.pause(world.now);
+        },
+    ];
+    for (nth, begin) in begin.into_iter().enumerate() {
+        let mut world = World::active();
+        begin(&mut world);
+        _ = world.subscription.hold(Leaving::Cancelled);
+        assert!(world.subscription.is_held());
+        if let State::Exchanging(..) = world.state() {
+            let exchanged = world.exchanged();
+            assert!(matches!(exchanged, Some(Step::Exchanged { .. })));
+            let cancel = world.subscription.hold_on().expect("its turn has come");
+            assert_eq!(gist(&cancel), "cancel paused-tag");
+        }
+        assert!(!world.subscription.wants_channel(world.now + DAY), "{nth}");
+        assert_eq!(world.subscription.retry_at(), None, "{nth}");
+        world.subscription.let_go_on(world.now);
+        let later = world.now + DAY;
+        world.now = later;
+        match world.state() {
+            State::Paused(..) => {
+                let consume = world.subscription.resume(later).expect("it is time");
+                assert!(gist(&consume).starts_with("consume "), "{nth}");
+                assert!(matches!(world.state(), State::Exchanging(..)), "{nth}");
+            }
+            _ => {
+                world.activate(ChannelId(2));
+                assert_eq!(world.subscription.hold_on(), None, "{nth}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_one_that_is_held_had_goes_back_once_the_broker_has_answered() {
+    let mut world = World::active();
+    let cancel = world
+        .subscription
+        .hold(Leaving::Cancelled)
+        .expect("it is there");
+    assert_eq!(gist(&cancel), "cancel tag");
+    assert_eq!(world.answered(basic::CancelOk::ID), Some(Step::Held));
+    assert_eq!(world.state(), State::Held(ChannelId(1)));
+    assert!(!world.subscription.vacates());
+    // Let go on before that, it goes on with what it has.
+    let mut world = World::active();
+    _ = world.subscription.hold(Leaving::Cancelled);
+    world.subscription.let_go_on(world.now);
+    let consume = world.subscription.resume(world.now).expect("it is time");
+    assert_eq!(gist(&consume), "consume tag#2");
+    assert_eq!(world.answered(basic::CancelOk::ID), None);
+    assert_eq!(
+        world.replied(),
+        Some(exchanged_to(Flow::Wide { prefetch: 10 }))
+    );
+}
+
+#[test]
+fn one_whose_order_comes_first_is_held_by_the_end_of_its_channel() {
+    let mut world = World::active();
+    assert_eq!(world.subscription.hold(Leaving::WithItsChannel), None);
+    assert!(world.subscription.vacates());
+    assert_eq!(world.state(), State::Waiting);
+    assert!(!world.subscription.wants_channel(world.now));
+    world.subscription.let_go_on(world.now);
+    world.activate(ChannelId(2));
+    // Let go on before its channel is closed, it has never gone.
+    assert_eq!(world.subscription.hold(Leaving::WithItsChannel), None);
+    world.subscription.let_go_on(world.now);
+    assert_eq!(world.state(), State::Active(ChannelId(2)));
+    assert!(!world.subscription.vacates());
+}
+
+const DAY: Duration = Duration::from_secs(86_400);

@@ -231,14 +231,11 @@ impl Consumers {
         epoch: Epoch,
         queue: ShortString,
         flow: Flow,
-        session: &Session,
         topology: &Topology,
     ) {
         let Some(consumer) = self.consumers.get_mut(&key) else {
             return;
         };
-        let delays_retries = session.delays_retries(&queue, topology);
-        consumer.inbox.said_to_delay_retries(delays_retries);
         if topology.is_stream(&queue) {
             consumer.inbox.said_to_be_stream();
         }
@@ -249,6 +246,13 @@ impl Consumers {
         if let Some(started) = consumer.started.take() {
             // If nobody waits any more, the consumer was dropped, and cancelled by that.
             _ = started.send(Ok(()));
+        }
+    }
+
+    /// Whether the queue of a consumer lets messages wait that failed.
+    pub(super) fn said_to_delay_retries(&self, key: ConsumerKey, delays: bool) {
+        if let Some(consumer) = self.consumers.get(&key) {
+            consumer.inbox.said_to_delay_retries(delays);
         }
     }
 

@@ -180,7 +180,11 @@ impl Link {
                 epoch,
                 queue,
                 flow,
-            } => consumers.online(now, consumer, epoch, queue, flow, session, topology),
+            } => {
+                let delays = session.delays_retries(&queue, topology);
+                consumers.said_to_delay_retries(consumer, delays);
+                consumers.online(now, consumer, epoch, queue, flow, topology);
+            }
             Output::ConsumerVacant(key) => consumers.vacant(now, session, key),
             Output::ConsumerFlows(key, flow) => consumers.flows(now, session, key, flow),
             Output::ConsumerHeard(key) => consumers.heard(key),

@@ -136,7 +136,8 @@ const CLIENT: Plan = Plan {
         Layer {
             name: "values",
             modules: &[
-                "declare", "error", "events", "message", "name", "outcome", "stream", "uri",
+                "declare", "error", "events", "message", "name", "outcome", "retry", "stream",
+                "uri",
             ],
         },
         Layer {
@@ -289,7 +290,8 @@ const CLIENT: Plan = Plan {
                 what: "I/O, clock, lock or waker",
                 paths: IO_CLOCK_LOCK_OR_WAKER,
                 by: &[
-                    "declare", "error", "events", "message", "name", "outcome", "stream", "uri",
+                    "declare", "error", "events", "message", "name", "outcome", "retry", "stream",
+                    "uri",
                 ],
             },
             except: &[

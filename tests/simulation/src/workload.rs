@@ -13,7 +13,7 @@ use snowshoe::codec::{CloseReason, HandshakeError};
 use snowshoe::testing::{Clock, Manner, Spawner};
 use snowshoe::{
     Binding, Client, Confirm, ConnectionErrorReason, Consumer, Declare, Delivery, Disposition,
-    Error, Event, FireAndForget, Message, Producer, Properties, Unconfirmed,
+    Error, Event, FireAndForget, Message, PauseHandle, Producer, Properties, Unconfirmed,
 };
 
 use crate::ledger::{Book, Entry, Ledger};
@@ -442,7 +442,11 @@ async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
         // Handlers come to their end in half of the plans, and are dropped in the others.
         let is_drained = matches!(plan.style, Style::Handler(_)) && plan.seed.is_multiple_of(2);
         let stop = consumer.stop_handle();
+        // A third of the plans let their consumer rest now and then.
+        let rests = cancels && plan.seed.is_multiple_of(3);
+        let pausing = pause_now_and_then(scene, index, consumer.pause_handle(), plan.seed, rests);
         let taking = take_all(scene, plan, index, &mut consumer, &mut random);
+        let taking = or(taking, pausing);
         if cancels && is_drained {
             let stopping = async {
                 scene.clock.sleep(scene.left_until(plan.until)).await;
@@ -465,6 +469,36 @@ async fn consume_until(scene: &Scene, plan: &ConsumerPlan, cancels: bool) {
         let mut ledger = scene.ledger.borrow_mut();
         ledger.fates[scene.index].ends.push(consumer.end());
         return;
+    }
+}
+
+/// Pauses a consumer and lets it go on, at times of its own.
+async fn pause_now_and_then(
+    scene: &Scene,
+    consumer: usize,
+    pause: PauseHandle,
+    seed: u64,
+    rests: bool,
+) {
+    if !rests {
+        std::future::pending::<()>().await;
+    }
+    let mut random = Rng::with_seed(!seed);
+    loop {
+        // At once, too, while the broker has not answered what was asked before.
+        let time = |random: &mut Rng| Duration::from_millis(random.u64(..1500).saturating_sub(500));
+        scene.clock.sleep(time(&mut random)).await;
+        scene
+            .log
+            .note(format_args!("user: pauses consumer {consumer}"));
+        pause.pause();
+        scene.clock.sleep(time(&mut random)).await;
+        scene
+            .log
+            .note(format_args!("user: lets consumer {consumer} go on"));
+        pause.resume();
+        // A story may not stand still where both are nothing.
+        scene.clock.sleep(Duration::from_millis(1)).await;
     }
 }
 
