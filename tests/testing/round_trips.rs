@@ -4,6 +4,9 @@
 //! were waited for one after the other. TCP's own is not among them: on a network each connection
 //! costs one more.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
