@@ -4,6 +4,7 @@ mod builder;
 mod delete;
 mod login;
 mod reconnect;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use snowshoe_codec::{Method, ShortString};
 pub use self::builder::ClientBuilder;
 pub use self::delete::{DeleteExchange, DeleteQueue};
 pub use self::reconnect::Reconnect;
+use self::watch::Observer;
+pub use self::watch::StateWatch;
 use crate::channel::Channel;
 use crate::consumer::ConsumerBuilder;
 use crate::declare::{Binding, Declare, entity_name, queue_name};
@@ -24,10 +27,12 @@ use crate::events::Events;
 use crate::name::Name;
 use crate::outcome::CloseReport;
 use crate::producer::ProducerBuilder;
+use crate::runtime::Runtime;
 use crate::shared::channel::ChannelInbox;
 use crate::shared::command::Command;
 use crate::shared::handle::{Handle, Shared};
 use crate::shared::place::LinkIndex;
+use crate::state::ClientState;
 
 /// A client of an AMQP 0-9-1 broker: the place to get producers, consumers and channels from, and
 /// to declare what they use.
@@ -45,18 +50,26 @@ use crate::shared::place::LinkIndex;
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
+    observer: Arc<Observer>,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }
 
 impl Client {
-    pub(crate) fn over(shared: Arc<Shared>) -> Self {
+    pub(crate) fn over(
+        shared: Arc<Shared>,
+        name: Option<Arc<str>>,
+        clock: Arc<dyn Runtime>,
+    ) -> Self {
         Self {
             handle: Arc::new(Handle::new(shared)),
+            observer: Arc::new(Observer::new(name, clock)),
         }
     }
 
@@ -288,6 +301,44 @@ impl Client {
     /// What happens to the client from now on.
     pub fn events(&self) -> Events {
         self.handle.shared().hub.subscribe()
+    }
+
+    /// How the client is doing: which of its connections are up, since when, to what, and otherwise what they
+    /// wait for and why.
+    ///
+    /// It waits for nothing, and can be called from anywhere, such as the handler of a health endpoint:
+    /// a short lock, under which nothing else is done. See [`ClientState`] for what to answer there. A state is
+    /// never behind the [events](Self::events): whoever has received one finds the state that it told of, or a
+    /// newer one.
+    ///
+    /// ```no_run
+    /// # fn respond(code: u16, body: String) {}
+    /// # fn run(client: snowshoe::Client) {
+    /// let state = client.state();
+    /// respond(if state.is_ready() { 200 } else { 503 }, state.to_string());
+    /// # }
+    /// ```
+    pub fn state(&self) -> ClientState {
+        self.observer.state(self.handle.shared())
+    }
+
+    /// Tells how the client is doing whenever that changes. There can be several of them.
+    ///
+    /// ```no_run
+    /// # async fn run(client: snowshoe::Client) {
+    /// let mut watch = client.watch_state();
+    /// while let Some(state) = watch.changed().await {
+    ///     println!("{state}");
+    /// }
+    /// # }
+    /// ```
+    pub fn watch_state(&self) -> StateWatch {
+        StateWatch::new(self.handle.shared(), &self.observer)
+    }
+
+    /// What the client [was named](ClientBuilder::name).
+    pub fn name(&self) -> Option<&str> {
+        self.observer.name()
     }
 
     /// Replaces the secret of the open connections before it expires, for brokers with OAuth;

@@ -24,13 +24,13 @@ use self::stream::InStream;
 use crate::core::Epoch;
 use crate::core::backlog::{Bounds, Load};
 use crate::core::subscription::ConsumerSpec;
-use crate::declare::entity_name;
+use crate::declare::{entity_name, printable_name};
 use crate::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDelivery};
 use crate::error::{ConsumerEnd, Error};
 use crate::name::Name;
 use crate::retry::Retry;
 use crate::shared::command::Command;
-use crate::shared::handle::Handle;
+use crate::shared::handle::{Handle, Shared};
 use crate::shared::inbox::{self, Inbox};
 use crate::sync::answer::answer;
 
@@ -393,6 +393,11 @@ impl Drop for Consumer {
     }
 }
 
+/// A consumer tag that nobody else has: LavinMQ keys direct replies by it, so it is unique across the world.
+fn unique_tag(name: &str, shared: &Shared) -> String {
+    format!("{name}-{:016x}-{}", shared.seed, shared.next_id())
+}
+
 /// Sets up a [`Consumer`].
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is started"]
@@ -410,8 +415,7 @@ pub struct ConsumerBuilder {
 impl ConsumerBuilder {
     pub(crate) fn new(client: Arc<Handle>, queue: ShortString) -> Self {
         let shared = client.shared();
-        // LavinMQ keys direct replies by consumer tag, so tags are unique across the world.
-        let tag = format!("snowshoe-{:016x}-{}", shared.seed, shared.next_id());
+        let tag = unique_tag("snowshoe", shared);
         let spec = ConsumerSpec {
             queue,
             tag: (tag.try_into()).expect("two numbers are shorter than 255 bytes"),
@@ -541,9 +545,29 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Names the consumer. Names are unique on a connection; by default, and in the place of an empty
-    /// one, one is made up that is unique everywhere. While it is behind, the broker
-    /// [sees it under others](crate::guarantees#a-consumer-that-does-not-keep-up).
+    /// Names the consumer, after what it does, for instance. Its consumer tag begins with the name, and goes
+    /// on in a way that is unique everywhere, so that several processes can have the same: the broker's list
+    /// of consumers, [`ConsumerId`](crate::ConsumerId) and lines in the log show it.
+    ///
+    /// ```no_run
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// let consumer = client.consumer("orders")?.name("dispatch")?.start().await?; // dispatch-3c59…-7
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// It is no [printable text](Error::UnfitName), or there is no room for it in the 255 bytes of a tag, of
+    /// which the rest takes 38 at most.
+    pub fn name(mut self, name: impl Name) -> Result<Self, Error> {
+        let name = printable_name(name)?;
+        let tag = unique_tag(&name.to_string_lossy(), self.client.shared());
+        self.spec.tag = tag.try_into()?;
+        Ok(self)
+    }
+
+    /// Gives the consumer a tag. Tags are unique on a connection; by default, and in the place of an empty
+    /// one, one is made up that is unique everywhere, which can [begin with a name](Self::name). While it is
+    /// behind, the broker [sees it under others](crate::guarantees#a-consumer-that-does-not-keep-up).
     ///
     /// # Errors
     /// Consumer tags are text of at most 255 bytes.

@@ -102,6 +102,16 @@ pub(crate) fn entity_name(name: impl Name) -> Result<ShortString, Error> {
     Ok(name)
 }
 
+/// A name that people are to read, in logs and lists.
+pub(crate) fn printable_name(name: impl Name) -> Result<ShortString, Error> {
+    let name = name.into_short_string()?;
+    let is_printable = |text: &str| !text.is_empty() && !text.contains(char::is_control);
+    match name.as_str() {
+        Some(text) if is_printable(text) => Ok(name),
+        _ => Err(Error::UnfitName(name)),
+    }
+}
+
 /// The name of a queue that is there: the empty one is none.
 pub(crate) fn queue_name(name: impl Name) -> Result<ShortString, Error> {
     let mut faults = Faults::default();

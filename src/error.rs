@@ -69,6 +69,13 @@ pub enum Error {
     /// The name of a queue, an exchange or a consumer is not UTF-8: RabbitMQ closes the connection over it.
     #[error("the name {0:?} is not UTF-8: brokers close the whole connection over it")]
     NotUtf8(ShortString),
+    /// A client, a producer or a consumer was given a name that nobody could read in a log or a list: it is
+    /// empty, is not UTF-8, or has control characters such as line breaks.
+    #[error(
+        "the name {0:?} cannot be shown in logs and lists: use UTF-8 text of at least one character, without \
+         line breaks and other control characters"
+    )]
+    UnfitName(ShortString),
     /// A queue was named by the empty text. In AMQP that means the one that was declared last on the
     /// channel, which is any of those that the client declared.
     #[error(

@@ -1,5 +1,6 @@
 mod channel;
 mod entity;
+mod producer_id;
 mod queue;
 
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use snowshoe_codec::{Excess, PeerClose, ShortString};
 
 pub use self::channel::ChannelEvent;
 pub use self::entity::{ConsumerId, Entity};
+pub use self::producer_id::ProducerId;
 pub(crate) use self::queue::EventQueue;
 use crate::error::{ConnectionError, Error};
 use crate::outcome::{DropReason, Return};
@@ -210,9 +212,6 @@ pub enum Event {
     },
 }
 
-/// A producer, as events name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProducerId(pub(crate) u64);
 
 impl Event {
     /// How many bytes are in it that can be of any length.

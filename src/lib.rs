@@ -104,6 +104,7 @@ mod producer;
 mod retry;
 pub mod runtime;
 mod shared;
+mod state;
 mod stream;
 mod sync;
 #[cfg(feature = "testing")]
@@ -123,7 +124,9 @@ pub use snowshoe_codec::{
 };
 
 pub use self::channel::Channel;
-pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Reconnect};
+pub use self::client::{
+    Client, ClientBuilder, DeleteExchange, DeleteQueue, Reconnect, StateWatch,
+};
 #[cfg(feature = "tls")]
 pub use self::connector::TlsConnector;
 pub use self::connector::{Connector, Progress, Target, TcpConnector};
@@ -149,6 +152,9 @@ pub use self::producer::{
 };
 pub use self::retry::Retry;
 pub use self::runtime::Runtime;
+pub use self::state::{
+    Blocked, ClientState, Connected, ConnectionState, ConnectionStatus, Failure, RecoveryStage,
+};
 pub use self::stream::StreamOffset;
 pub use self::transport::{Connecting, Transport};
 pub use self::uri::{

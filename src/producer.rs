@@ -10,9 +10,11 @@ use snowshoe_codec::{Properties, ShortString};
 use self::sealed::Accepted;
 use crate::core::publisher::{Address, Overflow, Publisher, Settlement};
 use crate::core::ring::Limits;
-use crate::error::{PublishError, PublishErrorReason, SendMessageError};
+use crate::declare::printable_name;
+use crate::error::{Error, PublishError, PublishErrorReason, SendMessageError};
 use crate::events::ProducerId;
 use crate::message::Message;
+use crate::name::Name;
 use crate::outcome::Unconfirmed;
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
@@ -206,7 +208,7 @@ impl<M: Mode> Producer<M> {
 
     /// What [events](crate::Event) call this producer.
     pub fn id(&self) -> ProducerId {
-        self.owner.outbox.id()
+        self.owner.outbox.id().clone()
     }
 
     /// Completes when every message that was accepted before this call is settled, whatever is published
@@ -295,6 +297,7 @@ pub enum BufferPolicy {
 #[must_use = "a builder does nothing until it is built"]
 pub struct ProducerBuilder<M = Confirm> {
     client: Arc<Handle>,
+    name: Option<ShortString>,
     address: Address,
     mandatory: Option<bool>,
     identifies: bool,
@@ -317,6 +320,7 @@ impl ProducerBuilder<Confirm> {
             .expect("a delivery mode is a number, and nothing else can be refused");
         Self {
             client,
+            name: None,
             address: Address {
                 exchange,
                 routing_key,
@@ -340,6 +344,7 @@ impl ProducerBuilder<Confirm> {
     pub fn fire_and_forget(self) -> ProducerBuilder<FireAndForget> {
         let Self {
             client,
+            name,
             address,
             mandatory,
             identifies,
@@ -348,6 +353,7 @@ impl ProducerBuilder<Confirm> {
         } = self;
         ProducerBuilder {
             client,
+            name,
             address,
             mandatory,
             identifies,
@@ -359,6 +365,16 @@ impl ProducerBuilder<Confirm> {
 }
 
 impl<M: Mode> ProducerBuilder<M> {
+    /// Names the producer, after what it publishes, for instance. [`ProducerId`] has the name, and so
+    /// have the lines in the log that are about it. It need not be unique.
+    ///
+    /// # Errors
+    /// It is longer than 255 bytes, or is no [printable text](Error::UnfitName).
+    pub fn name(mut self, name: impl Name) -> Result<Self, Error> {
+        self.name = Some(printable_name(name)?);
+        Ok(self)
+    }
+
     /// What happens while the buffer is full; [`BufferPolicy::Block`] by default, and
     /// [`BufferPolicy::DropOldest`] without confirms.
     pub fn policy(mut self, policy: BufferPolicy) -> Self {
@@ -425,6 +441,7 @@ impl<M: Mode> ProducerBuilder<M> {
     pub fn build(self) -> Producer<M> {
         let Self {
             client,
+            name,
             mut address,
             mandatory,
             identifies,
@@ -443,8 +460,8 @@ impl<M: Mode> ProducerBuilder<M> {
             BufferPolicy::Block | BufferPolicy::Error => Overflow::Refuse,
         };
         let shared = client.shared();
-        let id = ProducerId(shared.next_id());
-        address.identifies = identifies.then_some(id.0);
+        let id = ProducerId::new(shared.next_id(), name);
+        address.identifies = identifies.then_some(id.number());
         let publisher = Publisher::new(address, settlement, overflow, limits);
         let signals = (Arc::clone(&shared.doorbell), Arc::clone(&shared.hub));
         let outbox = Arc::new(Outbox::new(id, publisher, M::CONFIRMS, signals));

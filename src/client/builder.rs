@@ -9,8 +9,10 @@ use snowshoe_codec::{ConnectionLimits, ShortString, TableError, ToField, client_
 use super::login::{AuthMechanism, log_in_by};
 use super::{Client, Reconnect};
 use crate::connector::{Connector, DefaultConnector};
+use crate::declare::printable_name;
 use crate::driver::{Config, Driver};
 use crate::error::{ConnectionError, ConnectionErrorReason, Error};
+use crate::name::Name;
 use crate::runtime::{self, Runtime};
 use crate::shared::handle::Shared;
 use crate::shared::place::LinkIndex;
@@ -22,7 +24,6 @@ pub struct ClientBuilder {
     config: Config,
     /// Where the driver runs, if that was chosen.
     runtime: Option<Arc<dyn Runtime>>,
-    connection_name: Option<String>,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -54,6 +55,7 @@ impl ClientBuilder {
         let (user, password) = (uri.user, uri.password);
         let reconnect = Reconnect::default();
         let config = Config {
+            name: None,
             tls: uri.tls,
             virtual_host: ShortString::try_from(uri.vhost)?,
             connection_timeout: or_none(
@@ -76,7 +78,6 @@ impl ClientBuilder {
         Ok(Self {
             config,
             runtime: None,
-            connection_name: None,
         })
     }
 
@@ -87,10 +88,26 @@ impl ClientBuilder {
         self
     }
 
-    /// The name that the broker's management page shows for the connections.
-    pub fn connection_name(mut self, name: impl Into<String>) -> Self {
-        self.connection_name = Some(name.into());
-        self
+    /// Names the client, after the service that it is a part of, for instance.
+    ///
+    /// The broker's list of connections shows the name (the client property `connection_name`, in RabbitMQ's
+    /// management page and in `rabbitmqctl list_connections client_properties`), with what a connection is
+    /// for, unless that is the main one: `orders` and `orders (publishing)`. Lines in the log begin with it,
+    /// and so do the texts of [`ConnectionError`] and [`ClientState`](crate::ClientState). It is no
+    /// secret, and need not be unique.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), snowshoe::Error> {
+    /// let client = snowshoe::Client::builder("amqp://localhost")?.name("orders")?.connect().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// It is longer than 255 bytes, or is no [printable text](Error::UnfitName).
+    pub fn name(mut self, name: impl Name) -> Result<Self, Error> {
+        let name = printable_name(name)?;
+        self.config.name = Some(name.to_string_lossy().into());
+        Ok(self)
     }
 
     /// Tells the broker something of the client, in the place of what it is told under this name.
@@ -265,9 +282,10 @@ impl ClientBuilder {
     /// # Cancel safety
     /// Dropping the future ends the client.
     pub async fn connect(mut self) -> Result<Client, Error> {
+        let name = self.config.name.clone();
         let not_started = |error| {
             let reason = ConnectionErrorReason::Dial(Arc::new(error));
-            ConnectionError::new(reason, None)
+            ConnectionError::new(reason, None).of_client(name.as_ref())
         };
         let runtime = match self.runtime.take() {
             Some(runtime) => runtime,
@@ -287,8 +305,9 @@ impl ClientBuilder {
             false => LinkIndex::PUBLISHING,
         };
         let shared = Arc::new(Shared::new(self.config.seed, publishes_on));
+        let (name, clock) = (self.config.name.clone(), Arc::clone(&runtime));
         let driver = Driver::new(self.config, runtime, Arc::clone(&shared));
-        (Client::over(shared), driver)
+        (Client::over(shared, name, clock), driver)
     }
 
     /// A password over a network in clear text is worth a word, once.
@@ -297,10 +316,17 @@ impl ClientBuilder {
             let address: Option<std::net::IpAddr> = host.parse().ok();
             host == "localhost" || address.is_some_and(|address| address.is_loopback())
         };
-        let Config { tls, endpoints, .. } = &self.config;
+        let Config {
+            name,
+            tls,
+            endpoints,
+            ..
+        } = &self.config;
         if !tls && let Some(remote) = endpoints.iter().find(|endpoint| !is_local(&endpoint.host)) {
+            let client = name.as_ref().map(|name| format!("{name}: "));
             log::warn!(
-                "the login to {} and all messages go in clear text: use amqps",
+                "{}the login to {} and all messages go in clear text: use amqps",
+                client.unwrap_or_default(),
                 remote.host
             );
         }
@@ -313,12 +339,8 @@ impl ClientBuilder {
             ("version", env!("CARGO_PKG_VERSION")),
             ("platform", "Rust"),
         ];
-        let name = self
-            .connection_name
-            .as_deref()
-            .map(|name| ("connection_name", name));
         let properties = &mut self.config.properties;
-        for (key, value) in described.into_iter().chain(name) {
+        for (key, value) in described {
             if properties.get(key).is_ok_and(|known| known.is_none())
                 && let Err(error) = properties.insert(key, value)
             {

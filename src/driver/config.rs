@@ -9,6 +9,7 @@ use snowshoe_codec::{ConnectionLimits, FieldTable, ShortString};
 use crate::connector::Connector;
 use crate::core::backoff::Backoff;
 use crate::core::supervisor;
+use crate::events::ConnectionRole;
 use crate::uri::Endpoint;
 
 /// Gives the ways to log in, best first; asked at every attempt to connect, so that a changed
@@ -21,6 +22,8 @@ pub(crate) type Mechanisms = Result<Vec<Box<dyn Mechanism>>, Box<dyn Error + Sen
 /// Everything a client is told when it is built.
 #[derive(Clone)]
 pub(crate) struct Config {
+    /// What the client is called.
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) tls: bool,
     pub(crate) virtual_host: ShortString,
@@ -56,6 +59,26 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    /// What the broker is told of the client on a connection. Its list of connections shows the name, with
+    /// what the connection is for.
+    pub(crate) fn properties_for(&self, role: ConnectionRole) -> FieldTable {
+        const NAME: &str = "connection_name";
+        let mut properties = self.properties.clone();
+        let is_named = |properties: &FieldTable| properties.get(NAME).is_ok_and(|it| it.is_some());
+        if let Some(client) = &self.name
+            && !is_named(&properties)
+        {
+            let name = match role {
+                ConnectionRole::Main => client.to_string(),
+                _ => format!("{client} ({role})"),
+            };
+            if let Err(error) = properties.insert(NAME, name) {
+                log::warn!("{client}: the client property {NAME} is left out: {error}");
+            }
+        }
+        properties
+    }
+
     pub(crate) fn supervisor(&self, fail_fast: bool) -> supervisor::Config {
         supervisor::Config {
             endpoints: self

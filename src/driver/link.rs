@@ -6,6 +6,7 @@ mod consumers;
 mod log_limit;
 mod outputs;
 mod producers;
+mod report;
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -22,8 +23,9 @@ use snowshoe_codec::{ClientOptions, CloseReason, Method, ShortString};
 use self::attempts::Attempts;
 use self::channels::Channels;
 use self::consumers::Consumers;
-use self::log_limit::LogLimit;
+use self::log_limit::{ClientName, LogLimit};
 use self::producers::Producers;
+use self::report::Report;
 use super::blocks::Blocks;
 use super::config::Config;
 use super::guard::{Guarded, guard, guarded_mechanism};
@@ -54,6 +56,7 @@ pub(super) struct Link {
     session: Session,
     io: Io,
     attempts: Attempts,
+    report: Report,
     /// Where the handshake goes by what is known of the server.
     ahead_at: Option<Place>,
     /// What transports are read into.
@@ -94,6 +97,9 @@ impl Link {
     ) -> Self {
         let timer = runtime.timer();
         let attempts = Attempts::new(&config.endpoints);
+        let client = ClientName(config.name.clone());
+        let log = LogLimit::new(client.clone());
+        let report = Report::new(id, Arc::clone(&shared), client);
         Self {
             id,
             role: id.role(),
@@ -103,6 +109,7 @@ impl Link {
             session,
             io: Io::Idle,
             attempts,
+            report,
             ahead_at: None,
             blocks: Blocks::new(),
             is_behind: false,
@@ -114,7 +121,7 @@ impl Link {
             calls: BTreeMap::new(),
             blocked: false,
             publishes: false,
-            log: LogLimit::default(),
+            log,
             was_ready: false,
             moved: false,
             given_up: None,
@@ -138,7 +145,10 @@ impl Link {
 
     /// Begins to connect, unless it has begun.
     pub(super) fn start(&mut self, now: Instant) {
-        self.session.start(now);
+        if !self.session.has_started() {
+            self.session.start(now);
+            self.report.started(now);
+        }
     }
 
     // What users ask for.
@@ -212,10 +222,8 @@ impl Link {
                 .session
                 .update_secret(now, secret.clone(), reason.clone())
         {
-            log::warn!(
-                "{} connection: the secret was not updated: {error}",
-                self.role
-            );
+            let who = self.report.who();
+            log::warn!("{who}: the secret was not updated: {error}");
         }
     }
 
@@ -281,6 +289,7 @@ impl Link {
 
     pub(super) fn close(&mut self, now: Instant, deadline: Instant) {
         self.session.close(now, deadline);
+        self.report_end(now);
     }
 
     /// Drops the transport, with a reset.
@@ -291,6 +300,14 @@ impl Link {
             Io::Idle | Io::Dialing(..) => {}
         }
         self.session.abandon(now);
+        self.report_end(now);
+    }
+
+    fn report_end(&mut self, now: Instant) {
+        match self.session.is_closed() {
+            true => self.report.closed(now),
+            false => self.report.closes(now),
+        }
     }
 
     /// Nothing comes of what was under way on it.
@@ -389,10 +406,10 @@ impl Link {
     }
 
     fn tell_losses(&mut self) {
-        let hub = &self.shared.hub;
+        let (hub, client) = (&self.shared.hub, self.report.client());
         self.consumers.tell_losses(|consumer, count| {
             let entity = Entity::Consumer(consumer.clone());
-            log::warn!("{entity} does not keep up: {count} deliveries were dropped");
+            log::warn!("{client}{entity} does not keep up: {count} deliveries were dropped");
             hub.emit_with(|| Event::DeliveriesDropped { consumer, count });
         });
     }
@@ -431,6 +448,8 @@ impl Link {
                 self.ahead_at = place.filter(|_| options.known_server.is_some());
                 // Where it comes too late, the attempt is dropped (fault 34).
                 if self.session.dialed(now, epoch, options) {
+                    let reached = self.attempts.place().map(|place| place.address);
+                    self.report.reached(reached);
                     self.blocks.begin_life();
                     self.io = Io::Open(Stream::new(transport));
                 }
@@ -455,7 +474,7 @@ impl Link {
         Ok(ClientOptions {
             mechanisms,
             virtual_host: self.config.virtual_host.clone(),
-            properties: self.config.properties.clone(),
+            properties: self.config.properties_for(self.role),
             limits: self.config.limits.clone(),
             known_server: None,
         })

@@ -265,6 +265,7 @@ impl Driver {
     }
 
     fn begin_close(&mut self, now: Instant, within: Option<Duration>) {
+        self.shared.board.begin_close();
         let within = within.unwrap_or(self.config.close_timeout);
         match &mut self.closing {
             Some(closing) => closing.shorten(now, within),
@@ -439,6 +440,7 @@ impl Driver {
         }
         self.closing = None;
         self.delays = Delays::default();
+        self.shared.board.end(self.runtime.now());
         self.shared.end();
         self.shared.hub.close();
     }

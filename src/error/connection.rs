@@ -11,7 +11,8 @@ use crate::uri::Endpoint;
 
 /// Why a connection could not be made, or ended, and whom it was to.
 ///
-/// Its text names the host, and each address that was tried, with its cause; it holds nothing of the login.
+/// Its text names the client, if it has a [name](crate::ClientBuilder::name), the host, and each address that
+/// was tried, with its cause; it holds nothing of the login.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionError {
@@ -22,6 +23,8 @@ pub struct ConnectionError {
     /// Where a client has given up: what other attempts have failed of since the connection was last up,
     /// the last for each peer, 32 at most.
     pub earlier: Vec<Self>,
+    /// Whose connection it was: the client's [name](crate::ClientBuilder::name), if it has one.
+    pub client: Option<Arc<str>>,
 }
 
 impl ConnectionError {
@@ -30,19 +33,47 @@ impl ConnectionError {
             reason,
             peer: peer.map(Arc::new),
             earlier: Vec::new(),
+            client: None,
         }
+    }
+
+    pub(crate) fn of_client(mut self, name: Option<&Arc<str>>) -> Self {
+        self.client = name.cloned();
+        self
+    }
+
+    /// Its text, where it is said elsewhere whose connection it was.
+    pub(crate) fn without_client(&self) -> impl fmt::Display + '_ {
+        Anonymous(self)
     }
 }
 
 impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = self.reason.to_string();
-        match &self.peer {
+        if let Some(client) = &self.client {
+            write!(f, "{client}: ")?;
+        }
+        Anonymous(self).fmt(f)
+    }
+}
+
+struct Anonymous<'a>(&'a ConnectionError);
+
+impl fmt::Display for Anonymous<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConnectionError {
+            reason,
+            peer,
+            earlier,
+            client: _,
+        } = self.0;
+        let reason = reason.to_string();
+        match peer {
             Some(peer) => peer.introduce(&reason, f)?,
             None => f.write_str(&reason)?,
         }
-        for earlier in &self.earlier {
-            write!(f, "; before that, {earlier}")?;
+        for earlier in earlier {
+            write!(f, "; before that, {}", Anonymous(earlier))?;
         }
         Ok(())
     }

@@ -36,13 +36,13 @@ pub enum Entity {
     Producer(ProducerId),
 }
 
-/// A consumer, as [events](super::Event) name it.
+/// A consumer, as [events](super::Event) name it. Its `Display` is for logs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ConsumerId {
     /// Its queue; where the broker chooses the name, by the one that it had last.
     pub queue: ShortString,
-    /// Its consumer tag.
+    /// Its consumer tag, which begins with its [name](crate::ConsumerBuilder::name) if it has one.
     pub tag: ShortString,
 }
 
@@ -52,16 +52,21 @@ impl ConsumerId {
     }
 }
 
+impl fmt::Display for ConsumerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { queue, tag } = self;
+        write!(f, "consumer {tag:?} of queue {queue:?}")
+    }
+}
+
 impl fmt::Display for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queue(name) => write!(f, "queue {name:?}"),
             Self::Exchange(name) => write!(f, "exchange {name:?}"),
             Self::Binding(binding) => write!(f, "binding of {binding}"),
-            Self::Consumer(ConsumerId { queue, tag }) => {
-                write!(f, "consumer {tag:?} of queue {queue:?}")
-            }
-            Self::Producer(ProducerId(number)) => write!(f, "producer {number}"),
+            Self::Consumer(id) => id.fmt(f),
+            Self::Producer(id) => id.fmt(f),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::handle::Shared;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::place::{LinkIndex, Place};
-use super::testing::{confirm, transmit};
+use super::testing::{Timeless, confirm, transmit};
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::core::session::{ConsumerKey, ProducerKey};
@@ -38,7 +38,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let shared = Arc::new(Shared::new(7, LinkIndex::PUBLISHING));
-        let client = Client::over(Arc::clone(&shared));
+        let client = Client::over(Arc::clone(&shared), None, Arc::new(Timeless));
         Self {
             shared,
             client,

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::board::Board;
 use super::command::{Command, CommandQueue};
 use super::doorbell::Doorbell;
 use super::hub::Hub;
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) commands: CommandQueue,
     pub(crate) doorbell: Arc<Doorbell>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) board: Board,
     /// How the first connection went, once it is known.
     pub(crate) first: Once<Result<(), Error>>,
     next_id: AtomicU64,
@@ -37,6 +39,7 @@ impl Shared {
             commands: CommandQueue::new(Arc::clone(&doorbell)),
             doorbell,
             hub: Arc::default(),
+            board: Board::default(),
             first: Once::new(),
             next_id: AtomicU64::new(1),
             seed,

@@ -114,7 +114,7 @@ mod tests {
             excess: None,
         };
         Event::Returned {
-            producer: ProducerId(0),
+            producer: ProducerId::new(0, None),
             returned: Box::new(returned),
         }
     }

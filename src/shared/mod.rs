@@ -8,11 +8,13 @@
 //!   Consumer ───────► Inbox ───┴──► Doorbell ── Ready (keys) ──► looks into them
 //!   Channel ────────► ChannelInbox ◄──────────────────────────── events
 //!   Events ◄────────── Hub ◄──────────────────────────────────── events
+//!   StateWatch ◄────── Board ◄────────────────────────────────── how connections are doing
 //! ```
 //!
 //! Nothing in here knows a handle: those stand above it and keep [`Shared`](handle::Shared) alive by
 //! their [`Handle`](handle::Handle).
 
+pub(crate) mod board;
 pub(crate) mod channel;
 pub(crate) mod command;
 pub(crate) mod doorbell;

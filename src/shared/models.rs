@@ -19,7 +19,7 @@ use super::handle::Shared;
 use super::inbox::{Filled, Inbox};
 use super::outbox::Outbox;
 use super::place::{LinkIndex, Place};
-use super::testing::{confirm, transmit};
+use super::testing::{Timeless, confirm, transmit};
 use crate::client::Client;
 use crate::consumer::Consumer;
 use crate::core::session::{ConsumerKey, ProducerKey};
@@ -55,7 +55,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let shared = Arc::new(Shared::new(7, LinkIndex::PUBLISHING));
-        let client = Client::over(Arc::clone(&shared));
+        let client = Client::over(Arc::clone(&shared), None, Arc::new(Timeless));
         Self { shared, client }
     }
 

@@ -71,8 +71,8 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn id(&self) -> ProducerId {
-        self.id
+    pub(crate) fn id(&self) -> &ProducerId {
+        &self.id
     }
 
     pub(crate) fn confirms(&self) -> bool {
@@ -287,31 +287,34 @@ impl Outbox {
             returned,
             dropped,
         } = news;
-        let (hub, producer) = (&self.hub, self.id);
+        let (hub, id) = (&self.hub, &self.id);
         if confirmed > 0 && self.confirms {
             hub.emit_with(|| Event::Confirmed {
-                producer,
+                producer: id.clone(),
                 count: confirmed,
             });
         }
         if nacked > 0 {
             hub.emit_with(|| Event::Nacked {
-                producer,
+                producer: id.clone(),
                 count: nacked,
             });
         }
         for reason in rejected {
-            hub.emit_with(|| Event::Rejected { producer, reason });
+            hub.emit_with(|| Event::Rejected {
+                producer: id.clone(),
+                reason,
+            });
         }
         for returned in returned {
             hub.emit_with(|| Event::Returned {
-                producer,
+                producer: id.clone(),
                 returned: Box::new(returned),
             });
         }
         for (reason, count) in dropped {
             hub.emit_with(|| Event::Dropped {
-                producer,
+                producer: id.clone(),
                 reason,
                 count,
             });

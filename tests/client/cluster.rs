@@ -53,7 +53,7 @@ impl<'c> Scene<'c> {
             client.close().await;
         });
         cluster.wait_until_replicated(queue);
-        let workload = Workload::start_with(builder(&url).connection_name(queue), queue);
+        let workload = Workload::start_with(builder(&url).name(queue).unwrap(), queue);
         workload.wait_for_both_connections();
         Self {
             cluster,
@@ -208,7 +208,7 @@ fn a_client_leaves_a_node_in_a_minority_that_answers_no_declaration() {
         }
         run(async {
             let builder = builder(&cluster.url())
-                .connection_name(NAME)
+                .name(NAME).unwrap()
                 .heartbeat(Duration::from_secs(1))
                 .handshake_timeout(PATIENCE)
                 .call_timeout(PATIENCE);
@@ -271,7 +271,7 @@ fn clients_spread_over_the_nodes_and_over_those_that_are_left() {
 
     on_cluster(|cluster| {
         let url = cluster.url();
-        let connect = |seed| executor::connect(builder(&url).connection_name(NAME).seed(seed));
+        let connect = |seed| executor::connect(builder(&url).name(NAME).unwrap().seed(seed));
         let clients: Vec<Client> = (0..CLIENTS)
             .map(|seed| block_on(connect(seed)).expect("all nodes are there"))
             .collect();

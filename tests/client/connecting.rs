@@ -376,7 +376,7 @@ fn the_second_connection_is_opened_for_the_first_producer() {
     });
 }
 
-/// What the broker knows of the connections of this name, an Erlang list of each one's items.
+/// What the broker knows of the connections with this name, an Erlang list of each one's items.
 fn connections(name: &str, items: &str) -> String {
     let property = format!("{{<<\"connection_name\">>, longstr, <<{name:?}>>}}");
     // Those of other tests come and go meanwhile, and then have no properties, or are an error.
@@ -388,17 +388,29 @@ fn connections(name: &str, items: &str) -> String {
 }
 
 #[test]
-fn the_broker_is_told_the_name_of_the_connections() {
+fn the_broker_lists_connections_by_the_name_of_the_client_and_their_role_and_consumers_by_theirs() {
     run(async {
         let name = unique("connection");
-        let client = executor::connect(builder(&url()).connection_name(&*name));
+        let client = executor::connect(builder(&url()).name(&*name).unwrap());
         let client = client.await.unwrap();
         let queue = fresh_queue(&client).await;
         publish(&client, &queue, &["hello"]).await;
-        assert_eq!(
-            connections(&name, "protocol"),
-            "[[{protocol, {0, 9, 1}}], [{protocol, {0, 9, 1}}]]"
-        );
+        let consumer = client.consumer(queue).unwrap().dedicated_connection();
+        let consumer = consumer.name("dispatch").unwrap().start().await.unwrap();
+        for role in ["", " (publishing)", " (dedicated)"] {
+            let name = format!("{name}{role}");
+            assert_eq!(
+                connections(&name, "protocol"),
+                "[[{protocol, {0, 9, 1}}]]",
+                "{name}"
+            );
+        }
+        assert_eq!(client.name(), Some(&*name));
+        let consumers = admin().ctl(&["list_consumers", "queue_name", "consumer_tag"]);
+        let queue = consumer.queue().to_string_lossy().into_owned();
+        let of_queue = |line: &&str| line.split_whitespace().next() == Some(&*queue);
+        let line = consumers.lines().find(of_queue).unwrap();
+        assert!(line.contains("dispatch-"), "{line}");
     });
 }
 
@@ -408,10 +420,10 @@ fn heartbeats_that_are_turned_off_are_off_on_both_sides() {
     run(async {
         let name = unique("connection");
         let uri = format!("amqp://guest:guest@{}/%2f?heartbeat=0", endpoint());
-        let by_uri = executor::connect(builder(&uri).connection_name(&*name));
+        let by_uri = executor::connect(builder(&uri).name(&*name).unwrap());
         let _by_uri = by_uri.await.unwrap();
         let by_builder = builder(&url()).heartbeat(Duration::ZERO);
-        let by_builder = executor::connect(by_builder.connection_name(&*name));
+        let by_builder = executor::connect(by_builder.name(&*name).unwrap());
         let _by_builder = by_builder.await.unwrap();
         assert_eq!(
             connections(&name, "timeout"),
@@ -502,7 +514,7 @@ fn the_options_of_the_uri_are_negotiated() {
         let name = unique("connection");
         let options = "heartbeat=7&channel_max=9&frame_max=8192&auth_mechanism=amqplain";
         let uri = format!("amqp://guest:guest@{}/%2f?{options}", endpoint());
-        let client = executor::connect(builder(&uri).connection_name(&*name));
+        let client = executor::connect(builder(&uri).name(&*name).unwrap());
         let client = client.await.unwrap();
         assert_eq!(
             connections(&name, "timeout, channel_max, frame_max"),

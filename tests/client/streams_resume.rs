@@ -472,7 +472,7 @@ fn a_stream_in_a_cluster_is_read_once_and_without_a_gap_whichever_node_dies() {
     let mut cluster = Cluster::start();
     let (url, size) = (cluster.url(), cluster.size());
     let name = unique("reader");
-    let reader = builder(&url).connection_name(name.clone());
+    let reader = builder(&url).name(name.clone()).unwrap();
     let reader = block_on(executor::connect(reader)).expect("all nodes are there");
     let writer = block_on(connect(&url));
     let mut events = reader.events();

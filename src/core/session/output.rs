@@ -9,6 +9,7 @@ use crate::core::supervisor::Next;
 use crate::core::{Epoch, Flow};
 use crate::error::{ConnectionErrorReason, Error};
 use crate::events::Entity;
+use crate::state::RecoveryStage;
 
 /// What a session wants done, or has to tell.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub enum Output {
     Finish(Bytes),
     /// The connection is open; recovery begins.
     Connected,
+    /// The recovery has come to this.
+    Recovers(RecoveryStage),
     /// Recovery is through: everything is back.
     Ready,
     /// The connection is gone.

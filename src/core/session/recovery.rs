@@ -16,6 +16,7 @@ use super::stage::Stage;
 use crate::core::call_queue::CallQueue;
 use crate::core::topology::{Declaring, Missing, QueueId, Step, Topology};
 use crate::error::{ConnectionErrorReason, Error, Phase};
+use crate::state::RecoveryStage;
 
 /// What the broker refuses for a time: an exclusive queue that another connection still holds, as a
 /// rule our own last one, of which the broker does not know yet that it is dead (fault 44), or
@@ -97,8 +98,14 @@ impl Session {
                     self.declare_again(now, topology);
                 }
             }
-            Stage::Consumers => self.open_consumers(now, topology),
+            Stage::Consumers => {
+                let stage = RecoveryStage::Consumers;
+                self.outputs.push_back(Output::Recovers(stage));
+                self.open_consumers(now, topology);
+            }
             Stage::Producers => {
+                let stage = RecoveryStage::Producers;
+                self.outputs.push_back(Output::Recovers(stage));
                 self.tell_of_those_kept_back();
                 self.open_producers(now);
             }

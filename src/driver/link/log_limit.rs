@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::Level;
@@ -7,6 +8,8 @@ use log::Level;
 /// read: a broker that blocks and unblocks in turn would fill a disk.
 #[derive(Debug, Default)]
 pub(super) struct LogLimit {
+    /// The client, whose name each line begins with.
+    client: ClientName,
     /// When the interval began, and how many lines there were in it.
     since: Option<Instant>,
     lines: u32,
@@ -31,15 +34,39 @@ enum Verdict {
     LeftOut,
 }
 
+/// The name of a client, as lines in the log begin with it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClientName(pub(super) Option<Arc<str>>);
+
+impl fmt::Display for ClientName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(name) => write!(f, "{name}: "),
+            None => Ok(()),
+        }
+    }
+}
+
 impl LogLimit {
+    pub(super) fn new(client: ClientName) -> Self {
+        Self {
+            client,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn say(&mut self, now: Instant, level: Level, line: fmt::Arguments<'_>) {
-        match self.judge(now) {
+        let verdict = self.judge(now);
+        let client = &self.client;
+        match verdict {
             Verdict::LeftOut => {}
-            Verdict::Written { left_out: 0 } => log::log!(level, "{line}"),
+            Verdict::Written { left_out: 0 } => log::log!(level, "{client}{line}"),
             Verdict::Written { left_out } => {
-                log::log!(level, "{line} (after {left_out} lines that were left out)");
+                log::log!(level, "{client}{line} (after {left_out} lines that were left out)");
             }
-            Verdict::Last => log::log!(level, "{line} (more like it are left out for a while)"),
+            Verdict::Last => {
+                log::log!(level, "{client}{line} (more like it are left out for a while)");
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use log::Level;
 
 use super::super::guard::{self, Guarded, guard};
 use super::super::known::KnownServers;
+use super::log_limit::ClientName;
 use super::{Io, Link};
 use crate::connector::Target;
 use crate::core::Epoch;
@@ -63,6 +64,7 @@ impl Link {
         let (hub, role, session) = (&self.shared.hub, self.role, &mut self.session);
         let (producers, consumers) = (&mut self.producers, &mut self.consumers);
         let (channels, log) = (&mut self.channels, &mut self.log);
+        let report = &mut self.report;
         match output {
             Output::Dial {
                 epoch,
@@ -81,18 +83,25 @@ impl Link {
                 if let Some(place) = self.attempts.place() {
                     known.opened(place, session.known_server(), is_ahead);
                 }
-                log::info!("{role} connection: open");
+                report.opened(now);
+                match report.peer() {
+                    Some(peer) => log::info!("{}: open, to {peer}", report.who()),
+                    None => log::info!("{}: open", report.who()),
+                }
                 hub.emit_with(|| Event::Connected { role });
             }
             Output::Ready => {
                 self.was_ready = true;
                 self.attempts.succeeded();
-                log::info!("{role} connection: ready");
+                report.recovers(None);
+                log::info!("{}: ready", report.who());
                 hub.emit_with(|| Event::Recovered { role });
             }
+            Output::Recovers(stage) => report.recovers(Some(stage)),
             Output::Lost { cause, next } => self.lost(now, cause, next, known),
             Output::Blocked(reason) => {
                 self.blocked = true;
+                report.blocked(now, Some(reason.clone()));
                 log.say(
                     now,
                     Level::Warn,
@@ -102,6 +111,7 @@ impl Link {
             }
             Output::Unblocked => {
                 self.blocked = false;
+                report.blocked(now, None);
                 log.say(
                     now,
                     Level::Info,
@@ -133,12 +143,12 @@ impl Link {
             }
             Output::ProducerDelayed(key, reason) => {
                 if let Some(entity) = producers.id(key).map(Entity::Producer) {
-                    delayed(hub, entity, reason);
+                    delayed(hub, report.client(), entity, reason);
                 }
             }
             Output::ProducerRestored(key) => {
                 if let Some(entity) = producers.id(key).map(Entity::Producer) {
-                    restored(hub, entity);
+                    restored(hub, report.client(), entity);
                 }
             }
             Output::ProducerMayGoOn(key) => producers.is_ready(key),
@@ -214,15 +224,17 @@ impl Link {
                 }
             }
             Output::QueueRenamed { old, new } => {
-                log::info!("the queue {old:?} is called {new:?} now");
+                let client = report.client();
+                log::info!("{client}the queue {old:?} is called {new:?} now");
                 consumers.queue_renamed(&old, &new);
                 hub.emit_with(|| Event::QueueRenamed { old, new });
             }
             Output::RenameFollowed { old, new } => consumers.queue_renamed(&old, &new),
-            Output::Delayed { entity, reason } => delayed(hub, entity, reason),
-            Output::Restored { entity } => restored(hub, entity),
+            Output::Delayed { entity, reason } => delayed(hub, report.client(), entity, reason),
+            Output::Restored { entity } => restored(hub, report.client(), entity),
             Output::NotRecovered { entity, reason } => {
-                log::error!("{entity} could not be brought back: {reason}");
+                let client = report.client();
+                log::error!("{client}{entity} could not be brought back: {reason}");
                 hub.emit_with(|| Event::NotRecovered { entity, reason });
             }
 
@@ -246,12 +258,8 @@ impl Link {
             failed,
             progress,
         };
-        log::debug!(
-            "{} connection: attempt {attempt}, {}:{}",
-            self.role,
-            target.host,
-            target.port
-        );
+        self.report.dials(now, attempt, endpoint);
+        log::debug!("{}: attempt {attempt}, {endpoint}", self.report.who());
         let connector = &self.config.connector;
         match guard("the connector", || {
             connector.connect(&target, &self.runtime)
@@ -280,24 +288,27 @@ impl Link {
         let ahead_at = self.ahead_at.take();
         if next == Next::Again {
             // Whatever is wrong shows itself again, and is told then.
-            log::debug!("{} connection: step by step, since {reason}", self.role);
+            log::debug!("{}: step by step, since {reason}", self.report.who());
             self.attempts.repeats();
             if let Some(place) = ahead_at {
                 known.failed(now, place);
             }
             return;
         }
-        let cause = self.attempts.failed(reason);
+        let client = self.config.name.as_ref();
+        let cause = self.attempts.failed(reason).of_client(client);
+        let report = &mut self.report;
         let (hub, role) = (&self.shared.hub, self.role);
         self.blocked = false;
         if matches!(self.io, Io::Dialing(..)) {
             self.io = Io::Idle;
         }
         match next {
-            Next::Closed | Next::Again => {}
+            Next::Closed | Next::Again => report.closed(now),
             Next::Retry { attempt, delay } => {
-                let why = guard::text(&cause);
-                log::warn!("{role} connection: {why}; attempt {attempt} in {delay:?}");
+                report.lost(now, &cause, (attempt, delay));
+                let (who, why) = (report.who(), guard::text(&cause.without_client()));
+                log::warn!("{who}: {why}; attempt {attempt} in {delay:?}");
                 hub.emit_with(|| Event::Disconnected { role, cause });
                 hub.emit_with(|| Event::Reconnecting {
                     role,
@@ -307,6 +318,8 @@ impl Link {
             }
             Next::GiveUp => {
                 let cause = self.attempts.all_that_failed().unwrap_or(cause);
+                let cause = cause.of_client(client);
+                report.gave_up(now, &cause);
                 hub.emit_with(|| Event::GaveUp {
                     role,
                     cause: cause.clone(),
@@ -317,12 +330,12 @@ impl Link {
     }
 }
 
-fn delayed(hub: &Hub, entity: Entity, reason: Error) {
-    log::warn!("{entity} is not back yet: {reason}");
+fn delayed(hub: &Hub, client: &ClientName, entity: Entity, reason: Error) {
+    log::warn!("{client}{entity} is not back yet: {reason}");
     hub.emit_with(|| Event::Delayed { entity, reason });
 }
 
-fn restored(hub: &Hub, entity: Entity) {
-    log::info!("{entity} is back");
+fn restored(hub: &Hub, client: &ClientName, entity: Entity) {
+    log::info!("{client}{entity} is back");
     hub.emit_with(|| Event::Restored { entity });
 }

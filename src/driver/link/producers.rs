@@ -204,7 +204,7 @@ impl Producers {
 
     /// What events call a producer.
     pub(super) fn id(&self, key: ProducerKey) -> Option<ProducerId> {
-        Some(self.producers.get(&key)?.outbox.id())
+        Some(self.producers.get(&key)?.outbox.id().clone())
     }
 
     /// Puts a confirm to those that are handed over next.

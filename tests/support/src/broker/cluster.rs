@@ -106,14 +106,16 @@ impl Cluster {
         self.admin().messages_in_quorum(queue)
     }
 
-    /// The nodes that the connections with this name are on. One that is in its handshake has no
+    /// The nodes that the connections of clients with this name are on. One that is in its handshake has no
     /// properties yet, and so no name.
-    pub fn nodes_of(&self, connection_name: &str) -> Vec<usize> {
+    pub fn nodes_of(&self, client: &str) -> Vec<usize> {
         self.indices(&self.admin().eval(&format!(
             "[node(Pid) || Pid <- rabbit_networking:connections(), \
              [{{_, Properties}}] <- [catch rabbit_reader:info(Pid, [client_properties])], \
              is_list(Properties), \
-             {{_, _, <<{connection_name:?}>>}} <- Properties]"
+             {{<<\"connection_name\">>, _, Name}} <- Properties, \
+             lists:member(Name, [<<{client:?}>>, <<\"{client} (publishing)\">>, \
+             <<\"{client} (dedicated)\">>])]"
         )))
     }
 
