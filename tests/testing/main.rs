@@ -3,3 +3,4 @@
 mod round_trips;
 mod scenarios;
 mod server;
+mod states;

@@ -11,6 +11,7 @@ mod late;
 mod ledger;
 mod log;
 mod message;
+mod mirror;
 mod plan;
 mod reading;
 mod report;

@@ -21,6 +21,7 @@ use crate::invariants::{self, Evidence};
 use crate::ledger::Ledger;
 use crate::log::{Lines, Log};
 use crate::message::MessageId;
+use crate::mirror::Mirror;
 use crate::plan::{Deed, Fault, Plan, Queue, Refused, Second, Settings, Step};
 use crate::reading;
 use crate::report::Counts;
@@ -62,6 +63,8 @@ struct Party {
     driver: TaskId,
     /// What it tells of itself.
     events: Events,
+    /// And what follows from that for its state.
+    mirror: Mirror,
 }
 
 /// How long anything may take once the network is whole.
@@ -72,6 +75,12 @@ const LONG_ENOUGH: Duration = Duration::from_secs(120);
 
 /// How long a host that does not serve keeps a client waiting.
 const BAD_HOST: Duration = Duration::from_secs(10);
+
+/// After how many turns the clients are asked for their state where they have told nothing.
+const LOOK_AFTER: u64 = 16;
+
+/// As many offences as anybody reads.
+const MANY: usize = 100;
 
 /// More turns than this without time passing are a loop. Where a connection holds 64 bytes and there is no
 /// latency, long messages of which every half is tried need several hundred thousand.
@@ -124,8 +133,21 @@ impl World {
                 scene: Rc::new(world.scene(index, client, &plan.settings)),
                 driver,
                 events,
+                mirror: Mirror::default(),
             })
             .collect();
+        for Party {
+            scene,
+            events,
+            mirror,
+            ..
+        } in &mut world.clients
+        {
+            while let Some(event) = events.try_next() {
+                scene.hear(&event);
+                mirror.hear(&event, None);
+            }
+        }
         Ok(world)
     }
 
@@ -381,10 +403,28 @@ impl World {
     fn step(&mut self) -> bool {
         let stepped = self.executor.step();
         self.steps += 1;
-        for Party { scene, events, .. } in &mut self.clients {
+        let (now, is_time) = (self.clock.now(), self.steps.is_multiple_of(LOOK_AFTER));
+        for Party {
+            scene,
+            events,
+            mirror,
+            ..
+        } in &mut self.clients
+        {
+            let mut has_told = false;
             // Not by a task, which would make another story of it.
             while let Some(event) = events.try_next() {
                 scene.hear(&event);
+                mirror.hear(&event, Some(now));
+                has_told = true;
+            }
+            if (has_told || is_time)
+                && let Err(offence) = mirror.check(&scene.client, now)
+            {
+                let offences = &mut self.ledger.borrow_mut().offences;
+                if offences.len() < MANY {
+                    offences.push(offence);
+                }
             }
         }
         stepped
