@@ -102,7 +102,7 @@ impl Channel {
     /// answer is its number, by which a [`ChannelEvent::Confirm`] will name it.
     ///
     /// # Errors
-    /// A name is too long, or the channel is gone.
+    /// A name is too long, a property of the message cannot be sent, or the channel is gone.
     ///
     /// # Cancel safety
     /// Dropped before it was sent, as while the broker reads nothing, the message is not published. After
@@ -121,7 +121,7 @@ impl Channel {
     /// it.
     ///
     /// # Errors
-    /// A name is too long, or the channel is gone.
+    /// A name is too long, a property of the message cannot be sent, or the channel is gone.
     ///
     /// # Cancel safety
     /// Dropped before it was sent, as while the broker reads nothing, the message is not published. After
@@ -143,6 +143,7 @@ impl Channel {
         message: Message,
         mandatory: bool,
     ) -> Result<Option<u64>, Error> {
+        message.check()?;
         let exchange = exchange.into_short_string()?;
         let routing_key = match message.routing_key() {
             Some(own) => own.clone(),

@@ -9,6 +9,7 @@ use snowshoe_codec::{FieldTable, Method, ShortString, TableError, ToField, TooLo
 pub(crate) use self::arguments::UNLIMITED_DELIVERIES;
 pub use self::arguments::{DeliveryLimit, LeaderLocator, RetryOn};
 use crate::error::{Error, reply_to};
+use crate::message::millis;
 use crate::name::Name;
 
 /// Something that [`Client::declare`](crate::Client::declare) declares: a [`Queue`], an
@@ -294,11 +295,6 @@ impl Queue {
     pub fn single_active_consumer(self) -> Self {
         self.argument("x-single-active-consumer", true)
     }
-}
-
-/// Whole milliseconds, rounded up, as far as brokers count them: RabbitMQ refuses more than 32 bits.
-fn millis(duration: Duration) -> Option<u32> {
-    duration.as_nanos().div_ceil(1_000_000).try_into().ok()
 }
 
 impl Declare for Queue {

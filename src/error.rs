@@ -2,7 +2,9 @@ mod connection;
 mod handshake_cut;
 
 use snowshoe_codec::method::{Call, MethodId};
-use snowshoe_codec::{Method, Oversized, PeerClose, SendError, ShortString, TableError, TooLong};
+use snowshoe_codec::{
+    Method, Oversized, PeerClose, PropertiesError, SendError, ShortString, TableError, TooLong,
+};
 
 pub use self::connection::{ConnectionError, ConnectionErrorReason, Peer, Phase, Tried};
 pub use self::handshake_cut::{HandshakeCut, Hint};
@@ -100,6 +102,33 @@ pub enum Error {
     /// It does not fit into a frame, or cannot be sent this way.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// A property of a message cannot be sent, or the properties of one that came cannot be read.
+    #[error(transparent)]
+    Properties(#[from] PropertiesError),
+    /// A message was not accepted for publishing. It is in the error.
+    #[error(transparent)]
+    NotAccepted(Box<PublishError>),
+    /// A message was accepted for publishing, but the broker did not acknowledge it.
+    #[error(transparent)]
+    Unconfirmed(#[from] Unconfirmed),
+    /// A delivery was not settled.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
+}
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        Self::NotAccepted(Box::new(error))
+    }
+}
+
+impl From<SendMessageError> for Error {
+    fn from(error: SendMessageError) -> Self {
+        match error {
+            SendMessageError::NotAccepted(error) => error.into(),
+            SendMessageError::Unconfirmed(error) => error.into(),
+        }
+    }
 }
 
 /// The answer to a call, as what it has to be.
@@ -144,6 +173,9 @@ pub enum PublishErrorReason {
     /// The producer or its client was closed.
     #[error("the producer is closed")]
     Closed,
+    /// A property that was set on the [`Message`] cannot be sent.
+    #[error("the message cannot be sent: {0}")]
+    Unsendable(PropertiesError),
 }
 
 /// Why a message that was to be published and confirmed was not.

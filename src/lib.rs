@@ -119,8 +119,8 @@ pub use rustls;
 pub use snowshoe_codec as codec;
 pub use snowshoe_codec::{
     Delivery as RawDelivery, Excess, FieldArray, FieldTable, FieldValue, PeerClose, Properties,
-    PropertiesBuilder, PropertiesRef, ReplyCode, Returned, ShortStr, ShortString, TableError,
-    ToField,
+    PropertiesBuilder, PropertiesError, PropertiesRef, ReplyCode, Returned, ShortStr, ShortString,
+    TableError, ToField,
 };
 
 pub use self::channel::Channel;

@@ -1,7 +1,10 @@
+mod properties;
+
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
-use snowshoe_codec::{Properties, ShortString, TooLong};
+use snowshoe_codec::{Properties, PropertiesError, ShortString, TooLong};
 
 use crate::name::Name;
 
@@ -15,11 +18,15 @@ use crate::name::Name;
 ///
 /// let plain = Message::from("hello");
 ///
-/// let properties = Properties::builder().content_type("application/json").persistent().build()?;
-/// let order = Message::new(br#"{"id": 1}"#.as_slice())
-///     .with_properties(properties)
+/// let order = Message::new(r#"{"id": 1}"#)
+///     .content_type("application/json")
+///     .header("attempt", 2)
 ///     .with_routing_key("orders.new")?;
-/// assert_eq!(order.body(), br#"{"id": 1}"#.as_slice());
+/// assert_eq!(order.body(), r#"{"id": 1}"#);
+///
+/// let shared = Properties::builder().content_type("application/json").build()?;
+/// let orders = [1, 2].map(|id| Message::from(format!(r#"{{"id": {id}}}"#)).with_properties(shared.clone()));
+/// # _ = orders;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -31,6 +38,8 @@ pub struct Message {
     pub(crate) body: Bytes,
     pub(crate) properties: Option<Properties>,
     pub(crate) routing_key: Option<ShortString>,
+    /// The first property that could not be set; with one it is not published.
+    pub(crate) fault: Option<Box<PropertiesError>>,
 }
 
 impl Message {
@@ -40,10 +49,11 @@ impl Message {
             body: body.into(),
             properties: None,
             routing_key: None,
+            fault: None,
         }
     }
 
-    /// Says what the message has of its own. What it does not say is the producer's, field by field, and
+    /// Says what the message has of its own, in the place of what it had. What it does not say is the producer's, field by field, and
     /// header by header: with a header of its own it is still persistent, unless it says
     /// [`transient`](crate::PropertiesBuilder::transient) or its producer does.
     ///
@@ -62,6 +72,13 @@ impl Message {
     #[must_use]
     pub fn with_properties(mut self, properties: Properties) -> Self {
         self.properties = Some(properties);
+        self
+    }
+
+    /// Replaces the body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
         self
     }
 
@@ -109,12 +126,18 @@ impl Message {
     }
 }
 
+/// Whole milliseconds, rounded up, as far as brokers count them: RabbitMQ refuses more than 32 bits.
+pub(crate) fn millis(duration: Duration) -> Option<u32> {
+    duration.as_nanos().div_ceil(1_000_000).try_into().ok()
+}
+
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Sizes only: a payload has no place in a log, and can be of any length.
         f.debug_struct("Message")
             .field("body_len", &self.body.len())
             .field("routing_key", &self.routing_key)
+            .field("fault", &self.fault)
             .finish_non_exhaustive()
     }
 }

@@ -41,7 +41,7 @@ use crate::shared::outbox::Outbox;
 /// [`flushed`](Self::flushed).
 ///
 /// ```no_run
-/// # async fn run(client: snowshoe::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
 /// let orders = client.producer("orders")?.build();
 /// orders.send("first").await?;             // waits for the broker's confirm
 ///

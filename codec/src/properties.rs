@@ -249,7 +249,7 @@ impl Writer {
 }
 
 /// The properties of a message cannot be read, or must not be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum PropertiesError {
     /// The values end before the last that the flags announce.

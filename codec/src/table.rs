@@ -392,7 +392,7 @@ impl<'a> Iterator for Values<'a> {
 impl FusedIterator for Values<'_> {}
 
 /// A field table or array that cannot be read, or must not be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum TableError {
     /// An entry goes beyond the end of its table.

@@ -156,7 +156,7 @@ impl<'a> ShortStr<'a> {
 }
 
 /// A short string of more than 255 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[error("a short string holds at most 255 bytes, this one has {len}")]
 pub struct TooLong {
     /// How many bytes it has.

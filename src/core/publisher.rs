@@ -131,6 +131,7 @@ fn message_of(body: Bytes, overrides: Option<Overrides>) -> Message {
         body,
         properties,
         routing_key,
+        fault: None,
     }
 }
 
@@ -230,6 +231,7 @@ impl<W> Publisher<W> {
             body,
             properties,
             routing_key,
+            fault: _, // Who accepts messages of users has told it.
         } = message;
         let overrides = Overrides {
             properties,

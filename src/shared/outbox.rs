@@ -175,6 +175,10 @@ impl Outbox {
 
     /// Accepts a message, if there is room and nobody waits for it.
     pub(crate) fn push(&self, message: Message) -> Result<u64, PublishError> {
+        if let Err(error) = message.check() {
+            let reason = PublishErrorReason::Unsendable(error);
+            return Err(PublishError { reason, message });
+        }
         let mut state = self.lock();
         let bytes = message.size();
         if !state.publisher.is_closed_to(bytes) && !state.publisher.may_pass() {

@@ -33,6 +33,7 @@ mod handovers;
 mod identifier_reuse;
 mod local;
 mod low_disk;
+mod messages;
 mod on_tokio;
 mod outages;
 mod oversized;

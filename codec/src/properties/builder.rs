@@ -2,10 +2,10 @@ use std::ops::Range;
 
 use bytes::BufMut;
 
-use super::{FIRST_FLAG, PERSISTENT, Properties, PropertiesError, TRANSIENT};
+use super::{FIRST_FLAG, PERSISTENT, Properties, PropertiesError, PropertiesRef, TRANSIENT};
 use crate::{
     encode::{put_long_str, put_short_str},
-    table::{FieldTable, ToField},
+    table::{FieldTable, FieldTableRef, ToField},
     types::ShortStr,
 };
 
@@ -203,5 +203,55 @@ impl PropertiesBuilder {
         put(&mut self.values);
         self.places[property as usize] = start..self.values.len();
         self
+    }
+}
+
+/// Properties that there are, to be changed. Headers that cannot be read are an error when they are built.
+impl From<PropertiesRef<'_>> for PropertiesBuilder {
+    fn from(properties: PropertiesRef<'_>) -> Self {
+        let PropertiesRef {
+            content_type,
+            content_encoding,
+            headers,
+            delivery_mode,
+            priority,
+            correlation_id,
+            reply_to,
+            expiration,
+            message_id,
+            timestamp,
+            kind,
+            user_id,
+            app_id,
+            cluster_id,
+        } = properties;
+        let short_strs = [
+            (Property::ContentType, content_type),
+            (Property::ContentEncoding, content_encoding),
+            (Property::CorrelationId, correlation_id),
+            (Property::ReplyTo, reply_to),
+            (Property::Expiration, expiration),
+            (Property::MessageId, message_id),
+            (Property::Kind, kind),
+            (Property::UserId, user_id),
+            (Property::AppId, app_id),
+            (Property::ClusterId, cluster_id),
+        ];
+        let mut builder = Self::default();
+        for (property, value) in short_strs {
+            if let Some(value) = value {
+                builder = builder.short_str(property, value.as_bytes());
+            }
+        }
+        if let Some(mode) = delivery_mode {
+            builder = builder.delivery_mode(mode);
+        }
+        if let Some(priority) = priority {
+            builder = builder.priority(priority);
+        }
+        if let Some(seconds) = timestamp {
+            builder = builder.timestamp(seconds);
+        }
+        builder.headers(headers.map_or_else(FieldTable::new, FieldTableRef::to_owned))
     }
 }

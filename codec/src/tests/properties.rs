@@ -2,7 +2,7 @@ use serde_json::{Map, Value, json};
 
 use super::vectors::{elements, frames_of_kind, from_hex, list_table, text};
 use crate::{
-    properties::{Properties, PropertiesError, PropertiesRef},
+    properties::{Properties, PropertiesBuilder, PropertiesError, PropertiesRef},
     table::{FieldTable, TableError},
     types::{ShortStr, TooLong},
 };
@@ -117,6 +117,20 @@ fn the_builder_encodes_what_the_struct_does() {
         .unwrap();
     assert_eq!(built, expected.encode().unwrap());
     assert_eq!(built.decode().unwrap(), expected);
+    assert_eq!(PropertiesBuilder::from(expected).build().unwrap(), built);
+}
+
+#[test]
+fn properties_that_there_are_can_be_changed() {
+    let before = Properties::builder().priority(1).header("attempt", 1);
+    let before = before.message_id("4711").build().unwrap();
+    let after = PropertiesBuilder::from(before.decode().unwrap());
+    let after = after.header("attempt", 2).transient().build().unwrap();
+    let expected = Properties::builder().priority(1).header("attempt", 2);
+    let expected = expected.message_id("4711").transient().build().unwrap();
+    assert_eq!(after, expected);
+    let from_nothing = PropertiesBuilder::from(PropertiesRef::default());
+    assert_eq!(from_nothing.build().unwrap(), Properties::EMPTY);
 }
 
 #[test]

@@ -181,6 +181,7 @@ impl<W> Ledger<W> {
                 body,
                 properties,
                 routing_key,
+                fault: _,
             } = message;
             self.bin.put_body(body);
             let has_overrides = properties.is_some() || routing_key.is_some();
