@@ -26,7 +26,7 @@ use crate::core::backlog::{Bounds, Load};
 use crate::core::subscription::ConsumerSpec;
 use crate::declare::{entity_name, printable_name};
 use crate::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDelivery};
-use crate::error::{ConsumerEnd, Error};
+use crate::error::{ConsumerEnd, DecodeError, Error};
 use crate::name::Name;
 use crate::retry::Retry;
 use crate::shared::command::Command;
@@ -268,6 +268,15 @@ impl Consumer {
     pub async fn cancel(mut self) {
         self.stop();
         self.inbox.ended().await;
+    }
+
+    /// Tells that a message could not be decoded for a handler.
+    pub(crate) fn tells_undecodable(&self) -> impl Fn(DecodeError) + use<> {
+        let (inbox, client) = (Arc::clone(&self.inbox), Arc::clone(&self.client));
+        move |error| {
+            let inbox = Arc::clone(&inbox);
+            client.command(Command::Undecodable { inbox, error });
+        }
     }
 
     /// Whether it is to hand out no more, since somebody has stopped it.

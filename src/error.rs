@@ -1,5 +1,6 @@
 mod connection;
 mod handshake_cut;
+mod typed;
 
 use snowshoe_codec::method::{Call, MethodId};
 use snowshoe_codec::{
@@ -8,6 +9,7 @@ use snowshoe_codec::{
 
 pub use self::connection::{ConnectionError, ConnectionErrorReason, Peer, Phase, Tried};
 pub use self::handshake_cut::{HandshakeCut, Hint};
+pub use self::typed::{DecodeError, EncodeError, TypedPublishError, TypedSendError};
 use crate::message::Message;
 use crate::outcome::Unconfirmed;
 use crate::uri::UriError;
@@ -114,6 +116,12 @@ pub enum Error {
     /// A delivery was not settled.
     #[error(transparent)]
     Settle(#[from] SettleError),
+    /// A value could not be made a message; see [`typed`](crate::typed).
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The body of a message is not what was expected; see [`typed`](crate::typed).
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
 }
 
 impl From<PublishError> for Error {

@@ -15,7 +15,7 @@ pub use self::channel::ChannelEvent;
 pub use self::entity::{ConsumerId, Entity};
 pub use self::producer_id::ProducerId;
 pub(crate) use self::queue::EventQueue;
-use crate::error::{ConnectionError, Error};
+use crate::error::{ConnectionError, DecodeError, Error};
 use crate::outcome::{DropReason, Return};
 
 /// Which of a client's connections.
@@ -200,6 +200,15 @@ pub enum Event {
         /// What the panic said.
         message: String,
     },
+    /// A message could not be decoded for a handler of
+    /// [`TypedConsumer::process`](crate::typed::TypedConsumer::process), which does not get it.
+    /// [`on_undecodable`](crate::typed::TypedConsumer::on_undecodable) says what becomes of it.
+    Undecodable {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// Why.
+        error: DecodeError,
+    },
     /// The secret that the connection was opened with was replaced.
     SecretUpdated {
         /// Which connection.
@@ -211,7 +220,6 @@ pub enum Event {
         missed: u64,
     },
 }
-
 
 impl Event {
     /// How many bytes are in it that can be of any length.

@@ -69,6 +69,8 @@
 //! | `async-io` | sockets and timers for a driver on any executor | yes |
 //! | `tokio` | sockets and timers of tokio | no |
 //! | `tls` | `amqps`, by rustls; certificates from the system, or [from files](TlsOptions) that the URI names | no |
+//! | `json` | bodies that are values, [by serde](typed) | no |
+//! | `zstd` | bodies that are compressed (`typed::Zstd`) | no |
 //! | `testing` | a broker, a network and time for your tests | no |
 //!
 //! The protocol alone, without I/O, is the crate [`codec`].
@@ -110,6 +112,7 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
+pub mod typed;
 mod uri;
 
 #[cfg(feature = "tls")]
@@ -124,9 +127,7 @@ pub use snowshoe_codec::{
 };
 
 pub use self::channel::Channel;
-pub use self::client::{
-    Client, ClientBuilder, DeleteExchange, DeleteQueue, Reconnect, StateWatch,
-};
+pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Reconnect, StateWatch};
 #[cfg(feature = "tls")]
 pub use self::connector::TlsConnector;
 pub use self::connector::{Connector, Progress, Target, TcpConnector};

@@ -35,7 +35,7 @@ use crate::core::Epoch;
 use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
-use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, Error};
+use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, DecodeError, Error};
 use crate::events::{ConnectionRole, Entity, Event};
 use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
@@ -246,6 +246,20 @@ impl Link {
         );
         let panicked = Event::HandlerPanicked { consumer, message };
         self.shared.hub.emit(&panicked);
+    }
+
+    /// A message could not be decoded, and goes to no handler, which is told.
+    pub(super) fn undecodable(&mut self, now: Instant, key: ConsumerKey, error: DecodeError) {
+        if let Some(consumer) = self.consumers.id(key) {
+            let queue = &consumer.queue;
+            self.log.say(
+                now,
+                Level::Warn,
+                format_args!("a message from {queue:?} goes to no handler: {error}"),
+            );
+            let undecodable = Event::Undecodable { consumer, error };
+            self.shared.hub.emit(&undecodable);
+        }
     }
 
     pub(super) fn consumer_is_ready(&mut self, key: ConsumerKey) {

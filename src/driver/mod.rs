@@ -236,6 +236,11 @@ impl Driver {
                 let link = inbox.place().map_or(LinkIndex::MAIN, |it| it.link);
                 self.link(link).handler_panicked(now, &inbox, message);
             }
+            Command::Undecodable { inbox, error } => {
+                if let Some(Place { link, key }) = inbox.place() {
+                    self.link(link).undecodable(now, key, error);
+                }
+            }
             Command::Call { method, answer } => {
                 self.link(LinkIndex::MAIN).call(now, method, answer);
             }

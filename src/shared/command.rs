@@ -10,7 +10,7 @@ use super::doorbell::{Doorbell, Ready};
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use crate::core::subscription::ConsumerSpec;
-use crate::error::Error;
+use crate::error::{DecodeError, Error};
 use crate::sync::answer::Answer;
 use crate::sync::{Mutex, lock};
 
@@ -45,6 +45,11 @@ pub(crate) enum Command {
     HandlerPanicked {
         inbox: Arc<Inbox>,
         message: String,
+    },
+    /// A consumer has taken a message that no handler of values can be given, for this reason.
+    Undecodable {
+        inbox: Arc<Inbox>,
+        error: DecodeError,
     },
     Call {
         method: Method,

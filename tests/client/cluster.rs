@@ -208,7 +208,8 @@ fn a_client_leaves_a_node_in_a_minority_that_answers_no_declaration() {
         }
         run(async {
             let builder = builder(&cluster.url())
-                .name(NAME).unwrap()
+                .name(NAME)
+                .unwrap()
                 .heartbeat(Duration::from_secs(1))
                 .handshake_timeout(PATIENCE)
                 .call_timeout(PATIENCE);

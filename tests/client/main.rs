@@ -52,5 +52,6 @@ mod streams_resume;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology_recovery;
+mod typed_bodies;
 mod uri;
 mod vanishing_queues;

@@ -62,10 +62,16 @@ impl LogLimit {
             Verdict::LeftOut => {}
             Verdict::Written { left_out: 0 } => log::log!(level, "{client}{line}"),
             Verdict::Written { left_out } => {
-                log::log!(level, "{client}{line} (after {left_out} lines that were left out)");
+                log::log!(
+                    level,
+                    "{client}{line} (after {left_out} lines that were left out)"
+                );
             }
             Verdict::Last => {
-                log::log!(level, "{client}{line} (more like it are left out for a while)");
+                log::log!(
+                    level,
+                    "{client}{line} (more like it are left out for a while)"
+                );
             }
         }
     }

@@ -169,6 +169,7 @@ const CLIENT: Plan = Plan {
                 "delivery",
                 "guarantees",
                 "producer",
+                "typed",
             ],
         },
         Layer {
