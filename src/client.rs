@@ -27,6 +27,8 @@ use crate::events::Events;
 use crate::name::Name;
 use crate::outcome::CloseReport;
 use crate::producer::ProducerBuilder;
+use crate::replier::Replier;
+use crate::requester::RequesterBuilder;
 use crate::runtime::Runtime;
 use crate::shared::channel::ChannelInbox;
 use crate::shared::command::Command;
@@ -149,6 +151,23 @@ impl Client {
     pub fn consumer(&self, queue: impl Name) -> Result<ConsumerBuilder, Error> {
         let queue = queue_name(queue)?;
         Ok(ConsumerBuilder::new(Arc::clone(&self.handle), queue))
+    }
+
+    /// Asks others over the broker, and waits for their answers. It has a connection of its own.
+    ///
+    /// ```no_run
+    /// # async fn run(client: snowshoe::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let requester = client.requester().start().await?;
+    /// let price = requester.request("prices", "apples").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn requester(&self) -> RequesterBuilder {
+        RequesterBuilder::new(Arc::clone(&self.handle))
+    }
+
+    /// Answers requests that are taken otherwise than by [`Consumer::serve`](crate::Consumer::serve).
+    pub fn replier(&self) -> Replier {
+        Replier::new(Arc::clone(&self.handle))
     }
 
     /// Declares a [queue](crate::Queue), an [exchange](crate::Exchange) or a

@@ -1,6 +1,7 @@
 mod handlers;
 mod pause;
 mod retrying;
+mod serving;
 mod stop;
 mod stream;
 
@@ -17,6 +18,7 @@ use snowshoe_codec::{FieldTable, ShortString, TableError, ToField};
 
 pub use self::handlers::Handled;
 pub use self::pause::PauseHandle;
+pub use self::serving::Served;
 pub use self::stop::StopHandle;
 
 use self::retrying::Retrier;
@@ -28,6 +30,7 @@ use crate::declare::{entity_name, printable_name};
 use crate::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDelivery};
 use crate::error::{ConsumerEnd, DecodeError, Error};
 use crate::name::Name;
+use crate::replier::Response;
 use crate::retry::Retry;
 use crate::shared::command::Command;
 use crate::shared::handle::{Handle, Shared};
@@ -217,6 +220,41 @@ impl Consumer {
         F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         handlers::run_spawned(self, limit.max(1), spawn, handler).await
+    }
+
+    /// Answers requests: runs `handler` on every one, at most `limit` at a time, as
+    /// [`process`](Self::process) does, and sends what it returns to where the request says (`reply_to`), with
+    /// its `correlation_id`. A request is acknowledged once the broker has its reply, and also where there
+    /// is nobody any more to get it. What a handler can return is a [`Response`](crate::Response).
+    ///
+    /// A request that does not say where its reply is to go, or cannot be read, is handled all the same, and
+    /// the reply dropped; [`Served`] counts them.
+    ///
+    /// ```no_run
+    /// use snowshoe::Delivery;
+    ///
+    /// # async fn price_of(_: &[u8]) -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// let mut prices = client.consumer("prices")?.start().await?;
+    /// let answer = |request: Delivery| async move { price_of(request.body()).await };
+    /// let served = prices.serve(8, answer).await;
+    /// println!("{} replies", served.replied);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Replies go out over the connection for publishing, by way of the default exchange, and are not
+    /// persistent unless they say so. A request can name any queue, and the reply is sent there: let those
+    /// alone ask who may write to all of them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the handlers that are running, and leaves their requests unsettled.
+    pub async fn serve<H, F>(&mut self, limit: usize, handler: H) -> Served
+    where
+        H: FnMut(Delivery) -> F,
+        F: Future,
+        F::Output: Into<Response>,
+    {
+        serving::run(self, limit.max(1), handler).await
     }
 
     /// Stops the consumer from elsewhere: from another task, or on a signal.

@@ -1,5 +1,6 @@
 mod connection;
 mod handshake_cut;
+mod request;
 mod typed;
 
 use snowshoe_codec::method::{Call, MethodId};
@@ -9,6 +10,7 @@ use snowshoe_codec::{
 
 pub use self::connection::{ConnectionError, ConnectionErrorReason, Peer, Phase, Tried};
 pub use self::handshake_cut::{HandshakeCut, Hint};
+pub use self::request::{RequestError, RequestErrorReason};
 pub use self::typed::{DecodeError, EncodeError, TypedPublishError, TypedSendError};
 use crate::message::Message;
 use crate::outcome::Unconfirmed;

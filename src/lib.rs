@@ -103,6 +103,8 @@ mod name;
 mod outcome;
 mod panics;
 mod producer;
+mod replier;
+mod requester;
 mod retry;
 pub mod runtime;
 mod shared;
@@ -131,7 +133,7 @@ pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Recon
 #[cfg(feature = "tls")]
 pub use self::connector::TlsConnector;
 pub use self::connector::{Connector, Progress, Target, TcpConnector};
-pub use self::consumer::{Consumer, ConsumerBuilder, Handled, PauseHandle, StopHandle};
+pub use self::consumer::{Consumer, ConsumerBuilder, Handled, PauseHandle, Served, StopHandle};
 pub use self::declare::{
     Binding, Declare, DeclaredQueue, DeliveryLimit, Destination, Exchange, LeaderLocator, Queue,
     RetryOn,
@@ -140,7 +142,8 @@ pub use self::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDeliver
 pub use self::driver::Driver;
 pub use self::error::{
     ConnectionError, ConnectionErrorReason, ConsumerEnd, Error, HandshakeCut, Hint, Peer, Phase,
-    PublishError, PublishErrorReason, SendMessageError, SettleError, Tried,
+    PublishError, PublishErrorReason, RequestError, RequestErrorReason, SendMessageError,
+    SettleError, Tried,
 };
 pub use self::events::{
     ChannelEvent, ConnectionRole, ConsumerId, Entity, Event, Events, ProducerId,
@@ -151,6 +154,8 @@ pub use self::outcome::{CloseReport, DropReason, Return, Settled, Unconfirmed, U
 pub use self::producer::{
     BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
 };
+pub use self::replier::{Replied, Replier, Response};
+pub use self::requester::{Reply, Request, Requester, RequesterBuilder};
 pub use self::retry::Retry;
 pub use self::runtime::Runtime;
 pub use self::state::{

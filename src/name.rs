@@ -113,6 +113,18 @@ impl<const N: usize> IntoShortString for &[u8; N] {
     }
 }
 
+/// Whether this is where a direct reply goes: to a channel and not to a queue.
+///
+/// RabbitMQ before 4.2 delivers what is published there, counts the queues, which are none, and returns it as
+/// well if it is mandatory (`rabbit_exchange:route`, for keys that begin like this; 312 seen on 3.10.8 and
+/// 4.0).
+pub(crate) fn is_direct_reply(exchange: &ShortString, routing_key: &ShortString) -> bool {
+    exchange.is_empty() && routing_key.as_bytes().starts_with(DIRECT_REPLY)
+}
+
+/// What the name of the place begins with that takes a direct reply.
+const DIRECT_REPLY: &[u8] = b"amq.rabbitmq.reply-to.";
+
 #[cfg(test)]
 mod tests {
     use super::*;

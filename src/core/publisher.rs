@@ -19,9 +19,9 @@ use snowshoe_codec::{
     Channel, PeerClose, Properties, Publish, PublisherConfirm, SendError, ShortString,
 };
 
-pub use self::address::Address;
 #[cfg(test)]
 use self::address::IDENTITY_HEADER;
+pub use self::address::{Address, merge};
 pub use self::bin::{Bin, Gone};
 pub use self::ledger::Flush;
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod log_limit;
 mod outputs;
 mod producers;
 mod report;
+mod requester;
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -26,6 +27,7 @@ use self::consumers::Consumers;
 use self::log_limit::{ClientName, LogLimit};
 use self::producers::Producers;
 use self::report::Report;
+use self::requester::Requester;
 use super::blocks::Blocks;
 use super::config::Config;
 use super::guard::{Guarded, guard, guarded_mechanism};
@@ -69,6 +71,7 @@ pub(super) struct Link {
     producers: Producers,
     consumers: Consumers,
     channels: Channels,
+    requester: Option<Requester>,
     calls: BTreeMap<CallToken, Answer<Result<Method, Error>>>,
     blocked: bool,
     /// Whether producers may publish now.
@@ -118,6 +121,7 @@ impl Link {
             producers: Producers::default(),
             consumers: Consumers::default(),
             channels: Channels::default(),
+            requester: None,
             calls: BTreeMap::new(),
             blocked: false,
             publishes: false,
@@ -126,6 +130,10 @@ impl Link {
             moved: false,
             given_up: None,
         }
+    }
+
+    pub(super) fn id(&self) -> LinkIndex {
+        self.id
     }
 
     /// The first connection need not wait until everything is declared again: it is there.
@@ -279,7 +287,8 @@ impl Link {
 
     /// Whether every message has its outcome, and every settle was written.
     pub(super) fn is_drained(&self) -> bool {
-        self.producers.are_drained() && self.consumers.have_settled()
+        let are_answered = self.requester.as_ref().is_none_or(Requester::is_drained);
+        are_answered && self.producers.are_drained() && self.consumers.have_settled()
     }
 
     /// Asks the broker to send the consumers no more, where it matters how what they have goes back.
@@ -297,6 +306,7 @@ impl Link {
         self.producers.give_up(reason, &self.shared);
         self.consumers.give_up(&mut self.session, end);
         self.channels.give_up();
+        self.requester = None;
         // Dropping the answers tells.
         self.calls.clear();
     }
@@ -346,8 +356,9 @@ impl Link {
         self.was_ready
     }
 
-    pub(super) fn has_consumers(&self) -> bool {
-        !self.consumers.is_empty()
+    /// Whether there is anybody whom it is for.
+    pub(super) fn is_used(&self) -> bool {
+        !self.consumers.is_empty() || self.requester.is_some()
     }
 
     pub(super) fn given_up(&self) -> Option<&ConnectionError> {
@@ -393,11 +404,15 @@ impl Link {
         moved |= self.read(cx, now);
         moved |= self.let_time_pass(now, topology);
         moved |= self.producers.handle_timeout(now);
+        if let Some(requester) = &mut self.requester {
+            requester.handle_timeout(now);
+        }
         moved |= self.carry_out(now, topology, known);
         let (session, log) = (&mut self.session, &mut self.log);
         self.consumers.settle(now, session, topology, log);
         self.tell_losses();
         moved |= self.channels.operate(now, &mut self.session, topology);
+        moved |= self.go_on_requesting(now, topology);
         self.publishes = may_publish && !self.blocked;
         if self.publishes {
             if self.producers.end_trials(now, &mut self.session) {
@@ -552,6 +567,7 @@ impl Link {
         let trials = self.producers.trials_due().filter(|_| self.publishes);
         let timeouts = (self.session.poll_timeout().into_iter())
             .chain(self.producers.poll_timeout())
+            .chain(self.requester.as_ref().and_then(Requester::poll_timeout))
             .chain(trials);
         if let Some(due) = timeouts.chain(io).min()
             && self.armed.is_none_or(|armed| due < armed)

@@ -23,7 +23,7 @@ mod link;
 mod readiness;
 mod stream;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -40,14 +40,15 @@ use self::known::KnownServers;
 use self::link::Link;
 use crate::core::session::{Session, Settings};
 use crate::core::topology::Topology;
-use crate::error::{ConnectionError, ConsumerEnd, Error};
+use crate::error::{ConnectionError, ConsumerEnd, Error, RequestError, RequestErrorReason};
 use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
-use crate::shared::command::Command;
+use crate::shared::command::{Command, RequesterId};
 use crate::shared::doorbell::Ready;
 use crate::shared::handle::Shared;
 use crate::shared::inbox::{Asked, Inbox};
 use crate::shared::place::{LinkIndex, Place};
+use crate::sync::answer::Answer;
 
 /// Runs a client's connections.
 ///
@@ -65,8 +66,10 @@ pub struct Driver {
     config: Arc<Config>,
     runtime: Arc<dyn Runtime>,
     shared: Arc<Shared>,
-    /// By their numbers: the main one, that for publishing, and those for one consumer each.
+    /// By their numbers: the main one, that for publishing, and those for one consumer or requester each.
     links: Vec<Link>,
+    /// Where the requesters are, or were.
+    requesters: BTreeMap<RequesterId, LinkIndex>,
     topology: Topology,
     known: KnownServers,
     commands: VecDeque<Command>,
@@ -98,6 +101,7 @@ impl Driver {
             runtime,
             shared,
             links: Vec::new(),
+            requesters: BTreeMap::new(),
             topology: Topology::default(),
             known: KnownServers::default(),
             commands: VecDeque::new(),
@@ -252,6 +256,37 @@ impl Driver {
             Command::Channel { inbox, operation } => {
                 self.link(inbox.link()).operate(inbox, operation);
             }
+            Command::AddRequester {
+                id,
+                settings,
+                started,
+            } => {
+                let link = self.dedicated_link(now);
+                link.add_requester(id, settings, started);
+                let place = link.id();
+                self.requesters.insert(id, place);
+            }
+            Command::RemoveRequester(id) => {
+                if let Some(place) = self.requesters.remove(&id) {
+                    self.link(place).remove_requester(id);
+                }
+            }
+            Command::Request {
+                requester,
+                id,
+                request,
+                answer,
+            } => match self.requesters.get(&requester).copied() {
+                Some(place) => self
+                    .link(place)
+                    .request(now, requester, (id, *request), answer),
+                None => refuse_request(answer),
+            },
+            Command::WithdrawRequest { requester, id } => {
+                if let Some(place) = self.requesters.get(&requester).copied() {
+                    self.link(place).withdraw_request(requester, id);
+                }
+            }
             Command::UpdateSecret { secret, reason } => {
                 for link in &mut self.links {
                     link.update_secret(now, &secret, &reason);
@@ -285,9 +320,11 @@ impl Driver {
     fn is_too_late_for(&self, command: &Command) -> bool {
         let is_refused = |closing: &Closing| match command {
             // Handlers may need these to come to their end.
-            Command::AddProducer(_) | Command::Call { .. } | Command::OpenChannel { .. } => {
-                closing.step > Step::Handlers
-            }
+            Command::AddProducer(_)
+            | Command::AddRequester { .. }
+            | Command::Call { .. }
+            | Command::OpenChannel { .. }
+            | Command::Request { .. } => closing.step > Step::Handlers,
             Command::AddConsumer { .. } => true,
             _ => false,
         };
@@ -381,11 +418,11 @@ impl Driver {
         true
     }
 
-    /// Closes connections that were for one consumer, which has ended. Whether there was one.
+    /// Closes connections that were for one consumer or requester, which has ended. Whether there was one.
     fn close_unused(&mut self, now: Instant) -> bool {
         let mut closed = false;
         for link in self.links.iter_mut().skip(LinkIndex::dedicated(0).index()) {
-            if !link.has_consumers() && !link.is_closing() {
+            if !link.is_used() && !link.is_closing() {
                 link.close(now, after(now, GOODBYE));
                 closed = true;
             }
@@ -463,6 +500,7 @@ impl Driver {
             Command::Channel { inbox, .. } | Command::OpenChannel { inbox, .. } => {
                 inbox.close(Error::Closed);
             }
+            Command::Request { answer, .. } => refuse_request(answer),
             _ => {}
         }
     }
@@ -503,6 +541,12 @@ impl Driver {
             (false, false) => Moved::Nothing,
         }
     }
+}
+
+/// Tells whoever waits for an answer that the request is not going to be sent.
+fn refuse_request<T>(answer: Answer<Result<T, RequestError>>) {
+    let closed = RequestError::not_done(RequestErrorReason::Closed);
+    _ = answer.send(Err(closed));
 }
 
 /// What a turn has come to.

@@ -3,14 +3,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use snowshoe_codec::{Method, ShortString};
+use snowshoe_codec::{Content, Method, ShortString};
 
 use super::channel::{ChannelInbox, ChannelOperation};
 use super::doorbell::{Doorbell, Ready};
 use super::inbox::Inbox;
 use super::outbox::Outbox;
+use crate::core::requests::{self, Request, RequestId};
 use crate::core::subscription::ConsumerSpec;
-use crate::error::{DecodeError, Error};
+use crate::error::{DecodeError, Error, RequestError};
 use crate::sync::answer::Answer;
 use crate::sync::{Mutex, lock};
 
@@ -63,6 +64,23 @@ pub(crate) enum Command {
         inbox: Arc<ChannelInbox>,
         operation: ChannelOperation,
     },
+    AddRequester {
+        id: RequesterId,
+        settings: requests::Settings,
+        started: Answer<Result<(), Error>>,
+    },
+    RemoveRequester(RequesterId),
+    Request {
+        requester: RequesterId,
+        id: RequestId,
+        request: Box<Request>,
+        answer: Answer<Result<Content, RequestError>>,
+    },
+    /// Nobody waits for the answer to a request any more.
+    WithdrawRequest {
+        requester: RequesterId,
+        id: RequestId,
+    },
     UpdateSecret {
         secret: Bytes,
         reason: ShortString,
@@ -71,6 +89,10 @@ pub(crate) enum Command {
         within: Option<Duration>,
     },
 }
+
+/// A requester, by a number that no other handle of the client has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RequesterId(pub(crate) u64);
 
 /// What was asked of the driver and not taken yet.
 #[derive(Debug)]

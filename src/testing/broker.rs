@@ -6,6 +6,7 @@ mod channel;
 mod client;
 mod dead_letter;
 mod delivering;
+mod direct_reply;
 mod duplicates;
 mod equivalence;
 mod events;
@@ -82,7 +83,7 @@ pub use self::view::{BindingView, ConnectionView, ExchangeView, MessageView, Que
 ///
 /// # What it has not
 ///
-/// Direct reply-to, policies, permissions, plugins, and a cluster. Quorum queues are queues of their own
+/// Policies, permissions, plugins, and a cluster. Quorum queues are queues of their own
 /// order, with a delivery count. Streams keep all that they ever got, one message a chunk, and have no
 /// filters. Where a client breaks the protocol, the reply texts are the
 /// codec's. A message whose properties do not fit into the frames that a consumer tuned does not

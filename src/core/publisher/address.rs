@@ -6,6 +6,7 @@ use snowshoe_codec::{
 
 use super::Overrides;
 use super::bin::Rest;
+use crate::name::is_direct_reply;
 
 /// Where a producer's messages go, and as what, unless a message says otherwise.
 #[derive(Clone, Debug)]
@@ -22,23 +23,15 @@ pub struct Address {
 /// The header that says which message a return is about.
 pub const IDENTITY_HEADER: &str = "x-snowshoe-publish";
 
-/// What the name of the place begins with that takes a direct reply.
-const DIRECT_REPLY: &[u8] = b"amq.rabbitmq.reply-to.";
-
 impl Address {
     pub(super) fn routing_key<'a>(&'a self, own: Option<&'a Overrides>) -> &'a ShortString {
         let own = own.and_then(|it| it.routing_key.as_ref());
         own.unwrap_or(&self.routing_key)
     }
 
-    /// Whether a message comes back if no queue takes it.
-    ///
-    /// A direct reply goes to a channel and not to a queue. RabbitMQ before 4.2 delivers it, counts
-    /// the queues, which are none, and returns it as well (`rabbit_exchange:route`, for keys that begin
-    /// like this; 312 seen on 3.10.8 and 4.0).
+    /// Whether a message comes back if no queue takes it. A direct reply, which goes to none, never does.
     pub(super) fn is_mandatory(&self, own: Option<&Overrides>) -> bool {
-        let key = self.routing_key(own).as_bytes();
-        self.mandatory && !(self.exchange.is_empty() && key.starts_with(DIRECT_REPLY))
+        self.mandatory && !is_direct_reply(&self.exchange, self.routing_key(own))
     }
 
     /// Whether several queues may get a message: those that an exchange is bound to, or those that its
@@ -85,7 +78,7 @@ fn is_same(one: &Properties, other: &Properties) -> bool {
 
 /// Field by field, and the headers by their names. What cannot be read, or must not be sent, is left as
 /// it is, and is for the broker to judge.
-fn merge(own: &Properties, producers: &Properties) -> Properties {
+pub fn merge(own: &Properties, producers: &Properties) -> Properties {
     let joined = match (own.decode(), producers.decode()) {
         (Ok(ours), Ok(theirs)) => join(ours, theirs),
         _ => None,

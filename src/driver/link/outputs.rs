@@ -9,6 +9,7 @@ use log::Level;
 use super::super::guard::{self, Guarded, guard};
 use super::super::known::KnownServers;
 use super::log_limit::ClientName;
+use super::requester::Requester;
 use super::{Io, Link};
 use crate::connector::Target;
 use crate::core::Epoch;
@@ -238,9 +239,18 @@ impl Link {
                 hub.emit_with(|| Event::NotRecovered { entity, reason });
             }
 
-            Output::ChannelUsable(key) => channels.opened(key),
-            Output::ChannelEvent(key, event) => channels.event(now, session, key, event),
-            Output::ChannelClosed(key, error) => channels.closed(now, session, key, &error),
+            Output::ChannelUsable(key) => match Requester::of(&mut self.requester, key) {
+                Some(requester) => requester.usable(),
+                None => channels.opened(key),
+            },
+            Output::ChannelEvent(key, event) => match Requester::of(&mut self.requester, key) {
+                Some(requester) => requester.event(now, event),
+                None => channels.event(now, session, key, event),
+            },
+            Output::ChannelClosed(key, error) => match Requester::of(&mut self.requester, key) {
+                Some(requester) => requester.closed(now, error),
+                None => channels.closed(now, session, key, &error),
+            },
         }
     }
 
@@ -297,6 +307,9 @@ impl Link {
         }
         let client = self.config.name.as_ref();
         let cause = self.attempts.failed(reason).of_client(client);
+        if let Some(requester) = &mut self.requester {
+            requester.disconnected(now, &cause);
+        }
         let report = &mut self.report;
         let (hub, role) = (&self.shared.hub, self.role);
         self.blocked = false;

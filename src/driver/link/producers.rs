@@ -551,6 +551,7 @@ impl Producers {
         }
     }
 
+    /// Takes no more messages.
     pub(super) fn stop_accepting(&self) {
         for producer in self.producers.values() {
             producer.outbox.with(|state| state.publisher.close());

@@ -22,6 +22,8 @@ pub(super) struct Channel {
     pub(super) prefetch: u16,
     /// For all consumers together; 0 is no limit.
     shared_prefetch: u16,
+    /// Where direct replies to it go, and its consumer of them.
+    pub(super) replies: Option<(ShortString, ShortString)>,
     /// The queue that an empty name stands for.
     pub(super) last_queue: ShortString,
 }
@@ -102,6 +104,11 @@ pub(super) struct Consumer {
 }
 
 impl Channel {
+    /// The tag of the next delivery, which is not given to it yet.
+    pub(super) fn tag_to_come(&self) -> u64 {
+        self.last_tag + 1
+    }
+
     /// The tag of the next delivery.
     pub(super) fn next_tag(&mut self) -> u64 {
         self.last_tag += 1;

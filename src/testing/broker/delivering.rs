@@ -27,6 +27,7 @@ impl Broker {
             for round in 0.. {
                 host.bury(now, unix_time);
                 tell_orphans(now, host, &mut self.clients);
+                host.replies.deliver(host.manner, &mut self.clients);
                 let stirred = std::mem::take(&mut host.stirred);
                 let mut held_back = Vec::new();
                 for id in &stirred {

@@ -274,6 +274,9 @@ impl Broker {
             return;
         };
         host.settle(Settle::Abandon, channel.take_everything());
+        if let Some((address, _)) = &channel.replies {
+            host.replies.remove(address);
+        }
         for consumer in channel.consumers.values() {
             host.unsubscribe(now, consumer.queue, |other| {
                 other.connection == id && other.channel == number

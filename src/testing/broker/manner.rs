@@ -23,6 +23,8 @@ use std::time::Duration;
 /// | dead letters | `x-first-death-…` | `x-last-death-…` too | that, and `redelivered` where they had been delivered | as 3.10 |
 /// | an active consumer is cancelled, and holds a message | nobody takes its place in a classic queue before the message comes back | the next gets what is ready | as 4.0 | as 4.0 |
 /// | what is mandatory and a full queue refuses | nack | nack | nack | `basic.return`, then nack |
+/// | a mandatory direct reply | comes back, though it is delivered | as 3.10 | never comes back | as 3.10 *(not seen)* |
+/// | the delivery tag of a direct reply | that of the next delivery, again and again | as 3.10 | one of its own | as 3.10 *(not seen)* |
 /// | confirms | single or multiple, each in its order | as 3.10 | as 3.10 | acks are multiple and late, nacks single and at once |
 /// | an unknown type of exchange | 503, of the connection | 406 | 406 | as 3.10 |
 /// | a header of an unknown type | 541, of the connection | 541 | 541 | is passed on |
@@ -94,6 +96,17 @@ impl Manner {
     /// How often a message may come back to a quorum queue that does not say.
     pub(super) fn delivery_limit(self) -> Option<i64> {
         self.is_rabbit_4().then_some(20)
+    }
+
+    /// Whether a mandatory direct reply comes back, though it may be delivered: before 4.2 RabbitMQ counts the
+    /// queues, which are none.
+    pub(super) fn returns_replies(self) -> bool {
+        !self.is_rabbit_4_3()
+    }
+
+    /// Whether a direct reply takes a delivery tag. Otherwise it goes by that of the next delivery.
+    pub(super) fn counts_replies(self) -> bool {
+        self.is_rabbit_4_3()
     }
 
     /// Whether what a client gives back by basic.nack or basic.recover counts towards the limit.

@@ -4,6 +4,7 @@ use std::time::Instant;
 use snowshoe_codec::{ReplyCode, ShortString};
 
 use super::ConnectionId;
+use super::direct_reply::{DirectReplies, is_address};
 use super::duplicates::Duplicates;
 use super::exchange::{Binding, Destination, Exchange, ExchangeKind};
 use super::manner::Manner;
@@ -24,6 +25,7 @@ pub(super) struct VirtualHost {
     pub(super) stirred: BTreeSet<QueueId>,
     /// Messages that queues gave up, which are still to be dead-lettered.
     pub(super) dead: VecDeque<Dead>,
+    pub(super) replies: DirectReplies,
     /// Consumers whose queue is gone, and who are still to be told.
     pub(super) orphans: Vec<Subscriber>,
 }
@@ -59,6 +61,7 @@ impl VirtualHost {
             stirred: BTreeSet::new(),
             dead: VecDeque::new(),
             orphans: Vec::new(),
+            replies: DirectReplies::default(),
         }
     }
 }
@@ -277,6 +280,20 @@ impl VirtualHost {
         unused
     }
 
+    /// Sends a message to those whom its routing keys name as addresses for direct replies. Whether any does,
+    /// whoever is there.
+    pub(super) fn reply_directly(&mut self, message: &Message) -> bool {
+        if !message.exchange.is_empty() {
+            return false;
+        }
+        let keys = message.routing_keys().into_iter();
+        let addresses: BTreeSet<_> = keys.filter(|key| is_address(key)).collect();
+        for address in &addresses {
+            self.replies.send(address, message);
+        }
+        !addresses.is_empty()
+    }
+
     /// The queues that a message gets into through an exchange. One that does not exist has none.
     pub(super) fn route(&self, exchange: &ShortString, message: &Message) -> BTreeSet<QueueId> {
         let mut found = BTreeSet::new();
@@ -350,6 +367,7 @@ impl VirtualHost {
         self.stirred.clear();
         self.dead.clear();
         self.orphans.clear();
+        self.replies.clear();
     }
 }
 

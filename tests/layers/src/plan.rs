@@ -170,6 +170,8 @@ const CLIENT: Plan = Plan {
                 "guarantees",
                 "producer",
                 "typed",
+                "replier",
+                "requester",
             ],
         },
         Layer {

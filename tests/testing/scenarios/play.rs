@@ -4,7 +4,7 @@ use snowshoe::codec::ChannelId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use snowshoe::codec::method::channel;
+use snowshoe::codec::method::{channel, queue};
 use snowshoe::codec::sasl::Plain;
 use snowshoe::codec::{
     ClientOptions, Connection, ConnectionLimits, Event, Method, Publish, PublisherConfirm,
@@ -51,6 +51,8 @@ pub(crate) struct Play<'a, S: Stage> {
     links: BTreeMap<usize, Link<S::Wire>>,
     heard: BTreeMap<Lane, Vec<String>>,
     count: usize,
+    /// Where the answer to what was delivered last is to go.
+    reply_to: ShortString,
 }
 
 struct Link<W> {
@@ -72,6 +74,7 @@ impl<'a, S: Stage> Play<'a, S> {
             links: BTreeMap::new(),
             heard: BTreeMap::new(),
             count: 0,
+            reply_to: ShortString::EMPTY,
         }
     }
 
@@ -148,10 +151,21 @@ impl<'a, S: Stage> Play<'a, S> {
         };
         let sent = match &step.act {
             Act::Send(method) => channel.send(now, method.clone()),
-            Act::Publish(post) => channel
+            Act::DeclareAddress { passive } => channel.send(
+                now,
+                queue::Declare {
+                    queue: self.reply_to.clone(),
+                    passive: *passive,
+                    ..Default::default()
+                },
+            ),
+            Act::Publish(post) | Act::Answer(post) => channel
                 .publish(&Publish {
                     exchange: post.exchange.as_short_str(),
-                    routing_key: post.key.as_short_str(),
+                    routing_key: match &step.act {
+                        Act::Answer(_) => self.reply_to.as_short_str(),
+                        _ => post.key.as_short_str(),
+                    },
                     mandatory: post.mandatory,
                     properties: &post.properties,
                     body: &post.body,
@@ -301,6 +315,16 @@ impl<'a, S: Stage> Play<'a, S> {
             .stage
             .carry(&mut link.wire, &mut link.connection, patient);
         while let Some(event) = link.connection.poll_event() {
+            let content = match &event {
+                Event::Delivery { delivery, .. } => Some(&delivery.content),
+                Event::Got { got, .. } => Some(&got.content),
+                _ => None,
+            };
+            if let Some(properties) = content.and_then(|it| it.properties().ok())
+                && let Some(reply_to) = properties.reply_to
+            {
+                self.reply_to = reply_to.to_owned();
+            }
             for (channel, role, text) in link.lines(&event) {
                 let channel = link.channels.get(&channel).copied().unwrap_or_default();
                 let lane = Lane {

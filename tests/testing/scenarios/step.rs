@@ -77,6 +77,12 @@ pub(crate) struct Step {
 pub(crate) enum Act {
     Send(Method),
     Publish(Post),
+    /// Publishes to the address for the answer to what was delivered last, to a queue of that name.
+    Answer(Post),
+    /// Declares a queue of that name, passively or not.
+    DeclareAddress {
+        passive: bool,
+    },
     /// Bytes that the codec's client would not send.
     Raw(Vec<u8>),
     CloseChannel,
@@ -228,7 +234,7 @@ impl Step {
 
     fn post(mut self, change: impl FnOnce(&mut Post)) -> Self {
         match &mut self.act {
-            Act::Publish(post) => change(post),
+            Act::Publish(post) | Act::Answer(post) => change(post),
             other => panic!("{other:?} publishes nothing"),
         }
         self
@@ -336,6 +342,19 @@ pub(crate) fn publish(exchange: &str, key: &str, body: &str) -> Step {
         properties: Properties::EMPTY,
         body: Bytes::copy_from_slice(body.as_bytes()),
     }))
+}
+
+/// Publishes to the address that the last delivery has for its answer.
+pub(crate) fn answer(body: &str) -> Step {
+    let Act::Publish(post) = publish("", "", body).act else {
+        unreachable!("it publishes");
+    };
+    Step::new(Act::Answer(post))
+}
+
+/// Declares the address that the last delivery has for its answer.
+pub(crate) fn declare_address(passive: bool) -> Step {
+    Step::new(Act::DeclareAddress { passive })
 }
 
 pub(crate) fn get(queue: &str) -> Step {

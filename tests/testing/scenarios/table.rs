@@ -2,6 +2,7 @@
 
 mod consumers;
 mod dead_letters;
+mod direct_replies;
 mod exchanges;
 mod limits;
 mod messages;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         settles::scenarios(),
         limits::scenarios(),
         dead_letters::scenarios(),
+        direct_replies::scenarios(),
         transactions::scenarios(),
         protocol::scenarios(),
         releases::scenarios(),

@@ -216,14 +216,14 @@ fn value(of: FieldValue<'_>) -> String {
 fn without_made_up(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some(at) = ["amq.gen-", "amq.ctag-"]
+    while let Some(at) = ["amq.gen-", "amq.ctag-", "amq.rabbitmq.reply-to."]
         .iter()
         .filter_map(|prefix| rest.find(prefix).map(|at| at + prefix.len()))
         .min()
     {
         out.push_str(&rest[..at]);
         out.push('*');
-        let random = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let random = |c: char| c.is_ascii_alphanumeric() || "-_+/=.".contains(c);
         rest = rest[at..].trim_start_matches(random);
     }
     out + rest

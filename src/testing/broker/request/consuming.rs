@@ -3,6 +3,7 @@ use snowshoe_codec::{Method, ReplyCode, ShortString};
 
 use super::Request;
 use crate::testing::broker::channel::{Consumer, Unacked};
+use crate::testing::broker::direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 use crate::testing::broker::manner::Manner;
 use crate::testing::broker::queue::{
     Kind, Queue, QueueId, Start, Subscriber, invalid_for, not_an_integer,
@@ -54,6 +55,9 @@ impl Request<'_> {
             let text = format!("attempt to reuse consumer tag '{tag}'");
             return Err(Refusal::new(ReplyCode::NOT_ALLOWED, text));
         }
+        if name.as_bytes() == DIRECT_REPLY_TO {
+            return self.consume_replies(tag, consume.no_ack);
+        }
         let id = self.host.find(self.from, &name)?;
         let what = named("queue", &self.host.name, &name);
         let priority = match consume.arguments.get("x-priority").ok().flatten() {
@@ -99,6 +103,30 @@ impl Request<'_> {
             overdue: 0,
         };
         channel.consumers.insert(tag.clone(), consumer);
+        Ok(basic::ConsumeOk { consumer_tag: tag })
+    }
+
+    /// Gets direct replies on this channel from now on.
+    fn consume_replies(
+        &mut self,
+        tag: ShortString,
+        no_ack: bool,
+    ) -> Result<basic::ConsumeOk, Refusal> {
+        if !no_ack {
+            let text = "reply consumer cannot acknowledge";
+            return Err(Refusal::precondition(text));
+        }
+        if self.channel().replies.is_some() {
+            return Err(Refusal::precondition("reply consumer already set"));
+        }
+        let address = self.made_up("amq.rabbitmq.reply-to.g1");
+        let consumer = ReplyConsumer {
+            connection: self.from,
+            channel: self.channel,
+            tag: tag.clone(),
+        };
+        self.host.replies.add(address.clone(), consumer);
+        self.channel().replies = Some((address, tag.clone()));
         Ok(basic::ConsumeOk { consumer_tag: tag })
     }
 
@@ -158,6 +186,10 @@ impl Request<'_> {
 
     pub(super) fn cancel(&mut self, cancel: basic::Cancel) -> basic::CancelOk {
         let tag = cancel.consumer_tag;
+        let replies = &mut self.channel().replies;
+        if let Some((address, _)) = replies.take_if(|(_, consumer)| *consumer == tag) {
+            self.host.replies.remove(&address);
+        }
         if let Some(consumer) = self.channel().consumers.remove(&tag) {
             let (from, channel) = (self.from, self.channel);
             self.host.unsubscribe(self.now, consumer.queue, |other| {

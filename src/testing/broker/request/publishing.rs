@@ -1,8 +1,9 @@
 use snowshoe_codec::method::basic;
-use snowshoe_codec::{Published, ReplyCode, ShortString};
+use snowshoe_codec::{PropertiesRef, Published, ReplyCode, ShortStr, ShortString};
 
 use super::Request;
 use crate::testing::broker::channel::{Mode, Publish};
+use crate::testing::broker::direct_reply::DIRECT_REPLY_TO;
 use crate::testing::broker::message::{Message, Queued};
 use crate::testing::broker::queue::{Overflow, Push, QueueId};
 use crate::testing::broker::refusal::{Refusal, named};
@@ -18,6 +19,7 @@ impl Request<'_> {
                 "cannot publish to internal {what}"
             )));
         }
+        let message = self.with_reply_address(message)?;
         message.check(&self.client.user, self.manner)?;
         let message = match self.manner.is_rabbit_4() {
             true => message.with_sorted_headers(),
@@ -58,6 +60,7 @@ impl Request<'_> {
             false => self.host.route(&message.exchange, &message),
         };
         let message = message.without_blind_copies();
+        let is_reply = self.host.reply_directly(&message);
         let (mut taken, mut refused) = (0, 0);
         for id in targets {
             match self.host.enqueue(self.now, id, &message, false) {
@@ -71,10 +74,27 @@ impl Request<'_> {
         }
         // What no queue took comes back from LavinMQ as what none was to get (seen on 2.9.1).
         let is_lost = taken == 0 && (refused == 0 || self.manner.is_lavin());
+        let is_lost = is_lost && (!is_reply || self.manner.returns_replies());
         if is_lost && mandatory {
             self.give_back(&message);
         }
         refused == 0
+    }
+
+    /// The same message with an address for its answer, where it asks for one.
+    fn with_reply_address(&mut self, message: Message) -> Result<Message, Refusal> {
+        let asks = |it: ShortStr<'_>| it.as_bytes() == DIRECT_REPLY_TO;
+        if !message.read().reply_to.is_some_and(asks) {
+            return Ok(message);
+        }
+        let Some((address, _)) = self.channel().replies.clone() else {
+            let text = "fast reply consumer does not exist";
+            return Err(Refusal::precondition(text));
+        };
+        Ok(message.with_properties(|properties| PropertiesRef {
+            reply_to: Some(address.as_short_str()),
+            ..properties
+        }))
     }
 
     fn give_back(&mut self, message: &Message) {

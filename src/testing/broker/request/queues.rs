@@ -3,6 +3,7 @@ use snowshoe_codec::method::queue;
 
 use super::Request;
 use super::exchanges::reserved;
+use crate::testing::broker::direct_reply::is_of_direct_replies;
 use crate::testing::broker::duplicates::Duplicates;
 use crate::testing::broker::equivalence::{check_argument, check_field};
 use crate::testing::broker::exchange::{Binding, Destination};
@@ -19,6 +20,17 @@ impl Request<'_> {
             true => self.made_up("amq.gen"),
             false => declare.queue.clone(),
         };
+        if is_of_direct_replies(name.as_bytes()) {
+            if !self.host.replies.is_there(name.as_bytes()) {
+                return Err(Refusal::no_queue(&self.host.name, &name));
+            }
+            self.channel().last_queue = name.clone();
+            return Ok(queue::DeclareOk {
+                queue: name,
+                message_count: 0,
+                consumer_count: 1,
+            });
+        }
         if declare.passive {
             self.host.find(self.from, &name)?;
         } else if let Some(id) = self.host.queue_id(name.as_bytes()) {
