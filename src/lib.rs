@@ -77,6 +77,7 @@
 
 mod channel;
 mod client;
+pub mod coming_from;
 mod connector;
 mod consumer;
 // `pub` in a private module: what `internal` shows to this repository's own tools is seen by nobody
@@ -95,6 +96,7 @@ mod driver;
 mod error;
 mod events;
 pub mod guarantees;
+pub mod in_production;
 #[cfg(feature = "_internal")]
 #[doc(hidden)]
 pub mod internal;
