@@ -17,7 +17,7 @@ use crate::shared::inbox::Inbox;
 /// ```no_run
 /// # async fn store(_: &[u8]) {}
 /// # async fn run(mut consumer: snowshoe::Consumer) {
-/// let (stored, to_settle) = async_channel::bounded(100);
+/// let (stored, to_settle) = async_channel::bounded::<snowshoe::Settler>(100);
 /// std::thread::spawn(move || {
 ///     // Acknowledges in groups, by the last of each.
 ///     while let Ok(mut last) = to_settle.recv_blocking() {

@@ -538,5 +538,16 @@ fn properties_that_cannot_be_read_are_told() {
     world.ask(2, request("two"));
     let (reason, possibly_done) = world.failed(1);
     assert!(matches!(reason, RequestErrorReason::Properties(_)) && !possibly_done);
+    // And what could not be set on the message itself.
+    let message = Message::from("three").message_id("x".repeat(256));
+    world.ask(
+        3,
+        Request {
+            message,
+            ..request("")
+        },
+    );
+    let (reason, possibly_done) = world.failed(3);
+    assert!(matches!(reason, RequestErrorReason::Properties(_)) && !possibly_done);
     assert_eq!(world.bodies(), ["two"]);
 }

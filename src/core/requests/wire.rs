@@ -30,6 +30,7 @@ impl Publish {
         correlation_id: &ShortString,
         expires: Option<Duration>,
     ) -> Result<Self, PropertiesError> {
+        request.message.check()?;
         let own = request.message.properties();
         let own = own.map_or(Ok(PropertiesRef::default()), Properties::decode)?;
         let expiration = expires.and_then(expiration).unwrap_or_default();

@@ -167,7 +167,9 @@ const CLIENT: Plan = Plan {
                 "client",
                 "consumer",
                 "delivery",
+                "coming_from",
                 "guarantees",
+                "in_production",
                 "producer",
                 "typed",
                 "replier",
@@ -219,6 +221,11 @@ const CLIENT: Plan = Plan {
                     from: "core::publisher",
                     to: "core::wait_queue",
                     because: "who waits for room waits for messages to leave",
+                },
+                Exception {
+                    from: "core::requests",
+                    to: "core::backoff",
+                    because: "a channel for requests is opened again after a back-off",
                 },
                 Exception {
                     from: "core::subscription",
