@@ -362,7 +362,8 @@ impl Client {
 
     /// Replaces the secret of the open connections before it expires, for brokers with OAuth;
     /// [`Event::SecretUpdated`](crate::Event::SecretUpdated) follows for each. Give the next
-    /// connections the new one through [`ClientBuilder::credentials`].
+    /// connections the new one through [`ClientBuilder::credentials`]. A
+    /// [`credentials_provider`](ClientBuilder::credentials_provider) has that done by itself.
     pub fn update_secret(&self, secret: impl Into<Bytes>, reason: ShortString) {
         self.handle.command(Command::UpdateSecret {
             secret: secret.into(),

@@ -214,6 +214,15 @@ pub enum Event {
         /// Which connection.
         role: ConnectionRole,
     },
+    /// Credentials that are good for a time only could not be
+    /// [renewed](crate::ClientBuilder::credentials_provider). They are asked for again; once their time is over,
+    /// the broker may refuse what is asked of it, or end the connections.
+    RenewalFailed {
+        /// Why.
+        cause: Arc<dyn std::error::Error + Send + Sync>,
+        /// How long the client waits before it asks again.
+        delay: Duration,
+    },
     /// Whoever reads these events is behind, and so many older ones are lost.
     Lagged {
         /// How many.

@@ -52,7 +52,8 @@
 //! fast, because a wrong password is better told at once.
 //!
 //! After a reconnect come, in this order: what was [declared](Client::declare), consumers, and
-//! publishing. [`Client::events`] tells what goes on.
+//! publishing. [`Client::events`] tells what goes on, and [`Client::state`] how all of them are doing, for a
+//! health endpoint.
 //!
 //! # Running it
 //!
@@ -90,6 +91,7 @@ mod consumer;
     reason = "only `internal` makes it reachable"
 )]
 mod core;
+mod credentials;
 mod declare;
 mod delivery;
 mod driver;
@@ -136,6 +138,7 @@ pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Recon
 pub use self::connector::TlsConnector;
 pub use self::connector::{Connector, Progress, Target, TcpConnector};
 pub use self::consumer::{Consumer, ConsumerBuilder, Handled, PauseHandle, Served, StopHandle};
+pub use self::credentials::{Credentials, CredentialsError};
 pub use self::declare::{
     Binding, Declare, DeclaredQueue, DeliveryLimit, Destination, Exchange, LeaderLocator, Queue,
     RetryOn,

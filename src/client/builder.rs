@@ -1,16 +1,16 @@
-use std::error;
 use std::fmt;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
-use snowshoe_codec::sasl::Mechanism;
 use snowshoe_codec::{ConnectionLimits, ShortString, TableError, ToField, client_properties};
 
 use super::login::{AuthMechanism, log_in_by};
 use super::{Client, Reconnect};
 use crate::connector::{Connector, DefaultConnector};
+use crate::credentials::{Credentials, CredentialsError};
 use crate::declare::printable_name;
-use crate::driver::{Config, Driver};
+use crate::driver::{Config, Driver, Provided};
 use crate::error::{ConnectionError, ConnectionErrorReason, Error};
 use crate::name::Name;
 use crate::runtime::{self, Runtime};
@@ -62,7 +62,9 @@ impl ClientBuilder {
                 (uri.options.connection_timeout).unwrap_or(CONNECTION_TIMEOUT),
             ),
             endpoints: uri.endpoints,
-            credentials: Arc::new(move || Ok(log_in_by(&mechanisms, &user, &password))),
+            credentials: Arc::new(move || {
+                at_hand(Ok(log_in_by(&mechanisms, &user, &password).into()))
+            }),
             properties: client_properties(),
             limits,
             connector: Arc::new(DefaultConnector::new(uri.options.tls)),
@@ -119,19 +121,71 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Where the ways to log in come from, best first, instead of the URI. It is asked at every
-    /// attempt to connect, so that a rotated password or token is picked up. An error or a panic, of the
+    /// Where the credentials come from, instead of the URI: a closure that has them at hand. It is asked at
+    /// every attempt to connect, so that a rotated password is picked up. An error or a panic, of the
     /// mechanisms, too, counts as a failed attempt; its text must not hold a secret.
     ///
-    /// It is called on the driver, and is to be quick.
-    pub fn credentials<F>(mut self, provider: F) -> Self
+    /// It is called on the driver, and is to be quick; what has to be fetched is for a
+    /// [`credentials_provider`](Self::credentials_provider).
+    ///
+    /// ```no_run
+    /// use snowshoe::{Client, Credentials};
+    ///
+    /// # async fn run() -> Result<(), snowshoe::Error> {
+    /// let client = Client::builder("amqp://localhost")?
+    ///     .credentials(|| {
+    ///         let password = std::fs::read_to_string("/run/secrets/broker")?;
+    ///         Ok(Credentials::plain("orders", password.trim_end()))
+    ///     })
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn credentials<F, C>(mut self, provider: F) -> Self
     where
-        F: Fn() -> Result<Vec<Box<dyn Mechanism>>, Box<dyn error::Error + Send + Sync>>
-            + Send
-            + Sync
-            + 'static,
+        F: Fn() -> Result<C, CredentialsError> + Send + Sync + 'static,
+        C: Into<Credentials>,
     {
-        self.config.credentials = Arc::new(provider);
+        self.config.credentials = Arc::new(move || at_hand(provider().map(Into::into)));
+        self
+    }
+
+    /// Where credentials are fetched that are good for a time only, such as tokens of OAuth 2.
+    ///
+    /// The provider is asked at every attempt to connect, once the broker is reached. Where the
+    /// [`Credentials`] that it gives say [how long](Credentials::valid_for) they are good, it is asked again
+    /// in time, after 80 % of that and 30 s before its end at least (but not in the first half of it, and not
+    /// within a second), and all open connections of the client are told the new secret without
+    /// being interrupted ([`Event::SecretUpdated`](crate::Event::SecretUpdated)). What cannot be renewed is
+    /// tried again, after 0.5 s at first and up to 30 s later, and told by
+    /// [`Event::RenewalFailed`](crate::Event::RenewalFailed).
+    ///
+    /// Its future is polled by the driver, which stands still in a call that blocks; it is dropped if it gives
+    /// nothing within 8 s, since RabbitMQ gives a connection 10 s to log in. That, an error, a panic, and
+    /// credentials whose time is over fail the attempt to connect
+    /// ([`ConnectionErrorReason::Credentials`]); their text must not hold a secret.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use snowshoe::{Client, Credentials, CredentialsError};
+    ///
+    /// # struct Token { access_token: String, expires_in: u64 }
+    /// # async fn ask_the_identity_provider() -> Result<Token, CredentialsError> { unimplemented!() }
+    /// async fn token() -> Result<Credentials, CredentialsError> {
+    ///     let token = ask_the_identity_provider().await?;
+    ///     Ok(Credentials::token(token.access_token).valid_for(Duration::from_secs(token.expires_in)))
+    /// }
+    ///
+    /// # async fn run() -> Result<(), snowshoe::Error> {
+    /// let client = Client::builder("amqps://broker")?.credentials_provider(token).connect().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn credentials_provider<F, P>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> P + Send + Sync + 'static,
+        P: Future<Output = Result<Credentials, CredentialsError>> + Send + 'static,
+    {
+        self.config.credentials = Arc::new(move || Box::pin(provider()));
         self
     }
 
@@ -348,6 +402,11 @@ impl ClientBuilder {
             }
         }
     }
+}
+
+/// What a provider gives without a wait.
+fn at_hand(credentials: Result<Credentials, CredentialsError>) -> Provided {
+    Box::pin(ready(credentials))
 }
 
 /// What a broker nearby needs, with room to spare.

@@ -18,6 +18,7 @@ pub mod dialect;
 pub mod isolation;
 pub mod keyed_queue;
 pub mod publisher;
+pub mod renewal;
 pub mod requests;
 pub mod ring;
 pub mod session;

@@ -1,23 +1,25 @@
-use std::error::Error;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snowshoe_codec::sasl::Mechanism;
 use snowshoe_codec::{ConnectionLimits, FieldTable, ShortString};
 
 use crate::connector::Connector;
 use crate::core::backoff::Backoff;
 use crate::core::supervisor;
+use crate::credentials::{Credentials, CredentialsError};
 use crate::events::ConnectionRole;
 use crate::uri::Endpoint;
 
-/// Gives the ways to log in, best first; asked at every attempt to connect, so that a changed
-/// password or an expired token does no lasting harm.
-pub(crate) type Credentials = Arc<dyn Fn() -> Mechanisms + Send + Sync>;
+/// Gives what to log in with; asked at every attempt to connect, so that a changed password or an expired
+/// token does no lasting harm, and in between where it is good for a time only.
+pub(crate) type Provider = Arc<dyn Fn() -> Provided + Send + Sync>;
 
-/// The ways to log in, best first, or why there are none.
-pub(crate) type Mechanisms = Result<Vec<Box<dyn Mechanism>>, Box<dyn Error + Send + Sync>>;
+/// What a provider is about to give.
+pub(crate) type Provided =
+    Pin<Box<dyn Future<Output = Result<Credentials, CredentialsError>> + Send>>;
 
 /// Everything a client is told when it is built.
 #[derive(Clone)]
@@ -27,7 +29,7 @@ pub(crate) struct Config {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) tls: bool,
     pub(crate) virtual_host: ShortString,
-    pub(crate) credentials: Credentials,
+    pub(crate) credentials: Provider,
     pub(crate) properties: FieldTable,
     pub(crate) limits: ConnectionLimits,
     pub(crate) connector: Arc<dyn Connector>,

@@ -1,8 +1,8 @@
 //! Code of users that the driver calls: a panic in it is an error of that code, and not the end of the
 //! driver.
 //!
-//! Guarded are the closure that says where a stream begins, the provider of credentials, the login mechanisms that it gives, the connector, its
-//! future and the transport that comes of it, and the texts of errors of theirs. A runtime, a waker and
+//! Guarded are the closure that says where a stream begins, the provider of credentials, its future and the
+//! login mechanisms that it gives, the connector, its future and the transport that comes of it, and the texts of errors of theirs. A runtime, a waker and
 //! a logger are not: without time, without tasks to wake or where a log itself fails there is nobody
 //! left to tell. Where panics abort, nothing can be guarded.
 
@@ -14,6 +14,8 @@ use std::task::{Context, Poll};
 use futures_lite::{AsyncRead, AsyncWrite};
 use snowshoe_codec::sasl::{Mechanism, MechanismError};
 
+use super::config::Provided;
+use crate::credentials::{Credentials, CredentialsError};
 use crate::panics::caught;
 use crate::transport::{Connecting, Transport};
 
@@ -85,6 +87,16 @@ impl Guarded<Connecting> {
         polled
             .unwrap_or_else(|panicked| Poll::Ready(Err(panicked.into())))
             .map_ok(|transport| Guarded::new("the transport", transport))
+    }
+}
+
+impl Guarded<Provided> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Credentials, CredentialsError>> {
+        self.call(|provided| provided.as_mut().poll(cx))
+            .unwrap_or_else(|panicked| Poll::Ready(Err(panicked.into())))
     }
 }
 

@@ -30,13 +30,14 @@ use self::report::Report;
 use self::requester::Requester;
 use super::blocks::Blocks;
 use super::config::Config;
-use super::guard::{Guarded, guard, guarded_mechanism};
+use super::guard::Guarded;
 use super::known::{KnownServers, Place};
+use super::login::{Asking, Login};
 use super::stream::{Finishing, Stream};
-use crate::core::Epoch;
 use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
+use crate::core::{Epoch, renewal};
 use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, DecodeError, Error};
 use crate::events::{ConnectionRole, Entity, Event};
 use crate::outcome::DropReason;
@@ -47,7 +48,7 @@ use crate::shared::inbox::Inbox;
 use crate::shared::outbox::Outbox;
 use crate::shared::place::LinkIndex;
 use crate::sync::answer::Answer;
-use crate::transport::Connecting;
+use crate::transport::{Connecting, Transport};
 
 pub(super) struct Link {
     id: LinkIndex,
@@ -80,11 +81,21 @@ pub(super) struct Link {
     was_ready: bool,
     moved: bool,
     given_up: Option<ConnectionError>,
+    /// When what it has logged in with is to be renewed.
+    renews_at: Option<Instant>,
+}
+
+/// When credentials of now are to be renewed; those without a secret to tell cannot be.
+fn renewal_of(now: Instant, login: &Login) -> Option<Instant> {
+    let until = login.valid_until.filter(|_| login.secret.is_some())?;
+    Some(renewal::due(now, until))
 }
 
 enum Io {
     Idle,
     Dialing(Epoch, Guarded<Connecting>),
+    /// The transport is connected, and credentials are asked for.
+    LoggingIn(Epoch, Guarded<Box<dyn Transport>>, Asking),
     Open(Stream),
     /// The session has ended; its last words are being written.
     Finishing(Finishing),
@@ -129,6 +140,7 @@ impl Link {
             was_ready: false,
             moved: false,
             given_up: None,
+            renews_at: None,
         }
     }
 
@@ -235,6 +247,23 @@ impl Link {
         }
     }
 
+    /// When what it has logged in with is to be renewed, if it is open.
+    pub(super) fn renews_at(&self) -> Option<Instant> {
+        self.renews_at.filter(|_| self.report.peer().is_some())
+    }
+
+    /// There are other credentials, which an open connection is told.
+    pub(super) fn renew(&mut self, now: Instant, login: &Login) {
+        if self.renews_at().is_none() {
+            return;
+        }
+        self.renews_at = renewal_of(now, login);
+        if let Some(secret) = &login.secret {
+            let reason = ShortString::from_static("the credentials were renewed");
+            self.update_secret(now, secret, &reason);
+        }
+    }
+
     pub(super) fn producer_is_ready(&mut self, now: Instant, key: ProducerKey) {
         self.producers.look_at(now, &mut self.session, key);
     }
@@ -321,7 +350,7 @@ impl Link {
         match mem::replace(&mut self.io, Io::Idle) {
             Io::Open(stream) => stream.abort(),
             Io::Finishing(finishing) => finishing.abort(),
-            Io::Idle | Io::Dialing(..) => {}
+            Io::Idle | Io::Dialing(..) | Io::LoggingIn(..) => {}
         }
         self.session.abandon(now);
         self.report_end(now);
@@ -456,6 +485,12 @@ impl Link {
     }
 
     fn dial(&mut self, cx: &mut Context<'_>, now: Instant, known: &KnownServers) -> bool {
+        let moved = self.reach(cx, now);
+        self.log_in(cx, now, known) || moved
+    }
+
+    /// Connects the transport.
+    fn reach(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Io::Dialing(epoch, connecting) = &mut self.io else {
             return false;
         };
@@ -467,9 +502,35 @@ impl Link {
             return false;
         };
         self.io = Io::Idle;
-        let result = result.map_err(|error| ConnectionErrorReason::Dial(Arc::new(error)));
-        match result.and_then(|transport| Ok((transport, self.client_options()?))) {
-            Ok((transport, mut options)) => {
+        match result {
+            Ok(transport) => {
+                // Asked at every attempt (fault 28).
+                let asking = Asking::begin(&self.config.credentials, now);
+                self.io = Io::LoggingIn(epoch, transport, asking);
+            }
+            Err(error) => {
+                let error = ConnectionErrorReason::Dial(Arc::new(error));
+                self.session.dial_failed(now, epoch, error);
+            }
+        }
+        true
+    }
+
+    /// Begins the handshake, once there is something to log in with.
+    fn log_in(&mut self, cx: &mut Context<'_>, now: Instant, known: &KnownServers) -> bool {
+        let Io::LoggingIn(_, _, asking) = &mut self.io else {
+            return false;
+        };
+        let Poll::Ready(login) = asking.poll(cx, now, &*self.runtime) else {
+            return false;
+        };
+        let Io::LoggingIn(epoch, transport, _) = mem::replace(&mut self.io, Io::Idle) else {
+            return false;
+        };
+        match login {
+            Ok(login) => {
+                self.renews_at = renewal_of(now, &login);
+                let mut options = self.client_options(login);
                 let place = self.attempts.place();
                 let may_foresee = self.config.pipelines_handshake && self.session.may_foresee();
                 let place = place.filter(|_| may_foresee);
@@ -483,30 +544,22 @@ impl Link {
                     self.io = Io::Open(Stream::new(transport));
                 }
             }
-            Err(error) => self.session.dial_failed(now, epoch, error),
+            Err(error) => {
+                let error = ConnectionErrorReason::Credentials(error);
+                self.session.dial_failed(now, epoch, error);
+            }
         }
         true
     }
 
-    fn client_options(&self) -> Result<ClientOptions, ConnectionErrorReason> {
-        // User code: asked at every attempt (fault 28), and without any lock.
-        let asked = guard("the provider of credentials", || {
-            (self.config.credentials)()
-        });
-        let mechanisms = asked.unwrap_or_else(|panicked| Err(panicked.into()));
-        let mechanisms = mechanisms.and_then(|mechanisms| {
-            let guarded = mechanisms.into_iter().map(guarded_mechanism);
-            Ok(guarded.collect::<Result<_, _>>()?)
-        });
-        let mechanisms =
-            mechanisms.map_err(|error| ConnectionErrorReason::Credentials(error.into()))?;
-        Ok(ClientOptions {
-            mechanisms,
+    fn client_options(&self, login: Login) -> ClientOptions {
+        ClientOptions {
+            mechanisms: login.mechanisms,
             virtual_host: self.config.virtual_host.clone(),
             properties: self.config.properties_for(self.role),
             limits: self.config.limits.clone(),
             known_server: None,
-        })
+        }
     }
 
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -562,6 +615,7 @@ impl Link {
         let io = match &self.io {
             Io::Open(stream) => self.stalls_at(stream),
             Io::Finishing(finishing) => Some(finishing.deadline()),
+            Io::LoggingIn(_, _, asking) => Some(asking.deadline()),
             Io::Idle | Io::Dialing(..) => None,
         };
         let trials = self.producers.trials_due().filter(|_| self.publishes);
@@ -613,7 +667,7 @@ impl Link {
                 }
                 return finished;
             }
-            Io::Idle | Io::Dialing(..) => return false,
+            Io::Idle | Io::Dialing(..) | Io::LoggingIn(..) => return false,
         };
         self.session.transport_ended(now, Some(error));
         true

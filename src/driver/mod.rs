@@ -20,7 +20,9 @@ mod delays;
 mod guard;
 mod known;
 mod link;
+mod login;
 mod readiness;
+mod renewal;
 mod stream;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,10 +36,11 @@ use std::time::{Duration, Instant};
 use snowshoe_codec::time::after;
 
 use self::closing::{Closing, GOODBYE, Step};
-pub(crate) use self::config::Config;
+pub(crate) use self::config::{Config, Provided};
 use self::delays::Delays;
 use self::known::KnownServers;
 use self::link::Link;
+use self::renewal::Renewal;
 use crate::core::session::{Session, Settings};
 use crate::core::topology::Topology;
 use crate::error::{ConnectionError, ConsumerEnd, Error, RequestError, RequestErrorReason};
@@ -72,6 +75,7 @@ pub struct Driver {
     requesters: BTreeMap<RequesterId, LinkIndex>,
     topology: Topology,
     known: KnownServers,
+    renewal: Renewal,
     commands: VecDeque<Command>,
     ready: Vec<Ready>,
     closing: Option<Closing>,
@@ -96,14 +100,17 @@ impl fmt::Debug for Driver {
 
 impl Driver {
     pub(crate) fn new(config: Config, runtime: Arc<dyn Runtime>, shared: Arc<Shared>) -> Self {
+        let config = Arc::new(config);
+        let renewal = Renewal::new(Arc::clone(&config), &*runtime, Arc::clone(&shared));
         let mut driver = Self {
-            config: Arc::new(config),
+            config,
             runtime,
             shared,
             links: Vec::new(),
             requesters: BTreeMap::new(),
             topology: Topology::default(),
             known: KnownServers::default(),
+            renewal,
             commands: VecDeque::new(),
             ready: Vec::new(),
             closing: None,
@@ -531,6 +538,8 @@ impl Driver {
         // Another connection may have waited for it.
         let mut others = self.topology.changes_ended() != ended;
         others |= self.close_unused(now);
+        let (runtime, links) = (&*self.runtime, &mut self.links);
+        others |= self.renewal.go_on(cx, now, runtime, links);
         self.review(now);
         self.cut_off_handlers(cx);
         self.delays.poll(cx, now, &*self.runtime);

@@ -51,6 +51,7 @@ mod streams;
 mod streams_resume;
 #[cfg(feature = "tls")]
 mod tls;
+mod tokens;
 mod topology_recovery;
 mod typed_bodies;
 mod uri;

@@ -1,5 +1,6 @@
 //! What the feature `testing` gives to users: the broker in memory, and the server around it.
 
+mod credentials;
 mod round_trips;
 mod scenarios;
 mod server;

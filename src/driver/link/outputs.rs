@@ -8,6 +8,7 @@ use log::Level;
 
 use super::super::guard::{self, Guarded, guard};
 use super::super::known::KnownServers;
+use super::super::login::NoLogin;
 use super::log_limit::ClientName;
 use super::requester::Requester;
 use super::{Io, Link};
@@ -18,7 +19,7 @@ use crate::core::publisher::Publisher;
 use crate::core::session::Output;
 use crate::core::supervisor::Next;
 use crate::core::topology::Topology;
-use crate::error::{ConnectionErrorReason, Error};
+use crate::error::{ConnectionErrorReason, Error, Phase};
 use crate::events::{Entity, Event};
 use crate::shared::hub::Hub;
 
@@ -305,6 +306,12 @@ impl Link {
             }
             return;
         }
+        let reason = match (&self.io, reason) {
+            (Io::LoggingIn(..), ConnectionErrorReason::Timeout(Phase::Dial)) => {
+                ConnectionErrorReason::Credentials(Arc::new(NoLogin::TooLate))
+            }
+            (_, reason) => reason,
+        };
         let client = self.config.name.as_ref();
         let cause = self.attempts.failed(reason).of_client(client);
         if let Some(requester) = &mut self.requester {
@@ -313,7 +320,7 @@ impl Link {
         let report = &mut self.report;
         let (hub, role) = (&self.shared.hub, self.role);
         self.blocked = false;
-        if matches!(self.io, Io::Dialing(..)) {
+        if matches!(self.io, Io::Dialing(..) | Io::LoggingIn(..)) {
             self.io = Io::Idle;
         }
         match next {

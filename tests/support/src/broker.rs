@@ -180,12 +180,20 @@ impl Node {
     /// Starts a new node with settings of the application `rabbit`, such as `{consumer_timeout,
     /// 5000}`.
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_with_plugins(&[], settings)
+    }
+
+    /// Starts a new node that has these of RabbitMQ's plugins, too.
+    pub fn start_with_plugins(plugins: &[&str], settings: &[&str]) -> Self {
         let dir = script(
             [OsStr::new("new")]
                 .into_iter()
                 .chain(settings.iter().map(OsStr::new)),
         );
         let mut node = Self::in_dir(dir);
+        let enabled = format!("[{}].\n", plugins.join(", "));
+        fs::write(node.admin.dir.join("enabled_plugins"), enabled)
+            .expect("the directory was made just now");
         node.start_again();
         node
     }
