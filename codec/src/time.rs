@@ -23,6 +23,24 @@ pub fn after(now: Instant, duration: Duration) -> Instant {
         .unwrap_or(now)
 }
 
+/// The earlier of two times, of which either may be none.
+///
+/// ```
+/// use std::time::Instant;
+/// use snowshoe_codec::time::earlier;
+///
+/// let now = Instant::now();
+/// assert_eq!(earlier(None, Some(now)), Some(now));
+/// assert_eq!(earlier(None, None), None);
+/// ```
+#[inline]
+pub fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// A duration in seconds, where any fraction counts as one: what is not zero does not come to mean
 /// "none" to those who count in whole seconds.
 ///
@@ -42,6 +60,22 @@ pub fn seconds_rounded_up(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_earlier_than_none_and_of_two_the_earlier_counts() {
+        let now = Instant::now();
+        let later = Some(now + Duration::from_nanos(1));
+        let now = Some(now);
+        for (one, other, first) in [
+            (now, later, now),
+            (later, now, now),
+            (now, None, now),
+            (None, later, later),
+            (None, None, None),
+        ] {
+            assert_eq!(earlier(one, other), first);
+        }
+    }
 
     // case A3
     #[test]

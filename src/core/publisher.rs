@@ -645,9 +645,16 @@ impl<W> Publisher<W> {
 
     // What comes of it.
 
-    /// Whoever is to be woken, each once.
-    pub fn take_woken(&mut self) -> Vec<W> {
-        std::mem::take(&mut self.ledger.woken)
+    /// Whoever is to be woken, each once, in order.
+    pub fn take_woken(&mut self) -> impl Iterator<Item = W> + use<W> {
+        let woken = &mut self.ledger.woken;
+        // Where each message is waited for, it is one, and the list keeps its memory for the next.
+        let alone = if woken.len() == 1 { woken.pop() } else { None };
+        let all = match alone {
+            Some(_) => Vec::new(),
+            None => std::mem::take(woken),
+        };
+        alone.into_iter().chain(all)
     }
 
     /// What happened since the last call.

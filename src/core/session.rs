@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use snowshoe_codec as codec;
-use snowshoe_codec::time::after;
+use snowshoe_codec::time::{after, earlier};
 use snowshoe_codec::{
     ChannelId, ClientOptions, CloseReason, Connection, Delivery, KnownServer, Method, ReplyCode,
     ShortString,
@@ -357,14 +357,12 @@ impl Session {
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         let connection = self.connection.as_ref().and_then(Connection::poll_timeout);
-        let postponed = self.postponed.iter().filter_map(|it| it.retry_at);
-        [self.supervisor.poll_timeout(), connection]
-            .into_iter()
-            .flatten()
-            .chain(self.consumers_due)
-            .chain(self.wakeups.iter().copied())
-            .chain(postponed)
-            .min()
+        let wakeups = self.wakeups.iter().copied().map(Some);
+        let postponed = self.postponed.iter().map(|it| it.retry_at);
+        let first = earlier(self.supervisor.poll_timeout(), connection);
+        let first = earlier(first, self.consumers_due);
+        let first = wakeups.fold(first, earlier);
+        postponed.fold(first, earlier)
     }
 
     pub fn handle_timeout(&mut self, now: Instant, topology: &mut Topology) {
@@ -448,8 +446,19 @@ impl Session {
         }
     }
 
+    /// Whether there is something of which the topology is to know that it is no longer under way.
+    fn has_ended_something(&self) -> bool {
+        !self.perhaps_done.is_empty()
+            || !self.deletions_ended.is_empty()
+            || !self.declarations_ended.is_empty()
+    }
+
     /// Lets the topology know what is no longer under way, before any other session declares from it.
     pub fn tell_what_ended(&mut self, topology: &mut Topology) {
+        // As a rule there is nothing, and this is asked for each message.
+        if !self.has_ended_something() {
+            return;
+        }
         // What was to be deleted is not declared again, whether or not the broker has done it.
         for call in self.perhaps_done.drain(..) {
             topology.forget_what_is_deleted(&call);

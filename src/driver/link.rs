@@ -18,7 +18,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use log::Level;
 use snowshoe_codec::method::{Arguments, basic};
-use snowshoe_codec::time::after;
+use snowshoe_codec::time::{after, earlier};
 use snowshoe_codec::{ClientOptions, CloseReason, Method, ShortString};
 
 use self::attempts::Attempts;
@@ -475,6 +475,9 @@ impl Link {
     /// What nobody waits for any more, and what was not sent, is not going to be.
     fn withdraw_calls(&mut self) {
         let calls = &mut self.calls;
+        if calls.is_empty() {
+            return;
+        }
         self.session.withdraw_calls(|token| {
             let is_given_up = calls.get(&token).is_some_and(Answer::is_closed);
             if is_given_up {
@@ -619,11 +622,9 @@ impl Link {
             Io::Idle | Io::Dialing(..) => None,
         };
         let trials = self.producers.trials_due().filter(|_| self.publishes);
-        let timeouts = (self.session.poll_timeout().into_iter())
-            .chain(self.producers.poll_timeout())
-            .chain(self.requester.as_ref().and_then(Requester::poll_timeout))
-            .chain(trials);
-        if let Some(due) = timeouts.chain(io).min()
+        let due = earlier(self.session.poll_timeout(), self.producers.poll_timeout());
+        let requests = (self.requester.as_ref()).and_then(Requester::poll_timeout);
+        if let Some(due) = earlier(earlier(earlier(due, requests), trials), io)
             && self.armed.is_none_or(|armed| due < armed)
         {
             self.armed = Some(due);
@@ -650,7 +651,7 @@ impl Link {
                     return false;
                 };
                 let before = outbound.written();
-                let result = stream.write(cx, now, outbound);
+                let result = stream.write(now, outbound);
                 let written = outbound.written();
                 if written != before {
                     self.producers.flushed(now, &mut self.session, written);

@@ -519,9 +519,12 @@ impl Driver {
         while let Some(command) = self.commands.pop_front() {
             self.carry_out(now, command);
         }
-        for ready in std::mem::take(&mut self.ready) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for ready in ready.drain(..) {
             self.attend(now, ready);
         }
+        // Its memory is for those who come next.
+        self.ready = ready;
         // Publishing waits for queues that only the main connection can declare again.
         let may_publish =
             self.links[LinkIndex::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();

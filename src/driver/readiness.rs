@@ -46,7 +46,8 @@ impl Readiness {
             drop(old);
         }
         // Asked after that: whoever was woken by the old waker has left this.
-        self.notice.woken.swap(false, Ordering::AcqRel)
+        let woken = &self.notice.woken;
+        woken.load(Ordering::Acquire) && woken.swap(false, Ordering::AcqRel)
     }
 
     /// What the transport is to be polled with, for reading and writing alike: a layer like TLS may

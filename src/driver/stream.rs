@@ -44,12 +44,18 @@ impl Stream {
     }
 
     /// Reads once, into a block of these. `Ok(0)` is the end of the stream.
+    ///
+    /// A turn of the driver begins with this: whether the transport has woken it is noted here, for reading and
+    /// for writing. What wakes it later has it come again.
     pub(super) fn read(
         &mut self,
         cx: &mut Context<'_>,
         blocks: &mut Blocks,
     ) -> Poll<io::Result<usize>> {
-        self.look(cx);
+        if self.readiness.was_woken(cx) {
+            self.may_read = true;
+            self.may_write = true;
+        }
         if !self.may_read {
             return Poll::Pending;
         }
@@ -69,24 +75,20 @@ impl Stream {
     }
 
     /// Writes what the transport takes, and flushes once it has everything.
-    pub(super) fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        outbound: &mut Outbound,
-    ) -> io::Result<()> {
-        self.look(cx);
+    pub(super) fn write(&mut self, now: Instant, outbound: &mut Outbound) -> io::Result<()> {
         if !self.may_write {
             return Ok(());
         }
         let cx = &mut Context::from_waker(self.readiness.waker());
         while outbound.has_remaining() {
-            let mut slices = [IoSlice::new(&[]); 64];
-            let filled = outbound.chunks_vectored(&mut slices);
             let transport = Pin::new(&mut self.transport);
-            let written = match &slices[..filled] {
-                [single] => transport.poll_write(cx, single),
-                slices => transport.poll_write_vectored(cx, slices),
+            let chunk = outbound.chunk();
+            let written = if chunk.len() == outbound.remaining() {
+                transport.poll_write(cx, chunk)
+            } else {
+                let mut slices = [IoSlice::new(&[]); 64];
+                let filled = outbound.chunks_vectored(&mut slices);
+                transport.poll_write_vectored(cx, &slices[..filled])
             };
             match written {
                 Poll::Pending => {
@@ -113,14 +115,6 @@ impl Stream {
             }
         }
         Ok(())
-    }
-
-    /// Notes whether the transport has woken the driver.
-    fn look(&mut self, cx: &Context<'_>) {
-        if self.readiness.was_woken(cx) {
-            self.may_read = true;
-            self.may_write = true;
-        }
     }
 
     pub(super) fn stalled_since(&self) -> Option<Instant> {

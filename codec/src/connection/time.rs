@@ -4,7 +4,7 @@ use super::Connection;
 use crate::event::CloseReason;
 use crate::frame::HEARTBEAT;
 use crate::method::{Arguments, connection};
-use crate::time::after;
+use crate::time::{after, earlier};
 
 /// The timers of a connection; an absent one is not running.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,7 +80,7 @@ impl Connection {
             heartbeat_send,
             heartbeat_receive,
         ];
-        all.into_iter().flatten().min()
+        all.into_iter().fold(None, earlier)
     }
 
     /// Says that the transport is not being read for now, because the application is behind: what

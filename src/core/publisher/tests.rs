@@ -175,6 +175,11 @@ impl World {
         arrivals.into_iter().map(|arrival| arrival.body).collect()
     }
 
+    /// Who was to be woken since this was last asked.
+    fn woken(&mut self) -> Vec<&'static str> {
+        self.publisher.take_woken().collect()
+    }
+
     fn outcome(&mut self, position: u64) -> Option<Result<(), Unconfirmed>> {
         let is_confirmed = position < self.publisher.confirmed_before();
         let outcome = self.publisher.poll_outcome(position, || "somebody");

@@ -223,10 +223,14 @@ impl Producers {
     }
 
     /// Hands the confirms to their producer, unless it has ended.
+    #[inline]
     pub(super) fn hand_over(&mut self, now: Instant, session: &mut Session) {
-        if self.confirms.is_empty() {
-            return;
+        if !self.confirms.is_empty() {
+            self.hand_over_confirms(now, session);
         }
+    }
+
+    fn hand_over_confirms(&mut self, now: Instant, session: &mut Session) {
         let mut confirms = mem::take(&mut self.confirms);
         self.with(now, session, self.confirmed, |publisher| {
             for confirm in &confirms {

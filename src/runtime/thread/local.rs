@@ -140,8 +140,10 @@ impl Local {
     }
 
     fn start_drivers(&mut self) {
-        let mut spawned = lock(&self.spawned.drivers);
-        let spawned = spawned.as_mut().map(mem::take).unwrap_or_default();
+        let spawned = match &mut *lock(&self.spawned.drivers) {
+            Some(spawned) if !spawned.is_empty() => mem::take(spawned),
+            _ => return,
+        };
         let park = &self.reactor.park;
         let drivers = spawned.into_iter().map(|task| Driver::new(task, park));
         self.drivers.extend(drivers);
@@ -205,7 +207,8 @@ impl Wanted {
     }
 
     fn take(&self) -> bool {
-        self.is_wanted.swap(false, Ordering::AcqRel)
+        // Most are not. Who is woken after this look keeps the thread from falling asleep.
+        self.is_wanted.load(Ordering::Acquire) && self.is_wanted.swap(false, Ordering::AcqRel)
     }
 }
 

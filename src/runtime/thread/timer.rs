@@ -50,12 +50,19 @@ impl runtime::Timer for Timer {
         let Some(due) = self.due else {
             return Poll::Pending;
         };
-        if due <= Instant::now() {
+        let entered = self.entry.as_ref();
+        let is_waited_for = entered.is_some_and(|(_, waker)| waker.will_wake(cx.waker()));
+        let has_come = match is_waited_for {
+            // It is woken when its time has come, and until then nobody need look at the clock.
+            true => self.timers.has_woken(due),
+            false => due <= Instant::now(),
+        };
+        if has_come {
             self.leave();
             self.due = None;
             return Poll::Ready(());
         }
-        if !(self.entry.as_ref()).is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
+        if !is_waited_for {
             if !self.timers.are_served_here() {
                 return self.elsewhere.poll(cx);
             }
@@ -87,6 +94,8 @@ pub(super) struct Timers {
 struct Queue {
     waiting: BTreeMap<Entry, Waker>,
     entered: u64,
+    /// Up to when all were woken.
+    woken_until: Option<Instant>,
 }
 
 impl Timers {
@@ -108,6 +117,7 @@ impl Timers {
     /// Whom to wake now.
     pub(super) fn take_due(&self, now: Instant) -> Vec<Waker> {
         let mut queue = lock(&self.queue);
+        queue.woken_until = Some(now);
         let mut due = Vec::new();
         while let Some(first) = queue.waiting.first_entry()
             && first.key().0 <= now
@@ -115,6 +125,13 @@ impl Timers {
             due.push(first.remove());
         }
         due
+    }
+
+    /// Whether those who waited for this time were woken.
+    fn has_woken(&self, at: Instant) -> bool {
+        lock(&self.queue)
+            .woken_until
+            .is_some_and(|until| at <= until)
     }
 
     fn enter(&self, at: Instant, waker: Waker) -> Entry {

@@ -108,9 +108,9 @@ fn an_outcome_is_told_once() {
     world.transmit();
     assert_eq!(world.outcome(a), None);
     world.nack(1, false);
-    assert_eq!(world.publisher.take_woken(), ["somebody"]);
+    assert_eq!(world.woken(), ["somebody"]);
     assert_eq!(world.outcome(a), Some(nacked()));
-    assert!(world.publisher.take_woken().is_empty());
+    assert!(world.woken().is_empty());
     assert_eq!(world.outcome(a), Some(Ok(())), "nothing is kept of it");
 }
 
@@ -138,7 +138,7 @@ fn who_asks_again_is_woken_in_place_of_who_asked_before() {
     assert_eq!(world.publisher.poll_outcome(a, || "first"), None);
     assert_eq!(world.publisher.poll_outcome(a, || "second"), None);
     world.ack(1, false);
-    assert_eq!(world.publisher.take_woken(), ["second"]);
+    assert_eq!(world.woken(), ["second"]);
 }
 
 #[test]

@@ -31,12 +31,12 @@ fn who_waits_for_room_is_woken_when_half_of_it_is_free() {
     // Half of the messages, but more than half of the bytes.
     world.ack(2, false);
     world.ack(4, false);
-    assert!(world.publisher.take_woken().is_empty());
+    assert!(world.woken().is_empty());
     world.ack(3, false);
-    assert_eq!(world.publisher.take_woken(), ["patient"]);
+    assert_eq!(world.woken(), ["patient"]);
     world.publisher.leave(ticket);
     world.ack(1, false);
-    assert!(world.publisher.take_woken().is_empty());
+    assert!(world.woken().is_empty());
 }
 
 #[test]
@@ -52,13 +52,13 @@ fn who_waits_for_room_is_woken_for_less_once_nothing_else_is_to_be_done() {
     world.ack(1, false);
     assert!(!world.publisher.owes_room());
     world.publisher.rest();
-    assert!(world.publisher.take_woken().is_empty());
+    assert!(world.woken().is_empty());
 
     world.ack(2, false);
-    assert!(world.publisher.take_woken().is_empty(), "there may be more");
+    assert!(world.woken().is_empty(), "there may be more");
     assert!(world.publisher.owes_room());
     world.publisher.rest();
-    assert_eq!(world.publisher.take_woken(), ["patient"]);
+    assert_eq!(world.woken(), ["patient"]);
     assert!(!world.publisher.owes_room());
 }
 
@@ -68,7 +68,7 @@ fn closing_wakes_who_waits_for_room() {
     let mut world = World::new();
     world.publisher.wait_for_room(1, "patient");
     world.publisher.close();
-    assert_eq!(world.publisher.take_woken(), ["patient"]);
+    assert_eq!(world.woken(), ["patient"]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn what_is_abandoned_is_handed_back_in_its_order() {
     assert_eq!(world.outcomes([sent, unsent]), [gone(true), gone(false)]);
     assert!(is_returned(&world.outcome(returned).unwrap()));
     assert!(world.publisher.is_empty() && world.publisher.is_closed());
-    assert_eq!(world.publisher.take_woken(), ["patient"]);
+    assert_eq!(world.woken(), ["patient"]);
     let news = world.publisher.take_news();
     assert_eq!(news.dropped, [(DropReason::Closed, 2)]);
     drop(world.publisher.take_gone());
