@@ -167,6 +167,11 @@ impl Connection {
         self.events.pop()
     }
 
+    /// Whether something has happened that was not [polled](Self::poll_event) yet.
+    pub fn has_event(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// From now on copies messages out of the input whose frames come to less than so many bytes. At
     /// first it is 0, and all that come in one piece share the input's memory.
     ///

@@ -446,6 +446,16 @@ impl Session {
         }
     }
 
+    /// Whether [`poll_output`](Self::poll_output) is to be called again: something was done since that it tells
+    /// of, or goes on by.
+    pub fn has_output(&self, topology: &Topology) -> bool {
+        let connection = self.connection.as_ref();
+        !self.outputs.is_empty()
+            || self.has_ended_something()
+            || topology.changes_ended() != self.changes_seen
+            || connection.is_some_and(Connection::has_event)
+    }
+
     /// Whether there is something of which the topology is to know that it is no longer under way.
     fn has_ended_something(&self) -> bool {
         !self.perhaps_done.is_empty()

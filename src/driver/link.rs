@@ -454,7 +454,8 @@ impl Link {
         }
         moved |= self.write(cx, now);
         moved |= self.arm(cx, now);
-        moved
+        // What was done for users may have come to something.
+        moved | self.session.has_output(topology)
     }
 
     /// There is nothing to do for now. Whether there is again, since a timer has gone off.
@@ -644,6 +645,7 @@ impl Link {
         Some(after(since, self.config.write_timeout))
     }
 
+    /// Writes what there is. Whether something can go on by it.
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let error = match &mut self.io {
             Io::Open(stream) => {
@@ -653,12 +655,15 @@ impl Link {
                 let before = outbound.written();
                 let result = stream.write(now, outbound);
                 let written = outbound.written();
-                if written != before {
-                    self.producers.flushed(now, &mut self.session, written);
+                let has_written = written != before;
+                // As a rule all that there was has left, and nothing comes of that but the broker's answer.
+                let mut moved = has_written && self.waits_for_room();
+                if has_written {
+                    moved |= self.producers.flushed(now, &mut self.session, written);
                 }
                 match result {
                     Err(error) => ConnectionErrorReason::Transport(Arc::new(error)),
-                    Ok(()) => return written != before || self.check_stall(now),
+                    Ok(()) => return moved || self.check_stall(now),
                 }
             }
             Io::Finishing(finishing) => {
@@ -672,6 +677,11 @@ impl Link {
         };
         self.session.transport_ended(now, Some(error));
         true
+    }
+
+    /// Whether there is more to say once the transport has taken what waits to be written.
+    fn waits_for_room(&self) -> bool {
+        self.producers.wait_for_room() || self.channels.wait_for_room()
     }
 
     fn check_stall(&mut self, now: Instant) -> bool {

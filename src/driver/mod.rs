@@ -531,7 +531,7 @@ impl Driver {
         let was_told = std::mem::replace(&mut self.may_publish, may_publish) == may_publish;
         let all = all || asked || !was_told;
         let ended = self.topology.changes_ended();
-        let mut some = asked;
+        let mut some = false;
         for link in &mut self.links {
             if link.has_started() && (all || link.moved()) {
                 let (topology, known) = (&mut self.topology, &mut self.known);

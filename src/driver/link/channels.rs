@@ -60,6 +60,11 @@ impl Channels {
         );
     }
 
+    /// Whether something is asked of a channel, and could not be done yet.
+    pub(super) fn wait_for_room(&self) -> bool {
+        !self.asked.is_empty() || !self.holding.is_empty()
+    }
+
     /// Something is asked of a channel. What was given up leaves, each time that there is twice as much:
     /// while the broker reads nothing, its turn does not come.
     pub(super) fn ask(&mut self, inbox: Arc<ChannelInbox>, operation: ChannelOperation) {

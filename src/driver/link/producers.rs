@@ -537,8 +537,14 @@ impl Producers {
         moved
     }
 
-    /// The transport has taken so many bytes of this connection's stream.
-    pub(super) fn flushed(&mut self, now: Instant, session: &mut Session, written: u64) {
+    /// Whether some have something to write, and could not.
+    pub(super) fn wait_for_room(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The transport has taken so many bytes of this connection's stream. Whether that concerns anybody.
+    pub(super) fn flushed(&mut self, now: Instant, session: &mut Session, written: u64) -> bool {
+        let are_concerned = !self.unflushed.is_empty();
         for key in mem::take(&mut self.unflushed) {
             let Some(producer) = self.producers.get_mut(&key) else {
                 continue;
@@ -553,6 +559,7 @@ impl Producers {
             }
             self.review(now, session, key, &standing);
         }
+        are_concerned
     }
 
     /// Takes no more messages.
