@@ -28,6 +28,11 @@ use crate::uri::{Endpoint, ServerNameIndication, TlsOptions};
 /// (SNI). TLS 1.2 is the least that is accepted. A URI without TLS is connected without it, and
 /// one with TLS never falls back.
 ///
+/// A connection takes one round trip more than in clear, and by TLS 1.2 two, unless the broker resumes a
+/// session: what it gave to an earlier connection of the client is kept for that, in memory, but not where the
+/// [query of the URI](TlsOptions) names files, which are read anew for each attempt. Nothing is sent before the
+/// broker has proved who it is (no early data), for that could be played again by others.
+///
 /// A client with an `amqps` URI has one that trusts the system's certificates, or does as the
 /// [query of the URI](TlsOptions) says: a certificate of your own authority and one of the client can be
 /// named there. Give it a configuration of rustls' for anything else:
