@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use snowshoe_codec::{Properties, PropertiesRef, ShortString};
 
-use crate::delivery::{Delivery, Outcome};
+use crate::delivery::{Delivery, Disposition, Outcome};
 use crate::error::SendMessageError;
 use crate::message::Message;
 use crate::outcome::UnconfirmedReason;
@@ -173,6 +173,12 @@ impl<T: Into<Message>> From<T> for Response {
 impl From<Outcome> for Response {
     fn from(outcome: Outcome) -> Self {
         Self::Settle(outcome)
+    }
+}
+
+impl From<Disposition> for Response {
+    fn from(disposition: Disposition) -> Self {
+        Self::Settle(disposition.into())
     }
 }
 

@@ -43,6 +43,7 @@ mod publishing;
 mod reconnecting;
 mod redelivery;
 mod request_reply;
+mod requests;
 mod resending;
 mod retrying;
 mod settings;
