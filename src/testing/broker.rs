@@ -250,7 +250,7 @@ impl Broker {
         });
         let queues = self.hosts.values().flat_map(VirtualHost::queues);
         let queues = queues.map(|(_, queue)| {
-            let deadlines = [queue.next_expiry(), queue.unused_until];
+            let deadlines = [queue.next_expiry(), queue.unused_until, queue.next_delay()];
             deadlines.into_iter().flatten().min()
         });
         let all = connections.chain(queues).flatten();
@@ -272,6 +272,7 @@ impl Broker {
     fn let_time_pass(&mut self, now: Instant) {
         for host in self.hosts.values_mut() {
             for id in host.queue_ids() {
+                host.end_delays(now, id);
                 host.expire(id, |at| at <= now);
                 let unused = host.queue(id).and_then(|queue| queue.unused_until);
                 if unused.is_some_and(|until| until <= now) {

@@ -22,7 +22,9 @@ impl Broker {
     #[cfg(feature = "_internal")]
     pub(crate) fn message_count(&self) -> usize {
         let hosts = self.hosts.values().map(|host| {
-            let ready = host.queues().map(|(_, queue)| queue.ready_count());
+            let ready = host
+                .queues()
+                .map(|(_, queue)| queue.ready_count() + queue.delayed().count());
             ready.sum::<usize>() + host.dead.len()
         });
         let channels = self

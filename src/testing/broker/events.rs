@@ -273,7 +273,7 @@ impl Broker {
         ) else {
             return;
         };
-        host.settle(Settle::Abandon, channel.take_everything());
+        host.settle(now, Settle::Abandon, channel.take_everything());
         if let Some((address, _)) = &channel.replies {
             host.replies.remove(address);
         }
@@ -304,7 +304,7 @@ impl Broker {
             return false;
         };
         // It counts as what a client gives back by basic.nack (seen on 4.3.6).
-        host.settle(Settle::Requeue(By::Nack), channel.give_up(tag));
+        host.settle(now, Settle::Requeue(By::Nack), channel.give_up(tag));
         let Some((tag, consumer)) = tag.and_then(|tag| channel.consumers.get_key_value(tag)) else {
             return false;
         };

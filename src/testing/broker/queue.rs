@@ -1,4 +1,5 @@
 mod arguments;
+mod delay;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use snowshoe_codec::{ChannelId, FieldTable, ShortString};
 
 pub(super) use self::arguments::{
-    COMPARED, Kind, Overflow, Settings, invalid_for, not_an_integer, type_name,
+    Kind, Overflow, Settings, compared, invalid_for, not_an_integer, type_name,
 };
 use self::stream::Log;
 pub(super) use self::stream::{Cursor, Start};
@@ -34,6 +35,8 @@ pub(super) struct Queue {
     ready: BTreeMap<Place, Queued>,
     ready_bytes: u64,
     next_number: u64,
+    /// What came back and waits, by when that is over.
+    delayed: BTreeMap<(Instant, u64), Queued>,
     /// What a stream holds, in the place of `ready`.
     log: Log,
     /// How many messages were delivered and not yet settled.
@@ -92,6 +95,7 @@ impl Queue {
             ready: BTreeMap::new(),
             ready_bytes: 0,
             next_number: 0,
+            delayed: BTreeMap::new(),
             log: Log::default(),
             unacked: 0,
             subscribers: Vec::new(),
@@ -262,10 +266,10 @@ impl Queue {
         self.ready.first_key_value()?.1.expires_at
     }
 
-    /// Drops all messages that are ready; how many they were.
+    /// Drops all messages that are ready, or wait until they are; how many they were.
     pub(super) fn purge(&mut self) -> usize {
         self.ready_bytes = 0;
-        std::mem::take(&mut self.ready).len()
+        std::mem::take(&mut self.ready).len() + self.purge_delayed()
     }
 
     /// Keeps what a restart leaves. A classic queue does not know any more what was delivered, and

@@ -187,6 +187,16 @@ impl VirtualHost {
         }
     }
 
+    /// What has waited for long enough in a queue is ready again.
+    pub(super) fn end_delays(&mut self, now: Instant, id: QueueId) {
+        let manner = self.manner;
+        if let Some(queue) = self.queues.get_mut(&id)
+            && queue.end_delays(now, manner)
+        {
+            self.stir(id);
+        }
+    }
+
     /// Takes what has waited too long from the front of a queue.
     pub(super) fn expire(&mut self, id: QueueId, is_over: impl Fn(Instant) -> bool) {
         let Some(queue) = self.queues.get_mut(&id) else {

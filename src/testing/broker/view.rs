@@ -22,6 +22,9 @@ pub struct QueueView {
     pub arguments: FieldTable,
     /// The messages that are ready to be delivered, first the next one; of a stream, all that it has.
     pub ready: Vec<MessageView>,
+    /// The messages that came back and [wait](crate::Queue::delayed_retry) before they are ready again, first the
+    /// next one.
+    pub delayed: Vec<MessageView>,
     /// How many messages were delivered and are not yet acknowledged.
     pub unacked: usize,
     /// The consumer tags of those who consume from it, first the next one.
@@ -107,6 +110,7 @@ impl Broker {
                 .ready()
                 .map(|queued| MessageView::of(&queued))
                 .collect(),
+            delayed: queue.delayed().map(MessageView::of).collect(),
             unacked: queue.unacked,
             consumers: queue
                 .subscribers

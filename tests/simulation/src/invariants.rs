@@ -9,6 +9,7 @@ use crate::ledger::{Book, Entry, Ledger};
 use crate::message::{LONGEST, MessageId};
 use crate::plan::{Exchange, Poison, Queue, Target};
 use crate::reading;
+use crate::retrying::{self, Held};
 use crate::witness::{Receipt, Record, Settle, Word};
 
 /// What is known at the end.
@@ -17,6 +18,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) record: &'a Record,
     /// What is left in the steady queues.
     pub(crate) stored: &'a BTreeSet<MessageId>,
+    /// Where the broker has the tasks that it has.
+    pub(crate) held: &'a [Held],
     /// Whether the broker takes what it cannot read.
     pub(crate) is_lax: bool,
     /// How often a message may come back to the bound queue before it is given up.
@@ -39,6 +42,9 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
     a_return_is_the_last_word(evidence)?;
     the_close_reports_are_true(evidence)?;
     reading::check(&evidence.ledger.readers)?;
+    if let Some(tasks) = &evidence.ledger.tasks {
+        retrying::check(tasks, evidence.record, evidence.held)?;
+    }
     what_is_held_is_bounded(evidence)
 }
 
@@ -211,8 +217,8 @@ fn messages_came_in_order(evidence: &Evidence<'_>) -> Checked {
     }
     for channel in &evidence.record.channels {
         let mut newest = BTreeMap::new();
-        for receipt in &channel.receipts {
-            let message = evidence.record.receipts[*receipt].message;
+        for receipt in channel.receipts() {
+            let message = evidence.record.receipts[receipt].message;
             // Several producers may share it.
             let before = newest.insert(message.producer, message);
             if before.is_some_and(|before| before >= message) {

@@ -8,6 +8,7 @@ use snowshoe::{BufferPolicy, ConsumerEnd, Unconfirmed};
 use crate::message::MessageId;
 use crate::plan::ProducerPlan;
 use crate::reading::Reader;
+use crate::retrying::Tasks;
 use crate::tidying::Asked;
 use crate::witness::Settle;
 
@@ -22,6 +23,8 @@ pub(crate) struct Ledger {
     pub(crate) consumers: Vec<Vec<(MessageId, bool)>>,
     /// What each reader of the stream was handed.
     pub(crate) readers: Vec<Reader>,
+    /// The tasks that were to be tried again where they failed.
+    pub(crate) tasks: Option<Tasks>,
     /// What became of each client.
     pub(crate) fates: Vec<Fate>,
     /// How often clients told that a message came back.

@@ -15,6 +15,7 @@ mod mirror;
 mod plan;
 mod reading;
 mod report;
+mod retrying;
 mod server;
 mod shrink;
 mod tidying;

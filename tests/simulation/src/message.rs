@@ -47,6 +47,29 @@ impl MessageId {
     }
 }
 
+/// Which task it is, of those that may be [tried again](crate::retrying). Its body is too short for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TaskId(pub(crate) u8);
+
+impl TaskId {
+    pub(crate) fn body(self) -> Bytes {
+        vec![b't', self.0].into()
+    }
+
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+        match body {
+            [b't', number] => Some(Self(*number)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}", self.0)
+    }
+}
+
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "message {}/{}", self.producer, self.number)

@@ -3,6 +3,7 @@
 
 mod chance;
 mod read;
+mod retry;
 mod tidy;
 
 use std::time::Duration;
@@ -12,6 +13,9 @@ use snowshoe::codec::ReplyCode;
 use snowshoe::testing::{Direction, Manner};
 
 pub(crate) use self::read::{Begin, ReaderPlan};
+pub(crate) use self::retry::{
+    Delays, Deleted, Deletion, Ending, Policy, RetryPlan, RunPlan, Stop, TaskPlan,
+};
 pub(crate) use self::tidy::{Act, Thing, exchange_name, queue_name};
 
 /// A story.
@@ -116,6 +120,8 @@ pub(crate) enum Deed {
     Produce(ProducerPlan),
     Consume(ConsumerPlan),
     Read(ReaderPlan),
+    /// Tasks are tried again that failed. One of a story at most does so.
+    Retry(RetryPlan),
     /// A user asks for something, and waits for the answer only so long.
     Call {
         at: Duration,

@@ -8,6 +8,7 @@ use snowshoe::testing::Manner;
 
 use crate::ledger::Ledger;
 use crate::plan::{Deed, Fault, Plan, Step};
+use crate::retrying::Tasks;
 use crate::witness::Record;
 
 /// What happened in one story, or in many.
@@ -63,6 +64,9 @@ impl Counts {
                 .map(|it| it.poison.len() as u64)
                 .sum(),
         );
+        for (what, count) in ledger.tasks.iter().flat_map(Tasks::counts) {
+            faults.insert(what, count);
+        }
         if plan.clients() > 1 {
             faults.insert("two clients", 1);
         }
@@ -150,6 +154,7 @@ fn kind(step: &Step) -> &'static str {
             Deed::Produce(_) => "producers",
             Deed::Consume(_) => "consumers",
             Deed::Read(_) => "readers of a stream",
+            Deed::Retry(_) => "tasks that are retried",
             Deed::Call { .. } => "calls",
             Deed::Tidy { .. } => "tidying",
             Deed::Close { .. } => "early closes",

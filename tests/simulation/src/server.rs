@@ -173,6 +173,7 @@ impl State {
         };
         if client.dead {
             client.socket.prepare_abort();
+            self.witness.record.upsets.push(now);
             self.broker.transport_ended(now, client.id);
             self.clients.remove(&link);
             return true;
@@ -211,7 +212,7 @@ impl State {
                 && outbound.has_remaining()
             {
                 let bytes = outbound.copy_to_bytes(outbound.remaining());
-                self.witness.down(*link, &bytes);
+                self.witness.down(now, *link, &bytes);
                 if self.lateness.is_zero() {
                     output.extend_from_slice(&bytes);
                 } else {
@@ -237,6 +238,7 @@ impl State {
         let has_more = client.late.concerns_connection() || !client.output.is_empty();
         let finished = self.broker.is_finished(client.id) && !has_more;
         if ended || finished {
+            self.witness.record.upsets.push(now);
             self.broker.transport_ended(now, client.id);
             self.clients.remove(&link);
             return true;

@@ -10,7 +10,7 @@ use snowshoe::codec::{ChannelId, FieldValue, Method, MethodId, PeerClose, ReplyC
 use snowshoe::testing::LinkId;
 
 use crate::log::Log;
-use crate::message::MessageId;
+use crate::message::{MessageId, TaskId};
 use crate::workload::CONSUMER_INDEX;
 
 /// Reads along with all connections.
@@ -54,6 +54,10 @@ pub(crate) struct Record {
     /// The connections on which the client has spoken, and not said that it closes them: what it
     /// wrote there may be lost.
     pub(crate) unclosed: BTreeSet<LinkId>,
+    /// When the broker heard what becomes of tasks.
+    pub(crate) tasks: BTreeMap<TaskId, Vec<Instant>>,
+    /// When a connection or a channel ended, or a consumer was cancelled by the broker.
+    pub(crate) upsets: Vec<Instant>,
     /// What no client may do.
     pub(crate) offences: Vec<String>,
 }
@@ -87,11 +91,12 @@ pub(crate) enum Settle {
 pub(crate) struct Channel {
     /// How many publishes came before confirms were asked for.
     unnumbered: Option<usize>,
-    pub(crate) receipts: Vec<usize>,
+    /// Those of its publishes that are messages.
+    publishes: Vec<Option<usize>>,
     /// What the broker said when it closed the channel.
     pub(crate) closed: Option<PeerClose>,
     /// What was delivered and not settled, by tag.
-    unsettled: BTreeMap<u64, MessageId>,
+    unsettled: BTreeMap<u64, Delivered>,
     /// Consumers that acknowledge nothing.
     no_ack: BTreeSet<Vec<u8>>,
     /// What was delivered one at a time to a consumer that acknowledges nothing, because it was behind:
@@ -102,6 +107,27 @@ pub(crate) struct Channel {
     /// What was delivered and not handed to a user, with how often.
     unseen: BTreeMap<MessageId, u32>,
     prefetch: u16,
+}
+
+impl Channel {
+    /// The receipts of what was published on it.
+    pub(crate) fn receipts(&self) -> impl Iterator<Item = usize> {
+        self.publishes.iter().flatten().copied()
+    }
+}
+
+/// What was delivered.
+#[derive(Clone, Copy, Debug)]
+enum Delivered {
+    Message(MessageId),
+    Task(TaskId),
+}
+
+impl Delivered {
+    fn read(body: &[u8]) -> Option<Self> {
+        let message = MessageId::read(body).map(Self::Message);
+        message.or_else(|| TaskId::read(body).map(Self::Task))
+    }
 }
 
 /// Both directions of a connection.
@@ -173,7 +199,7 @@ impl Witness {
     }
 
     /// The broker had bytes for the client.
-    pub(crate) fn down(&mut self, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn down(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
         let wire = self.wires.entry(link).or_default();
         let mut input = std::mem::take(&mut wire.down.bytes);
         input.extend_from_slice(bytes);
@@ -181,6 +207,12 @@ impl Witness {
         while let Some(frame) = next(&mut rest, &mut self.record) {
             if let Some((method, front)) = wire.down.take_in(&frame, &mut self.record) {
                 log(&self.log, link, '<', frame.channel, &method, &front);
+                if matches!(
+                    method,
+                    Method::ConnectionClose(_) | Method::ChannelClose(_) | Method::BasicCancel(_)
+                ) {
+                    self.record.upsets.push(now);
+                }
                 self.record
                     .broker_says(link, frame.channel, &method, &front, &wire.channels);
             }
@@ -190,10 +222,15 @@ impl Witness {
 }
 
 fn log(log: &Log, link: LinkId, way: char, channel: ChannelId, method: &Method, body: &[u8]) {
-    match MessageId::read(body) {
-        Some(message) => {
+    match Delivered::read(body) {
+        Some(Delivered::Message(message)) => {
             log.note(format_args!(
                 "{link} {way} channel {channel}: {message}: {method:?}"
+            ));
+        }
+        Some(Delivered::Task(task)) => {
+            log.note(format_args!(
+                "{link} {way} channel {channel}: {task}: {method:?}"
             ));
         }
         None => log.note(format_args!("{link} {way} channel {channel}: {method:?}")),
@@ -305,15 +342,16 @@ impl Record {
         let channel = &mut self.channels[index];
         match method {
             Method::ConfirmSelect(_) => {
-                channel.unnumbered.get_or_insert(channel.receipts.len());
+                channel.unnumbered.get_or_insert(channel.publishes.len());
             }
             Method::BasicPublish(_) => {
                 self.published_ahead += u64::from(!self.opened.contains(&link));
                 let Some(message) = MessageId::read(body) else {
+                    channel.publishes.push(None);
                     return;
                 };
                 let receipt = self.receipts.len();
-                channel.receipts.push(receipt);
+                channel.publishes.push(Some(receipt));
                 self.of_message.entry(message).or_default().push(receipt);
                 self.receipts.push(Receipt {
                     message,
@@ -417,10 +455,14 @@ impl Record {
             ));
         }
         for tag in tags {
-            if let Some(message) = channel.unsettled.remove(&tag)
-                && !(settle == Settle::Ack && channel.acked_for_users.contains(&tag))
-            {
-                self.settles.entry((message, settle)).or_default().push(now);
+            match channel.unsettled.remove(&tag) {
+                Some(Delivered::Message(message))
+                    if settle != Settle::Ack || !channel.acked_for_users.contains(&tag) =>
+                {
+                    self.settles.entry((message, settle)).or_default().push(now);
+                }
+                Some(Delivered::Task(task)) => self.tasks.entry(task).or_default().push(now),
+                _ => {}
             }
         }
     }
@@ -482,16 +524,21 @@ impl Record {
             }
             Method::BasicReturn(_) => self.returned(index, body),
             Method::BasicDeliver(deliver) => {
+                let channel = &mut self.channels[index];
+                if let Some(task) = TaskId::read(body) {
+                    let task = Delivered::Task(task);
+                    channel.unsettled.insert(deliver.delivery_tag, task);
+                }
                 let Some(message) = MessageId::read(body) else {
                     return;
                 };
                 *self.deliveries.entry(message).or_default() += 1;
-                let channel = &mut self.channels[index];
                 if channel.narrow.contains(deliver.consumer_tag.as_bytes()) {
                     channel.acked_for_users.insert(deliver.delivery_tag);
                 }
                 if !channel.no_ack.contains(deliver.consumer_tag.as_bytes()) {
-                    channel.unsettled.insert(deliver.delivery_tag, message);
+                    let delivered = Delivered::Message(message);
+                    channel.unsettled.insert(deliver.delivery_tag, delivered);
                     *channel.unseen.entry(message).or_default() += 1;
                 }
             }
@@ -545,12 +592,12 @@ impl Record {
 
     fn confirmed(&mut self, index: usize, tag: u64, multiple: bool, word: Word) {
         let channel = &self.channels[index];
-        let numbered = &channel.receipts[channel.unnumbered.unwrap_or(0)..];
+        let numbered = &channel.publishes[channel.unnumbered.unwrap_or(0)..];
         let last = usize::try_from(tag)
             .unwrap_or(usize::MAX)
             .min(numbered.len());
         let first = if multiple { 0 } else { last.saturating_sub(1) };
-        for &receipt in &numbered[first..last] {
+        for &receipt in numbered[first..last].iter().flatten() {
             self.receipts[receipt].word.get_or_insert(word);
         }
     }
@@ -560,7 +607,7 @@ impl Record {
         let Some(message) = MessageId::read(body) else {
             return;
         };
-        for &receipt in &self.channels[index].receipts {
+        for receipt in self.channels[index].receipts() {
             let receipt = &mut self.receipts[receipt];
             if receipt.message == message && !receipt.returned {
                 receipt.returned = true;

@@ -25,6 +25,7 @@ use crate::mirror::Mirror;
 use crate::plan::{Deed, Fault, Plan, Queue, Refused, Second, Settings, Step};
 use crate::reading;
 use crate::report::Counts;
+use crate::retrying;
 use crate::server::Server;
 use crate::tidying;
 use crate::workload::{self, Scene};
@@ -216,6 +217,7 @@ impl World {
         self.note_who_gave_up(&plan.settings)?;
         self.drain(plan)?;
         self.read_to_the_end()?;
+        self.finish_tasks()?;
         self.note_who_gave_up(&plan.settings)?;
         if plan.is_tidied() {
             self.come_back_twice(plan)?;
@@ -257,6 +259,13 @@ impl World {
                 }
                 Deed::Read(plan) => {
                     self.executor.spawn(reading::read(scene, plan.clone()));
+                }
+                Deed::Retry(plan) => {
+                    self.busy.set(self.busy.get() + 1);
+                    let another = (client + 1) % self.clients.len();
+                    let another = Rc::clone(&self.clients[another].scene);
+                    self.executor
+                        .spawn(retrying::run(scene, another, plan.clone()));
                 }
                 Deed::Call { at, call, patience } => {
                     let call = workload::call(scene, *at, *call, *patience);
@@ -341,6 +350,22 @@ impl World {
                 living.all(|client| reading::are_through(readers, client, broker))
             };
             world.server.witnessed(|_, broker| are_through(broker))
+        })
+    }
+
+    /// Waits until there is nothing left to do, if whoever does it lives.
+    fn finish_tasks(&mut self) -> Result<(), String> {
+        self.wait_for("tasks are never done with", |world| {
+            let ledger = world.ledger.borrow();
+            let Some(tasks) = &ledger.tasks else {
+                return true;
+            };
+            let mut living = world.living();
+            let lives = living.any(|party| party.scene.index == tasks.client);
+            !lives
+                || world
+                    .server
+                    .witnessed(|_, broker| tasks.are_through(broker))
         })
     }
 
@@ -562,6 +587,7 @@ impl World {
                 ledger: &ledger,
                 record: &witness.record,
                 stored: &stored,
+                held: &retrying::held(broker),
                 is_lax: plan.settings.manner == Manner::LavinMq,
                 delivery_limit: plan.settings.delivery_limit(),
             })?;

@@ -2,6 +2,7 @@
 
 mod consumers;
 mod dead_letters;
+mod delays;
 mod direct_replies;
 mod exchanges;
 mod limits;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         settles::scenarios(),
         limits::scenarios(),
         dead_letters::scenarios(),
+        delays::scenarios(),
         direct_replies::scenarios(),
         transactions::scenarios(),
         protocol::scenarios(),

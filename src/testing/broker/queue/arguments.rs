@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use snowshoe_codec::{FieldTable, FieldValue, ShortStr, ShortString};
 
+use super::delay::DelayedRetry;
 use super::stream::max_age;
 use crate::testing::broker::manner::Manner;
 use crate::testing::broker::message::TTL_MAX;
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) delivery_limit: Option<i64>,
     /// Whether it is told of a message how often it came back.
     pub(crate) tells_counts: bool,
+    /// Which messages that come back wait before they are delivered again.
+    pub(crate) delayed_retry: Option<DelayedRetry>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +59,12 @@ pub(crate) enum Overflow {
 
 /// The arguments that must be the same when a queue is declared again, in the order in which
 /// they are compared.
-pub(crate) const COMPARED: [&str; 14] = [
+pub(crate) fn compared(manner: Manner) -> impl Iterator<Item = &'static str> {
+    let delays: &[&str] = if manner.is_rabbit_4_3() { &DELAYS } else { &[] };
+    COMPARED.iter().chain(delays.iter().rev()).copied()
+}
+
+const COMPARED: [&str; 14] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -71,6 +79,13 @@ pub(crate) const COMPARED: [&str; 14] = [
     "x-delivery-limit",
     "x-max-age",
     "x-stream-max-segment-size-bytes",
+];
+
+/// What others than quorum queues do not know, and no broker before RabbitMQ 4.3.
+const DELAYS: [&str; 3] = [
+    "x-delayed-retry-max",
+    "x-delayed-retry-min",
+    "x-delayed-retry-type",
 ];
 
 impl Settings {
@@ -105,6 +120,7 @@ impl Settings {
                 true => reader.get("x-delivery-limit").is_some(),
                 false => kind == Kind::Quorum,
             },
+            delayed_retry: reader.delayed_retry(kind)?,
         };
         if settings.dead_letter_key.is_some() && settings.dead_letter_exchange.is_none() {
             return Err(reader.invalid(
@@ -232,6 +248,28 @@ impl<'a> Reader<'a> {
         Ok(limit.or(default).filter(is_limit))
     }
 
+    /// Others than quorum queues of RabbitMQ 4.3 take it for nothing.
+    fn delayed_retry(&self, kind: Kind) -> Result<Option<DelayedRetry>, Refusal> {
+        if kind != Kind::Quorum || !self.manner.is_rabbit_4_3() {
+            return Ok(None);
+        }
+        let (failed, returned) = match self.text("x-delayed-retry-type")? {
+            Some(b"failed") => (true, false),
+            Some(b"returned") => (false, true),
+            Some(b"all") => (true, true),
+            _ => return Ok(None),
+        };
+        let min = self.millis("x-delayed-retry-min", 1)?;
+        let min = min.unwrap_or(Duration::ZERO);
+        let max = self.millis("x-delayed-retry-max", 1)?.unwrap_or(min);
+        Ok(Some(DelayedRetry {
+            failed,
+            returned,
+            min,
+            max,
+        }))
+    }
+
     /// Whether there is no argument that this type of queue does not know.
     fn check_fitting(&self, kind: Kind) -> Result<(), Refusal> {
         let unknown: &[&str] = match kind {
@@ -251,7 +289,13 @@ impl<'a> Reader<'a> {
                 "x-dead-letter-routing-key",
             ],
         };
-        match unknown.iter().find(|key| self.get(key).is_some()) {
+        let refuses_delays = kind != Kind::Quorum && self.manner.is_rabbit_4_3();
+        let delays: &[&str] = if refuses_delays { &DELAYS } else { &[] };
+        match delays
+            .iter()
+            .chain(unknown)
+            .find(|key| self.get(key).is_some())
+        {
             Some(key) => Err(invalid_for(key, &self.queue, kind)),
             None => Ok(()),
         }

@@ -7,7 +7,7 @@ use crate::testing::broker::direct_reply::is_of_direct_replies;
 use crate::testing::broker::duplicates::Duplicates;
 use crate::testing::broker::equivalence::{check_argument, check_field};
 use crate::testing::broker::exchange::{Binding, Destination};
-use crate::testing::broker::queue::{COMPARED, Kind, Queue, QueueId, Settings};
+use crate::testing::broker::queue::{Kind, Queue, QueueId, Settings, compared};
 use crate::testing::broker::refusal::{Refusal, named};
 
 impl Request<'_> {
@@ -89,7 +89,7 @@ impl Request<'_> {
         }
         check_field(&what, "durable", declare.durable, queue.durable)?;
         check_field(&what, "auto_delete", declare.auto_delete, queue.auto_delete)?;
-        COMPARED.iter().try_for_each(|argument| {
+        compared(self.manner).try_for_each(|argument| {
             check_argument(
                 &what,
                 argument,

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use snowshoe_codec::Method;
 use snowshoe_codec::method::basic;
 
@@ -82,14 +84,14 @@ impl Request<'_> {
                 queue.rejoin(|it| it.connection == from && it.channel == channel && it.tag == *tag);
             }
         }
-        self.host.settle(settle, taken);
+        self.host.settle(self.now, settle, taken);
         self.stir_consumers();
     }
 }
 
 impl VirtualHost {
     /// Settles what was delivered. What is about a queue that is gone has no effect.
-    pub(crate) fn settle(&mut self, settle: Settle, taken: Vec<Unacked>) {
+    pub(crate) fn settle(&mut self, now: Instant, settle: Settle, taken: Vec<Unacked>) {
         let manner = self.manner;
         for unacked in taken {
             let id = unacked.queue;
@@ -128,6 +130,8 @@ impl VirtualHost {
                             queued,
                             reason: DeathReason::DeliveryLimit,
                         });
+                    } else if let Some(delay) = queue.delay_of(settle, &queued) {
+                        queue.put_off(now, delay, queued);
                     } else {
                         queue.take_back(queued, settle != Settle::Abandon, manner);
                         self.stir(id);

@@ -8,9 +8,10 @@ use snowshoe::codec::ReplyCode;
 use snowshoe::testing::{Direction, Manner};
 
 use super::{
-    Act, Begin, Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Exchange, Fault, Habit, Host,
-    Length, Manners, Plan, Poison, ProducerPlan, Queue, ReaderPlan, Refused, Second, Settings,
-    Step, Style, Target, Thing,
+    Act, Begin, Burst, Call, ConsumerPlan, ConsumerPlanEnd, Deed, Delays, Deleted, Deletion,
+    Ending, Exchange, Fault, Habit, Host, Length, Manners, Plan, Poison, Policy, ProducerPlan,
+    Queue, ReaderPlan, Refused, RetryPlan, RunPlan, Second, Settings, Step, Stop, Style, Target,
+    TaskPlan, Thing,
 };
 
 impl Plan {
@@ -74,6 +75,10 @@ impl Plan {
         let are_enough =
             !plan.settings.is_short_of_channels() && plan.settings.user_channels.is_none();
         plan.settings.single_connection = is_single && are_enough;
+        let mut random = Rng::with_seed(seed.rotate_left(32) ^ 7);
+        if random.u32(..4) == 0 {
+            plan.add_retries(&mut random);
+        }
         plan
     }
 
@@ -226,6 +231,28 @@ impl Plan {
             let (at, link) = (within(random, length), random.usize(..3 * self.clients()));
             let fault = match random.u32(..3) {
                 0 => Fault::Restart,
+                _ => Fault::Reset(link),
+            };
+            self.steps.push(Step::Fault { at, fault });
+        }
+    }
+
+    /// Somebody works on tasks that fail, and connections are lost meanwhile.
+    fn add_retries(&mut self, random: &mut Rng) {
+        let length = self.settings.length;
+        let mut retry = RetryPlan::new(random, length);
+        retry.dedicated |= self.settings.is_short_of_channels();
+        let client = random.usize(..self.clients());
+        let begin = retry.from;
+        self.add(client, Deed::Retry(retry));
+        for _ in 0..random.usize(0..=4) {
+            // While there is something to do.
+            let at = begin + within(random, length.saturating_sub(begin) / 2);
+            let link = random.usize(..3 * self.clients());
+            let fault = match random.u32(..6) {
+                0 => Fault::Restart,
+                1 => Fault::Kick(link),
+                2 => Fault::new(random, 3 * self.clients()),
                 _ => Fault::Reset(link),
             };
             self.steps.push(Step::Fault { at, fault });
@@ -499,6 +526,99 @@ impl ReaderPlan {
             batches: (random.u32(..3) == 0).then(|| random.usize(1..=10)),
             hands_over: (random.u32(..4) == 0).then(|| from + within(random, length)),
         }
+    }
+}
+
+impl RetryPlan {
+    fn new(random: &mut Rng, length: Duration) -> Self {
+        let quorum = random.u32(..3) > 0;
+        let from = within(random, length / 2);
+        let tasks = random.usize(1..=8);
+        let span = pick(random, &[1, 500, 5_000]);
+        let mut stops = Vec::new();
+        if random.bool() {
+            for _ in 0..random.usize(1..=3) {
+                stops.push(Stop {
+                    after: millis(random, 0..5_000),
+                    within: millis(random, 0..500),
+                    pause: millis(random, 0..1_000),
+                });
+            }
+        }
+        let deletions = if random.u32(..3) == 0 {
+            random.usize(1..=3)
+        } else {
+            0
+        };
+        Self {
+            from,
+            quorum,
+            waits_by_itself: quorum && random.u32(..3) > 0,
+            policy: Policy::new(random),
+            tasks: (0..tasks)
+                .map(|_| {
+                    let at = from + millis(random, 0..span);
+                    TaskPlan::new(random, at)
+                })
+                .collect(),
+            limit: random.usize(1..=4),
+            prefetch: pick(random, &[1, 2, 10]),
+            dedicated: random.u32(..4) == 0,
+            stops,
+            deletions: (0..deletions)
+                .map(|_| Deletion {
+                    at: from + millis(random, 0..5_000),
+                    what: pick(random, &[Deleted::Exchange, Deleted::Queues]),
+                    by_another: random.bool(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Policy {
+    fn new(random: &mut Rng) -> Self {
+        let first = millis(random, 1..1_500);
+        Self {
+            attempts: random.u32(1..=4),
+            delays: match random.u32(..4) {
+                0 => {
+                    let delays = random.usize(1..=3);
+                    let delay = |_| millis(random, 1..2_000);
+                    Delays::Listed((0..delays).map(delay).collect())
+                }
+                _ => Delays::Growing {
+                    first,
+                    max: first * random.u32(1..=4),
+                },
+            },
+            rejects: random.u32(..4) == 0,
+            quorum: random.u32(..3) == 0,
+        }
+    }
+}
+
+impl TaskPlan {
+    fn new(random: &mut Rng, at: Duration) -> Self {
+        let mut runs = Vec::new();
+        for _ in 0..random.usize(0..=5) {
+            let takes = match random.u32(..8) {
+                0..=3 => Duration::ZERO,
+                4..=6 => millis(random, 0..200),
+                _ => millis(random, 0..10_000),
+            };
+            let ending = match random.u32(..16) {
+                0..=5 => Ending::Fail,
+                6 | 7 => Ending::Panic,
+                8 | 9 => Ending::RetryAfter(millis(random, 0..5_000)),
+                10 | 11 => Ending::Release,
+                12 => Ending::DeadLetter,
+                13 => Ending::Reject,
+                _ => Ending::Done,
+            };
+            runs.push(RunPlan { takes, ending });
+        }
+        Self { at, runs }
     }
 }
 
