@@ -204,6 +204,8 @@ impl World<'_> {
             }
             Output::Blocked(_) => self.is_blocked = true,
             Output::Unblocked => self.is_blocked = false,
+            // Only told.
+            Output::Recovers(_) => {}
 
             Output::ProducerOnline(key) => self.with_producer(key, Publisher::online),
             Output::ProducerOffline(key) => self.with_producer(key, Publisher::offline),
