@@ -76,6 +76,8 @@
 //!
 //! The protocol alone, without I/O, is the crate [`codec`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod channel;
 mod client;
 pub mod coming_from;
@@ -121,6 +123,26 @@ mod transport;
 pub mod typed;
 mod uri;
 
+/// Runs a future to its end on this thread, for programs that have no executor.
+///
+/// The client needs none: [`Client::connect`] gives it a thread of its own, on which everything goes on while this one
+/// does something else. (A program that is to have one thread in all takes [`runtime::Local`].)
+///
+/// ```no_run
+/// use snowshoe::{Client, block_on};
+///
+/// fn main() -> Result<(), snowshoe::Error> {
+///     let client = block_on(Client::connect("amqp://guest:guest@localhost"))?;
+///     let producer = client.producer("orders")?.build();
+///     block_on(producer.send("one bicycle"))?;
+///     block_on(client.close());
+///     Ok(())
+/// }
+/// ```
+///
+/// It is [`futures_lite::future::block_on`], to be called outside of executors: whoever is polled on this thread waits
+/// meanwhile.
+pub use futures_lite::future::block_on;
 #[cfg(feature = "tls")]
 #[doc(no_inline)]
 pub use rustls;
