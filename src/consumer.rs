@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_lite::Stream;
 use snowshoe_codec as codec;
@@ -453,6 +454,7 @@ pub struct ConsumerBuilder {
     spec: ConsumerSpec,
     dedicated: bool,
     concurrency: u16,
+    warns_after: Option<Duration>,
     bounds: Bounds,
     on_oversized: OnOversized,
     retry: Option<Retry>,
@@ -477,6 +479,7 @@ impl ConsumerBuilder {
             spec,
             dedicated: false,
             concurrency: 0,
+            warns_after: None,
             retry: None,
             stream: InStream::default(),
             on_oversized: OnOversized(Arc::new(OversizedDelivery::usual_disposition)),
@@ -501,6 +504,16 @@ impl ConsumerBuilder {
     /// the consumer starts.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
+        self
+    }
+
+    /// How long a delivery may be unsettled before [`Event::Overdue`](crate::Event::Overdue) and a line in the log warn of
+    /// it. Where nothing is said it is five sixths of the [consumer timeout](crate::Queue::consumer_timeout) that this client
+    /// has declared the queue with, or else 25 minutes, since RabbitMQ takes it back after 30. What takes longer wants a
+    /// longer timeout of its queue, or, on RabbitMQ from 4.3 on, of the consumer
+    /// ([argument](Self::argument) `x-consumer-timeout`, in milliseconds).
+    pub fn warn_unsettled_after(mut self, time: Duration) -> Self {
+        self.warns_after = Some(time);
         self
     }
 
@@ -661,6 +674,7 @@ impl ConsumerBuilder {
             mut spec,
             dedicated,
             concurrency,
+            warns_after,
             mut bounds,
             on_oversized,
             retry,
@@ -677,7 +691,11 @@ impl ConsumerBuilder {
         }
         let doorbell = Arc::clone(&client.shared().doorbell);
         let inbox = Inbox::new(&spec, bounds, doorbell);
-        let inbox = Arc::new(inbox.asking_for_offset(stream.ask));
+        let inbox = Arc::new(
+            inbox
+                .asking_for_offset(stream.ask)
+                .warning_after(warns_after),
+        );
         let retrier = retry.map(|retry| Retrier::new(retry, &client, &inbox));
         let consumer = Consumer {
             inbox: Arc::clone(&inbox),

@@ -200,6 +200,17 @@ pub enum Event {
         /// What the panic said.
         message: String,
     },
+    /// A delivery is unsettled for so long that the broker is about to take it back: for five sixths of the
+    /// [consumer timeout](crate::Queue::consumer_timeout) that the queue was declared with, for 25 minutes where nothing is
+    /// known, or for as long as [`ConsumerBuilder::warn_unsettled_after`](crate::ConsumerBuilder::warn_unsettled_after)
+    /// says. It is told once for each delivery that is the oldest of its consumer, up to a fifth of that time late. It may
+    /// not even have been handed out.
+    Overdue {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// For how long it has been unsettled at least.
+        unsettled_for: Duration,
+    },
     /// A message could not be decoded for a handler of
     /// [`TypedConsumer::process`](crate::typed::TypedConsumer::process), which does not get it.
     /// [`on_undecodable`](crate::typed::TypedConsumer::on_undecodable) says what becomes of it.

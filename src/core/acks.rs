@@ -122,6 +122,12 @@ impl AckTracker {
         matches!(self.deliveries.get(tag), Some(None))
     }
 
+    /// The oldest delivery in the user's hands.
+    pub fn oldest_unsettled(&self) -> Option<u64> {
+        // One that is settled leaves once there is none before it.
+        Some(self.deliveries.first()?.0)
+    }
+
     /// Whether a delivery up to this one is in the user's hands.
     pub fn is_any_unsettled_up_to(&self, last: u64) -> bool {
         let mut states = self.deliveries.iter();

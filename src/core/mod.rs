@@ -17,6 +17,7 @@ pub mod confirms;
 pub mod dialect;
 pub mod isolation;
 pub mod keyed_queue;
+pub mod overdue;
 pub mod publisher;
 pub mod renewal;
 pub mod requests;

@@ -295,6 +295,12 @@ impl Topology {
         self.is_of_type(name, "stream")
     }
 
+    /// How long a delivery of a queue may be unsettled, in milliseconds, where that was declared here.
+    pub fn consumer_timeout(&self, name: &ShortString) -> Option<u64> {
+        let timeout = self.argument_of(name, "x-consumer-timeout")?.as_i64()?;
+        u64::try_from(timeout).ok()
+    }
+
     /// Whether a queue was declared here to be deleted when nobody has used it for a time.
     pub fn expires(&self, name: &ShortString) -> bool {
         self.argument_of(name, "x-expires").is_some()

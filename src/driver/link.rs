@@ -73,6 +73,8 @@ pub(super) struct Link {
     consumers: Consumers,
     channels: Channels,
     requester: Option<Requester>,
+    /// When to look for deliveries that are unsettled for too long, as far as that is known.
+    consumers_due: Option<Instant>,
     calls: BTreeMap<CallToken, Answer<Result<Method, Error>>>,
     blocked: bool,
     /// Whether producers may publish now.
@@ -133,6 +135,7 @@ impl Link {
             consumers: Consumers::default(),
             channels: Channels::default(),
             requester: None,
+            consumers_due: None,
             calls: BTreeMap::new(),
             blocked: false,
             publishes: false,
@@ -185,6 +188,7 @@ impl Link {
     ) {
         self.consumers
             .add(now, self.id, &mut self.session, consumer, started);
+        self.consumers_due = Some(now);
     }
 
     pub(super) fn cancel_consumer(
@@ -440,6 +444,7 @@ impl Link {
         let (session, log) = (&mut self.session, &mut self.log);
         self.consumers.settle(now, session, topology, log);
         self.tell_losses();
+        self.tell_overdue(now);
         moved |= self.channels.operate(now, &mut self.session, topology);
         moved |= self.go_on_requesting(now, topology);
         self.publishes = may_publish && !self.blocked;
@@ -605,6 +610,32 @@ impl Link {
         }
     }
 
+    /// Tells of deliveries that the broker is about to take back.
+    fn tell_overdue(&mut self, now: Instant) {
+        // Looked at as seldom as it is due: there may be many consumers.
+        if self.consumers_due.is_none_or(|due| due > now) {
+            return;
+        }
+        let (hub, log) = (&self.shared.hub, &mut self.log);
+        self.consumers.tell_overdue(now, |consumer, unsettled_for| {
+            let minutes = unsettled_for.as_secs() / 60;
+            log.say(
+                now,
+                Level::Warn,
+                format_args!(
+                    "consumer {:?} has not settled a delivery for {minutes} min: the broker takes it back when its \
+                     consumer timeout is over, after 30 min as a rule",
+                    consumer.tag
+                ),
+            );
+            hub.emit(&Event::Overdue {
+                consumer,
+                unsettled_for,
+            });
+        });
+        self.consumers_due = self.consumers.poll_timeout();
+    }
+
     fn let_time_pass(&mut self, now: Instant, topology: &mut Topology) -> bool {
         let due = self.session.poll_timeout().is_some_and(|at| at <= now);
         if due {
@@ -625,6 +656,7 @@ impl Link {
         let trials = self.producers.trials_due().filter(|_| self.publishes);
         let due = earlier(self.session.poll_timeout(), self.producers.poll_timeout());
         let requests = (self.requester.as_ref()).and_then(Requester::poll_timeout);
+        let due = earlier(due, self.consumers_due);
         if let Some(due) = earlier(earlier(earlier(due, requests), trials), io)
             && self.armed.is_none_or(|armed| due < armed)
         {

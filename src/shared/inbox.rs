@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use snowshoe_codec::{Delivery, ShortString};
 
@@ -41,6 +42,7 @@ pub(crate) struct Inbox {
     stopping: Stopping,
     /// Whether the queue lets messages wait that failed.
     delays_retries: AtomicBool,
+    warns_after: Option<Duration>,
     /// Who is asked where a stream is to be read from.
     ask_for_offset: Option<AskForOffset>,
     /// The epoch in the state, to be looked at without the lock.
@@ -209,6 +211,7 @@ impl Inbox {
             state: Mutex::new(state),
             stopping: Stopping::default(),
             delays_retries: AtomicBool::new(false),
+            warns_after: None,
             ask_for_offset: None,
             epoch: AtomicU64::new(Epoch::default().number()),
             last_handed_out: AtomicU64::new(0),
@@ -432,6 +435,23 @@ impl Inbox {
     pub(crate) fn leaving_for_pause(&self) -> Option<Leaving> {
         let state = self.lock();
         (!self.no_ack && !state.signs.may_be_stream()).then_some(state.leaving)
+    }
+
+    /// The oldest delivery that is not settled.
+    pub(crate) fn oldest_unsettled(&self) -> Option<(Epoch, u64)> {
+        let state = self.lock();
+        Some((state.epoch, state.tracker.oldest_unsettled()?))
+    }
+
+    /// How long a delivery may be unsettled before that is told; `None` where the queue says it.
+    pub(crate) fn warns_after(&self) -> Option<Duration> {
+        self.warns_after
+    }
+
+    /// Deliveries that are unsettled for so long are told.
+    pub(crate) fn warning_after(mut self, limit: Option<Duration>) -> Self {
+        self.warns_after = limit;
+        self
     }
 
     /// Whether what was handed out is settled.

@@ -1,5 +1,7 @@
 //! What becomes of messages that are consumed while nothing goes wrong with the network.
 
+use std::time::Duration;
+
 use futures_lite::{FutureExt as _, StreamExt as _};
 use snowshoe::{
     Client, ConnectionRole, Consumer, ConsumerBuilder, Delivery, Error, Event, Message, Properties,
@@ -51,6 +53,30 @@ async fn left_by(
     drop(consumer);
     until_ready(client, queue, count).await;
     take_bodies(client, queue).await
+}
+
+#[test]
+fn a_delivery_that_the_broker_is_about_to_take_back_is_told_once() {
+    run(async {
+        let client = connect(&url()).await;
+        let mut events = client.events();
+        let queue = fresh_queue(&client).await;
+        publish(&client, &queue, &["1", "2"]).await;
+        let builder = client.consumer(queue).unwrap();
+        let builder = builder.warn_unsettled_after(Duration::from_secs(1));
+        let mut consumer = within("the consumer", builder.start()).await.unwrap();
+        let first = within("a delivery", consumer.next()).await.unwrap();
+        let find = |event| match event {
+            Event::Overdue { unsettled_for, .. } => Some(unsettled_for),
+            _ => None,
+        };
+        let time = find_event(&mut events, "the warning", find).await;
+        assert!(time >= Duration::from_secs(1), "{time:?}");
+        first.ack().unwrap();
+        // The next one has not even been handed out, and has its time from when it is the oldest.
+        find_event(&mut events, "another", find).await;
+        client.close().await;
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::Level;
 use snowshoe_codec::{Delivery, ShortString};
@@ -10,6 +10,7 @@ use snowshoe_codec::{Delivery, ShortString};
 use super::super::guard::guard;
 use super::log_limit::LogLimit;
 use crate::core::acks::{Settle, SettleFrame};
+use crate::core::overdue::Overdue;
 use crate::core::session::{ConsumerKey, Manner, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
@@ -39,6 +40,8 @@ struct Consumer {
     inbox: Arc<Inbox>,
     /// How many deliveries were lost, and not yet told.
     dropped: u64,
+    /// Looks for deliveries that are unsettled for too long.
+    overdue: Option<Overdue>,
     /// Whoever waits for the consumer to start.
     started: Option<Answer<Result<(), Error>>>,
     /// Whether it is to be forgotten once its deliveries are settled.
@@ -61,11 +64,14 @@ impl Consumers {
         // What it had to say before that was not told.
         self.is_ready(key);
         let started = Some(started);
+        let limit = inbox.warns_after().unwrap_or(USUAL_LIMIT);
+        let overdue = (!inbox.is_no_ack()).then(|| Overdue::new(now, limit));
         self.consumers.insert(
             key,
             Consumer {
                 inbox,
                 dropped: 0,
+                overdue,
                 started,
                 draining: false,
                 called_off: false,
@@ -236,6 +242,14 @@ impl Consumers {
         let Some(consumer) = self.consumers.get_mut(&key) else {
             return;
         };
+        let declared = topology.consumer_timeout(&queue).map(Duration::from_millis);
+        if let (None, Some(timeout), Some(overdue)) = (
+            consumer.inbox.warns_after(),
+            declared,
+            &mut consumer.overdue,
+        ) {
+            overdue.set_limit(now, timeout / 6 * 5);
+        }
         if topology.is_stream(&queue) {
             consumer.inbox.said_to_be_stream();
         }
@@ -300,6 +314,27 @@ impl Consumers {
         if let Some(consumer) = self.consumers.get(&key) {
             consumer.inbox.heard();
             self.settling.push(key);
+        }
+    }
+
+    /// When to look for deliveries that are unsettled for too long.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let looking = self.consumers.values().filter_map(|it| it.overdue.as_ref());
+        looking.filter_map(Overdue::poll_timeout).min()
+    }
+
+    /// Tells of deliveries that are unsettled for too long, and for how long they have been.
+    pub(super) fn tell_overdue(
+        &mut self,
+        now: Instant,
+        mut tell: impl FnMut(ConsumerId, Duration),
+    ) {
+        for consumer in self.consumers.values_mut() {
+            let inbox = &consumer.inbox;
+            let overdue = consumer.overdue.as_mut();
+            if let Some(time) = overdue.and_then(|it| it.look(now, || inbox.oldest_unsettled())) {
+                tell(inbox.id(), time);
+            }
         }
     }
 
@@ -442,3 +477,7 @@ fn flush(session: &mut Session, key: ConsumerKey, inbox: &Inbox) -> usize {
     }
     passed_over
 }
+
+/// How long a delivery may be unsettled before that is told, where nothing is said: RabbitMQ takes it back after 30
+/// minutes.
+const USUAL_LIMIT: Duration = Duration::from_secs(25 * 60);

@@ -196,6 +196,8 @@ impl Link {
                 let delays = session.delays_retries(&queue, topology);
                 consumers.said_to_delay_retries(consumer, delays);
                 consumers.online(now, consumer, epoch, queue, flow, topology);
+                // Its queue may say how long deliveries have.
+                self.consumers_due = Some(now);
             }
             Output::ConsumerVacant(key) => consumers.vacant(now, session, key),
             Output::ConsumerFlows(key, flow) => consumers.flows(now, session, key, flow),
