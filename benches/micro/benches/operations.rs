@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use micro::{GRAIN, Operation, Side};
 
 fn operations(criterion: &mut Criterion) {
-    for operation in Operation::all() {
+    for operation in Operation::all().into_iter().filter(|it| it.is_timed) {
         let mut group = criterion.benchmark_group(&operation.id);
         group.throughput(match operation.bytes {
             Some(bytes) => Throughput::ElementsAndBytes {

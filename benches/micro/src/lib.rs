@@ -1,5 +1,5 @@
 //! Measures Snowshoe's codec and state machines alone, the codec beside amq-protocol, which is
-//! lapin's, on the very same bytes.
+//! lapin's, on the very same bytes; and counts what a whole client does for a message.
 //!
 //! ```sh
 //! cargo bench --manifest-path benches/micro/Cargo.toml           # time, by criterion
@@ -8,10 +8,13 @@
 //!
 //! The second prints both in one table, and writes it to `results.md`.
 
+mod client;
 mod codec;
 mod machines;
 mod peer;
 mod wire;
+
+pub use self::client::{BROKER, be_broker};
 
 /// Something small that is done once for each message.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Operation {
     pub title: String,
     /// How many bytes a message has with its frames, where there are some.
     pub bytes: Option<usize>,
+    /// Whether its time says something, and not only its instructions.
+    pub is_timed: bool,
     ours: Maker,
     theirs: Option<Maker>,
 }
@@ -66,6 +71,7 @@ impl Operation {
                     id: format!("{id}-{size}"),
                     title: format!("{title}, {size} B"),
                     bytes: Some(bytes.len()),
+                    is_timed: true,
                     ours,
                     theirs,
                 });
@@ -90,6 +96,7 @@ impl Operation {
                 id: id.to_owned(),
                 title: title.to_owned(),
                 bytes: None,
+                is_timed: true,
                 ours,
                 theirs,
             });
@@ -151,6 +158,15 @@ impl Operation {
         });
         machine("backoff", "backoff: the next delay", |_| {
             Box::new(machines::backoff())
+        });
+        // Its time is that of the system, and of the broker.
+        all.push(Self {
+            id: "singly-16".to_owned(),
+            title: "a client on Local: published and confirmed one at a time, 16 B".to_owned(),
+            bytes: None,
+            is_timed: false,
+            ours: |size| client::confirmed_singly(wire::body(size)),
+            theirs: None,
         });
         all
     }

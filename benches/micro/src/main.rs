@@ -16,6 +16,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => report(),
+        [micro::BROKER] => micro::be_broker(),
         ["run", id, side, messages] => run(id, side, messages.parse()?),
         _ => Err("micro takes no arguments".into()),
     }
@@ -120,5 +121,6 @@ cargo run --release --manifest-path benches/micro/Cargo.toml   # instructions, b
 A delivery's bytes are copied into a fresh buffer first on Snowshoe's side, as a socket would copy
 them, and parsed where they are on amq-protocol's, whose frames to encode were made beforehand.
 Bodies that are large are not copied into Snowshoe's outbound buffer: they are written from where
-they are. The state machines have a window of 1000 messages.
+they are. The state machines have a window of 1000 messages. What a client does for a message is counted
+without the system's part, the broker in memory being a process of its own.
 ";
