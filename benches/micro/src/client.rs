@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _, stdin, stdout};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 use snowshoe::runtime::Local;
@@ -20,7 +20,9 @@ pub(crate) fn confirmed_singly(body: Bytes) -> Runner {
     let opened = local.block_on(async {
         let client = builder.connect().await?;
         client.declare(Queue::new(QUEUE).max_length(1)).await?;
-        client.producer(QUEUE).map(|producer| (client, producer.build()))
+        client
+            .producer(QUEUE)
+            .map(|producer| (client, producer.build()))
     });
     let (client, producer) = opened.expect("it waits").expect("a broker that is there");
     Box::new(move |messages| {
@@ -41,7 +43,6 @@ const QUEUE: &str = "micro";
 struct Broker {
     child: Child,
     uri: String,
-    _output: BufReader<ChildStdout>,
 }
 
 impl Broker {
@@ -57,7 +58,6 @@ impl Broker {
         Ok(Self {
             child,
             uri: uri.trim_end().to_owned(),
-            _output: output,
         })
     }
 }

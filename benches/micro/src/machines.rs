@@ -112,7 +112,9 @@ pub(crate) fn publisher(
         confirmed.expect("it was published");
         publisher.swap_bin(&mut bin);
         bin.clear();
-        publisher.take_woken().for_each(|woken| _ = black_box(woken));
+        publisher
+            .take_woken()
+            .for_each(|woken| _ = black_box(woken));
         black_box(publisher.take_news());
     })
 }
