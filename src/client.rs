@@ -42,7 +42,7 @@ use crate::state::ClientState;
 /// It keeps up to two connections, one for publishing and one for everything else, since a broker
 /// that is short of memory stops reading who publishes, and that must not stop acknowledgements;
 /// or [one for both](ClientBuilder::single_connection), if you say so.
-/// The second is opened when the first producer is made. Each comes back by itself when it is cut
+/// The second is opened when the first producer is made. A [requester](Self::requester) has one to itself. Each comes back by itself when it is cut
 /// off, and brings back what was declared, the consumers and the producers.
 ///
 /// Clones are the same client. When the last of them is dropped, and all producers, consumers and
@@ -373,7 +373,7 @@ impl Client {
 
     /// Closes the client: stops its consumers as their [stop handles](crate::Consumer::stop_handle) do, waits until
     /// handlers of [`process`](crate::Consumer::process) are through, then takes no more messages and calls, waits
-    /// until what is in the buffers is settled, lets acknowledgements through, and closes the connections; at the
+    /// until requests are answered and what is in the buffers is settled, lets acknowledgements through, and closes the connections; at the
     /// latest after the close timeout (10 s, or [`ClientBuilder::close_timeout`]). Handlers that still run when only
     /// the time for a goodbye is left, a second or a quarter of the timeout, are dropped, and their messages go back
     /// to the queue.

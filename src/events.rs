@@ -27,7 +27,7 @@ pub enum ConnectionRole {
     /// For publishing. It is opened for the first producer, and has a connection to itself because
     /// a broker that is short of memory stops reading it.
     Publishing,
-    /// For one consumer that asked for a connection of its own.
+    /// For one consumer that asked for a connection of its own, or for a requester.
     Dedicated,
 }
 

@@ -37,6 +37,7 @@
 //! | a [`Producer<FireAndForget>`](Producer) | Messages are kept until their last byte was written, and then forgotten: **at most once**, except that one which was cut in the middle is sent again whole. While there is no connection the newest are kept. |
 //! | a [`Consumer`] | What you do not acknowledge is delivered again: **at least once**, as far as the queue keeps it: on RabbitMQ 4 a quorum queue gives a message up that came back 20 times. A delivery whose channel is gone cannot be settled by mistake: it answers [`Settled::Stale`], and nothing is sent. |
 //! | a [`Consumer`] with [`no_ack`](ConsumerBuilder::no_ack) | **At most once**: what was on its way is lost with a connection. |
+//! | a [`Requester`] | Each request gets its own answer, or an error that says whether it may have been done ([`RequestError`]), and none waits longer than its timeout. Where a connection is lost before the answer, only what is said to be [idempotent](Request::idempotent) is sent again. |
 //! | any buffer | A producer's is bounded in messages and in bytes, and what happens when it is full is yours to say ([`BufferPolicy`]). A consumer's is bounded by its prefetch, or else by its capacity. What an outage is long does not count: a client holds its handles, the messages in their buffers, and the calls that somebody waits for. |
 //!
 //! A message can thus reach a consumer twice, and then only if its confirm, or its
@@ -46,7 +47,8 @@
 //! # Connections, and what happens when one ends
 //!
 //! A client has one connection for publishing and one for everything else: a broker that is short
-//! of memory stops reading who publishes, and that must not stop acknowledgements. Each is under
+//! of memory stops reading who publishes, and that must not stop acknowledgements. A [`Requester`]
+//! has one of its own, where requests go out and their answers come in. Each is under
 //! its own supervisor, which dials the URI's hosts in turn, waits 100 ms after a failure, doubled
 //! up to 30 s, with jitter ([`Reconnect`]), and goes on for ever. Only the very first connect fails
 //! fast, because a wrong password is better told at once.

@@ -10,7 +10,7 @@ impl LinkIndex {
     /// That for publishing.
     pub(crate) const PUBLISHING: Self = Self(1);
 
-    /// Those for one consumer each, counted from 0.
+    /// Those for one consumer or requester each, counted from 0.
     pub(crate) const fn dedicated(number: usize) -> Self {
         Self(Self::PUBLISHING.0 + 1 + number)
     }

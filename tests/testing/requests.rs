@@ -81,26 +81,28 @@ impl World {
 
 /// A request that nobody serves, so that it stays in its queue.
 async fn asked(world: &World, requester: &Requester) -> Rc<RefCell<Option<RequestError>>> {
+    let before = world.server.queue("requests").unwrap().ready.len();
     let failed = Rc::new(RefCell::new(None));
     let (request, told) = (requester.request("requests", "?"), Rc::clone(&failed));
     world.spawner.spawn(async move {
         let error = request.await.expect_err("nobody serves");
         told.replace(Some(error));
     });
-    let is_there = |server: &Server| !server.queue("requests").unwrap().ready.is_empty();
+    let is_there = |server: &Server| server.queue("requests").unwrap().ready.len() > before;
     world.server.until(is_there).await;
     failed
 }
 
 #[test]
 fn requests_through_200_cuts_get_their_own_answers_or_end_in_time() {
+    // Fifty for each kind: confirmed or not, by direct reply-to or a queue.
     for seed in 0..4 {
         World::run(seed, move |world| through_cuts(world, seed));
     }
 }
 
 async fn through_cuts(world: World, seed: u64) {
-    const CUTS: u32 = 200;
+    const CUTS: u32 = 50;
     const TIMEOUT: Duration = Duration::from_secs(60);
     world.server.set_delay(Duration::from_millis(3));
     let (_serving, _) = world.serve(Duration::from_millis(10)).await;
@@ -159,7 +161,7 @@ async fn through_cuts(world: World, seed: u64) {
     assert_eq!(requester.under_way(), 0);
     let (answered, lost) = (answered.get(), lost.get());
     assert!(
-        answered > 500 && lost > 20,
+        answered > 500 && lost > 10,
         "{answered} answered, {lost} lost"
     );
 }
