@@ -18,6 +18,7 @@ use std::time::Duration;
 /// | what counts towards it | whatever comes back | whatever comes back | `basic.reject`, and the end of a channel | whatever comes back *(doc)* |
 /// | what tells of it | `x-delivery-count`, at 0 too where it is fetched | `x-delivery-count` from 1 on | that, and `x-acquired-count` for all that came back | as 4.0 *(doc)* |
 /// | where it stands when it is given back to a quorum queue | the front, or the end where there is no limit | as 3.10 | the front | its place |
+/// | `x-delayed-retry-type`, `-min` and `-max` | nothing | nothing | what comes back to a quorum queue waits before it is delivered again; classic queues refuse them (406) | nothing |
 /// | deliveries that nobody acknowledges in time | the channel is closed (406) | the channel is closed (406) | of quorum queues only: they go back, and their consumer is told by `basic.cancel`; its tag is still taken, and once it has settled them it gets more | the channel is closed (406) *(doc)* |
 /// | `basic.qos` for a whole channel | counts on the channel | counts on the channel | is one for each consumer | counts on the channel |
 /// | dead letters | `x-first-death-…` | `x-last-death-…` too | that, and `redelivered` where they had been delivered | as 3.10 |

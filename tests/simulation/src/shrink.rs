@@ -1,6 +1,6 @@
 //! Makes a story that fails shorter, as long as it fails.
 
-use crate::plan::{Deed, Plan, Step};
+use crate::plan::{Deed, Plan, RetryPlan, Step};
 use crate::world;
 
 /// The shortest story found that fails, and how.
@@ -46,7 +46,46 @@ fn candidates(plan: &Plan) -> impl Iterator<Item = Plan> {
         }
         Some(plan)
     });
-    alone(plan).into_iter().chain(without).chain(fewer)
+    let simpler = (0..plan.steps.len()).flat_map(|index| {
+        let Step::User {
+            deed: Deed::Retry(retry),
+            ..
+        } = &plan.steps[index]
+        else {
+            return Vec::new();
+        };
+        let simpler = simpler(retry).into_iter().map(|retry| {
+            let mut plan = plan.clone();
+            if let Step::User { deed, .. } = &mut plan.steps[index] {
+                *deed = Deed::Retry(retry);
+            }
+            plan
+        });
+        simpler.collect()
+    });
+    let steps = without.chain(fewer).chain(simpler);
+    alone(plan).into_iter().chain(steps)
+}
+
+/// The same with one thing less.
+fn simpler(retry: &RetryPlan) -> Vec<RetryPlan> {
+    let change = |change: &dyn Fn(&mut RetryPlan)| {
+        let mut retry = retry.clone();
+        change(&mut retry);
+        retry
+    };
+    let mut simpler = Vec::new();
+    if retry.tasks.len() > 1 {
+        let tasks = 0..retry.tasks.len();
+        simpler.extend(tasks.map(|index| change(&|it| _ = it.tasks.remove(index))));
+    }
+    if !retry.stops.is_empty() {
+        simpler.push(change(&|it| _ = it.stops.pop()));
+    }
+    if !retry.deletions.is_empty() {
+        simpler.push(change(&|it| _ = it.deletions.pop()));
+    }
+    simpler
 }
 
 /// The same story without the second client.

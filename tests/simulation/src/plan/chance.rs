@@ -257,6 +257,18 @@ impl Plan {
             };
             self.steps.push(Step::Fault { at, fault });
         }
+        if random.u32(..6) == 0 {
+            // In the middle of it.
+            let at = begin + millis(random, 0..3_000).min(length.saturating_sub(begin));
+            let end = match random.u32(..3) {
+                0 => Deed::DropDriver { at },
+                _ => Deed::Close {
+                    at,
+                    within: millis(random, 0..3_000),
+                },
+            };
+            self.add(client, end);
+        }
     }
 
     /// Clients declare and delete what nobody else has, and lose their connections meanwhile.

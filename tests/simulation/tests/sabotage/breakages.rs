@@ -24,6 +24,7 @@ const CALL_QUEUE: &str = "src/core/call_queue.rs";
 const CHANGES: &str = "src/core/topology/changes.rs";
 const CHANNELS: &str = "src/core/session/channels.rs";
 const CONSUMER: &str = "src/consumer.rs";
+const COPIES: &str = "src/retry/copies.rs";
 const CONFIRMS: &str = "src/core/confirms.rs";
 const HANDSHAKE: &str = "codec/src/connection/handshake.rs";
 const INBOX: &str = "src/shared/inbox.rs";
@@ -35,8 +36,10 @@ const LEDGER: &str = "src/core/publisher/ledger.rs";
 const PUBLISHER: &str = "src/core/publisher.rs";
 const PUBLISHING: &str = "src/core/session/producers.rs";
 const RECOVERY: &str = "src/core/session/recovery.rs";
+const RETRYING: &str = "src/consumer/retrying.rs";
 const SHARED_CHANNEL: &str = "src/core/session/shared_channel.rs";
 const RETURNED: &str = "src/core/publisher/returned.rs";
+const SLOTS: &str = "src/consumer/handlers/slots.rs";
 const SUPERVISOR: &str = "src/core/supervisor.rs";
 const SUBSCRIPTION: &str = "src/core/subscription.rs";
 const WAIT_QUEUE: &str = "src/core/wait_queue.rs";
@@ -412,5 +415,51 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         self.channel_lost();
 ",
         seeds: 1_000,
+    },
+    Breakage {
+        number: "retries",
+        what: "a message is acknowledged before its copy is confirmed",
+        file: RETRYING,
+        sound: "        while claim.stands() {
+            let producer = if is_dead {",
+        broken: "        claim.clone().settle(Disposition::Ack);
+        loop {
+            let producer = if is_dead {",
+        seeds: 3_000,
+    },
+    Breakage {
+        number: "retries",
+        what: "a copy that no queue took is taken as with the broker",
+        file: RETRYING,
+        sound: "UnconfirmedReason::Returned(_) | UnconfirmedReason::Rejected(_) => After::Declare,",
+        broken: "UnconfirmedReason::Returned(_) => After::Settle(Disposition::Ack),
+        UnconfirmedReason::Rejected(_) => After::Declare,",
+        seeds: 1_000,
+    },
+    Breakage {
+        number: "retries",
+        what: "what was released counts as failed",
+        file: RETRYING,
+        sound: "What::Release => return Verdict::Settle(Disposition::Release),",
+        broken: "What::Release => return Verdict::Settle(Disposition::Retry),",
+        seeds: 1_000,
+    },
+    Breakage {
+        number: "retries",
+        what: "a copy does not tell how many attempts have failed",
+        file: COPIES,
+        sound: "headers.set(ATTEMPTS, i64::from(self.attempts))?;",
+        broken: "headers.set(ATTEMPTS, i64::from(self.attempts.min(1)))?;",
+        seeds: 300,
+    },
+    Breakage {
+        number: "retries",
+        what: "what a handler was cut off from is acknowledged",
+        file: SLOTS,
+        sound: "            if let Some(claim) = claim {
+                claim.settle(Disposition::Release);",
+        broken: "            if let Some(claim) = claim {
+                claim.settle(Disposition::Ack);",
+        seeds: 300,
     },
 ];
