@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::Queue;
-use crate::testing::broker::channel::{By, Settle};
 use crate::testing::broker::manner::Manner;
 use crate::testing::broker::message::Queued;
 
@@ -20,13 +19,13 @@ pub(crate) struct DelayedRetry {
 }
 
 impl Queue {
-    /// How long a message waits that comes back, if it does.
-    pub(crate) fn delay_of(&self, settle: Settle, queued: &Queued) -> Option<Duration> {
+    /// How long a message waits that comes back, if it does: since it failed, or was given back.
+    pub(crate) fn delay_of(&self, queued: &Queued, has_failed: bool) -> Option<Duration> {
         let delayed = self.settings.delayed_retry?;
-        let waits = match settle {
-            Settle::Requeue(By::Nack) => delayed.returned,
-            Settle::Requeue(By::Reject) | Settle::Abandon => delayed.failed,
-            Settle::Ack | Settle::Reject(_) => false,
+        let waits = if has_failed {
+            delayed.failed
+        } else {
+            delayed.returned
         };
         // What was only given back has not come back yet, by that count, and waits all the same (seen on 4.3.6).
         let times = queued.returns.max(1);

@@ -130,7 +130,7 @@ impl VirtualHost {
                             queued,
                             reason: DeathReason::DeliveryLimit,
                         });
-                    } else if let Some(delay) = queue.delay_of(settle, &queued) {
+                    } else if let Some(delay) = queue.delay_of(&queued, !by_nack) {
                         queue.put_off(now, delay, queued);
                     } else {
                         queue.take_back(queued, settle != Settle::Abandon, manner);
