@@ -60,7 +60,11 @@ pub(crate) enum Life {
 
 impl ClientState {
     /// Whether the client can do all that it is for: it is not being closed, and each of its connections
-    /// is up, with everything on it in place. For a probe of *readiness*.
+    /// is up, with everything on it in place; one of a consumer that has ended does not count. For a probe of
+    /// *readiness*.
+    ///
+    /// What is not in place although a recovery is through, such as a queue that the broker refuses, is told by
+    /// [events](crate::Event::Delayed), and does not count.
     ///
     /// A connection that is [blocked](Self::is_blocked) is up: consumers and acknowledgements go on, and what
     /// is published waits in its buffer. A service that only publishes may want to count that as well.
@@ -70,9 +74,11 @@ impl ClientState {
     /// away makes all instances of a service unready at once, a service that can do without it for a time
     /// better answers by itself.
     pub fn is_ready(&self) -> bool {
-        let mut states = self.connections();
-        let is_running = self.life == Life::Running && !self.connections.is_empty();
-        is_running && states.all(|it| it.is_ready())
+        // The connection of a consumer that has ended is missed by nobody.
+        let is_needed = |it: &&ConnectionState| !matches!(it.status, ConnectionStatus::Closing);
+        let mut needed = self.connections().filter(is_needed).peekable();
+        let is_running = self.life == Life::Running && needed.peek().is_some();
+        is_running && needed.all(ConnectionState::is_ready)
     }
 
     /// Whether the client is there at all: it was not closed, has not given up, and its driver was not

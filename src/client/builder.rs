@@ -161,7 +161,8 @@ impl ClientBuilder {
     /// [`Event::RenewalFailed`](crate::Event::RenewalFailed).
     ///
     /// Its future is polled by the driver, which stands still in a call that blocks; it is dropped if it gives
-    /// nothing within 8 s, since RabbitMQ gives a connection 10 s to log in. That, an error, a panic, and
+    /// nothing within 8 s, since RabbitMQ gives a connection 10 s to log in, or within what is left of
+    /// the [time to connect](Self::connection_timeout). That, an error, a panic, and
     /// credentials whose time is over fail the attempt to connect
     /// ([`ConnectionErrorReason::Credentials`]); their text must not hold a secret.
     ///
