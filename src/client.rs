@@ -21,7 +21,7 @@ use self::watch::Observer;
 pub use self::watch::StateWatch;
 use crate::channel::Channel;
 use crate::consumer::ConsumerBuilder;
-use crate::declare::{Binding, Declare, entity_name, queue_name};
+use crate::declare::{Binding, Declaration, Declare, IntoExchange, IntoQueue, queue_name};
 use crate::error::{Error, reply_to};
 use crate::events::Events;
 use crate::name::Name;
@@ -115,42 +115,77 @@ impl Client {
 
     /// A producer to a queue, by way of the default exchange.
     ///
+    /// A name means the queue as it is. A [`Queue`](crate::Queue) is declared first, and remembered as by
+    /// [`declare`](Self::declare): the producer takes messages at once, and they wait in its buffer until the
+    /// queue is there. Where the broker refuses that, for instance because it is there with other arguments,
+    /// they resolve as [`NotDeclared`](crate::UnconfirmedReason::NotDeclared),
+    /// [`Event::NotDeclared`](crate::Event::NotDeclared) tells of it, and the producer is closed.
+    ///
+    /// ```no_run
+    /// use snowshoe::Queue;
+    ///
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// client.producer(Queue::quorum("orders"))?.build().send("one bicycle").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// Queue names have 1 to 255 bytes.
-    pub fn producer(&self, queue: impl Name) -> Result<ProducerBuilder, Error> {
-        let queue = queue_name(queue)?;
-        Ok(ProducerBuilder::new(
-            Arc::clone(&self.handle),
-            ShortString::EMPTY,
-            queue,
-        ))
+    /// Queue names have 1 to 255 bytes, and what the queue is told has to have a form.
+    pub fn producer(&self, queue: impl IntoQueue) -> Result<ProducerBuilder, Error> {
+        let (queue, declaration) = queue.into_queue()?;
+        if queue.is_empty() {
+            return Err(Error::NoQueueName);
+        }
+        let client = Arc::clone(&self.handle);
+        let producer = ProducerBuilder::new(client, ShortString::EMPTY, queue);
+        Ok(producer.declares(declaration))
     }
 
     /// A producer to an exchange, with a routing key that each message may override.
     ///
+    /// A name means the exchange as it is. An [`Exchange`](crate::Exchange) is declared first, as a queue is by
+    /// [`producer`](Self::producer).
+    ///
     /// # Errors
-    /// Names have at most 255 bytes.
+    /// Names have at most 255 bytes, and what the exchange is told has to have a form.
     pub fn exchange_producer(
         &self,
-        exchange: impl Name,
+        exchange: impl IntoExchange,
         routing_key: impl Name,
     ) -> Result<ProducerBuilder, Error> {
-        let exchange = entity_name(exchange)?;
+        let (name, declared) = exchange.into_exchange()?;
+        let declaration = match declared {
+            Some(exchange) => exchange.into_declaration()?,
+            None => Declaration::default(),
+        };
         let routing_key = routing_key.into_short_string()?;
-        Ok(ProducerBuilder::new(
-            Arc::clone(&self.handle),
-            exchange,
-            routing_key,
-        ))
+        let client = Arc::clone(&self.handle);
+        let producer = ProducerBuilder::new(client, name, routing_key);
+        Ok(producer.declares(declaration))
     }
 
     /// A consumer of a queue.
     ///
+    /// A name means the queue as it is. A [`Queue`](crate::Queue) is declared by
+    /// [`start`](ConsumerBuilder::start), with its [bindings](crate::Queue::bind), and remembered as by
+    /// [`declare`](Self::declare).
+    ///
+    /// ```no_run
+    /// use snowshoe::Queue;
+    ///
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// let orders = client.consumer(Queue::quorum("orders"))?.start().await?;
+    /// let events = Queue::server_named().bind("amq.topic", "order.#");
+    /// let events = client.consumer(events)?.start().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// Queue names have 1 to 255 bytes.
-    pub fn consumer(&self, queue: impl Name) -> Result<ConsumerBuilder, Error> {
-        let queue = queue_name(queue)?;
-        Ok(ConsumerBuilder::new(Arc::clone(&self.handle), queue))
+    /// Queue names have 1 to 255 bytes, and what the queue is told has to have a form.
+    pub fn consumer(&self, queue: impl IntoQueue) -> Result<ConsumerBuilder, Error> {
+        let (queue, declaration) = queue.into_queue()?;
+        let client = Arc::clone(&self.handle);
+        Ok(ConsumerBuilder::new(client, queue, declaration))
     }
 
     /// Asks others over the broker, and waits for their answers. It has a connection of its own.
@@ -173,21 +208,20 @@ impl Client {
     /// Declares a [queue](crate::Queue), an [exchange](crate::Exchange) or a
     /// [binding](crate::Binding), and remembers it: after a reconnect it is declared again.
     ///
-    /// While there is no connection, it waits for one.
+    /// While there is no connection, it waits for one. A queue that is to be [bound](crate::Queue::bind) is bound
+    /// when it is there.
     ///
     /// # Errors
-    /// The broker refuses, for instance because it is there already with other arguments.
+    /// The broker refuses, for instance because it is there already with other arguments. A queue of which a
+    /// binding is refused is declared.
     ///
     /// # Cancel safety
     /// Dropped before it was sent, as while there is no connection, it is not declared. After that it
-    /// may be, and is remembered if it was.
+    /// may be, and is remembered if it was. What comes after the first answer, such as bindings, is left out.
     pub async fn declare<D: Declare>(&self, entity: D) -> Result<D::Declared, Error> {
-        let method = entity.into_method()?;
-        let reply = self
-            .handle
-            .ask(|answer| Command::Call { method, answer })
-            .await??;
-        D::declared(reply)
+        let declared = self.handle.declare(entity.into_declaration()?).await?;
+        // There is always something to declare.
+        D::declared(declared.ok_or(Error::Closed)?)
     }
 
     /// Deletes a queue with all its messages, and forgets it; how many messages it held. A queue

@@ -27,9 +27,9 @@ use self::stream::InStream;
 use crate::core::Epoch;
 use crate::core::backlog::{Bounds, Load};
 use crate::core::subscription::ConsumerSpec;
-use crate::declare::{entity_name, printable_name};
+use crate::declare::{Declaration, Declare, Queue, entity_name, printable_name};
 use crate::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDelivery};
-use crate::error::{ConsumerEnd, DecodeError, Error};
+use crate::error::{ConsumerEnd, Error};
 use crate::name::Name;
 use crate::replier::Response;
 use crate::retry::Retry;
@@ -310,11 +310,11 @@ impl Consumer {
     }
 
     /// Tells that a message could not be decoded for a handler.
-    pub(crate) fn tells_undecodable(&self) -> impl Fn(DecodeError) + use<> {
+    pub(crate) fn tells_undecodable(&self) -> impl Fn(String) + use<> {
         let (inbox, client) = (Arc::clone(&self.inbox), Arc::clone(&self.client));
-        move |error| {
+        move |reason| {
             let inbox = Arc::clone(&inbox);
-            client.command(Command::Undecodable { inbox, error });
+            client.command(Command::Undecodable { inbox, reason });
         }
     }
 
@@ -451,6 +451,8 @@ fn unique_tag(name: &str, shared: &Shared) -> String {
 #[must_use = "a builder does nothing until it is started"]
 pub struct ConsumerBuilder {
     client: Arc<Handle>,
+    /// What is to be declared before.
+    declaration: Declaration,
     spec: ConsumerSpec,
     dedicated: bool,
     concurrency: u16,
@@ -462,7 +464,7 @@ pub struct ConsumerBuilder {
 }
 
 impl ConsumerBuilder {
-    pub(crate) fn new(client: Arc<Handle>, queue: ShortString) -> Self {
+    pub(crate) fn new(client: Arc<Handle>, queue: ShortString, declaration: Declaration) -> Self {
         let shared = client.shared();
         let tag = unique_tag("snowshoe", shared);
         let spec = ConsumerSpec {
@@ -476,6 +478,7 @@ impl ConsumerBuilder {
         };
         Self {
             client,
+            declaration,
             spec,
             dedicated: false,
             concurrency: 0,
@@ -657,20 +660,22 @@ impl ConsumerBuilder {
         Ok(self)
     }
 
-    /// Starts the consumer, as soon as there is a connection.
+    /// Starts the consumer, as soon as there is a connection. A [`Queue`](crate::Queue) that it was
+    /// [given](crate::Client::consumer) is declared before.
     ///
     /// # Errors
-    /// The broker refuses it, because there is no such queue as a rule, or does not answer
+    /// The broker refuses it, or the declaration of its queue, because there is no such queue as a rule, or does not answer
     /// [in time](crate::ClientBuilder::call_timeout); its arguments [do not fit into a frame](Error::Send); or
     /// it asks for a connection to itself for a queue that is [exclusive](Error::ExclusiveQueue) to another.
     /// Once it has started, it comes back whatever happens, unless its arguments do not fit into the smaller
     /// frames of another broker.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the consumer.
+    /// Dropping the future cancels the consumer. What was declared stays.
     pub async fn start(self) -> Result<Consumer, Error> {
         let Self {
             client,
+            declaration,
             mut spec,
             dedicated,
             concurrency,
@@ -681,6 +686,10 @@ impl ConsumerBuilder {
             stream,
         } = self;
         stream.set_in(&mut spec.arguments)?;
+        if let Some(reply) = client.declare(declaration).await? {
+            // The broker may have chosen its name.
+            spec.queue = Queue::declared(reply)?.name;
+        }
         let prefetch = spec.prefetch;
         if (1..concurrency).contains(&prefetch) {
             spec.prefetch = concurrency;

@@ -1,4 +1,5 @@
 mod arguments;
+mod source;
 
 use std::fmt;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use snowshoe_codec::{FieldTable, Method, ShortString, TableError, ToField, TooLo
 
 pub(crate) use self::arguments::UNLIMITED_DELIVERIES;
 pub use self::arguments::{DeliveryLimit, LeaderLocator, RetryOn};
+pub(crate) use self::source::{Declaration, Source};
+pub use self::source::{IntoExchange, IntoQueue};
 use crate::error::{Error, reply_to};
 use crate::message::millis;
 use crate::name::Name;
@@ -19,7 +22,7 @@ pub trait Declare: sealed::Sealed {
     type Declared;
 
     #[doc(hidden)]
-    fn into_method(self) -> Result<Method, Error>;
+    fn into_declaration(self) -> Result<Declaration, Error>;
 
     #[doc(hidden)]
     fn declared(reply: Method) -> Result<Self::Declared, Error>;
@@ -84,6 +87,16 @@ impl Faults {
         }
     }
 
+    /// What is wrong with the name of an exchange.
+    fn other(&mut self, error: Error) {
+        let fault = match error {
+            Error::TooLong(error) => Fault::Name(error),
+            Error::NotUtf8(name) => Fault::NotUtf8(name),
+            _ => Fault::NoQueueName,
+        };
+        self.0.get_or_insert(fault);
+    }
+
     fn check(self) -> Result<(), Error> {
         match self.0 {
             None => Ok(()),
@@ -135,6 +148,9 @@ pub(crate) fn queue_name(name: impl Name) -> Result<ShortString, Error> {
 #[must_use = "it is declared by Client::declare"]
 pub struct Queue {
     declare: queue::Declare,
+    /// Those that it is bound to, and that are to be declared before it.
+    exchanges: Vec<Exchange>,
+    bindings: Vec<Source>,
     faults: Faults,
 }
 
@@ -166,6 +182,8 @@ impl Queue {
                 durable: true,
                 ..Default::default()
             },
+            exchanges: Vec::new(),
+            bindings: Vec::new(),
             faults,
         }
     }
@@ -193,8 +211,39 @@ impl Queue {
         };
         Self {
             declare,
+            exchanges: Vec::new(),
+            bindings: Vec::new(),
             faults: Faults::default(),
         }
+    }
+
+    /// Has it receive what is published to an exchange, with this routing key or what the exchange's type takes
+    /// it for. It is bound when it is declared, and the binding is remembered like one that is
+    /// [declared](Binding) by itself, which can have arguments, too.
+    ///
+    /// The exchange is one that is there, by its name, or an [`Exchange`], which is declared before.
+    ///
+    /// ```no_run
+    /// use snowshoe::{Exchange, Queue};
+    ///
+    /// # async fn run(client: snowshoe::Client) -> Result<(), snowshoe::Error> {
+    /// let mails = Queue::quorum("mails").bind(Exchange::topic("events"), "order.*");
+    /// let mut mails = client.consumer(mails.bind("amq.topic", "user.new"))?.start().await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn bind(mut self, exchange: impl IntoExchange, routing_key: impl Name) -> Self {
+        let routing_key = self.faults.key(routing_key);
+        match exchange.into_exchange() {
+            Ok((name, declared)) => {
+                self.exchanges.extend(declared);
+                self.bindings.push(Source {
+                    exchange: name,
+                    routing_key,
+                });
+            }
+            Err(error) => self.faults.other(error),
+        }
+        self
     }
 
     /// Whether it outlives the broker.
@@ -300,13 +349,8 @@ impl Queue {
 impl Declare for Queue {
     type Declared = DeclaredQueue;
 
-    fn into_method(self) -> Result<Method, Error> {
-        self.faults.check()?;
-        // The broker names what is declared, but cannot look for what has no name.
-        if self.declare.passive && self.declare.queue.is_empty() {
-            return Err(Error::NoQueueName);
-        }
-        Ok(self.declare.into())
+    fn into_declaration(self) -> Result<Declaration, Error> {
+        Declaration::of_queue(self)
     }
 
     fn declared(reply: Method) -> Result<DeclaredQueue, Error> {
@@ -412,12 +456,18 @@ impl Exchange {
     }
 }
 
+impl Exchange {
+    fn into_declare(self) -> Result<Method, Error> {
+        self.faults.check()?;
+        Ok(self.declare.into())
+    }
+}
+
 impl Declare for Exchange {
     type Declared = ();
 
-    fn into_method(self) -> Result<Method, Error> {
-        self.faults.check()?;
-        Ok(self.declare.into())
+    fn into_declaration(self) -> Result<Declaration, Error> {
+        Ok(Declaration::of(self.into_declare()?))
     }
 
     // A call gets no answer but its own, and this one says nothing more than that it was done.
@@ -544,6 +594,35 @@ impl Binding {
         &self.arguments
     }
 
+    pub(crate) fn into_bind(self) -> Result<Method, Error> {
+        let Self {
+            destination,
+            source,
+            routing_key,
+            arguments,
+            faults,
+        } = self;
+        faults.check()?;
+        Ok(match destination {
+            Destination::Queue(queue) => queue::Bind {
+                queue,
+                exchange: source,
+                routing_key,
+                arguments,
+                ..Default::default()
+            }
+            .into(),
+            Destination::Exchange(destination) => exchange::Bind {
+                destination,
+                source,
+                routing_key,
+                arguments,
+                ..Default::default()
+            }
+            .into(),
+        })
+    }
+
     pub(crate) fn into_unbind(self) -> Result<Method, Error> {
         let Self {
             destination,
@@ -592,33 +671,8 @@ impl fmt::Display for Binding {
 impl Declare for Binding {
     type Declared = ();
 
-    fn into_method(self) -> Result<Method, Error> {
-        let Self {
-            destination,
-            source,
-            routing_key,
-            arguments,
-            faults,
-        } = self;
-        faults.check()?;
-        Ok(match destination {
-            Destination::Queue(queue) => queue::Bind {
-                queue,
-                exchange: source,
-                routing_key,
-                arguments,
-                ..Default::default()
-            }
-            .into(),
-            Destination::Exchange(destination) => exchange::Bind {
-                destination,
-                source,
-                routing_key,
-                arguments,
-                ..Default::default()
-            }
-            .into(),
-        })
+    fn into_declaration(self) -> Result<Declaration, Error> {
+        Ok(Declaration::of(self.into_bind()?))
     }
 
     // As with an exchange.

@@ -180,7 +180,8 @@ pub enum PublishErrorReason {
     /// The message alone is larger than the buffer may be.
     #[error("the message is larger than the producer's buffer")]
     TooLarge,
-    /// The producer or its client was closed.
+    /// The producer or its client was closed, or what the producer publishes to [could not be
+    /// declared](crate::Client::producer).
     #[error("the producer is closed")]
     Closed,
     /// A property that was set on the [`Message`] cannot be sent.

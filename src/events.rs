@@ -15,7 +15,7 @@ pub use self::channel::ChannelEvent;
 pub use self::entity::{ConsumerId, Entity};
 pub use self::producer_id::ProducerId;
 pub(crate) use self::queue::EventQueue;
-use crate::error::{ConnectionError, DecodeError, Error};
+use crate::error::{ConnectionError, Error};
 use crate::outcome::{DropReason, Return};
 
 /// Which of a client's connections.
@@ -182,6 +182,14 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// What a producer publishes to could not be declared, which it was [to do](crate::Client::producer): it has
+    /// given up the messages that waited for it, and is closed.
+    NotDeclared {
+        /// The producer.
+        producer: ProducerId,
+        /// Why.
+        error: Error,
+    },
     /// A consumer without acknowledgements did not keep up, and there was no room for what came.
     ///
     /// Told once for all that came at once. [`Consumer::dropped`](crate::Consumer::dropped) has the sum;
@@ -217,8 +225,8 @@ pub enum Event {
     Undecodable {
         /// The consumer.
         consumer: ConsumerId,
-        /// Why.
-        error: DecodeError,
+        /// Why, in a thousand bytes or less. It can say something of the body.
+        reason: String,
     },
     /// The secret that the connection was opened with was replaced.
     SecretUpdated {

@@ -164,8 +164,8 @@ pub use self::connector::{Connector, Progress, Target, TcpConnector};
 pub use self::consumer::{Consumer, ConsumerBuilder, Handled, PauseHandle, Served, StopHandle};
 pub use self::credentials::{Credentials, CredentialsError};
 pub use self::declare::{
-    Binding, Declare, DeclaredQueue, DeliveryLimit, Destination, Exchange, LeaderLocator, Queue,
-    RetryOn,
+    Binding, Declare, DeclaredQueue, DeliveryLimit, Destination, Exchange, IntoExchange, IntoQueue,
+    LeaderLocator, Queue, RetryOn,
 };
 pub use self::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDelivery, Settler};
 pub use self::driver::Driver;

@@ -51,6 +51,10 @@ pub enum UnconfirmedReason {
     /// It cannot be written as it is: its properties do not fit into a frame.
     #[error("the message cannot be sent: {0}")]
     Unsendable(#[from] SendError),
+    /// What it was to go to could not be declared by its producer, which was
+    /// [to do so](crate::Client::producer).
+    #[error("what the message was to go to could not be declared: {0}")]
+    NotDeclared(PeerClose),
     /// It was given up.
     #[error("the message was dropped: {0}")]
     Dropped(DropReason),
@@ -66,6 +70,10 @@ pub enum DropReason {
     /// It cannot be written as it is: its properties do not fit into a frame.
     #[error("it fits into no frame")]
     Unsendable,
+    /// What it was to go to could not be declared by its producer, as
+    /// [`Event::NotDeclared`](crate::Event::NotDeclared) tells.
+    #[error("what it was to go to could not be declared")]
+    NotDeclared,
     /// The client was closed before the broker's word came.
     #[error("the client was closed")]
     Closed,

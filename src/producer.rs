@@ -10,7 +10,7 @@ use snowshoe_codec::{Properties, ShortString};
 use self::sealed::Accepted;
 use crate::core::publisher::{Address, Overflow, Publisher, Settlement};
 use crate::core::ring::Limits;
-use crate::declare::printable_name;
+use crate::declare::{Declaration, printable_name};
 use crate::error::{Error, PublishError, PublishErrorReason, SendMessageError};
 use crate::events::ProducerId;
 use crate::message::Message;
@@ -298,6 +298,8 @@ pub enum BufferPolicy {
 pub struct ProducerBuilder<M = Confirm> {
     client: Arc<Handle>,
     name: Option<ShortString>,
+    /// What is to be declared before it publishes.
+    declaration: Declaration,
     address: Address,
     mandatory: Option<bool>,
     identifies: bool,
@@ -321,6 +323,7 @@ impl ProducerBuilder<Confirm> {
         Self {
             client,
             name: None,
+            declaration: Declaration::default(),
             address: Address {
                 exchange,
                 routing_key,
@@ -339,12 +342,18 @@ impl ProducerBuilder<Confirm> {
         }
     }
 
+    pub(crate) fn declares(mut self, declaration: Declaration) -> Self {
+        self.declaration = declaration;
+        self
+    }
+
     /// Publishes without confirms: fastest, and messages can be lost with a connection. While the
     /// buffer is full, the oldest give way, unless a [`policy`](Self::policy) is set after this.
     pub fn fire_and_forget(self) -> ProducerBuilder<FireAndForget> {
         let Self {
             client,
             name,
+            declaration,
             address,
             mandatory,
             identifies,
@@ -354,6 +363,7 @@ impl ProducerBuilder<Confirm> {
         ProducerBuilder {
             client,
             name,
+            declaration,
             address,
             mandatory,
             identifies,
@@ -432,7 +442,8 @@ impl<M: Mode> ProducerBuilder<M> {
         self
     }
 
-    /// The producer. It takes messages at once, whatever the connection is doing.
+    /// The producer. It takes messages at once, whatever the connection is doing. Where it was given something to
+    /// [declare](crate::Client::producer), that is done from now on, and messages wait for it.
     ///
     /// It has a buffer of its own, and is made for many messages: keep it, or clone it. One that is
     /// dropped while there are messages in its buffer takes about a kilobyte beside them until they are
@@ -442,6 +453,7 @@ impl<M: Mode> ProducerBuilder<M> {
         let Self {
             client,
             name,
+            declaration,
             mut address,
             mandatory,
             identifies,
@@ -462,10 +474,20 @@ impl<M: Mode> ProducerBuilder<M> {
         let shared = client.shared();
         let id = ProducerId::new(shared.next_id(), name);
         address.identifies = identifies.then_some(id.number());
-        let publisher = Publisher::new(address, settlement, overflow, limits);
+        let mut publisher = Publisher::new(address, settlement, overflow, limits);
+        let is_there = declaration.is_empty();
+        if !is_there {
+            publisher.hold();
+        }
         let signals = (Arc::clone(&shared.doorbell), Arc::clone(&shared.hub));
         let outbox = Arc::new(Outbox::new(id, publisher, M::CONFIRMS, signals));
-        if !client.command(Command::AddProducer(Arc::clone(&outbox))) {
+        let added = Arc::clone(&outbox);
+        let add = if is_there {
+            Command::AddProducer(added)
+        } else {
+            Command::DeclareFor(added, declaration)
+        };
+        if !client.command(add) {
             outbox.with(|state| state.publisher.close());
         }
         let blocks = policy == BufferPolicy::Block;

@@ -65,13 +65,17 @@ impl Retrier {
     /// Sees to it that there is what the policy needs.
     pub(super) async fn declare(&self, waits_by_itself: bool) -> Result<(), Error> {
         // All are asked for at once, and answered in order.
-        let calls = self.entities.declarations(waits_by_itself).map(|method| {
+        let waiting = (!waits_by_itself).then(|| self.entities.waiting());
+        let calls = waiting.into_iter().flatten().map(|method| {
             let (answer, answered) = answer();
             self.client.command(Command::Call { method, answer });
             answered
         });
         for answered in calls.collect::<Vec<_>>() {
             answered.await.ok_or(Error::Closed)??;
+        }
+        if let Some(dead) = self.entities.dead() {
+            self.client.declare(dead).await?;
         }
         Ok(())
     }
@@ -230,7 +234,9 @@ fn after(error: &SendMessageError) -> After {
         SendMessageError::Unconfirmed(Unconfirmed { reason, .. }) => reason,
     };
     match reason {
-        UnconfirmedReason::Returned(_) | UnconfirmedReason::Rejected(_) => After::Declare,
+        UnconfirmedReason::Returned(_)
+        | UnconfirmedReason::Rejected(_)
+        | UnconfirmedReason::NotDeclared(_) => After::Declare,
         UnconfirmedReason::Nacked => After::Wait,
         // With what its headers tell in addition it fits into no frame.
         UnconfirmedReason::Unsendable(_) => After::GiveBackLater,

@@ -97,6 +97,8 @@ impl News {
 pub struct Publisher<W> {
     address: Address,
     overflow: Overflow,
+    /// Whether nothing is written, since what it goes to is still to be declared.
+    is_held: bool,
     in_flight: InFlight,
     /// Those that were in flight when the broker closed the channel, or the connection, over one of
     /// them, until the culprit has shown itself (fault 10).
@@ -145,6 +147,7 @@ impl<W> Publisher<W> {
         Self {
             address,
             overflow,
+            is_held: false,
             in_flight: match settlement {
                 Settlement::Confirm => InFlight::Confirms(Confirms::new()),
                 Settlement::Written => InFlight::Unflushed {
@@ -203,7 +206,7 @@ impl<W> Publisher<W> {
 
     /// Whether there is anything that [`transmit`](Self::transmit) could write.
     pub fn has_unwritten(&self) -> bool {
-        self.ledger.ring.unwritten() > 0
+        !self.is_held && self.ledger.ring.unwritten() > 0
     }
 
     // What users ask for.
@@ -380,6 +383,26 @@ impl<W> Publisher<W> {
         self.close();
         self.offline();
         std::iter::from_fn(|| self.ledger.drop_oldest(reason)).collect()
+    }
+
+    // What is declared for it.
+
+    /// Writes nothing until it is [let go](Self::let_go).
+    pub fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    /// What it publishes to is there.
+    pub fn let_go(&mut self) {
+        self.is_held = false;
+    }
+
+    /// What it publishes to will not be there, as the broker says: it takes no more messages, and gives up
+    /// those that it has.
+    pub fn not_declared(&mut self, why: Option<&PeerClose>) {
+        self.close();
+        self.is_held = false;
+        while self.ledger.forsake_oldest(why) {}
     }
 
     // What the connection does and hears.
@@ -562,7 +585,7 @@ impl<W> Publisher<W> {
     /// Writes messages until `budget` bytes were written or nothing is left that may be written
     /// now. Whether more could be written.
     pub fn transmit(&mut self, channel: &mut Channel<'_>, budget: usize) -> bool {
-        if !channel.flow_active() {
+        if self.is_held || !channel.flow_active() {
             return false;
         }
         let mut left = budget;

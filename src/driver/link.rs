@@ -38,7 +38,7 @@ use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
 use crate::core::{Epoch, renewal};
-use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, DecodeError, Error};
+use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, Error};
 use crate::events::{ConnectionRole, Entity, Event};
 use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
@@ -272,6 +272,28 @@ impl Link {
         self.producers.look_at(now, &mut self.session, key);
     }
 
+    /// What a producer publishes to is there, or the broker refuses it: its messages need not wait for it any
+    /// more.
+    pub(super) fn producer_is_declared(
+        &mut self,
+        now: Instant,
+        key: ProducerKey,
+        declared: Result<(), Error>,
+    ) {
+        if let Err(error) = &declared
+            && let Some(producer) = self.producers.id(key)
+        {
+            self.log.say(
+                now,
+                Level::Error,
+                format_args!("what a producer publishes to cannot be declared: {error}"),
+            );
+            let error = error.clone();
+            (self.shared.hub).emit(&Event::NotDeclared { producer, error });
+        }
+        (self.producers).is_declared(now, &mut self.session, key, declared);
+    }
+
     pub(super) fn owes_room(&mut self, key: ProducerKey) {
         self.producers.owes_room(key);
     }
@@ -290,15 +312,16 @@ impl Link {
     }
 
     /// A message could not be decoded, and goes to no handler, which is told.
-    pub(super) fn undecodable(&mut self, now: Instant, key: ConsumerKey, error: DecodeError) {
+    pub(super) fn undecodable(&mut self, now: Instant, key: ConsumerKey, reason: String) {
         if let Some(consumer) = self.consumers.id(key) {
             let queue = &consumer.queue;
+            // The reason may tell of the body, which has no place in a log.
             self.log.say(
                 now,
                 Level::Warn,
-                format_args!("a message from {queue:?} goes to no handler: {error}"),
+                format_args!("a message from {queue:?} cannot be decoded, and goes to no handler"),
             );
-            let undecodable = Event::Undecodable { consumer, error };
+            let undecodable = Event::Undecodable { consumer, reason };
             self.shared.hub.emit(&undecodable);
         }
     }

@@ -16,6 +16,7 @@
 mod blocks;
 mod closing;
 mod config;
+mod declaring;
 mod delays;
 mod guard;
 mod known;
@@ -37,6 +38,7 @@ use snowshoe_codec::time::after;
 
 use self::closing::{Closing, GOODBYE, Step};
 pub(crate) use self::config::{Config, Provided};
+use self::declaring::Declaring;
 use self::delays::Delays;
 use self::known::KnownServers;
 use self::link::Link;
@@ -84,6 +86,8 @@ pub struct Driver {
     /// Consumers whose handlers have a time of their own to come to their end.
     stops: Vec<(Box<dyn Timer>, Weak<Inbox>)>,
     delays: Delays,
+    /// Producers whose messages wait until something is declared.
+    declaring: Vec<Declaring>,
     /// Whether producers may publish, when that was last asked.
     may_publish: bool,
     done: bool,
@@ -117,6 +121,7 @@ impl Driver {
             working: Vec::new(),
             stops: Vec::new(),
             delays: Delays::default(),
+            declaring: Vec::new(),
             may_publish: false,
             done: false,
         };
@@ -189,6 +194,10 @@ impl Driver {
         }
         match command {
             Command::AddProducer(outbox) => self.publishing_link(now).add_producer(now, outbox),
+            Command::DeclareFor(outbox, declaration) => {
+                (self.publishing_link(now)).add_producer(now, Arc::clone(&outbox));
+                self.declaring.push(Declaring::new(outbox, declaration));
+            }
             Command::AddConsumer {
                 inbox,
                 spec,
@@ -247,9 +256,9 @@ impl Driver {
                 let link = inbox.place().map_or(LinkIndex::MAIN, |it| it.link);
                 self.link(link).handler_panicked(now, &inbox, message);
             }
-            Command::Undecodable { inbox, error } => {
+            Command::Undecodable { inbox, reason } => {
                 if let Some(Place { link, key }) = inbox.place() {
-                    self.link(link).undecodable(now, key, error);
+                    self.link(link).undecodable(now, key, reason);
                 }
             }
             Command::Call { method, answer } => {
@@ -328,6 +337,7 @@ impl Driver {
         let is_refused = |closing: &Closing| match command {
             // Handlers may need these to come to their end.
             Command::AddProducer(_)
+            | Command::DeclareFor(..)
             | Command::AddRequester { .. }
             | Command::Call { .. }
             | Command::OpenChannel { .. }
@@ -336,6 +346,28 @@ impl Driver {
             _ => false,
         };
         self.closing.as_ref().is_some_and(is_refused)
+    }
+
+    /// Lets those producers publish for which everything is declared now. Whether anything was asked or answered.
+    fn go_on_declaring(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut moved = false;
+        for mut declaring in std::mem::take(&mut self.declaring) {
+            let main = &mut self.links[LinkIndex::MAIN.index()];
+            let ask = |method, answer| {
+                moved = true;
+                main.call(now, method, answer);
+            };
+            match declaring.poll(cx, now, &*self.runtime, ask) {
+                Poll::Pending => self.declaring.push(declaring),
+                Poll::Ready(declared) => {
+                    moved = true;
+                    if let Some(Place { link, key }) = declaring.outbox.place() {
+                        self.link(link).producer_is_declared(now, key, declared);
+                    }
+                }
+            }
+        }
+        moved
     }
 
     /// Ends the handlers that have had their time.
@@ -482,6 +514,7 @@ impl Driver {
         for inbox in late.chain(closed.into_iter().flatten()) {
             inbox.stop(Asked::CutOff);
         }
+        self.declaring.clear();
         let mut commands = std::mem::take(&mut self.commands);
         commands.append(&mut self.shared.commands.close());
         for command in commands {
@@ -497,7 +530,7 @@ impl Driver {
     /// Tells whoever waits for a command that it will not be carried out. Most are told by dropping it.
     fn refuse(&self, command: Command, reason: DropReason) {
         match command {
-            Command::AddProducer(outbox) => {
+            Command::AddProducer(outbox) | Command::DeclareFor(outbox, _) => {
                 self.shared.leave(outbox.abandon(reason));
             }
             Command::AddConsumer { inbox, .. } | Command::CancelConsumer(inbox) => {
@@ -543,6 +576,7 @@ impl Driver {
         others |= self.close_unused(now);
         let (runtime, links) = (&*self.runtime, &mut self.links);
         others |= self.renewal.go_on(cx, now, runtime, links);
+        others |= self.go_on_declaring(cx, now);
         self.review(now);
         self.cut_off_handlers(cx);
         self.delays.poll(cx, now, &*self.runtime);

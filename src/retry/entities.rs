@@ -1,7 +1,7 @@
 use snowshoe_codec::{Method, ShortString};
 
 use super::{DeadLetters, Retry};
-use crate::declare::{Binding, Declare, Exchange, Queue, RetryOn, entity_name};
+use crate::declare::{Binding, Declaration, Declare, Exchange, Queue, RetryOn, entity_name};
 use crate::error::Error;
 
 /// What a policy needs at the broker.
@@ -16,7 +16,7 @@ pub(crate) struct Entities {
     /// What lets copies wait and come back, each after what it needs.
     waiting: Vec<Method>,
     /// The queue of the dead letters.
-    dead: Option<Method>,
+    dead: Option<Declaration>,
 }
 
 /// The header that says in which queue a copy waits, in milliseconds.
@@ -34,11 +34,11 @@ impl Entities {
             .ok_or_else(|| Error::NotUtf8(queue.clone()))?;
         let (retry, retried) = (format!("{text}.retry"), format!("{text}.retried"));
         let mut waiting = vec![
-            Exchange::headers(&retry).into_method()?,
-            Exchange::fanout(&retried).into_method()?,
+            Exchange::headers(&retry).into_declaration()?,
+            Exchange::fanout(&retried).into_declaration()?,
             Binding::queue(queue.clone())
                 .to_exchange(&retried)
-                .into_method()?,
+                .into_declaration()?,
         ];
         for millis in policy.levels() {
             let name = format!("{retry}.{millis}ms");
@@ -50,19 +50,19 @@ impl Entities {
                 .to_exchange(&retry)
                 .argument("x-match", "all")
                 .argument(DELAY, i64::from(millis));
-            waiting.extend([queue.into_method()?, bound.into_method()?]);
+            waiting.extend([queue.into_declaration()?, bound.into_declaration()?]);
         }
         let to_queue = |name: ShortString| Some((ShortString::EMPTY, Some(name)));
         let (dead_letters, dead) = match &policy.dead_letters {
             DeadLetters::Named => {
                 let name = format!("{text}.dead");
-                let declare = policy.own_queue(&name).into_method()?;
+                let declare = policy.own_queue(&name).into_declaration()?;
                 (to_queue(entity_name(name)?), Some(declare))
             }
             DeadLetters::Queue(queue) => {
-                let declare = Queue::clone(queue).into_method()?;
-                let name = match &declare {
-                    Method::QueueDeclare(declare) => declare.queue.clone(),
+                let declare = Queue::clone(queue).into_declaration()?;
+                let name = match &declare.entity {
+                    Some(Method::QueueDeclare(declare)) => declare.queue.clone(),
                     _ => ShortString::EMPTY,
                 };
                 if name.is_empty() {
@@ -79,20 +79,19 @@ impl Entities {
         Ok(Self {
             retry: entity_name(retry)?,
             dead_letters,
-            waiting,
+            waiting: waiting.into_iter().filter_map(|it| it.entity).collect(),
             dead,
         })
     }
 
-    /// What is to be declared, each after what it needs: where copies wait, unless the queue lets its messages wait by
-    /// itself, and where dead letters go.
-    pub(crate) fn declarations(&self, waits_by_itself: bool) -> impl Iterator<Item = Method> {
-        let waiting = if waits_by_itself {
-            &[][..]
-        } else {
-            &self.waiting
-        };
-        waiting.iter().chain(&self.dead).cloned()
+    /// What lets copies wait and come back, each after what it needs.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = Method> {
+        self.waiting.iter().cloned()
+    }
+
+    /// The queue of the dead letters, where it is to be declared.
+    pub(crate) fn dead(&self) -> Option<Declaration> {
+        self.dead.clone()
     }
 }
 
@@ -134,8 +133,8 @@ mod tests {
         Entities::new(policy, &ShortString::try_from(queue.to_owned()).unwrap())
     }
 
-    fn declared(entities: &Entities, waits_by_itself: bool) -> Vec<String> {
-        let names = entities.declarations(waits_by_itself).map(|it| match it {
+    fn declared(methods: impl Iterator<Item = Method>) -> Vec<String> {
+        let names = methods.map(|it| match it {
             Method::QueueDeclare(it) => format!("queue {}", it.queue),
             Method::ExchangeDeclare(it) => format!("exchange {}", it.exchange),
             Method::QueueBind(it) => format!("{} to {}", it.queue, it.exchange),
@@ -156,10 +155,10 @@ mod tests {
             "orders.retry.1000ms to orders.retry",
             "queue orders.retry.5000ms",
             "orders.retry.5000ms to orders.retry",
-            "queue orders.dead",
         ];
-        assert_eq!(declared(&entities, false), expected);
-        assert_eq!(declared(&entities, true), ["queue orders.dead"]);
+        assert_eq!(declared(entities.waiting()), expected);
+        let dead = entities.dead().and_then(|it| it.entity);
+        assert_eq!(declared(dead.into_iter()), ["queue orders.dead"]);
     }
 
     #[test]

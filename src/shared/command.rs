@@ -11,7 +11,8 @@ use super::inbox::Inbox;
 use super::outbox::Outbox;
 use crate::core::requests::{self, Request, RequestId};
 use crate::core::subscription::ConsumerSpec;
-use crate::error::{DecodeError, Error, RequestError};
+use crate::declare::Declaration;
+use crate::error::{Error, RequestError};
 use crate::sync::answer::Answer;
 use crate::sync::{Mutex, lock};
 
@@ -19,6 +20,8 @@ use crate::sync::{Mutex, lock};
 #[derive(Debug)]
 pub(crate) enum Command {
     AddProducer(Arc<Outbox>),
+    /// The same, for one whose messages are held until something is declared.
+    DeclareFor(Arc<Outbox>, Declaration),
     AddConsumer {
         inbox: Arc<Inbox>,
         spec: ConsumerSpec,
@@ -50,7 +53,7 @@ pub(crate) enum Command {
     /// A consumer has taken a message that no handler of values can be given, for this reason.
     Undecodable {
         inbox: Arc<Inbox>,
-        error: DecodeError,
+        reason: String,
     },
     Call {
         method: Method,

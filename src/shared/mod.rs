@@ -17,6 +17,7 @@
 pub(crate) mod board;
 pub(crate) mod channel;
 pub(crate) mod command;
+pub(crate) mod declaring;
 pub(crate) mod doorbell;
 pub(crate) mod handle;
 pub(crate) mod hub;

@@ -85,6 +85,11 @@ impl Outbox {
         _ = self.place.set(place);
     }
 
+    /// Where the driver has it, once it has taken it in.
+    pub(crate) fn place(&self) -> Option<Place<ProducerKey>> {
+        self.place.get().copied()
+    }
+
     /// Looks at the messages under the lock.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&OutboxState) -> R) -> R {
         look(&self.lock())

@@ -10,6 +10,7 @@ use super::delivery::decoded;
 use super::{Decode, DecodeError, TypedDelivery};
 use crate::consumer::{Consumer, Handled};
 use crate::delivery::{Delivery, Outcome};
+use crate::panics::caught;
 
 /// Receives a queue's messages as values of one type; see [`Consumer::typed_by`].
 ///
@@ -66,7 +67,7 @@ impl Consumer {
         TypedConsumer {
             consumer: self,
             codec: Arc::new(codec),
-            on_undecodable: Box::new(|error, _| Outcome::dead_letter().because(error)),
+            on_undecodable: Box::new(|error, _| Outcome::dead_letter().because(said(error))),
         }
     }
 }
@@ -151,7 +152,7 @@ impl<T> TypedConsumer<T> {
                 Ok(value) => Ok(handler(value, delivery)),
                 Err(error) => {
                     let outcome = on_undecodable(&error, &delivery);
-                    tell(error);
+                    tell(said(&error));
                     Err(outcome)
                 }
             };
@@ -183,6 +184,19 @@ impl<T> TypedConsumer<T> {
     }
 }
 
+/// What an error says, whose text may come from code of the user's, and be of any length.
+fn said(error: &DecodeError) -> String {
+    let said = caught(|| error.to_string());
+    let mut said = said.unwrap_or_else(|_| "the text of the error panicked".to_owned());
+    if let Some(end) = (0..=REASON).rev().find(|end| said.is_char_boundary(*end)) {
+        said.truncate(end);
+    }
+    said
+}
+
+/// How many bytes of a reason are told.
+const REASON: usize = 1000;
+
 impl<T> Deref for TypedConsumer<T> {
     type Target = Consumer;
 
@@ -197,5 +211,21 @@ impl<T> Stream for TypedConsumer<T> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.consumer.poll_next_delivery(cx);
         next.map(|it| it.map(|delivery| self.typed(delivery)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_no_further_than_a_thousand_bytes() {
+        let short = DecodeError::malformed("no");
+        assert_eq!(said(&short), short.to_string());
+        for filler in ["x", "ä", "€", "𝄞"] {
+            let said = said(&DecodeError::malformed(filler.repeat(1000)));
+            assert!((997..=1000).contains(&said.len()), "{}", said.len());
+            assert!(said.ends_with(filler));
+        }
     }
 }

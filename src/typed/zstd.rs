@@ -11,8 +11,8 @@ use crate::message::Message;
 /// codec as it is, so consumers can learn it before producers do.
 ///
 /// A body that grows beyond a [size](Self::max_size) when it is decompressed is refused
-/// ([`DecodeError::TooLarge`]). Decompressing never takes much more memory than that, or than the 8 MiB that
-/// every Zstandard decoder may be asked for, whatever the body announces.
+/// ([`DecodeError::TooLarge`]). What decompressing takes is bounded by that, too, whatever a body announces: a few
+/// times as much at worst, and the 8 MiB that every Zstandard decoder may be asked for.
 ///
 #[cfg_attr(feature = "json", doc = "```no_run")]
 #[cfg_attr(not(feature = "json"), doc = "```ignore")]
@@ -53,8 +53,8 @@ impl<C> Zstd<C> {
         }
     }
 
-    /// How hard it tries to make bodies smaller: 1 to 22, or less than 0 to be faster still. Others are taken for
-    /// the nearest.
+    /// How hard it tries to make bodies smaller: 1 to 22, or less than 0 to be faster still. 0 is Zstandard's own
+    /// level, and others are taken for the nearest that there is.
     #[must_use]
     pub fn level(mut self, level: i32) -> Self {
         self.level = level;

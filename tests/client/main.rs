@@ -20,6 +20,7 @@ mod connecting;
 mod connection_errors;
 mod consuming;
 mod credentials;
+mod declared_where_used;
 mod declaring;
 mod deletions;
 mod delivery_counts;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use snowshoe_codec::PeerClose;
 
 use super::bin::Bin;
 use super::returns::{Returns, Verdict};
@@ -153,6 +154,7 @@ impl<W> Ledger<W> {
             Err(UnconfirmedReason::Nacked) => self.news.nacked += 1,
             Err(UnconfirmedReason::Rejected(close)) => self.news.rejected.push(close.clone()),
             Err(UnconfirmedReason::Unsendable(_)) => self.news.dropped(DropReason::Unsendable),
+            Err(UnconfirmedReason::NotDeclared(_)) => self.news.dropped(DropReason::NotDeclared),
             Err(UnconfirmedReason::Dropped(reason)) => self.news.dropped(*reason),
             // The news of it came with the return itself.
             Err(UnconfirmedReason::Returned(_)) => {}
@@ -177,33 +179,58 @@ impl<W> Ledger<W> {
     /// A newer message takes the place of the oldest that is not written.
     pub(super) fn displace_oldest(&mut self) {
         if let Some(message) = self.drop_oldest(DropReason::BufferFull) {
-            let Message {
-                body,
-                properties,
-                routing_key,
-                fault: _,
-            } = message;
-            self.bin.put_body(body);
-            let has_overrides = properties.is_some() || routing_key.is_some();
-            self.bin.put_overrides(has_overrides.then_some(Overrides {
-                properties,
-                routing_key,
-            }));
+            self.throw_away(message);
         }
+    }
+
+    /// What the oldest goes to could not be declared. Whether there was one.
+    pub(super) fn forsake_oldest(&mut self, why: Option<&PeerClose>) -> bool {
+        let dropped = DropReason::NotDeclared;
+        let reason = why.cloned().map(UnconfirmedReason::NotDeclared);
+        let reason = reason.unwrap_or(UnconfirmedReason::Dropped(dropped));
+        let message = self.drop_oldest_as(dropped, reason);
+        let was_there = message.is_some();
+        if let Some(message) = message {
+            self.throw_away(message);
+        }
+        was_there
+    }
+
+    fn throw_away(&mut self, message: Message) {
+        let Message {
+            body,
+            properties,
+            routing_key,
+            fault: _,
+        } = message;
+        self.bin.put_body(body);
+        let has_overrides = properties.is_some() || routing_key.is_some();
+        self.bin.put_overrides(has_overrides.then_some(Overrides {
+            properties,
+            routing_key,
+        }));
     }
 
     /// Gives up the oldest message that is not written.
     pub(super) fn drop_oldest(&mut self, reason: DropReason) -> Option<Message> {
+        self.drop_oldest_as(reason, UnconfirmedReason::Dropped(reason))
+    }
+
+    fn drop_oldest_as(
+        &mut self,
+        dropped: DropReason,
+        reason: UnconfirmedReason,
+    ) -> Option<Message> {
         let (position, settled) = self.ring.drop_oldest_unwritten()?;
         let Settled {
             item: entry,
             writes,
         } = settled;
         let outcome = Unconfirmed {
-            reason: UnconfirmedReason::Dropped(reason),
+            reason,
             possibly_stored: writes > 0,
         };
-        self.news.dropped(reason);
+        self.news.dropped(dropped);
         self.tell(position, entry.watch, Err(outcome));
         self.wake();
         Some(message_of(entry.body, self.overrides.remove(position)))
@@ -260,6 +287,8 @@ fn last_copies(reason: &UnconfirmedReason) -> u32 {
         UnconfirmedReason::Nacked
         | UnconfirmedReason::Returned(_)
         | UnconfirmedReason::Rejected(_) => 1,
-        UnconfirmedReason::Unsendable(_) | UnconfirmedReason::Dropped(_) => 0,
+        UnconfirmedReason::Unsendable(_)
+        | UnconfirmedReason::NotDeclared(_)
+        | UnconfirmedReason::Dropped(_) => 0,
     }
 }

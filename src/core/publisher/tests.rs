@@ -1,4 +1,5 @@
 mod chance;
+mod held;
 mod order;
 mod outcomes;
 mod poison;

@@ -12,6 +12,7 @@ use snowshoe_codec::{PeerClose, PublisherConfirm, Returned};
 use crate::core::isolation::{Closed, Isolation, Verdict};
 use crate::core::publisher::{Bin, Publisher};
 use crate::core::session::{ProducerKey, Session};
+use crate::error::Error;
 use crate::events::ProducerId;
 use crate::outcome::DropReason;
 use crate::shared::handle::Shared;
@@ -171,6 +172,21 @@ impl Producers {
             self.is_ready(key);
         }
         self.review(now, session, key, &standing);
+    }
+
+    /// What a producer publishes to is there, or the broker refuses it, and with it what waits for it.
+    pub(super) fn is_declared(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        key: ProducerKey,
+        declared: Result<(), Error>,
+    ) {
+        self.with(now, session, key, |publisher| match declared {
+            Ok(()) => publisher.let_go(),
+            Err(Error::Refused(close)) => publisher.not_declared(Some(&close)),
+            Err(_) => publisher.not_declared(None),
+        });
     }
 
     /// A message was returned that one of these has published: one that has such a message in flight.
