@@ -171,7 +171,7 @@ impl std::fmt::Debug for PublishError {
 }
 
 /// The reasons for a [`PublishError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishErrorReason {
     /// The buffer is full, in messages or in bytes.
@@ -186,7 +186,7 @@ pub enum PublishErrorReason {
     Closed,
     /// A property that was set on the [`Message`] cannot be sent.
     #[error("the message cannot be sent: {0}")]
-    Unsendable(PropertiesError),
+    Unsendable(Box<PropertiesError>),
 }
 
 /// Why a message that was to be published and confirmed was not.

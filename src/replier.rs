@@ -118,7 +118,7 @@ impl ReplyAddress {
         let correlation_id = properties.correlation_id;
         Some(Self {
             reply_to: reply_to.to_owned(),
-            correlation_id: correlation_id.map(|it| it.to_owned()),
+            correlation_id: correlation_id.map(snowshoe_codec::ShortStr::to_owned),
         })
     }
 

@@ -181,7 +181,7 @@ impl Outbox {
     /// Accepts a message, if there is room and nobody waits for it.
     pub(crate) fn push(&self, message: Message) -> Result<u64, PublishError> {
         if let Err(error) = message.check() {
-            let reason = PublishErrorReason::Unsendable(error);
+            let reason = PublishErrorReason::Unsendable(Box::new(error));
             return Err(PublishError { reason, message });
         }
         let mut state = self.lock();

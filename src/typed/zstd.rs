@@ -1,6 +1,6 @@
 use std::io::Read;
 
-use snowshoe_codec::{PropertiesRef, ShortStr};
+use snowshoe_codec::{Properties, PropertiesRef, ShortStr};
 
 use super::{Decode, DecodeError, Encode, EncodeError};
 use crate::message::Message;
@@ -98,7 +98,7 @@ impl<T: ?Sized, C: Encode<T>> Encode<T> for Zstd<C> {
         if compressed.len() >= message.body().len() {
             return Ok(message);
         }
-        let before = match message.properties().map(|it| it.decode()) {
+        let before = match message.properties().map(Properties::decode) {
             Some(properties) => properties.map_err(EncodeError::new)?.content_encoding,
             None => None,
         };
@@ -113,7 +113,7 @@ impl<T: ?Sized, C: Encode<T>> Encode<T> for Zstd<C> {
 
 impl<T, C: Decode<T>> Decode<T> for Zstd<C> {
     fn decode(&self, body: &[u8], properties: &PropertiesRef<'_>) -> Result<T, DecodeError> {
-        let encoding = properties.content_encoding.and_then(|it| it.as_str());
+        let encoding = properties.content_encoding.and_then(ShortStr::as_str);
         let encodings = encoding.unwrap_or_default();
         let (before, last) = encodings.rsplit_once(',').unwrap_or(("", encodings));
         if !last.trim().eq_ignore_ascii_case(NAME) {

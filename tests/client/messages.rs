@@ -58,9 +58,10 @@ fn a_message_that_cannot_be_sent_is_handed_back_with_the_reason() {
         let producer = client.producer(&queue).unwrap().build();
         let message = Message::new("body").reply_to("x".repeat(256)).priority(1);
         let error = producer.try_publish(message.clone()).unwrap_err();
-        let PublishErrorReason::Unsendable(PropertiesError::TooLong { property, .. }) =
-            error.reason
-        else {
+        let PublishErrorReason::Unsendable(reason) = &error.reason else {
+            panic!("{error}");
+        };
+        let PropertiesError::TooLong { property, .. } = **reason else {
             panic!("{error}");
         };
         assert_eq!((property, &error.message), ("reply-to", &message));
