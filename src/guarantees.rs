@@ -302,6 +302,24 @@
 //! | a quorum queue | what goes back counts as a delivery, and against a [delivery limit](#what-a-queue-gives-up): a consumer that is behind again and again can alone use that up, and then **a message is given up that nobody has seen** (seen with a limit of 1 on 3.10; from 4.3 on it does not count). Have a limit with room for that, a dead-letter exchange, or a prefetch that the capacity holds. RabbitMQ 3.10 puts back what was on its way to a consumer that is cancelled: it comes later, marked as redelivered. Without acknowledgements it does so when the channel is closed, so the other comes on another channel; where this client did not declare the queue, it cannot know, and they come when the consumer ends |
 //! | a stream | it is bounded by its prefetch, which it needs, and a chunk of the stream, since RabbitMQ sends by the chunk; not in bytes: it takes nothing back, and another consumer would begin elsewhere |
 //!
+//! # Requests
+//!
+//! An answer is told by its correlation id, which no other request has or had, so one that comes late, twice
+//! or to a former life of the program is none to any request that waits. Each request ends within its timeout.
+//! What a [`RequestError`](crate::RequestError) says of whether it may have been done rests on this:
+//!
+//! | what happened | may it have been done |
+//! |---|---|
+//! | it was not sent | no |
+//! | it was returned, or the broker closed the channel over it | no, unless an earlier copy of it was sent |
+//! | it was nacked | no, unless it went to an exchange or has headers, for then another queue may have it, or an earlier copy was sent |
+//! | the channel was closed over one that was sent before it, and it is known which | no, unless an earlier copy was sent: the broker does not look at what follows |
+//! | its time is over, or the connection was lost, after it was sent | yes |
+//!
+//! Only what is said to be [idempotent](crate::Request::idempotent) has copies. Where the broker closes a
+//! channel over a request and does not say which, those of them that may be it are sent one by one, until it
+//! is known.
+//!
 //! # Making duplicates harmless
 //!
 //! Give each message an id of your own ([`message_id`](crate::PropertiesBuilder::message_id)) when it

@@ -206,8 +206,11 @@ fn an_answer_to_who_has_gone_is_no_harm() {
             // Its connection goes, and with that its queue.
             let gone = async {
                 loop {
-                    let replied = replier.reply(&request, "too late").await.unwrap();
-                    if !has_queue || replied == Replied::NobodyThere {
+                    // While its queue is being deleted, RabbitMQ 4.3 refuses it.
+                    let replied = replier.reply(&request, "too late").await;
+                    if let Ok(replied) = replied
+                        && (!has_queue || replied == Replied::NobodyThere)
+                    {
                         return replied;
                     }
                 }
@@ -232,7 +235,8 @@ fn a_memory_alarm_holds_requests_up_and_no_acknowledgement() {
             .await
             .unwrap();
         let requester = start(client.requester()).await;
-        let mut consumer = consumer(&client, QUEUE).await;
+        let consumer = client.consumer(QUEUE).unwrap().prefetch(1).start();
+        let mut consumer = within("the consumer", consumer).await.unwrap();
         let before = within("the message", consumer.next()).await.unwrap();
         node.admin().set_memory_alarm(true);
         wait_until("the connections know of the alarm", || {
@@ -244,15 +248,10 @@ fn a_memory_alarm_holds_requests_up_and_no_acknowledgement() {
         let meanwhile = async {
             let is_blocked = |event: &Event| matches!(event, Event::Blocked { .. });
             next_event(&mut events, "the block", is_blocked).await;
+            // It has got through once there is room for the next, which was published into the alarm.
             before.ack().unwrap();
-            wait_until("the acknowledgement is there", || {
-                let unacked = node.admin().eval(
-                    "[rabbit_amqqueue:info(Q, [messages_unacknowledged]) || Q <- rabbit_amqqueue:list()]",
-                );
-                unacked.contains("{messages_unacknowledged,0}")
-            });
+            let request = within("the next", consumer.next()).await.unwrap();
             node.admin().set_memory_alarm(false);
-            let request = consumer.next().await.unwrap();
             client.replier().reply(&request, "after").await.unwrap();
             request.ack().unwrap();
         };
