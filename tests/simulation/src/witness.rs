@@ -54,8 +54,10 @@ pub(crate) struct Record {
     /// The connections on which the client has spoken, and not said that it closes them: what it
     /// wrote there may be lost.
     pub(crate) unclosed: BTreeSet<LinkId>,
-    /// When the broker heard what becomes of tasks.
-    pub(crate) tasks: BTreeMap<TaskId, Vec<Instant>>,
+    /// When the broker delivered tasks.
+    pub(crate) task_deliveries: BTreeMap<TaskId, Vec<Instant>>,
+    /// When it heard what becomes of them.
+    pub(crate) task_settles: BTreeMap<TaskId, Vec<Instant>>,
     /// When a connection or a channel ended, or a consumer was cancelled by the broker.
     pub(crate) upsets: Vec<Instant>,
     /// What no client may do.
@@ -212,6 +214,10 @@ impl Witness {
                     Method::ConnectionClose(_) | Method::ChannelClose(_) | Method::BasicCancel(_)
                 ) {
                     self.record.upsets.push(now);
+                }
+                if let (Method::BasicDeliver(_), Some(task)) = (&method, TaskId::read(&front)) {
+                    let deliveries = self.record.task_deliveries.entry(task).or_default();
+                    deliveries.push(now);
                 }
                 self.record
                     .broker_says(link, frame.channel, &method, &front, &wire.channels);
@@ -461,7 +467,9 @@ impl Record {
                 {
                     self.settles.entry((message, settle)).or_default().push(now);
                 }
-                Some(Delivered::Task(task)) => self.tasks.entry(task).or_default().push(now),
+                Some(Delivered::Task(task)) => {
+                    self.task_settles.entry(task).or_default().push(now);
+                }
                 _ => {}
             }
         }

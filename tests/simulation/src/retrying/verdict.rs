@@ -119,7 +119,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// As long as no connection ended between a run and what the broker heard of it, there is one task and not two: it
+    /// As long as no connection ended between the delivery of a run and what the broker heard of it, there is one task and not two: it
     /// goes on after each run as that came to its end, and when nothing more is to be done, nothing more is.
     fn nothing_happens_without_a_reason(&self) -> Checked {
         let policy = &self.tasks.plan.policy;
@@ -128,7 +128,8 @@ impl Case<'_> {
         }
         let runs = &self.book.runs;
         for (index, run) in runs.iter().enumerate() {
-            if self.may_be_two(run) {
+            let delivered = self.delivered(index);
+            if self.may_be_two(run, delivered) {
                 return Ok(());
             }
             let expected = match run.end {
@@ -139,7 +140,7 @@ impl Case<'_> {
             };
             let next = runs.get(index + 1);
             let until = next.map(|next| next.begun);
-            if self.tasks.wait_in_the_queue() && self.was_upset(Some(run.begun), until) {
+            if self.tasks.wait_in_the_queue() && self.was_upset(delivered, until) {
                 // It may have been counted while nobody worked on it.
                 return Ok(());
             }
@@ -161,11 +162,11 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Whether a run's task may have become two, since something ended between its begin and the broker's hearing of
-    /// it.
-    fn may_be_two(&self, run: &Run) -> bool {
+    /// Whether a run's task may have become two, since something ended between its delivery and the broker's hearing
+    /// of it.
+    fn may_be_two(&self, run: &Run, delivered: Option<Instant>) -> bool {
         let Some((at, ending)) = run.end else {
-            return self.was_upset(Some(run.begun), self.heard(run.begun));
+            return self.was_upset(delivered, self.heard(run.begun));
         };
         let heard = match ending {
             // A long wait is made of several, of which only the client knows.
@@ -176,12 +177,24 @@ impl Case<'_> {
         let is_published = ending.has_failed() || ending == Ending::DeadLetter;
         let stops = &self.tasks.stops;
         let is_within = |stop: &Instant| *stop >= run.begun && heard.is_none_or(|at| *stop <= at);
-        is_published && stops.iter().any(is_within) || self.was_upset(Some(run.begun), heard)
+        is_published && stops.iter().any(is_within) || self.was_upset(delivered, heard)
+    }
+
+    /// When the broker delivered the task for a run: the first time after the run before it had begun, though the
+    /// client may have heard of it long after.
+    fn delivered(&self, index: usize) -> Option<Instant> {
+        let before = index
+            .checked_sub(1)
+            .map(|before| self.book.runs[before].begun);
+        let mut deliveries = self.record.task_deliveries.get(&self.task)?.iter();
+        deliveries
+            .find(|at| before.is_none_or(|before| **at >= before))
+            .copied()
     }
 
     /// When the broker first heard something of the task from then on.
     fn heard(&self, from: Instant) -> Option<Instant> {
-        let settles = self.record.tasks.get(&self.task)?;
+        let settles = self.record.task_settles.get(&self.task)?;
         settles.iter().find(|heard| **heard >= from).copied()
     }
 
