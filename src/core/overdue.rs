@@ -123,7 +123,7 @@ mod tests {
         // Each is unsettled for five minutes, and then there is none for one.
         let oldest = |passed: Duration| {
             let minutes = passed.as_secs() / 60;
-            (minutes % 6 != 0).then_some((Epoch::default(), minutes / 6))
+            (!minutes.is_multiple_of(6)).then_some((Epoch::default(), minutes / 6))
         };
         assert!(told(&mut overdue, now, 600 * MINUTE, oldest).is_empty());
     }

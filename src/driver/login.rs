@@ -68,14 +68,11 @@ impl Asking {
             Err(panicked) => Poll::Ready(Err((*panicked).into())),
         };
         let result = match polled {
-            Poll::Ready(Ok(credentials)) => {
-                Login::new(credentials, now, runtime).map_err(Arc::from)
-            }
-            Poll::Ready(Err(error)) => Err(Arc::from(error)),
-            Poll::Pending if self.deadline <= now => Err(Arc::from(Box::from(NoLogin::TooLate))),
+            Poll::Ready(result) => result.and_then(|it| Login::new(it, now, runtime)),
+            Poll::Pending if self.deadline <= now => Err(NoLogin::TooLate.into()),
             Poll::Pending => return Poll::Pending,
         };
-        Poll::Ready(result)
+        Poll::Ready(result.map_err(Arc::from))
     }
 }
 

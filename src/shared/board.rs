@@ -147,3 +147,54 @@ fn changed(mut posted: MutexGuard<'_, Posted>) {
     drop(posted);
     wakers.into_values().for_each(Waker::wake);
 }
+
+#[cfg(all(test, not(snowshoe_loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::sync::last::{self, in_time};
+
+    fn is_pending(board: &Board, watcher: u64, seen: u64, waker: &Waker) -> bool {
+        let cx = Context::from_waker(waker);
+        board.poll_change(&cx, watcher, seen).is_pending()
+    }
+
+    #[test]
+    fn a_task_goes_with_another_that_watches_the_same() {
+        for way in ["another waker", "a change", "giving up"] {
+            in_time(move || {
+                let board = Arc::new(Board::default());
+                let (watcher, other) = (board.watcher(), board.watcher());
+                assert!(is_pending(&board, other, 0, Waker::noop()));
+                let count = Arc::new(AtomicUsize::new(0));
+                let waker = last::waker({
+                    let (board, count) = (Arc::clone(&board), Arc::clone(&count));
+                    move || {
+                        board.forget(other);
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+                assert!(is_pending(&board, watcher, 0, &waker));
+                drop(waker);
+                match way {
+                    "another waker" => assert!(is_pending(&board, watcher, 0, Waker::noop())),
+                    "a change" => board.begin_close(),
+                    _ => board.forget(watcher),
+                }
+                assert_eq!(count.load(Ordering::Relaxed), 1, "{way}");
+            });
+        }
+    }
+
+    #[test]
+    fn of_those_who_watch_no_more_nothing_is_left() {
+        let board = Board::default();
+        for _ in 0..100 {
+            let watcher = board.watcher();
+            assert!(is_pending(&board, watcher, 0, Waker::noop()));
+            board.forget(watcher);
+        }
+        assert!(board.lock().wakers.is_empty());
+    }
+}

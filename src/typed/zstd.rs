@@ -146,7 +146,7 @@ mod tests {
     impl Decode<Vec<u8>> for Plain {
         fn decode(&self, body: &[u8], all: &PropertiesRef<'_>) -> Result<Vec<u8>, DecodeError> {
             match all.content_encoding {
-                found if found.and_then(|it| it.as_str()) == self.0 => Ok(body.to_vec()),
+                found if found.and_then(ShortStr::as_str) == self.0 => Ok(body.to_vec()),
                 found => Err(DecodeError::ContentEncoding(
                     found.unwrap_or_default().to_owned(),
                 )),

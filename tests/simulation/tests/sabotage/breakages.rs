@@ -254,8 +254,8 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         number: "fault 27",
         what: "that publishers are blocked outlives the connection",
         file: OUTPUTS,
-        sound: "self.blocked = false;\n        if matches!(self.io, Io::Dialing(..)) {",
-        broken: "if matches!(self.io, Io::Dialing(..)) {",
+        sound: "self.blocked = false;\n        if matches!(self.io, Io::Dialing(..) | Io::LoggingIn(..)) {",
+        broken: "if matches!(self.io, Io::Dialing(..) | Io::LoggingIn(..)) {",
         seeds: 300,
     },
     Breakage {
