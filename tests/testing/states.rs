@@ -353,7 +353,10 @@ fn a_close_is_told_from_its_beginning_on() {
                 .expect("it takes a while");
             assert!(!state.is_ready() && state.is_alive(), "{state}");
             // What waits is settled first, and the connections are up for it.
-            assert!(state.connections().all(|it| it.is_ready()), "{state}");
+            assert!(
+                state.connections().all(snowshoe::ConnectionState::is_ready),
+                "{state}"
+            );
             assert!(
                 state.to_string().starts_with("orders: closing; "),
                 "{state}"

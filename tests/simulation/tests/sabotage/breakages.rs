@@ -431,9 +431,10 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         number: "retries",
         what: "a copy that no queue took is taken as with the broker",
         file: RETRYING,
-        sound: "UnconfirmedReason::Returned(_) | UnconfirmedReason::Rejected(_) => After::Declare,",
+        sound: "UnconfirmedReason::Returned(_)
+        | UnconfirmedReason::Rejected(_)",
         broken: "UnconfirmedReason::Returned(_) => After::Settle(Disposition::Ack),
-        UnconfirmedReason::Rejected(_) => After::Declare,",
+        UnconfirmedReason::Rejected(_)",
         seeds: 1_000,
     },
     Breakage {
