@@ -160,6 +160,11 @@ impl Requests {
         }
     }
 
+    /// Whether some wait to be sent.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether no request is under way.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()

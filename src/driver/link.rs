@@ -736,7 +736,9 @@ impl Link {
 
     /// Whether there is more to say once the transport has taken what waits to be written.
     fn waits_for_room(&self) -> bool {
-        self.producers.wait_for_room() || self.channels.wait_for_room()
+        self.producers.wait_for_room()
+            || self.channels.wait_for_room()
+            || (self.requester.as_ref()).is_some_and(Requester::waits_for_room)
     }
 
     fn check_stall(&mut self, now: Instant) -> bool {

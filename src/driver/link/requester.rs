@@ -39,6 +39,11 @@ impl Requester {
         self.requests.is_empty()
     }
 
+    /// Whether some requests are to be sent, and could not.
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.requests.has_waiting()
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.requests.poll_timeout()
     }
