@@ -137,7 +137,7 @@ impl Consumer {
 
     /// A message that is there already.
     pub fn try_next(&mut self) -> Option<Delivery> {
-        if self.is_stopped() || self.inbox.stopping().is_paused() {
+        if self.is_stopped() || self.rests() {
             return None;
         }
         self.take_from_batch().or_else(|| {
@@ -200,8 +200,8 @@ impl Consumer {
     /// handlers run on all of its threads, and can take the processor for longer than others should wait.
     ///
     /// What a handler returns settles its message all the same, a panic is a handler's that has failed, and one that is
-    /// cut off is dropped when its task is polled next, which it is woken for. A message whose task the executor drops
-    /// goes back to the queue.
+    /// cut off is dropped when its task is polled next, which it is woken for. One whose task the executor drops
+    /// has failed, and is tried again after a second at the earliest.
     ///
     /// ```no_run
     /// # async fn handle(_: &[u8]) -> Result<(), std::io::Error> { Ok(()) }
@@ -344,7 +344,7 @@ impl Consumer {
             return Poll::Pending;
         }
         loop {
-            if self.inbox.stopping().is_paused() {
+            if self.rests() {
                 return self.rest(cx.waker());
             }
             if let Some(delivery) = self.take_from_batch() {
@@ -365,19 +365,25 @@ impl Consumer {
         }
     }
 
+    /// Whether it hands out nothing for now. What was received without acknowledgements and is the last of it would be
+    /// lost.
+    fn rests(&self) -> bool {
+        let is_paused = self.inbox.stopping().is_paused();
+        let is_last = || self.inbox.stopping().is_asked() || self.inbox.end().is_some();
+        is_paused && !(self.inbox.is_no_ack() && is_last())
+    }
+
     /// Waits to be let go on, or stopped. What was taken is not handed out meanwhile, and may be taken back.
     fn rest(&mut self, waker: &Waker) -> Poll<Option<Delivery>> {
         let has_ended = self.inbox.wait(waker);
-        match has_ended || self.is_stopped() {
-            true => Poll::Ready(None),
-            // It may have gone on before there was anybody to wake.
-            false => {
-                if !self.inbox.stopping().is_paused() {
-                    waker.wake_by_ref();
-                }
-                Poll::Pending
-            }
+        if has_ended && !self.inbox.is_no_ack() || self.is_stopped() {
+            return Poll::Ready(None);
         }
+        // It may have gone on before there was anybody to wake.
+        if !self.rests() {
+            waker.wake_by_ref();
+        }
+        Poll::Pending
     }
 
     fn take_from_batch(&mut self) -> Option<Delivery> {

@@ -42,11 +42,12 @@ use crate::name::Name;
 /// - Where the [queue was declared so](Queue::retry) by this client, and the broker can let it wait there, it does:
 ///   quorum queues of RabbitMQ from 4.3 on (seen on 4.3.6), and LavinMQ from 2.11 on (by its documentation; it was
 ///   not tried).
+///   The broker counts the attempts there, and a delivery whose channel has ended counts as one.
 /// - Elsewhere a copy of the message waits in another queue, from which the broker sends it back when its time is
 ///   over, and the message is acknowledged once the broker has confirmed the copy. For a queue `orders` there are the
 ///   exchanges `orders.retry` and `orders.retried`, and for each delay a queue such as `orders.retry.1000ms`; they are
 ///   durable, are declared when the consumer starts, and stay. A cut between copy and acknowledgement makes two of one
-///   message. The copy has the properties of the message, but for what cannot be published again: its `expiration`,
+///   message, and so does a handler that is cut off while its copy is under way. The copy has the properties of the message, but for what cannot be published again: its `expiration`,
 ///   and its `user_id`, which stands in a header. It comes back with its routing key, but through another exchange.
 ///
 /// After the last attempt a copy goes to the queue of the dead letters, with why it is there in its headers:
@@ -150,8 +151,8 @@ impl Retry {
     }
 
     /// Where messages go after the last attempt: to this exchange, which is there already, with their own routing key.
-    /// A name that is none is told as the consumer starts. What no queue takes stays with the consumer, and is tried
-    /// again from time to time.
+    /// A name that is none is told as the consumer starts. What no queue takes stays with the consumer, unsettled, and
+    /// is tried again from time to time, until the consumer is stopped and it goes back.
     pub fn dead_letter_exchange(mut self, exchange: impl Name) -> Self {
         match entity_name(exchange) {
             Ok(exchange) => {
@@ -203,9 +204,17 @@ impl Retry {
         self.wait(millis.max(1))
     }
 
+    /// Whether a message waits for so long that somebody has to look at it in between.
+    pub(crate) fn wait_on(&self, millis: u64) -> Option<Step> {
+        let waits = millis > 0 && !self.levels().is_empty();
+        waits.then(|| self.wait(millis))
+    }
+
     /// Waits for so long, in the queues that there are.
     pub(crate) fn wait(&self, millis: u64) -> Step {
         let levels = self.levels();
+        // Whoever has published it may say anything.
+        let millis = millis.min(u32::MAX.into());
         // The longest that is not too long, or the shortest.
         let fits = levels.iter().rev().find(|&&it| u64::from(it) <= millis);
         let level = fits.or(levels.first()).copied().unwrap_or(1);
@@ -252,11 +261,6 @@ impl Retry {
             }
             Waits::Listed(_) => None,
         }
-    }
-
-    /// How often a message may come back, if nobody but the broker counts.
-    pub(crate) fn most_returns(&self) -> u32 {
-        self.attempts
     }
 }
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use snowshoe_codec as codec;
@@ -18,6 +19,7 @@ use crate::shared::command::Command;
 use crate::shared::handle::Handle;
 use crate::shared::inbox::Inbox;
 use crate::sync::answer::answer;
+use crate::sync::{AtomicBool, Ordering};
 
 /// The policy of a consumer, and its ways to the broker.
 pub(super) struct Retrier {
@@ -39,7 +41,26 @@ pub(super) enum Verdict {
 }
 
 /// Settles a message once its copy is with the broker.
-pub(super) type Publishing = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) struct Publishing {
+    publishing: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whether that has failed, and is tried again.
+    is_stuck: Arc<AtomicBool>,
+}
+
+impl Publishing {
+    /// Whether it has failed, and is tried again from time to time. Nobody works on it meanwhile.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
+    }
+}
+
+impl Future for Publishing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.publishing.as_mut().poll(cx)
+    }
+}
 
 /// Between two attempts to publish a copy, which is twice as long after each.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -62,11 +83,18 @@ impl Retrier {
         })
     }
 
-    /// Sees to it that there is what the policy needs.
-    pub(super) async fn declare(&self, waits_by_itself: bool) -> Result<(), Error> {
+    /// Sees to it that there is what the policy needs for the queue as it is now.
+    pub(super) async fn prepare(&self) -> Result<(), Error> {
+        if !self.inbox.delays_retries() {
+            self.declare_waiting().await?;
+        }
+        self.declare_dead().await
+    }
+
+    /// Declares where copies wait.
+    async fn declare_waiting(&self) -> Result<(), Error> {
         // All are asked for at once, and answered in order.
-        let waiting = (!waits_by_itself).then(|| self.entities.waiting());
-        let calls = waiting.into_iter().flatten().map(|method| {
+        let calls = self.entities.waiting().map(|method| {
             let (answer, answered) = answer();
             self.client.command(Command::Call { method, answer });
             answered
@@ -74,15 +102,15 @@ impl Retrier {
         for answered in calls.collect::<Vec<_>>() {
             answered.await.ok_or(Error::Closed)??;
         }
+        Ok(())
+    }
+
+    /// Declares where dead letters go.
+    async fn declare_dead(&self) -> Result<(), Error> {
         if let Some(dead) = self.entities.dead() {
             self.client.declare(dead).await?;
         }
         Ok(())
-    }
-
-    /// [Declares](Self::declare) what is needed where the queue is now.
-    pub(super) async fn prepare(&self) -> Result<(), Error> {
-        self.declare(self.inbox.delays_retries()).await
     }
 
     /// What is to be done with a message before a handler sees it, if it is to wait for longer.
@@ -92,7 +120,7 @@ impl Retrier {
         claim: &Claim,
     ) -> Option<Verdict> {
         let Standing { failed, more } = Standing::of(&delivery.content);
-        let step = (more > 0).then(|| self.policy.wait(more))?;
+        let step = self.policy.wait_on(more)?;
         Some(self.publish(step, delivery, failed, None, claim))
     }
 
@@ -103,6 +131,10 @@ impl Retrier {
         delivery: &codec::Delivery,
         claim: &Claim,
     ) -> Verdict {
+        if self.inbox.may_be_stream() && what != What::Done {
+            // Its messages stay where they are, and there is nobody to send a copy to.
+            return Verdict::Settle(Disposition::Release);
+        }
         let delays = self.inbox.delays_retries();
         let failed = counts::failed_attempts(delivery, delays).saturating_add(1);
         let step = match what {
@@ -129,6 +161,10 @@ impl Retrier {
         reason: Option<&str>,
         claim: &Claim,
     ) -> Verdict {
+        let dead_letters = self.entities.dead_letters.as_ref();
+        if step == Step::DeadLetter && dead_letters.is_none() {
+            return Verdict::Settle(Disposition::Discard);
+        }
         let queue = &self.inbox.queue();
         let failed = Failed {
             content: &delivery.content,
@@ -136,30 +172,35 @@ impl Retrier {
             attempts,
             reason,
         };
-        let dead_letters = self.entities.dead_letters.as_ref();
         let copy = match step {
             Step::DeadLetter => failed.dead(dead_letters.and_then(|(_, key)| key.as_ref())),
             Step::Wait { millis, more } => failed.waiting(millis, more),
         };
         let is_dead = step == Step::DeadLetter;
-        match copy {
-            Ok(copy) if !is_dead || dead_letters.is_some() => {
-                let (retrier, claim) = (Arc::clone(self), claim.clone());
-                let publishing =
-                    async move { retrier.settle_with_copy(copy, is_dead, claim).await };
-                Verdict::Publish(Box::pin(publishing))
-            }
-            Ok(_) => Verdict::Settle(Disposition::Discard),
+        let (retrier, claim) = (Arc::clone(self), claim.clone());
+        let is_stuck = Arc::new(AtomicBool::new(false));
+        let stuck = Arc::clone(&is_stuck);
+        let publishing: Pin<Box<dyn Future<Output = ()> + Send>> = match copy {
+            Ok(copy) => Box::pin(async move {
+                retrier.settle_with_copy(copy, is_dead, claim, &stuck).await;
+            }),
             // Its properties cannot be read, and so nothing can be written into them.
-            Err(_) => {
-                let (client, claim) = (Arc::clone(&self.client), claim.clone());
-                Verdict::Publish(Box::pin(give_back_later(client, claim)))
-            }
-        }
+            Err(_) => Box::pin(async move { retrier.give_back_later(claim, &stuck).await }),
+        };
+        Verdict::Publish(Publishing {
+            publishing,
+            is_stuck,
+        })
     }
 
     /// Publishes a copy until the broker has it, and settles the message then.
-    async fn settle_with_copy(&self, copy: Message, is_dead: bool, claim: Claim) {
+    async fn settle_with_copy(
+        &self,
+        copy: Message,
+        is_dead: bool,
+        claim: Claim,
+        stuck: &AtomicBool,
+    ) {
         let mut pause = PAUSE;
         // One that has gone back in the meantime is delivered again.
         while claim.stands() {
@@ -172,19 +213,29 @@ impl Retrier {
                 Ok(()) => return claim.settle(Disposition::Ack),
                 Err(error) => match after(&error) {
                     After::Declare => {
+                        stuck.store(true, Ordering::Relaxed);
                         // Somebody has deleted it. What is refused will be told by the next attempt.
-                        _ = self.declare(false).await;
+                        _ = match is_dead {
+                            true => self.declare_dead().await,
+                            false => self.declare_waiting().await,
+                        };
                     }
                     After::Wait => {}
                     After::Settle(disposition) => return claim.settle(disposition),
-                    After::GiveBackLater => {
-                        return give_back_later(Arc::clone(&self.client), claim).await;
-                    }
+                    After::GiveBackLater => return self.give_back_later(claim, stuck).await,
                 },
             }
+            stuck.store(true, Ordering::Relaxed);
             self.client.delay(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// There can be no copy of a message: it is tried again as often as its queue lets it, but not all the time.
+    async fn give_back_later(&self, claim: Claim, stuck: &AtomicBool) {
+        stuck.store(true, Ordering::Relaxed);
+        self.client.delay(LONGEST_PAUSE).await;
+        claim.settle(Disposition::Retry);
     }
 
     fn copies(&self) -> &Producer {
@@ -208,12 +259,6 @@ impl Retrier {
             .capacity_bytes(usize::MAX)
             .build()
     }
-}
-
-/// There can be no copy of a message: it is tried again as often as its queue lets it, but not all the time.
-async fn give_back_later(client: Arc<Handle>, claim: Claim) {
-    client.delay(LONGEST_PAUSE).await;
-    claim.settle(Disposition::Retry);
 }
 
 /// What is to be done after a copy could not be published.

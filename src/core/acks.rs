@@ -130,8 +130,8 @@ impl AckTracker {
 
     /// Whether a delivery up to this one is in the user's hands.
     pub fn is_any_unsettled_up_to(&self, last: u64) -> bool {
-        let mut states = self.deliveries.iter();
-        states.any(|(tag, state)| tag <= last && state.is_none())
+        let up_to = self.deliveries.iter().take_while(|(tag, _)| *tag <= last);
+        up_to.into_iter().any(|(_, state)| state.is_none())
     }
 
     /// Number of deliveries settled since the last flush.

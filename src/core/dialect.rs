@@ -6,6 +6,17 @@ use snowshoe_codec::{Connection, FieldValue, Method};
 use crate::declare::UNLIMITED_DELIVERIES;
 
 const DELIVERY_LIMIT: &str = "x-delivery-limit";
+const DELAYED_RETRY: [&str; 3] = [
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+];
+
+/// The delivery limit that a queue is to have.
+fn limit_of(declare: &queue::Declare) -> Option<i64> {
+    let limit = declare.arguments.get(DELIVERY_LIMIT).ok().flatten()?;
+    limit.as_i64()
+}
 
 /// How a broker wants to be spoken to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +24,9 @@ pub struct Dialect {
     /// Whether no delivery limit is to be told by telling none. RabbitMQ 3 takes -1 for a limit that is
     /// exceeded when a message first comes back (seen on 3.10.8), LavinMQ refuses it (406, seen on 2.9.1).
     leaves_out_unlimited: bool,
+    /// Whether it refuses to be told of queues other than quorum queues what those alone know (406, seen on 4.0.5
+    /// and 4.3.6).
+    is_rabbitmq: bool,
     /// Whether a basic.cancel may be for a delivery that was unsettled for too long, and leaves the others of
     /// that consumer where they are. RabbitMQ 4.3 does so for quorum queues; those before end the channel
     /// (seen on 4.3.6, 4.0.5 and 3.10.8).
@@ -53,6 +67,7 @@ impl Dialect {
     fn new(is_lavinmq: bool, rabbitmq: Option<(u32, u32)>) -> Self {
         let is_from = |first| rabbitmq.is_some_and(|release| release >= first);
         Self {
+            is_rabbitmq: rabbitmq.is_some(),
             leaves_out_unlimited: is_lavinmq || rabbitmq.is_some_and(|release| release < (4, 0)),
             cancels_over_timeouts: is_from((4, 3)),
             spares_what_is_given_back: is_from((4, 3)),
@@ -73,12 +88,20 @@ impl Dialect {
     }
 
     fn declare(self, mut declare: queue::Declare) -> queue::Declare {
-        let limit = declare.arguments.get(DELIVERY_LIMIT).ok().flatten();
-        if self.leaves_out_unlimited
-            && limit.and_then(FieldValue::as_i64) == Some(UNLIMITED_DELIVERIES)
-        {
+        if self.leaves_out_unlimited && limit_of(&declare) == Some(UNLIMITED_DELIVERIES) {
             // What cannot be read could not be sent either.
             _ = declare.arguments.remove(DELIVERY_LIMIT);
+        }
+        let kind = declare.arguments.get("x-queue-type").ok().flatten();
+        let is_quorum = kind.and_then(FieldValue::as_str) == Some("quorum");
+        if self.is_rabbitmq && !is_quorum {
+            // Other queues let nothing wait, and refuse to be told so.
+            for name in DELAYED_RETRY {
+                _ = declare.arguments.remove(name);
+            }
+            if limit_of(&declare) == Some(UNLIMITED_DELIVERIES) {
+                _ = declare.arguments.remove(DELIVERY_LIMIT);
+            }
         }
         declare
     }

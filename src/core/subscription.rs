@@ -572,16 +572,19 @@ impl Subscription {
         vacates
     }
 
-    /// The user lets it receive again. Where it has its channel still, it is [resumed](Self::resume) there.
-    pub fn let_go_on(&mut self, now: Instant) {
+    /// The user lets it receive again. Where it has its channel still, it is [resumed](Self::resume) there. How it
+    /// receives, if it has never ceased to.
+    pub fn let_go_on(&mut self, now: Instant) -> Option<Flow> {
         let was_held = self.hold.take();
-        if let State::Held(channel) = self.state {
-            self.state = match was_held {
-                // It was not cancelled yet.
-                Some(Leaving::WithItsChannel) => State::Active(channel),
-                _ => State::Paused(channel, now),
-            };
+        let State::Held(channel) = self.state else {
+            return None;
+        };
+        if was_held != Some(Leaving::WithItsChannel) {
+            self.state = State::Paused(channel, now);
+            return None;
         }
+        self.state = State::Active(channel);
+        Some(self.flow)
     }
 
     /// Its channel was closed.

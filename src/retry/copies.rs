@@ -39,6 +39,11 @@ impl Standing {
             let value = headers?.get(name).ok()??.as_i64()?;
             u64::try_from(value).ok()
         };
+        // A dead letter that somebody has put into a queue again has all its attempts before it.
+        let is_dead = headers.is_some_and(|it| matches!(it.get(QUEUE), Ok(Some(_))));
+        if is_dead {
+            return Self::default();
+        }
         let failed = number(ATTEMPTS).unwrap_or(0);
         Self {
             failed: u32::try_from(failed).unwrap_or(u32::MAX),
@@ -65,6 +70,8 @@ impl Failed<'_> {
     /// The properties of the message cannot be read.
     pub(crate) fn waiting(self, millis: u32, more: u64) -> Result<Message, PropertiesError> {
         let copy = self.copy(|headers| {
+            headers.remove(QUEUE)?;
+            headers.remove(ROUTING_KEY)?;
             headers.set(DELAY, i64::from(millis))?;
             if more > 0 {
                 headers.set(MORE, i64::try_from(more).unwrap_or(i64::MAX))?;
@@ -85,8 +92,14 @@ impl Failed<'_> {
         routing_key: Option<&ShortString>,
     ) -> Result<Message, PropertiesError> {
         let own = || self.content.routing_key().to_owned();
+        let is_of_its_own = routing_key.is_none();
         let routing_key = routing_key.cloned().unwrap_or_else(own);
         let copy = self.copy(|headers| {
+            if !is_of_its_own {
+                // It would go to these queues once more; brokers take them away as well.
+                headers.remove("CC")?;
+                headers.remove("BCC")?;
+            }
             headers.remove(DELAY)?;
             headers.remove(MORE)?;
             headers.set(QUEUE, self.queue)?;

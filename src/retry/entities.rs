@@ -1,7 +1,9 @@
 use snowshoe_codec::{Method, ShortString};
 
 use super::{DeadLetters, Retry};
-use crate::declare::{Binding, Declaration, Declare, Exchange, Queue, RetryOn, entity_name};
+use crate::declare::{
+    Binding, Declaration, Declare, DeliveryLimit, Exchange, Queue, RetryOn, entity_name,
+};
 use crate::error::Error;
 
 /// What a policy needs at the broker.
@@ -32,6 +34,11 @@ impl Entities {
         let text = queue
             .as_str()
             .ok_or_else(|| Error::NotUtf8(queue.clone()))?;
+        // The names of brokers are not for others (403).
+        let text = match text.starts_with("amq.") {
+            true => &format!("of.{text}"),
+            false => text,
+        };
         let (retry, retried) = (format!("{text}.retry"), format!("{text}.retried"));
         let mut waiting = vec![
             Exchange::headers(&retry).into_declaration()?,
@@ -108,16 +115,20 @@ impl Retry {
 impl Queue {
     /// Messages that failed wait in this queue before they are tried again, as a [`Retry`] says, where the broker can
     /// do that (see there); elsewhere this says nothing. It is the
-    /// [delayed retry](Self::delayed_retry) of messages that failed, and a
-    /// [limit](Self::delivery_limit) that lets the consumer count.
+    /// [delayed retry](Self::delayed_retry) of messages that failed, and no
+    /// [delivery limit](Self::delivery_limit): what goes back without having failed counts against one, so that a few
+    /// pauses and cuts would delete messages that no handler has seen. A message that ends the whole process comes again
+    /// without end; if there can be such, set a limit after this, far above the attempts, and a
+    /// [dead-letter exchange](Self::dead_letter_exchange).
     ///
-    /// A queue that is there without this has to stay without: the broker refuses to declare it otherwise (406).
-    /// Copies of its messages wait in other queues then, and the consumer is told the same policy.
+    /// The delays of the policy are arguments of the queue from then on, and the broker refuses to declare it with others,
+    /// or without, as it does where it is there without them (406). Copies of the messages of such a queue wait in other
+    /// queues, if it is declared without this and its consumer is told the policy.
     pub fn retry(self, policy: &Retry) -> Self {
         match policy.as_brokers_wait() {
             Some((first, max)) => self
                 .delayed_retry(RetryOn::Failed, first, max)
-                .delivery_limit(policy.most_returns()),
+                .delivery_limit(DeliveryLimit::Unlimited),
             None => self,
         }
     }

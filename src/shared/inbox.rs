@@ -454,11 +454,17 @@ impl Inbox {
         self
     }
 
-    /// Whether what was handed out is settled.
+    /// Whether its messages may be a stream's.
+    pub(crate) fn may_be_stream(&self) -> bool {
+        self.lock().signs.is_stream()
+    }
+
+    /// Whether what was handed out is settled, and that was told to the broker.
     pub(crate) fn has_nothing_at_hand(&self) -> bool {
         let last = self.last_handed_out.load(Ordering::Relaxed);
         let state = self.lock();
-        !state.tracker.is_any_unsettled_up_to(last)
+        // Settles that were not flushed would go with the channel.
+        state.tracker.pending() == 0 && !state.tracker.is_any_unsettled_up_to(last)
     }
 
     /// The client is being closed: whoever works on deliveries is to begin with no more of them.

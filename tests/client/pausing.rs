@@ -327,3 +327,56 @@ fn a_paused_consumer_can_be_stopped_cancelled_and_closed() {
         assert_eq!(take_bodies(&other, &queue).await, BODIES);
     });
 }
+
+#[test]
+fn what_was_received_without_acknowledgements_is_handed_out_when_a_paused_consumer_ends() {
+    run(async {
+        for closes in [false, true] {
+            let client = connect(&url()).await;
+            let queue = lasting_queue(&client).await;
+            publish(&client, &queue, &BODIES).await;
+            let builder = client.consumer(queue.clone()).unwrap().no_ack();
+            let mut consumer = within("the consumer", builder.start()).await.unwrap();
+            eventually("all are there", || consumer.waiting() == 8).await;
+            consumer.pause_handle().pause();
+            if closes {
+                within("the close", client.close()).await;
+            } else {
+                consumer.stop_handle().stop();
+            }
+            let handled = consumer.process(2, async |_: Delivery| {});
+            assert_eq!(within("the end", handled).await.finished, 8);
+        }
+    });
+}
+
+/// It is the wish for less that was not said meanwhile.
+#[test]
+fn a_single_active_consumer_that_goes_on_before_it_has_let_go_gets_all() {
+    const MESSAGES: usize = 150;
+    run(async {
+        let client = connect(&url()).await;
+        let queue = Queue::new(unique("single")).single_active_consumer();
+        let queue = declare(&client, queue).await;
+        let producer = client.producer(queue.clone()).unwrap().build();
+        within("the confirm", producer.send("first")).await.unwrap();
+        let builder = client.consumer(queue.clone()).unwrap().prefetch(200);
+        let builder = builder.capacity_bytes(1 << 20);
+        let mut consumer = within("the consumer", builder.start()).await.unwrap();
+        let at_hand = next(&mut consumer).await;
+        let pause = consumer.pause_handle();
+        pause.pause();
+        for _ in 0..MESSAGES {
+            within("the confirm", producer.send(vec![0; 20_000]))
+                .await
+                .unwrap();
+        }
+        eventually("it is behind", || consumer.waiting() > 40).await;
+        pause.resume();
+        for _ in 0..MESSAGES {
+            next(&mut consumer).await.ack().unwrap();
+        }
+        at_hand.ack().unwrap();
+        client.close().await;
+    });
+}

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, zip};
 use snowshoe::{
-    Binding, Client, Consumer, ConsumerBuilder, Delivery, Event, Exchange, FieldValue, Outcome,
-    Properties, Queue, Retry, SettleError, Settled, ShortString,
+    Binding, Client, ConnectionRole, Consumer, ConsumerBuilder, Delivery, Event, Exchange,
+    FieldArray, FieldValue, Message, Outcome, Properties, Queue, Retry, SettleError, Settled,
+    ShortString, StreamOffset,
 };
 use support::broker::{url, version};
 use support::cable::Cable;
 use support::client::connect;
-use support::events::next_event;
+use support::events::{next_event, recovered};
 use support::messages::text;
 use support::proxy::End;
 use support::queues::{
@@ -153,10 +154,7 @@ fn a_message_that_fails_twice_is_done_the_third_time_and_is_what_it_was() {
         let mut consumer = consumer(&client, &queue, soon(5)).await;
         let properties = Properties::builder()
             .header("mine", 7)
-            .header(
-                "CC",
-                &snowshoe::FieldArray::new().with(elsewhere.clone()).unwrap(),
-            )
+            .header("CC", &FieldArray::new().with(elsewhere.clone()).unwrap())
             .correlation_id("17")
             .content_type("text/plain")
             .expiration("60000")
@@ -457,6 +455,199 @@ fn a_delivery_is_settled_apart_from_its_message() {
         drop(consumer);
         until_ready(&client, &queue, 2).await;
         assert_eq!(take_bodies(&client, &queue).await, ["3", "4"]);
+        client.close().await;
+    });
+}
+
+/// A queue that stays without consumers.
+async fn lasting_queue(client: &Client) -> ShortString {
+    declare(client, Queue::new(unique("retrying"))).await
+}
+
+#[test]
+fn pauses_and_cuts_delete_nothing_of_a_queue_that_lets_messages_wait() {
+    run(async {
+        let mut cable = Cable::lay().await;
+        let client = cable.client.clone();
+        let policy = soon(1);
+        let queue = Queue::quorum(unique("retrying")).retry(&policy);
+        let queue = declare(&client, queue).await;
+        let direct = connect(&url()).await;
+        publish(&direct, &queue, &["1", "2", "3"]).await;
+        let mut consumer = consumer(&client, &queue, policy).await;
+        let pause = consumer.pause_handle();
+        for time in 0..6 {
+            eventually("all are there", || consumer.waiting() == 3).await;
+            if time % 2 == 0 {
+                pause.pause();
+                until_ready(&direct, &queue, 3).await;
+                pause.resume();
+            } else {
+                cable.proxy.all().end(End::Reset);
+                recovered(&mut cable.events, ConnectionRole::Main).await;
+            }
+        }
+        let stop = consumer.stop_handle();
+        let seen = Cell::new(0);
+        let handler = |_: Delivery| {
+            seen.set(seen.get() + 1);
+            if seen.get() == 3 {
+                stop.stop();
+            }
+            std::future::ready(())
+        };
+        within("the end", consumer.process(1, handler)).await;
+        client.close().await;
+    });
+}
+
+#[test]
+fn a_policy_says_nothing_of_a_queue_that_lets_nothing_wait() {
+    run(async {
+        let client = connect(&url()).await;
+        let name = unique("retrying");
+        let declared = Queue::new(&name).retry(&soon(3));
+        within("the queue", client.declare(declared)).await.unwrap();
+        // Nor does another policy, or none.
+        let other = connect(&url()).await;
+        for queue in [Queue::new(&name).retry(&soon(4)), Queue::new(&name)] {
+            within("the queue", other.declare(queue)).await.unwrap();
+        }
+        let quorum = unique("retrying");
+        let declared = Queue::quorum(&quorum).retry(&soon(3));
+        within("the queue", client.declare(declared)).await.unwrap();
+        let declared = Queue::quorum(&quorum).retry(&soon(4));
+        within("the queue", other.declare(declared)).await.unwrap();
+    });
+}
+
+#[test]
+fn dead_letters_that_nobody_takes_hold_up_neither_other_messages_nor_a_stop() {
+    run(async {
+        let client = connect(&url()).await;
+        let queue = lasting_queue(&client).await;
+        let nobody = unique("nobody");
+        within("the exchange", client.declare(Exchange::topic(&nobody)))
+            .await
+            .unwrap();
+        publish(&client, &queue, &["bad", "worse", "1", "2", "3"]).await;
+        let policy = soon(1).dead_letter_exchange(nobody);
+        let mut consumer = consumer(&client, &queue, policy).await;
+        let (stop, good) = (consumer.stop_handle(), Cell::new(0));
+        let handler = |delivery: Delivery| {
+            let is_bad = delivery.body().len() > 1;
+            if !is_bad {
+                good.set(good.get() + 1);
+            }
+            std::future::ready(if is_bad { Err("bad") } else { Ok(()) })
+        };
+        let stopping = async {
+            eventually("the good ones are handled", || good.get() == 3).await;
+            stop.stop();
+        };
+        within("the end", zip(consumer.process(2, handler), stopping)).await;
+        drop(consumer);
+        until_ready(&client, &queue, 2).await;
+        client.close().await;
+    });
+}
+
+#[test]
+fn headers_that_others_have_written_hold_nothing_up() {
+    run(async {
+        let client = connect(&url()).await;
+        let queue = lasting_queue(&client).await;
+        let mut consumer = consumer(&client, &queue, soon(1)).await;
+        for more in [1, i64::MAX] {
+            let message = Message::new("left over").header("snowshoe-more", more);
+            let producer = client.producer(queue.clone()).unwrap().build();
+            within("the confirm", producer.send(message)).await.unwrap();
+        }
+        let stop = consumer.stop_handle();
+        let mut seen = 0;
+        let handler = |_: Delivery| {
+            seen += 1;
+            if seen == 2 {
+                stop.stop();
+            }
+            std::future::ready(())
+        };
+        within("the end", consumer.process(1, handler)).await;
+        client.close().await;
+    });
+}
+
+#[test]
+fn a_dead_letter_goes_nowhere_else_and_has_all_its_attempts_when_it_is_put_back() {
+    run(async {
+        let client = connect(&url()).await;
+        let [queue, elsewhere] = [lasting_queue(&client).await, lasting_queue(&client).await];
+        let mut consumer = consumer(&client, &queue, soon(2)).await;
+        let copies = FieldArray::new().with(elsewhere.clone()).unwrap();
+        let message = Message::new("again").header("CC", &copies);
+        let producer = client.producer(queue.clone()).unwrap().build();
+        within("the confirm", producer.send(message)).await.unwrap();
+        let attempts = RefCell::new(Vec::new());
+        let handling = consumer.process(1, |delivery: Delivery| {
+            attempts.borrow_mut().push(delivery.attempt());
+            std::future::ready(Err::<(), _>("no"))
+        });
+        let putting_back = async {
+            let dead = only(&client, &named(&queue, "dead")).await;
+            let properties = dead.properties().unwrap().encode().unwrap();
+            let again = Message::new(dead.body_bytes()).with_properties(properties);
+            producer.send(again).await.unwrap();
+            dead.ack().unwrap();
+            only(&client, &named(&queue, "dead")).await
+        };
+        let dead = or(async { Err(handling.await) }, async {
+            Ok(putting_back.await)
+        });
+        let dead = within("the end", dead).await.unwrap();
+        assert_eq!(attempts.take(), [1, 2, 1, 2]);
+        assert_eq!(number_in(&dead, "snowshoe-attempts"), Some(2));
+        assert_eq!(take_bodies(&client, &elsewhere).await, ["again"]);
+        client.close().await;
+    });
+}
+
+#[test]
+fn a_policy_leaves_a_stream_as_it_is() {
+    run(async {
+        let client = connect(&url()).await;
+        let queue = declare(&client, Queue::stream(unique("retrying"))).await;
+        publish(&client, &queue, &["1", "2"]).await;
+        let first = StreamOffset::First;
+        let builder = client.consumer(queue.clone()).unwrap();
+        let mut consumer = start(builder.stream_offset(first).retry(soon(3))).await;
+        let (stop, mut seen) = (consumer.stop_handle(), Vec::new());
+        let handler = |delivery: Delivery| {
+            seen.push(text(delivery.body()));
+            if seen.len() == 2 {
+                stop.stop();
+            }
+            std::future::ready(Err::<(), _>("no"))
+        };
+        within("the end", consumer.process(1, handler)).await;
+        assert_eq!(seen, ["1", "2"]);
+        // Whoever publishes after that is the next.
+        publish(&client, &queue, &["3"]).await;
+        let mut other = start(client.consumer(queue).unwrap().stream_offset(first)).await;
+        for expected in ["1", "2", "3"] {
+            let delivery = within("a delivery", other.next()).await.unwrap();
+            assert_eq!(text(delivery.body()), expected);
+            delivery.ack().unwrap();
+        }
+        client.close().await;
+    });
+}
+
+#[test]
+fn a_queue_that_the_broker_has_named_can_have_a_policy() {
+    run(async {
+        let client = connect(&url()).await;
+        let queue = declare(&client, Queue::server_named()).await;
+        consumer(&client, &queue, soon(2)).await;
         client.close().await;
     });
 }

@@ -37,6 +37,8 @@ enum Work<F> {
     Handler(Pin<Box<F>>, Option<Task>),
     /// A copy of its message is on its way.
     Publishing(Publishing, Claim),
+    /// The same, which has failed and is tried again from time to time.
+    Stuck(Publishing, Claim),
     /// Its message waits for a moment, and is settled so then.
     Resting(Answered<()>, Disposition, Claim),
 }
@@ -152,10 +154,25 @@ where
                     self.conclude(index, outcome, task, presence);
                 }
                 Work::Publishing(publishing, _) => {
-                    if publishing.as_mut().poll(cx).is_pending() {
+                    if Pin::new(&mut *publishing).poll(cx).is_ready() {
+                        *work = Work::None;
+                        continue;
+                    }
+                    if publishing.is_stuck()
+                        && let Work::Publishing(publishing, claim) =
+                            std::mem::replace(work, Work::None)
+                    {
+                        *work = Work::Stuck(publishing, claim);
+                        self.resting += 1;
+                    }
+                    return;
+                }
+                Work::Stuck(publishing, _) => {
+                    if Pin::new(publishing).poll(cx).is_pending() {
                         return;
                     }
                     *work = Work::None;
+                    self.resting -= 1;
                 }
                 Work::Resting(until, ..) => {
                     if Pin::new(until).poll(cx).is_pending() {
@@ -222,7 +239,7 @@ where
             if self.resting == 0 {
                 break;
             }
-            if matches!(self.slots[index].work, Work::Resting(..)) {
+            if matches!(self.slots[index].work, Work::Resting(..) | Work::Stuck(..)) {
                 self.end_rest(index);
                 self.free(index);
             }
@@ -231,10 +248,13 @@ where
 
     fn end_rest(&mut self, index: usize) {
         let work = &mut self.slots[index].work;
-        if let Work::Resting(_, disposition, claim) = std::mem::replace(work, Work::None) {
-            self.resting -= 1;
-            claim.settle(disposition);
-        }
+        let (disposition, claim) = match std::mem::replace(work, Work::None) {
+            Work::Resting(_, disposition, claim) => (disposition, claim),
+            Work::Stuck(_, claim) => (Disposition::Release, claim),
+            other => return *work = other,
+        };
+        self.resting -= 1;
+        claim.settle(disposition);
     }
 
     /// Drops what is not through, and gives its messages back.
@@ -242,7 +262,7 @@ where
         self.end_rests();
         for slot in &mut self.slots {
             let claim = match std::mem::replace(&mut slot.work, Work::None) {
-                Work::None | Work::Resting(..) => continue,
+                Work::None | Work::Resting(..) | Work::Stuck(..) => continue,
                 Work::Handler(future, task) => {
                     presence.handled.cut_off += 1;
                     drop_quietly(future);

@@ -5,6 +5,7 @@ use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::slots::drop_quietly;
 use crate::delivery::Outcome;
@@ -96,6 +97,9 @@ impl<F> Drop for Inside<F> {
     }
 }
 
+/// How long a message waits whose task was dropped.
+const DROPPED: Duration = Duration::from_secs(1);
+
 /// Waits for the handler.
 pub(super) struct Outside {
     answered: Answered<Result<Outcome, String>>,
@@ -112,8 +116,8 @@ impl Future for Outside {
                 Some(Ok(outcome)) => outcome,
                 // The hook has told it where it happened.
                 Some(Err(message)) => resume_unwind(Box::new(message)),
-                // Nobody has come to an end with it.
-                None => Outcome::release(),
+                // Nobody has come to an end with it, and may not the next time.
+                None => Outcome::retry_after(DROPPED).because("its task was dropped"),
             })
     }
 }

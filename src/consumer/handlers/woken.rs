@@ -14,6 +14,8 @@ pub(super) struct Woken {
 #[derive(Default)]
 struct State {
     indices: Vec<usize>,
+    /// Whether each is among them.
+    is_in: Vec<bool>,
     waker: WakerSlot,
 }
 
@@ -23,6 +25,9 @@ impl Woken {
         let mut state = lock(&self.state);
         let before = state.waker.replace(waker);
         let indices = std::mem::take(&mut state.indices);
+        for index in &indices {
+            state.is_in[*index] = false;
+        }
         drop(state);
         // Without the lock: with it a task may go, and wake a handler as it does.
         drop(before);
@@ -46,7 +51,10 @@ struct SlotWaker {
 impl Wake for SlotWaker {
     fn wake(self: Arc<Self>) {
         let mut state = lock(&self.woken.state);
-        if !state.indices.contains(&self.index) {
+        if state.is_in.len() <= self.index {
+            state.is_in.resize(self.index + 1, false);
+        }
+        if !std::mem::replace(&mut state.is_in[self.index], true) {
             state.indices.push(self.index);
         }
         let waker = state.waker.take();

@@ -125,7 +125,11 @@ impl Session {
     /// The user lets a consumer receive again.
     pub fn let_go_on(&mut self, now: Instant, consumer: ConsumerKey) {
         if let Some(subscription) = self.consumers.get_mut(consumer) {
-            subscription.let_go_on(now);
+            if let Some(flow) = subscription.let_go_on(now) {
+                // What was wanted meanwhile is to be asked for again.
+                let flows = Output::ConsumerFlows(consumer, flow);
+                self.outputs.push_back(flows);
+            }
             self.wakeups.push(now);
         }
     }

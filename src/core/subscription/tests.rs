@@ -725,7 +725,8 @@ fn one_whose_order_comes_first_is_held_by_the_end_of_its_channel() {
     world.activate(ChannelId(2));
     // Let go on before its channel is closed, it has never gone.
     assert_eq!(world.subscription.hold(Leaving::WithItsChannel), None);
-    world.subscription.let_go_on(world.now);
+    let flow = Flow::Wide { prefetch: 10 };
+    assert_eq!(world.subscription.let_go_on(world.now), Some(flow));
     assert_eq!(world.state(), State::Active(ChannelId(2)));
     assert!(!world.subscription.vacates());
 }
