@@ -39,7 +39,7 @@ impl Provider {
         }
     }
 
-    fn answers_from_now_on(&self, call: Call) {
+    fn will(&self, call: Call) {
         *self.call.lock().unwrap() = call;
     }
 
@@ -158,7 +158,7 @@ fn a_provider_that_fails_to_renew_is_asked_again_and_that_is_told() {
                 Call::Hangs => "the provider of credentials did not give any in time",
                 _ => "the identity provider is away",
             };
-            provider.answers_from_now_on(call);
+            provider.will(call);
             provider.asked();
             let mut failed_at = Vec::new();
             while failed_at.len() < 4 {
@@ -173,7 +173,7 @@ fn a_provider_that_fails_to_renew_is_asked_again_and_that_is_told() {
             for (failed, asked) in failed_at.iter().zip(&asked[1..]) {
                 assert_eq!(provider.began + *asked, failed.0 + failed.1);
             }
-            provider.answers_from_now_on(Call::Gives(seconds(300), seconds(2)));
+            provider.will(Call::Gives(seconds(300), seconds(2)));
             let mut updated = client.events();
             while !matches!(updated.next().await, Some(Event::SecretUpdated { .. })) {}
             assert!(client.state().is_ready());
@@ -252,7 +252,7 @@ fn a_provider_that_takes_its_time_is_waited_for() {
         // Nothing stands still while it is asked for a renewal.
         let producer = client.producer("q").unwrap().mandatory(false).build();
         producer.send("one").await.unwrap();
-        provider.answers_from_now_on(Call::Hangs);
+        provider.will(Call::Hangs);
         story.clock.sleep(seconds(243)).await;
         producer.send("two").await.unwrap();
     });
