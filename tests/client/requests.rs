@@ -13,7 +13,7 @@ use support::client::connect;
 use support::events::next_event;
 use support::proxy::{End, Proxy};
 use support::queues::{declare_empty, with_queue};
-use support::waiting::{run, wait_until, within};
+use support::waiting::{run, within};
 
 async fn start(requester: RequesterBuilder) -> Requester {
     let started = within("the requester", requester.start()).await;
@@ -231,27 +231,25 @@ fn a_memory_alarm_holds_requests_up_and_no_acknowledgement() {
         let mut events = client.events();
         declare_empty(&client, QUEUE).await;
         let producer = client.producer(QUEUE).unwrap().build();
-        within("the confirm", producer.send("before"))
-            .await
-            .unwrap();
+        for body in ["first", "second"] {
+            within("the confirm", producer.send(body)).await.unwrap();
+        }
         let requester = start(client.requester()).await;
         let consumer = client.consumer(QUEUE).unwrap().prefetch(1).start();
         let mut consumer = within("the consumer", consumer).await.unwrap();
-        let before = within("the message", consumer.next()).await.unwrap();
+        let first = within("a message", consumer.next()).await.unwrap();
         node.admin().set_memory_alarm(true);
-        wait_until("the connections know of the alarm", || {
-            let states =
-                "[rabbit_reader:info(P, [state]) || P <- rabbit_networking:local_connections()]";
-            !node.admin().eval(states).contains("running")
-        });
         let request = requester.request(QUEUE, "during").into_future();
         let meanwhile = async {
             let is_blocked = |event: &Event| matches!(event, Event::Blocked { .. });
             next_event(&mut events, "the block", is_blocked).await;
-            // It has got through once there is room for the next, which was published into the alarm.
-            before.ack().unwrap();
-            let request = within("the next", consumer.next()).await.unwrap();
+            // There is room for the next once the broker has heard of this one.
+            first.ack().unwrap();
+            let second = within("the next", consumer.next()).await.unwrap();
+            assert_eq!(second.body(), b"second");
             node.admin().set_memory_alarm(false);
+            second.ack().unwrap();
+            let request = within("the request", consumer.next()).await.unwrap();
             client.replier().reply(&request, "after").await.unwrap();
             request.ack().unwrap();
         };
