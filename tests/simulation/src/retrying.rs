@@ -331,10 +331,10 @@ fn with<R>(scene: &Scene, work: impl FnOnce(&mut Tasks) -> R) -> R {
 pub(crate) fn held(broker: &Broker) -> Vec<Held> {
     let mut held = Vec::new();
     for name in broker.queue_names("/") {
-        let (Some(name), Some(queue)) = (
-            name.as_str(),
-            broker.queue("/", name.as_str().unwrap_or("")),
-        ) else {
+        let Some(name) = name.as_str() else {
+            continue;
+        };
+        let Some(queue) = broker.queue("/", name) else {
             continue;
         };
         for message in queue.ready.iter().chain(&queue.delayed) {

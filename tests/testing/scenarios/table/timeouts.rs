@@ -12,6 +12,10 @@ const LATER: u64 = 3_000;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let quorum = || declare("q").durable().with("x-queue-type", "quorum");
+    let delayed = |kind: &str| {
+        let queue = quorum().with("x-delayed-retry-type", kind);
+        queue.with("x-delayed-retry-min", 60_000)
+    };
     vec![
         scenario(
             "a delivery of a classic queue is overdue",
@@ -50,6 +54,28 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 ack(1),
                 ack(2),
                 get("q").on(2),
+            ],
+        ),
+        scenario(
+            "an overdue delivery of a quorum queue in which what failed waits",
+            [
+                delayed("failed"),
+                confirms(),
+                consume("q", "c").on(2),
+                publish("", "q", "1"),
+                pass(LATER),
+                get("q"),
+            ],
+        ),
+        scenario(
+            "an overdue delivery of a quorum queue in which waits what is given back",
+            [
+                delayed("returned"),
+                confirms(),
+                consume("q", "c").on(2),
+                publish("", "q", "1"),
+                pass(LATER),
+                get("q"),
             ],
         ),
         scenario(
