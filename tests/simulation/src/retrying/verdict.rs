@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Book, Held, Place, Run, Tasks};
 use crate::message::TaskId;
-use crate::plan::Ending;
+use crate::plan::{Delays, Ending};
 use crate::witness::Record;
 
 /// Whether no task was lost, each was tried as often as it should have been and not too soon, and what was done was
@@ -53,13 +53,29 @@ impl Case<'_> {
 
     fn it_is_not_lost(&self) -> Checked {
         let is_done = self.ends().any(|(.., ending)| ending == Ending::Done);
-        if self.book.confirmed.is_some() && !is_done && self.places.is_empty() {
+        let is_gone = self.places.is_empty() && !self.may_be_given_up();
+        if self.book.confirmed.is_some() && !is_done && is_gone {
             return Err(format!(
                 "was confirmed, and is lost after {:?}",
                 self.book.runs
             ));
         }
         Ok(())
+    }
+
+    /// Whether it came back so often that the queue may have given it up. It is among what the queue has given up
+    /// then, unless the broker was restarted at that moment.
+    fn may_be_given_up(&self) -> bool {
+        let plan = &self.tasks.plan;
+        let grows = matches!(plan.policy.delays, Delays::Growing { .. });
+        let limit = match plan.waits_by_itself && grows {
+            true => plan.policy.attempts,
+            // That of RabbitMQ 4, where nothing is said.
+            false => 20,
+        };
+        let deliveries = self.record.task_deliveries.get(&self.task);
+        let times = deliveries.map_or(0, Vec::len);
+        plan.quorum && times > limit as usize && self.was_upset(None, None)
     }
 
     /// Every attempt but the first comes after one that has failed, and not too soon.

@@ -425,7 +425,7 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         broken: "        claim.clone().settle(Disposition::Ack);
         loop {
             let producer = if is_dead {",
-        seeds: 3_000,
+        seeds: 1_000,
     },
     Breakage {
         number: "retries",
@@ -443,7 +443,7 @@ pub(crate) const FOR_THE_SIMULATION: &[Breakage] = &[
         file: RETRYING,
         sound: "What::Release => return Verdict::Settle(Disposition::Release),",
         broken: "What::Release => return Verdict::Settle(Disposition::Retry),",
-        seeds: 1_000,
+        seeds: 3_000,
     },
     Breakage {
         number: "retries",
