@@ -56,8 +56,8 @@ pub(crate) struct Record {
     pub(crate) unclosed: BTreeSet<LinkId>,
     /// When the broker delivered tasks.
     pub(crate) task_deliveries: BTreeMap<TaskId, Vec<Instant>>,
-    /// When it heard what becomes of them.
-    pub(crate) task_settles: BTreeMap<TaskId, Vec<Instant>>,
+    /// When it heard what becomes of them: of which delivery, and when.
+    pub(crate) task_settles: BTreeMap<TaskId, Vec<(Instant, Instant)>>,
     /// When a connection or a channel ended, or a consumer was cancelled by the broker.
     pub(crate) upsets: Vec<Instant>,
     /// What no client may do.
@@ -122,14 +122,8 @@ impl Channel {
 #[derive(Clone, Copy, Debug)]
 enum Delivered {
     Message(MessageId),
-    Task(TaskId),
-}
-
-impl Delivered {
-    fn read(body: &[u8]) -> Option<Self> {
-        let message = MessageId::read(body).map(Self::Message);
-        message.or_else(|| TaskId::read(body).map(Self::Task))
-    }
+    /// At this time.
+    Task(TaskId, Instant),
 }
 
 /// Both directions of a connection.
@@ -220,7 +214,7 @@ impl Witness {
                     deliveries.push(now);
                 }
                 self.record
-                    .broker_says(link, frame.channel, &method, &front, &wire.channels);
+                    .broker_says(now, link, frame.channel, &method, &front, &wire.channels);
             }
         }
         wire.down.bytes = rest.to_vec();
@@ -228,15 +222,11 @@ impl Witness {
 }
 
 fn log(log: &Log, link: LinkId, way: char, channel: ChannelId, method: &Method, body: &[u8]) {
-    match Delivered::read(body) {
-        Some(Delivered::Message(message)) => {
+    let message = MessageId::read(body).map(|it| it.to_string());
+    match message.or_else(|| TaskId::read(body).map(|it| it.to_string())) {
+        Some(message) => {
             log.note(format_args!(
                 "{link} {way} channel {channel}: {message}: {method:?}"
-            ));
-        }
-        Some(Delivered::Task(task)) => {
-            log.note(format_args!(
-                "{link} {way} channel {channel}: {task}: {method:?}"
             ));
         }
         None => log.note(format_args!("{link} {way} channel {channel}: {method:?}")),
@@ -467,8 +457,9 @@ impl Record {
                 {
                     self.settles.entry((message, settle)).or_default().push(now);
                 }
-                Some(Delivered::Task(task)) => {
-                    self.task_settles.entry(task).or_default().push(now);
+                Some(Delivered::Task(task, delivered)) => {
+                    let settles = self.task_settles.entry(task).or_default();
+                    settles.push((delivered, now));
                 }
                 _ => {}
             }
@@ -477,6 +468,7 @@ impl Record {
 
     fn broker_says(
         &mut self,
+        now: Instant,
         link: LinkId,
         number: ChannelId,
         method: &Method,
@@ -534,7 +526,7 @@ impl Record {
             Method::BasicDeliver(deliver) => {
                 let channel = &mut self.channels[index];
                 if let Some(task) = TaskId::read(body) {
-                    let task = Delivered::Task(task);
+                    let task = Delivered::Task(task, now);
                     channel.unsettled.insert(deliver.delivery_tag, task);
                 }
                 let Some(message) = MessageId::read(body) else {

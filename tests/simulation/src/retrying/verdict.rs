@@ -181,13 +181,13 @@ impl Case<'_> {
     /// Whether a run's task may have become two, since something ended between its delivery and the broker's hearing
     /// of it.
     fn may_be_two(&self, run: &Run, delivered: Option<Instant>) -> bool {
-        let Some((at, ending)) = run.end else {
-            return self.was_upset(delivered, self.heard(run.begun));
+        let Some((_, ending)) = run.end else {
+            return self.was_upset(delivered, self.heard(delivered));
         };
         let heard = match ending {
             // A long wait is made of several, of which only the client knows.
             Ending::RetryAfter(_) => None,
-            _ => self.heard(at),
+            _ => self.heard(delivered),
         };
         // What is cut off here may have been published, and not be settled.
         let is_published = ending.has_failed() || ending == Ending::DeadLetter;
@@ -208,10 +208,11 @@ impl Case<'_> {
             .copied()
     }
 
-    /// When the broker first heard something of the task from then on.
-    fn heard(&self, from: Instant) -> Option<Instant> {
-        let settles = self.record.task_settles.get(&self.task)?;
-        settles.iter().find(|heard| **heard >= from).copied()
+    /// When the broker heard what became of this delivery.
+    fn heard(&self, delivered: Option<Instant>) -> Option<Instant> {
+        let mut settles = self.record.task_settles.get(&self.task)?.iter();
+        let of_this = settles.find(|(delivery, _)| Some(*delivery) == delivered);
+        of_this.map(|(_, heard)| *heard)
     }
 
     /// Whether something ended between these. Where one is not known, it may have been at any time.
