@@ -58,7 +58,7 @@ pub(crate) struct Record {
     pub(crate) task_deliveries: BTreeMap<TaskId, Vec<Instant>>,
     /// When it heard what becomes of them: of which delivery, and when.
     pub(crate) task_settles: BTreeMap<TaskId, Vec<(Instant, Instant)>>,
-    /// When a connection or a channel ended, or a consumer was cancelled by the broker.
+    /// When a connection or a channel ended otherwise than in order, or a consumer was cancelled by the broker.
     pub(crate) upsets: Vec<Instant>,
     /// What no client may do.
     pub(crate) offences: Vec<String>,
@@ -181,6 +181,10 @@ impl Witness {
         {
             if let Some((method, front)) = wire.up.take_in(&frame, &mut self.record) {
                 log(&self.log, link, '>', frame.channel, &method, &front);
+                // One that had its work done says nothing of why.
+                if matches!(&method, Method::ChannelClose(close) if !close.reply_text.is_empty()) {
+                    self.record.upsets.push(now);
+                }
                 self.record.client_says(
                     now,
                     link,
