@@ -182,12 +182,12 @@ impl Case<'_> {
     /// of it.
     fn may_be_two(&self, run: &Run, delivered: Option<Instant>) -> bool {
         let Some((_, ending)) = run.end else {
-            return self.was_upset(delivered, self.heard(delivered));
+            return self.was_upset(delivered, self.heard(delivered, run.begun));
         };
         let heard = match ending {
             // A long wait is made of several, of which only the client knows.
             Ending::RetryAfter(_) => None,
-            _ => self.heard(delivered),
+            _ => self.heard(delivered, run.begun),
         };
         // What is cut off here may have been published, and not be settled.
         let is_published = ending.has_failed() || ending == Ending::DeadLetter;
@@ -208,11 +208,13 @@ impl Case<'_> {
             .copied()
     }
 
-    /// When the broker heard what became of this delivery.
-    fn heard(&self, delivered: Option<Instant>) -> Option<Instant> {
+    /// When the broker heard what became of this delivery, unless it was another that was settled unseen.
+    fn heard(&self, delivered: Option<Instant>, begun: Instant) -> Option<Instant> {
         let mut settles = self.record.task_settles.get(&self.task)?.iter();
         let of_this = settles.find(|(delivery, _)| Some(*delivery) == delivered);
-        of_this.map(|(_, heard)| *heard)
+        of_this
+            .map(|(_, heard)| *heard)
+            .filter(|heard| *heard >= begun)
     }
 
     /// Whether something ended between these. Where one is not known, it may have been at any time.
