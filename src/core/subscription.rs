@@ -452,8 +452,11 @@ impl Subscription {
                 self.parting = false;
                 None
             }
-            State::Held(_) if reply == basic::CancelOk::ID => {
+            State::Held(channel) if reply == basic::CancelOk::ID => {
                 self.parting = false;
+                if self.hold.is_none() {
+                    self.state = State::Paused(channel, now);
+                }
                 Some(Step::Held)
             }
             State::Exchanging(channel, awaited) if awaited > 1 => {
@@ -580,7 +583,10 @@ impl Subscription {
             return None;
         };
         if was_held != Some(Leaving::WithItsChannel) {
-            self.state = State::Paused(channel, now);
+            // Not before what was prefetched has gone back: the next consumer brings as much again.
+            if !self.parting {
+                self.state = State::Paused(channel, now);
+            }
             return None;
         }
         self.state = State::Active(channel);

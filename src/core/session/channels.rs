@@ -223,7 +223,11 @@ impl Session {
                     .push_back(Output::ConsumerFlows(consumer, flow));
                 self.hold_on(now, consumer);
             }
-            Some(Step::Held) => self.outputs.push_back(Output::ConsumerPaused(consumer)),
+            Some(Step::Held) => {
+                self.outputs.push_back(Output::ConsumerPaused(consumer));
+                // It may have been let go on meanwhile.
+                self.wakeups.push(now);
+            }
             Some(Step::Proven) => self.outputs.push_back(Output::ConsumerHeard(consumer)),
             Some(Step::Cancelled) => {
                 if let Some(queue) = topology.left_queue(&subscription.spec().queue) {

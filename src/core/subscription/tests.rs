@@ -674,6 +674,9 @@ fn one_that_is_held_wants_no_channel_and_no_time_and_comes_back_when_it_is_let()
         assert!(!world.subscription.wants_channel(world.now + DAY), "{nth}");
         assert_eq!(world.subscription.retry_at(), None, "{nth}");
         world.subscription.let_go_on(world.now);
+        if let State::Held(_) = world.state() {
+            assert_eq!(world.answered(basic::CancelOk::ID), Some(Step::Held));
+        }
         let later = world.now + DAY;
         world.now = later;
         match world.state() {
@@ -701,13 +704,14 @@ fn what_one_that_is_held_had_goes_back_once_the_broker_has_answered() {
     assert_eq!(world.answered(basic::CancelOk::ID), Some(Step::Held));
     assert_eq!(world.state(), State::Held(ChannelId(1)));
     assert!(!world.subscription.vacates());
-    // Let go on before that, it goes on with what it has.
+    // Let go on before that, it is not asked for again before that.
     let mut world = World::active();
     _ = world.subscription.hold(Leaving::Cancelled);
     world.subscription.let_go_on(world.now);
+    assert_eq!(world.subscription.resume(world.now), None);
+    assert_eq!(world.answered(basic::CancelOk::ID), Some(Step::Held));
     let consume = world.subscription.resume(world.now).expect("it is time");
     assert_eq!(gist(&consume), "consume tag#2");
-    assert_eq!(world.answered(basic::CancelOk::ID), None);
     assert_eq!(
         world.replied(),
         Some(exchanged_to(Flow::Wide { prefetch: 10 }))

@@ -31,7 +31,9 @@ fn nth_seed(n: usize) -> Option<u64> {
 /// (269,841); a consumer that found all channels busy, and was not looked at when they no longer were
 /// (637,538); long messages tried in halves through a pipe of 64 bytes (847,326); a connection closed while
 /// it was being opened, behind which a queue was declared that was deleted meanwhile (30,438); what was
-/// held up on a connection that had ended, and declared again later what was deleted since (17,969).
-const ONCE_FAILED: [u64; 11] = [
-    17_969, 30_438, 34_232, 38_793, 55_349, 68_434, 269_841, 637_538, 754_734, 802_528, 847_326,
+/// held up on a connection that had ended, and declared again later what was deleted since (17,969); a consumer that was
+/// paused and let go on before the broker had answered, again and again, each time with another prefetch (3,022).
+const ONCE_FAILED: [u64; 12] = [
+    3_022, 17_969, 30_438, 34_232, 38_793, 55_349, 68_434, 269_841, 637_538, 754_734, 802_528,
+    847_326,
 ];
