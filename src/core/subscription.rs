@@ -560,6 +560,7 @@ impl Subscription {
     }
 
     /// Whether the user has it held.
+    #[cfg(test)]
     pub fn is_held(&self) -> bool {
         self.hold.is_some()
     }
