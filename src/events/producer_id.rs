@@ -19,11 +19,13 @@ use snowshoe_codec::ShortString;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProducerId {
     number: u64,
-    name: Option<ShortString>,
+    /// Most have none.
+    name: Option<Box<ShortString>>,
 }
 
 impl ProducerId {
     pub(crate) fn new(number: u64, name: Option<ShortString>) -> Self {
+        let name = name.map(Box::new);
         Self { number, name }
     }
 
@@ -34,7 +36,7 @@ impl ProducerId {
 
     /// What it [was named](crate::ProducerBuilder::name).
     pub fn name(&self) -> Option<&ShortString> {
-        self.name.as_ref()
+        self.name.as_deref()
     }
 }
 
