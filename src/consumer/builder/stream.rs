@@ -1,11 +1,11 @@
-//! Where a consumer begins in a stream, and how far it has come.
+//! Where a consumer begins in a stream.
 
 use std::fmt;
 use std::sync::Arc;
 
 use snowshoe_codec::{FieldArray, FieldTable, TableError};
 
-use super::{Consumer, ConsumerBuilder};
+use super::ConsumerBuilder;
 use crate::shared::inbox::AskForOffset;
 use crate::stream::StreamOffset;
 
@@ -27,33 +27,6 @@ impl fmt::Debug for InStream {
         f.debug_struct("InStream")
             .field("begin", &self.begin)
             .finish_non_exhaustive()
-    }
-}
-
-impl Consumer {
-    /// The first offset of the [stream](crate::Queue::stream) that is not settled: all before it that came
-    /// are, and a consumer that [begins](ConsumerBuilder::stream_offset) there misses none. `None` where
-    /// nothing came yet, or it is no stream.
-    ///
-    /// What is settled beyond it is known to this consumer alone; to another that begins there, it comes
-    /// again.
-    ///
-    /// ```no_run
-    /// use snowshoe::StreamOffset;
-    ///
-    /// # async fn run(client: snowshoe::Client, stored: Option<u64>) -> Result<(), Box<dyn std::error::Error>> {
-    /// let begin = stored.map_or(StreamOffset::First, StreamOffset::Offset);
-    /// let mut orders = client.consumer("orders")?.stream_offset(begin).start().await?;
-    /// while let Some(order) = orders.next().await {
-    ///     order.ack()?;
-    ///     if let Some(position) = orders.stream_position() {
-    ///         println!("to be stored now and then: {position}");
-    ///     }
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub fn stream_position(&self) -> Option<u64> {
-        self.inbox.position()
     }
 }
 
