@@ -200,8 +200,8 @@ pub enum Event {
         /// How many since the last event of the kind.
         count: u64,
     },
-    /// A handler of [`Consumer::process`](crate::Consumer::process) has panicked: its message goes back to the
-    /// queue as by [`Disposition::Retry`](crate::Disposition::Retry), and the others go on.
+    /// A handler of [`Consumer::process`](crate::Consumer::process) has panicked: its message has failed, as by
+    /// [`Outcome::retry`](crate::Outcome::retry), and the others go on.
     HandlerPanicked {
         /// The consumer.
         consumer: ConsumerId,

@@ -82,11 +82,8 @@ enum DeadLetters {
     /// To a queue that is named after that of the messages.
     Named,
     Queue(Box<Queue>),
-    Exchange {
-        exchange: ShortString,
-        /// Or their own.
-        routing_key: Option<ShortString>,
-    },
+    /// To an exchange, by their own routing keys.
+    Exchange(ShortString),
     /// Wherever the queue sends what is rejected.
     Rejected,
 }
@@ -155,12 +152,7 @@ impl Retry {
     /// is tried again from time to time, until the consumer is stopped and it goes back.
     pub fn dead_letter_exchange(mut self, exchange: impl Name) -> Self {
         match entity_name(exchange) {
-            Ok(exchange) => {
-                self.dead_letters = DeadLetters::Exchange {
-                    exchange,
-                    routing_key: None,
-                };
-            }
+            Ok(exchange) => self.dead_letters = DeadLetters::Exchange(exchange),
             Err(error) => self.fault = Some(error),
         }
         self

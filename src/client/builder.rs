@@ -171,7 +171,9 @@ impl ClientBuilder {
     /// use snowshoe::{Client, Credentials, CredentialsError};
     ///
     /// # struct Token { access_token: String, expires_in: u64 }
-    /// # async fn ask_the_identity_provider() -> Result<Token, CredentialsError> { unimplemented!() }
+    /// # async fn ask_the_identity_provider() -> Result<Token, CredentialsError> {
+    /// #     Err("there is none here".into())
+    /// # }
     /// async fn token() -> Result<Credentials, CredentialsError> {
     ///     let token = ask_the_identity_provider().await?;
     ///     Ok(Credentials::token(token.access_token).valid_for(Duration::from_secs(token.expires_in)))

@@ -15,10 +15,8 @@ use crate::message::Message;
 use crate::outcome::{Unconfirmed, UnconfirmedReason};
 use crate::producer::{BufferPolicy, Producer, ProducerBuilder};
 use crate::retry::{Entities, Failed, Retry, Standing, Step};
-use crate::shared::command::Command;
 use crate::shared::handle::Handle;
 use crate::shared::inbox::Inbox;
-use crate::sync::answer::answer;
 use crate::sync::{AtomicBool, Ordering};
 
 /// The policy of a consumer, and its ways to the broker.
@@ -93,16 +91,7 @@ impl Retrier {
 
     /// Declares where copies wait.
     async fn declare_waiting(&self) -> Result<(), Error> {
-        // All are asked for at once, and answered in order.
-        let calls = self.entities.waiting().map(|method| {
-            let (answer, answered) = answer();
-            self.client.command(Command::Call { method, answer });
-            answered
-        });
-        for answered in calls.collect::<Vec<_>>() {
-            answered.await.ok_or(Error::Closed)??;
-        }
-        Ok(())
+        self.client.call_each(self.entities.waiting(), drop).await
     }
 
     /// Declares where dead letters go.
@@ -131,7 +120,7 @@ impl Retrier {
         delivery: &codec::Delivery,
         claim: &Claim,
     ) -> Verdict {
-        if self.inbox.may_be_stream() && what != What::Done {
+        if self.inbox.is_stream() && what != What::Done {
             // Its messages stay where they are, and there is nobody to send a copy to.
             return Verdict::Settle(Disposition::Release);
         }
@@ -173,7 +162,7 @@ impl Retrier {
             reason,
         };
         let copy = match step {
-            Step::DeadLetter => failed.dead(dead_letters.and_then(|(_, key)| key.as_ref())),
+            Step::DeadLetter => failed.dead(dead_letters.and_then(|it| it.routing_key.as_ref())),
             Step::Wait { millis, more } => failed.waiting(millis, more),
         };
         let is_dead = step == Step::DeadLetter;
@@ -245,8 +234,8 @@ impl Retrier {
 
     fn dead_letters(&self) -> &Producer {
         self.dead_letters.get_or_init(|| {
-            let (exchange, _) = self.entities.dead_letters.clone().unwrap_or_default();
-            self.producer(exchange)
+            let dead_letters = self.entities.dead_letters.as_ref();
+            self.producer(dead_letters.map_or(ShortString::EMPTY, |it| it.exchange.clone()))
         })
     }
 

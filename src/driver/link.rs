@@ -312,18 +312,17 @@ impl Link {
     }
 
     /// A message could not be decoded, and goes to no handler, which is told.
-    pub(super) fn undecodable(&mut self, now: Instant, key: ConsumerKey, reason: String) {
-        if let Some(consumer) = self.consumers.id(key) {
-            let queue = &consumer.queue;
-            // The reason may tell of the body, which has no place in a log.
-            self.log.say(
-                now,
-                Level::Warn,
-                format_args!("a message from {queue:?} cannot be decoded, and goes to no handler"),
-            );
-            let undecodable = Event::Undecodable { consumer, reason };
-            self.shared.hub.emit(&undecodable);
-        }
+    pub(super) fn undecodable(&mut self, now: Instant, inbox: &Inbox, reason: String) {
+        let consumer = inbox.id();
+        let queue = &consumer.queue;
+        // The reason may tell of the body, which has no place in a log.
+        self.log.say(
+            now,
+            Level::Warn,
+            format_args!("a message from {queue:?} cannot be decoded, and goes to no handler"),
+        );
+        let undecodable = Event::Undecodable { consumer, reason };
+        self.shared.hub.emit(&undecodable);
     }
 
     pub(super) fn consumer_is_ready(&mut self, key: ConsumerKey) {

@@ -163,6 +163,12 @@ impl Driver {
         &mut self.links[id.index()]
     }
 
+    /// The connection that a consumer is on, or was: it may have left it by now.
+    fn link_of(&mut self, consumer: &Inbox) -> &mut Link {
+        let link = consumer.place().map_or(LinkIndex::MAIN, |it| it.link);
+        self.link(link)
+    }
+
     /// The connection for publishing. Where it is one of its own, it is started for the first producer.
     fn publishing_link(&mut self, now: Instant) -> &mut Link {
         let publishing = self.shared.publishes_on;
@@ -252,14 +258,10 @@ impl Driver {
             }
             Command::Delay { time, answer } => self.delays.add(after(now, time), answer),
             Command::HandlerPanicked { inbox, message } => {
-                // On whichever connection: it may have left it by now.
-                let link = inbox.place().map_or(LinkIndex::MAIN, |it| it.link);
-                self.link(link).handler_panicked(now, &inbox, message);
+                self.link_of(&inbox).handler_panicked(now, &inbox, message);
             }
             Command::Undecodable { inbox, reason } => {
-                if let Some(Place { link, key }) = inbox.place() {
-                    self.link(link).undecodable(now, key, reason);
-                }
+                self.link_of(&inbox).undecodable(now, &inbox, reason);
             }
             Command::Call { method, answer } => {
                 self.link(LinkIndex::MAIN).call(now, method, answer);

@@ -12,13 +12,29 @@ pub(crate) struct Entities {
     /// Where copies are published that are to wait: an exchange that goes by [`DELAY`], so that they keep their
     /// routing key.
     pub(crate) retry: ShortString,
-    /// Where dead letters are published, and with which routing key, unless it is their own. `None` where there are
-    /// none.
-    pub(crate) dead_letters: Option<(ShortString, Option<ShortString>)>,
+    /// Where dead letters are published; `None` where there are none.
+    pub(crate) dead_letters: Option<Address>,
     /// What lets copies wait and come back, each after what it needs.
     waiting: Vec<Method>,
     /// The queue of the dead letters.
     dead: Option<Declaration>,
+}
+
+/// Where messages are published.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Address {
+    pub(crate) exchange: ShortString,
+    /// Or their own.
+    pub(crate) routing_key: Option<ShortString>,
+}
+
+impl Address {
+    fn queue(name: ShortString) -> Self {
+        Self {
+            exchange: ShortString::EMPTY,
+            routing_key: Some(name),
+        }
+    }
 }
 
 /// The header that says in which queue a copy waits, in milliseconds.
@@ -59,12 +75,11 @@ impl Entities {
                 .argument(DELAY, i64::from(millis));
             waiting.extend([queue.into_declaration()?, bound.into_declaration()?]);
         }
-        let to_queue = |name: ShortString| Some((ShortString::EMPTY, Some(name)));
         let (dead_letters, dead) = match &policy.dead_letters {
             DeadLetters::Named => {
                 let name = format!("{text}.dead");
                 let declare = policy.own_queue(&name).into_declaration()?;
-                (to_queue(entity_name(name)?), Some(declare))
+                (Some(Address::queue(entity_name(name)?)), Some(declare))
             }
             DeadLetters::Queue(queue) => {
                 let declare = Queue::clone(queue).into_declaration()?;
@@ -75,12 +90,15 @@ impl Entities {
                 if name.is_empty() {
                     return Err(Error::NoQueueName);
                 }
-                (to_queue(name), Some(declare))
+                (Some(Address::queue(name)), Some(declare))
             }
-            DeadLetters::Exchange {
-                exchange,
-                routing_key,
-            } => (Some((exchange.clone(), routing_key.clone())), None),
+            DeadLetters::Exchange(exchange) => {
+                let address = Address {
+                    exchange: exchange.clone(),
+                    routing_key: None,
+                };
+                (Some(address), None)
+            }
             DeadLetters::Rejected => (None, None),
         };
         Ok(Self {
@@ -177,13 +195,17 @@ mod tests {
         let policy = Retry::attempts(1);
         let of = |policy: &Retry| entities(policy, "q").unwrap();
         let named = |it: &str| ShortString::try_from(it.to_owned()).unwrap();
-        let expected = Some((ShortString::EMPTY, Some(named("q.dead"))));
+        let expected = Some(Address::queue(named("q.dead")));
         assert_eq!(of(&policy).dead_letters, expected);
         let other = policy.clone().dead_letter_queue(Queue::new("failed"));
-        let expected = Some((ShortString::EMPTY, Some(named("failed"))));
+        let expected = Some(Address::queue(named("failed")));
         assert_eq!(of(&other).dead_letters, expected);
         let exchange = policy.clone().dead_letter_exchange("failures");
-        assert_eq!(of(&exchange).dead_letters, Some((named("failures"), None)));
+        let expected = Address {
+            exchange: named("failures"),
+            routing_key: None,
+        };
+        assert_eq!(of(&exchange).dead_letters, Some(expected));
         assert_eq!(of(&policy.reject_after_last()).dead_letters, None);
     }
 

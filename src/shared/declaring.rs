@@ -66,17 +66,30 @@ impl Handle {
     pub(crate) async fn declare(&self, declaration: Declaration) -> Result<Option<Method>, Error> {
         let mut steps = Steps::new(declaration);
         while let Some(step) = steps.next_step() {
-            let step = step?.into_iter().map(|method| {
-                let (answer, answered) = answer();
-                self.command(Command::Call { method, answer });
-                answered
-            });
-            // All are asked for before the first is awaited.
-            for answered in step.collect::<Vec<_>>() {
-                steps.answered(answered.await.ok_or(Error::Closed)??);
-            }
+            self.call_each(step?, |reply| steps.answered(reply)).await?;
         }
         Ok(steps.reply)
+    }
+
+    /// Makes calls in one go, and takes their answers in order.
+    ///
+    /// # Errors
+    /// The broker refuses one of them, and nobody looks at the answers to those after it.
+    pub(crate) async fn call_each(
+        &self,
+        calls: impl IntoIterator<Item = Method>,
+        mut take: impl FnMut(Method),
+    ) -> Result<(), Error> {
+        let asked = calls.into_iter().map(|method| {
+            let (answer, answered) = answer();
+            self.command(Command::Call { method, answer });
+            answered
+        });
+        // All are asked for before the first is awaited.
+        for answered in asked.collect::<Vec<_>>() {
+            take(answered.await.ok_or(Error::Closed)??);
+        }
+        Ok(())
     }
 }
 

@@ -454,8 +454,8 @@ impl Inbox {
         self
     }
 
-    /// Whether its messages may be a stream's.
-    pub(crate) fn may_be_stream(&self) -> bool {
+    /// Whether its messages are known to be a stream's.
+    pub(crate) fn is_stream(&self) -> bool {
         self.lock().signs.is_stream()
     }
 

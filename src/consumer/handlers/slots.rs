@@ -108,18 +108,9 @@ where
         self.slots[index].is_free = false;
         let retrier = presence.retrier.as_ref();
         let task = Task::new(&delivery, retrier.is_some());
-        if let Some(verdict) = task.as_ref().and_then(|task| task.before(retrier)) {
-            let work = match (verdict, task) {
-                (Verdict::Publish(publishing), Some(task)) => {
-                    Work::Publishing(publishing, task.claim)
-                }
-                (Verdict::Settle(disposition), Some(task)) => {
-                    task.claim.settle(disposition);
-                    Work::None
-                }
-                (_, None) => Work::None,
-            };
-            self.slots[index].work = work;
+        let before = task.as_ref().and_then(|task| task.before(retrier));
+        if let (Some(verdict), Some(task)) = (before, &task) {
+            self.follow(index, verdict, task.claim.clone());
         } else {
             match caught(|| Box::pin(handler(delivery))) {
                 Ok(future) => self.slots[index].work = Work::Handler(future, task),
@@ -203,7 +194,6 @@ where
         let Some(task) = task else {
             return;
         };
-        let work = &mut self.slots[index].work;
         if let Some(retrier) = &presence.retrier
             && let Some(delivery) = &task.delivery
         {
@@ -212,11 +202,8 @@ where
                 return;
             }
             let said = (outcome.what, outcome.reason.as_deref());
-            match retrier.after(said, delivery, &task.claim) {
-                Verdict::Settle(disposition) => task.claim.settle(disposition),
-                Verdict::Publish(publishing) => *work = Work::Publishing(publishing, task.claim),
-            }
-            return;
+            let verdict = retrier.after(said, delivery, &task.claim);
+            return self.follow(index, verdict, task.claim);
         }
         let (disposition, rest) = match outcome.what {
             What::Done => (Disposition::Ack, Duration::ZERO),
@@ -229,8 +216,18 @@ where
             return task.claim.settle(disposition);
         }
         let until = presence.client.delay(rest);
-        *work = Work::Resting(until, disposition, task.claim);
+        self.slots[index].work = Work::Resting(until, disposition, task.claim);
         self.resting += 1;
+    }
+
+    /// Does as the policy says.
+    fn follow(&mut self, index: usize, verdict: Verdict, claim: Claim) {
+        match verdict {
+            Verdict::Settle(disposition) => claim.settle(disposition),
+            Verdict::Publish(publishing) => {
+                self.slots[index].work = Work::Publishing(publishing, claim);
+            }
+        }
     }
 
     /// Settles what rests, since its consumer is to stop.

@@ -38,6 +38,21 @@ const IO_CLOCK_LOCK_OR_WAKER: &[&str] = &[
     "tokio",
 ];
 
+/// Public values of the client, which are as plain as what its state machines know.
+const VALUES: &[&str] = &[
+    "credentials",
+    "declare",
+    "error",
+    "events",
+    "message",
+    "name",
+    "outcome",
+    "retry",
+    "state",
+    "stream",
+    "uri",
+];
+
 /// `snowshoe-codec`: from bytes to a connection.
 const CODEC: Plan = Plan {
     name: "codec",
@@ -135,19 +150,7 @@ const CLIENT: Plan = Plan {
         },
         Layer {
             name: "values",
-            modules: &[
-                "credentials",
-                "declare",
-                "error",
-                "events",
-                "message",
-                "name",
-                "outcome",
-                "retry",
-                "state",
-                "stream",
-                "uri",
-            ],
+            modules: VALUES,
         },
         Layer {
             name: "state machines, without I/O, clock, lock or waker",
@@ -313,19 +316,7 @@ const CLIENT: Plan = Plan {
             asks: NoneOf {
                 what: "I/O, clock, lock or waker",
                 paths: IO_CLOCK_LOCK_OR_WAKER,
-                by: &[
-                    "credentials",
-                    "declare",
-                    "error",
-                    "events",
-                    "message",
-                    "name",
-                    "outcome",
-                    "retry",
-                    "state",
-                    "stream",
-                    "uri",
-                ],
+                by: VALUES,
             },
             except: &[
                 Exception {
