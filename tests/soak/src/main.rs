@@ -14,8 +14,12 @@
 //! all three. What happens to a node happens to each in turn, to one that a client is connected to,
 //! or to the one with the leader of a queue, and it is often its death.
 //!
+//! Beside them there are two workers, whose handlers fail as often as their messages say: one retries by copies that
+//! wait in queues of their own, one by the broker's own means where it has them. Every now and then one is drained, and
+//! begins anew.
+//!
 //! It exits with 1 if anything was lost, confirmed without the broker's word, reordered, corrupted
-//! or duplicated for no reason, or if nothing moved for a minute. `RUST_LOG=info` names each fault
+//! or duplicated for no reason, if a worker's attempts were counted wrongly, or if nothing moved for a minute. `RUST_LOG=info` names each fault
 //! in full, `RUST_LOG=snowshoe=debug` what the client does.
 #![allow(clippy::print_stdout, reason = "a tool shows what it found")]
 
@@ -30,6 +34,7 @@ mod scene;
 #[cfg(test)]
 mod tests;
 mod witness;
+mod work;
 
 use std::io::Write as _;
 use std::process::ExitCode;

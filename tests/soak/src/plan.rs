@@ -21,6 +21,7 @@ use crate::ledger::{self, Ledger, Page};
 use crate::report::{Memory, Report, grouped};
 use crate::scene::Scene;
 use crate::witness;
+use crate::work::{Cuts, Waits, Work};
 
 /// How much there is to be done. The seed decides which faults come, and when.
 #[derive(Clone, Debug)]
@@ -51,6 +52,7 @@ struct Soak {
     clients: Vec<Client>,
     chronicles: Vec<Chronicle>,
     lanes: Vec<Lane>,
+    works: Vec<Work>,
     /// How many messages each lane is still to publish.
     left: u64,
     now: Arc<Mutex<String>>,
@@ -72,15 +74,18 @@ impl Soak {
         }
         let mut rng = Rng::with_seed(plan.seed);
         let kills = Arc::new(AtomicU16::new(0));
+        let cuts = Cuts::default();
         let scene = Scene::set(plan.cluster, Arc::clone(&kills));
         let each = plan.publishes.div_ceil(LANES as u64);
         let records = usize::try_from(each).expect("so many messages fit into the memory");
         let ledgers: Arc<[Ledger]> = (0..LANES).map(|_| Ledger::new(records)).collect();
         for proxy in scene.proxies() {
-            witness::watch(proxy, Arc::clone(&ledgers), Arc::clone(&kills));
+            let (ledgers, kills) = (Arc::clone(&ledgers), Arc::clone(&kills));
+            witness::watch(proxy, ledgers, kills, Arc::clone(&cuts));
         }
 
-        let clients: Vec<Client> = (0..CLIENTS)
+        // The last one is that of the workers.
+        let clients: Vec<Client> = (0..=CLIENTS)
             .map(|_| connect(&scene.url(), rng.u64(..)))
             .collect();
         let chronicles = clients.iter().map(Client::events).map(Chronicle::keep);
@@ -99,6 +104,12 @@ impl Soak {
         });
         let lanes: Vec<Lane> = lanes.collect();
         (0..LANES).for_each(|lane| scene.wait_until_replicated(&lane::queue(lane)));
+        let works = (LANES as u32..).zip([Waits::AsCopies, Waits::InQueue]);
+        let works = works.map(|(lane, waits)| {
+            let kind = scene.worker(waits);
+            Work::start(lane, &kind, &clients[CLIENTS], Arc::clone(&cuts), records)
+        });
+        let works = works.collect();
         let now = Arc::new(Mutex::new("starting".to_owned()));
         Self {
             plan,
@@ -107,6 +118,7 @@ impl Soak {
             clients,
             chronicles,
             lanes,
+            works,
             left: each,
             _display: display(Arc::clone(&now), ledgers),
             now,
@@ -127,15 +139,27 @@ impl Soak {
             self.say(progress);
 
             self.publish(2 * share);
+            self.drain_a_worker();
             thread::sleep(Duration::from_micros(self.rng.u64(..50_000)));
             fault.begin(&mut self.scene);
             self.publish(share);
+            self.drain_a_worker();
             fault.last();
             fault.end(&mut self.scene);
             self.recover(share)?;
             self.look_at_memory(number);
         }
         Ok(())
+    }
+
+    /// Drains a worker, half of the times, and seldom with little time.
+    fn drain_a_worker(&mut self) {
+        let within = [None, None, None, Some(Duration::from_millis(1))];
+        let within = within[self.rng.usize(..within.len())];
+        let which = self.rng.usize(..2 * self.works.len());
+        if let Some(work) = self.works.get(which) {
+            work.drain(within);
+        }
     }
 
     fn choose(&mut self) -> Fault {
@@ -213,7 +237,8 @@ impl Soak {
         self.publish(self.left);
         self.wait("all messages", |lanes| {
             lanes.iter().all(|lane| lane.ledger().page().is_complete())
-        })
+        })?;
+        self.wait("all work", |_| self.works.iter().all(Work::is_complete))
     }
 
     fn finish(self, stalled: Option<Stalled>) -> Report {
@@ -223,6 +248,7 @@ impl Soak {
             attempted: 0,
             counts: ledger::Counts::default(),
             faulty: Vec::new(),
+            works: Vec::new(),
             recovered: self.chronicles.iter().map(Chronicle::recovered).sum(),
             recoveries: self.recoveries,
             memory: self.memory,
@@ -233,9 +259,13 @@ impl Soak {
         for lane in &self.lanes {
             report.add(lane.ledger());
         }
+        for work in &self.works {
+            report.add_work(work.counted(), work.wrong());
+        }
         // A client that has stalled may not close either.
         if report.stalled.is_none() {
             self.lanes.into_iter().for_each(Lane::finish);
+            self.works.into_iter().for_each(Work::finish);
             for client in &self.clients {
                 block_on(client.close());
             }
@@ -248,6 +278,8 @@ impl Soak {
         let messages = messages.min(self.left);
         self.left -= messages;
         self.lanes.iter().for_each(|lane| lane.publish(messages));
+        let work = messages.div_ceil(WORK);
+        self.works.iter().for_each(|it| it.publish(work));
         messages
     }
 
@@ -274,7 +306,12 @@ impl Soak {
             let deliveries = counts.consumed + counts.redelivered + counts.resent;
             page.attempted + page.resolved + deliveries + counts.forgotten
         };
-        self.lanes.iter().map(moved).sum()
+        let worked = |work: &Work| {
+            let counted = work.counted();
+            counted.accepted + counted.resolved + counted.runs + counted.dead + counted.drains
+        };
+        let lanes: u64 = self.lanes.iter().map(moved).sum();
+        lanes + self.works.iter().map(worked).sum::<u64>()
     }
 
     fn obituary(&self, what: &str) -> Stalled {
@@ -288,6 +325,9 @@ impl Soak {
                 "lane {number}: {} attempted, {} resolved, consumed before {}, {:?}\n",
                 page.attempted, page.resolved, page.consumed_before, page.counts
             );
+        }
+        for (number, work) in self.works.iter().enumerate() {
+            text += &format!("work {number}: {:?}\n", work.counted());
         }
         for (number, chronicle) in self.chronicles.iter().enumerate() {
             text += &format!("client {number} said last:\n{}", chronicle.latest());
@@ -344,6 +384,9 @@ fn display(now: Arc<Mutex<String>>, ledgers: Arc<[Ledger]>) -> mpsc::Sender<()> 
 
 pub(crate) const LANES: usize = 6;
 const CLIENTS: usize = 2;
+
+/// How many messages of a lane there are for one of a worker's, whose handlers take their time.
+const WORK: u64 = 8;
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(2);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use peak_alloc::PeakAlloc;
 
 use crate::ledger::{Counts, Faulty, Ledger};
+use crate::work::{Counted, Wrong};
 
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -17,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) counts: Counts,
     /// By lane.
     pub(crate) faulty: Vec<Faulty>,
+    /// Of each worker, whose messages are not among the others.
+    pub(crate) works: Vec<(Counted, Wrong)>,
     /// How often a connection came to be ready.
     pub(crate) recovered: u64,
     /// How long it took, after each fault, until every lane had carried a new message.
@@ -34,7 +37,14 @@ pub(crate) struct Report {
 impl Report {
     /// Whether everything was as promised.
     pub(crate) fn is_clean(&self) -> bool {
-        self.stalled.is_none() && self.violations().all(|(_, numbers)| numbers.is_empty())
+        self.stalled.is_none()
+            && self.violations().all(|(_, numbers)| numbers.is_empty())
+            && (self.works.iter()).all(|(_, wrong)| wrongs(wrong).all(|(_, it)| it.is_empty()))
+    }
+
+    /// Adds what happened to one worker's messages.
+    pub(crate) fn add_work(&mut self, counted: Counted, wrong: Wrong) {
+        self.works.push((counted, wrong));
     }
 
     /// Adds what happened on one lane.
@@ -126,6 +136,9 @@ impl fmt::Display for Report {
         )?;
         row(f, "late after a kill", &grouped(*late_by_kill))?;
         row(f, "stale settles", &grouped(*stale))?;
+        for (counted, wrong) in &self.works {
+            write_work(f, counted, wrong)?;
+        }
         row(f, "recovery p50", &millis(self.percentile(50)))?;
         row(f, "recovery p99", &millis(self.percentile(99)))?;
         row(f, "recovery max", &millis(self.percentile(100)))?;
@@ -148,6 +161,40 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+fn write_work(f: &mut fmt::Formatter<'_>, counted: &Counted, wrong: &Wrong) -> fmt::Result {
+    let rows = [
+        ("worker, confirmed", counted.confirmed),
+        ("  done", counted.done),
+        ("  dead letters", counted.dead),
+        ("    worn out by cuts", counted.worn_out),
+        ("  runs of handlers", counted.runs),
+        ("    repeated after a cut", counted.repeated),
+        ("    cut off", counted.cut_off),
+        ("  drains", counted.drains),
+    ];
+    for (name, count) in rows {
+        row(f, name, &grouped(count))?;
+    }
+    for (name, numbers) in wrongs(wrong) {
+        row(f, name, &grouped(numbers.len() as u64))?;
+        if !numbers.is_empty() {
+            writeln!(f, "    {:?}", &numbers[..numbers.len().min(SHOWN)])?;
+        }
+    }
+    Ok(())
+}
+
+/// What must not happen to a worker's messages.
+fn wrongs(wrong: &Wrong) -> impl Iterator<Item = (&'static str, &[u64])> {
+    [
+        ("  lost", &*wrong.lost),
+        ("  repeated without a cut", &*wrong.repeated),
+        ("  dead too early", &*wrong.dead_too_early),
+        ("  tried too often", &*wrong.tried_too_often),
+    ]
+    .into_iter()
 }
 
 /// How many of the messages are named to which something happened.

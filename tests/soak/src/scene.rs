@@ -11,6 +11,7 @@ use support::queues::without_delivery_limit;
 
 use crate::lane::{self, Kills};
 use crate::plan::LANES;
+use crate::work::{Kind, Waits};
 
 #[derive(Debug)]
 pub(crate) struct Scene {
@@ -97,6 +98,22 @@ impl Scene {
                 let queue = Queue::quorum(name).single_active_consumer();
                 without_delivery_limit(queue, &self.version)
             }
+        }
+    }
+
+    /// What a worker has that retries like this.
+    pub(crate) fn worker(&self, waits: Waits) -> Kind {
+        let is_quorum = match self.brokers {
+            // A quorum queue with one copy may have no leader any more after `stop_app` and `start_app` of RabbitMQ
+            // 3.10.8, which then answers nobody there ("leader not known").
+            Brokers::Node(_) => waits == Waits::InQueue && self.version >= (4, 0),
+            // A classic queue is away with its node.
+            Brokers::Cluster(_) => true,
+        };
+        Kind {
+            waits,
+            is_quorum,
+            broker: self.version.clone(),
         }
     }
 

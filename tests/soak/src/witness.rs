@@ -12,6 +12,7 @@ use support::proxy::{Frame, Proxy, To, Verdict};
 use crate::lane::Kills;
 use crate::ledger::Ledger;
 use crate::message;
+use crate::work::Cuts;
 
 /// By connection and channel, what is published there.
 type Channels = HashMap<(usize, u16), Published>;
@@ -32,14 +33,18 @@ struct Published {
 struct Witness {
     ledgers: Arc<[Ledger]>,
     kills: Kills,
+    /// How many connections there were.
+    connections: Cuts,
     channels: Mutex<Channels>,
 }
 
-/// Watches all connections to come, and notes what it sees in the ledgers, one a lane.
-pub(crate) fn watch(proxy: &Proxy, ledgers: Arc<[Ledger]>, kills: Kills) {
+/// Watches all connections to come, counts them, and notes what it sees in the ledgers, one a lane. What belongs to no
+/// lane is left alone.
+pub(crate) fn watch(proxy: &Proxy, ledgers: Arc<[Ledger]>, kills: Kills, connections: Cuts) {
     let witness = Arc::new(Witness {
         ledgers,
         kills,
+        connections,
         channels: Mutex::default(),
     });
     let same = Arc::clone(&witness);
@@ -58,6 +63,9 @@ impl Witness {
         let mut channels = self.channels();
         let key = (link, frame.channel());
         match (frame.kind(), frame.method()) {
+            (_, Some(CONNECTION_START_OK)) => {
+                self.connections.fetch_add(1, Ordering::SeqCst);
+            }
             (_, Some(CHANNEL_OPEN)) => {
                 channels.insert(key, Published::default());
                 // What was on connections long gone is never confirmed.
@@ -74,12 +82,15 @@ impl Witness {
                     let (lane, number) = message::identity(frame.payload())
                         .expect("a message begins in its first frame");
                     let lane = usize::try_from(lane).expect("lanes are few");
+                    let Some(ledger) = self.ledgers.get(lane) else {
+                        return;
+                    };
                     published
                         .unconfirmed
                         .insert(published.count, (lane, number));
                     let previous = published.last.replace(number);
                     let kills = self.kills.load(Ordering::SeqCst);
-                    let copy = self.ledgers[lane].page().write(number, previous, kills);
+                    let copy = ledger.page().write(number, previous, kills);
                     message::stamp(frame.payload_mut(), copy);
                 }
             }
@@ -125,6 +136,7 @@ impl Witness {
 }
 
 const BODY: u8 = 3;
+const CONNECTION_START_OK: (u16, u16) = (10, 11);
 const CHANNEL_OPEN: (u16, u16) = (20, 10);
 const BASIC_PUBLISH: (u16, u16) = (60, 40);
 const BASIC_ACK: (u16, u16) = (60, 80);
