@@ -117,8 +117,9 @@ impl Client {
     ///
     /// A name means the queue as it is. A [`Queue`](crate::Queue) is declared first, and remembered as by
     /// [`declare`](Self::declare): the producer takes messages at once, and they wait in its buffer until the
-    /// queue is there. Where the broker refuses that, for instance because it is there with other arguments,
-    /// they resolve as [`NotDeclared`](crate::UnconfirmedReason::NotDeclared),
+    /// queue is there. What is not answered, or refused only for now (a queue whose node is down, a disk of LavinMQ's that is
+    /// nearly full), is asked again each second, and [`Event::Delayed`](crate::Event::Delayed) tells of it. Where the
+    /// broker refuses it otherwise, for instance because it is there with other arguments, the messages resolve as [`NotDeclared`](crate::UnconfirmedReason::NotDeclared),
     /// [`Event::NotDeclared`](crate::Event::NotDeclared) tells of it, and the producer is closed.
     ///
     /// ```no_run
@@ -412,7 +413,7 @@ impl Client {
     /// the time for a goodbye is left, a second or a quarter of the timeout, are dropped, and their messages go back
     /// to the queue.
     ///
-    /// The report has everything that was accepted and given up, then or before. A close of a client
+    /// The report has everything that was accepted and was not settled when the client ended. A close of a client
     /// that is closed already, has given up on its connection, or whose driver was dropped, is answered
     /// at once, with the same report.
     ///

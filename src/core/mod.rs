@@ -19,6 +19,7 @@ pub mod isolation;
 pub mod keyed_queue;
 pub mod overdue;
 pub mod publisher;
+pub mod refusal;
 pub mod renewal;
 pub mod requests;
 pub mod ring;

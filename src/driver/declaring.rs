@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use snowshoe_codec::Method;
 use snowshoe_codec::time::after;
 
+use crate::core::refusal::{is_away, is_passing};
 use crate::declare::Declaration;
 use crate::error::Error;
 use crate::runtime::{Runtime, Timer};
@@ -21,6 +22,15 @@ pub(super) struct Declaring {
     steps: Steps,
     /// What was asked of the broker and is not answered.
     asked: Vec<Call>,
+    delay: Delay,
+}
+
+/// Whether it takes longer than the broker's word.
+enum Delay {
+    None,
+    /// It does, for this, which is to be told.
+    ToTell(Error),
+    Told,
 }
 
 struct Call {
@@ -34,7 +44,7 @@ enum State {
     Again(Box<dyn Timer>),
 }
 
-/// How long it takes until what was not answered, or found no channel, is asked again.
+/// How long it takes until what was not answered, found no channel, or was refused for now, is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Declaring {
@@ -43,7 +53,30 @@ impl Declaring {
             outbox,
             steps: Steps::new(declaration),
             asked: Vec::new(),
+            delay: Delay::None,
         }
+    }
+
+    /// Whether nobody needs it any more: the producer is closed, and has nothing left.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outbox
+            .look(|state| state.publisher.is_closed() && state.publisher.is_empty())
+    }
+
+    /// Why it has to be asked for again, once.
+    pub(super) fn take_delay(&mut self) -> Option<Error> {
+        match std::mem::replace(&mut self.delay, Delay::Told) {
+            Delay::ToTell(reason) => Some(reason),
+            delay => {
+                self.delay = delay;
+                None
+            }
+        }
+    }
+
+    /// Whether [a delay](Self::take_delay) was told.
+    pub(super) fn is_delayed(&self) -> bool {
+        matches!(self.delay, Delay::Told)
     }
 
     /// Goes on with what is answered, and `ask`s for what is next. Ready when everything is there, or will
@@ -89,6 +122,12 @@ impl Declaring {
                         let mut timer = runtime.timer();
                         timer.set_at(after(now, PAUSE));
                         call.state = State::Again(timer);
+                        // The end of a connection is told as that.
+                        if matches!(self.delay, Delay::None)
+                            && !matches!(error, Error::ConnectionLost)
+                        {
+                            self.delay = Delay::ToTell(error);
+                        }
                     }
                     Some(Err(error)) => return Poll::Ready(Err(error)),
                     None => return Poll::Ready(Err(Error::Closed)),
@@ -110,10 +149,11 @@ impl Declaring {
     }
 }
 
-/// Whether the broker has not spoken, and may do so another time.
+/// Whether it may go well another time, as the recovery has it of what was there before.
 fn passes(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Timeout(_) | Error::ConnectionLost | Error::NoFreeChannel
-    )
+    match error {
+        Error::Timeout(_) | Error::ConnectionLost | Error::NoFreeChannel => true,
+        Error::Refused(close) => is_passing(close) || is_away(close),
+        _ => false,
+    }
 }

@@ -272,6 +272,13 @@ impl Link {
         self.producers.look_at(now, &mut self.session, key);
     }
 
+    /// What a producer publishes to cannot be declared yet, which is told.
+    pub(super) fn producer_is_delayed(&mut self, key: ProducerKey, reason: Error) {
+        if let Some(producer) = self.producers.id(key).map(Entity::Producer) {
+            outputs::delayed(&self.shared.hub, self.report.client(), producer, reason);
+        }
+    }
+
     /// What a producer publishes to is there, or the broker refuses it: its messages need not wait for it any
     /// more.
     pub(super) fn producer_is_declared(
@@ -279,7 +286,14 @@ impl Link {
         now: Instant,
         key: ProducerKey,
         declared: Result<(), Error>,
+        was_delayed: bool,
     ) {
+        if declared.is_ok()
+            && was_delayed
+            && let Some(producer) = self.producers.id(key).map(Entity::Producer)
+        {
+            outputs::restored(&self.shared.hub, self.report.client(), producer);
+        }
         if let Err(error) = &declared
             && let Some(producer) = self.producers.id(key)
         {

@@ -354,19 +354,31 @@ impl Driver {
     fn go_on_declaring(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = false;
         for mut declaring in std::mem::take(&mut self.declaring) {
+            if declaring.is_idle() {
+                // Calls that were not made yet go with it.
+                continue;
+            }
             let main = &mut self.links[LinkIndex::MAIN.index()];
             let ask = |method, answer| {
                 moved = true;
                 main.call(now, method, answer);
             };
-            match declaring.poll(cx, now, &*self.runtime, ask) {
-                Poll::Pending => self.declaring.push(declaring),
-                Poll::Ready(declared) => {
+            let polled = declaring.poll(cx, now, &*self.runtime, ask);
+            let place = declaring.outbox.place();
+            if let Some(reason) = declaring.take_delay()
+                && let Some(Place { link, key }) = place
+            {
+                self.link(link).producer_is_delayed(key, reason);
+            }
+            match (polled, place) {
+                (Poll::Pending, _) => self.declaring.push(declaring),
+                (Poll::Ready(declared), Some(Place { link, key })) => {
                     moved = true;
-                    if let Some(Place { link, key }) = declaring.outbox.place() {
-                        self.link(link).producer_is_declared(now, key, declared);
-                    }
+                    let was_delayed = declaring.is_delayed();
+                    let link = self.link(link);
+                    link.producer_is_declared(now, key, declared, was_delayed);
                 }
+                (Poll::Ready(_), None) => moved = true,
             }
         }
         moved

@@ -7,7 +7,7 @@ use snowshoe_codec::method::{Arguments, basic};
 use snowshoe_codec::time::after;
 use snowshoe_codec::{
     ChannelCloseReason, ChannelId, Connection, Event, Incoming, Method, MethodId, Oversized,
-    PeerClose, ReplyCode, Returned, SendError, ShortString,
+    ReplyCode, Returned, SendError, ShortString,
 };
 
 use super::Session;
@@ -640,13 +640,6 @@ pub(super) fn channel_of<'a, T>(
 ) -> Option<codec::Channel<'a>> {
     let channel = connection.as_mut()?.channel(calls.channel()?)?;
     channel.can_send().then_some(channel)
-}
-
-/// Whether the broker will take the same thing later: LavinMQ refuses publishes and declarations,
-/// instead of blocking the connection, while its disk is nearly full.
-pub(super) fn is_passing(close: &PeerClose) -> bool {
-    close.code == ReplyCode::PRECONDITION_FAILED
-        && close.text.to_string_lossy().contains("disk space")
 }
 
 pub(super) fn refusal(reason: ChannelCloseReason) -> Error {

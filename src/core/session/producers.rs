@@ -8,12 +8,13 @@ use snowshoe_codec::{ChannelCloseReason, ChannelId, PeerClose, PublisherConfirm}
 
 use super::Session;
 use super::allocation::NoChannel;
-use super::channels::{is_passing, refusal};
+use super::channels::refusal;
 use super::keys::ProducerKey;
 use super::line::Line;
 use super::output::Output;
 use super::owners::Owner;
 use super::shared_channel::SharedChannel;
+use crate::core::refusal::is_passing;
 use crate::error::Error;
 
 impl Session {

@@ -9,11 +9,12 @@ use snowshoe_codec::{ChannelCloseReason, ChannelId, Method, PeerClose, ReplyCode
 
 use super::Session;
 use super::allocation::NoChannel;
-use super::channels::{channel_of, is_passing};
+use super::channels::channel_of;
 use super::output::Output;
 use super::owners::Owner;
 use super::stage::Stage;
 use crate::core::call_queue::CallQueue;
+use crate::core::refusal::{is_gone, is_passing};
 use crate::core::topology::{Declaring, Missing, QueueId, Step, Topology};
 use crate::error::{ConnectionErrorReason, Error, Phase};
 use crate::state::RecoveryStage;
@@ -392,18 +393,4 @@ impl Session {
     fn is_ours(&self, step: &Step, topology: &Topology) -> bool {
         self.settings.owns_exclusive_queues || !topology.is_exclusive(step)
     }
-}
-
-/// Whether the broker says that something is not there, and not that it cannot be reached: RabbitMQ has
-/// the same code for a queue that is there, but whose node or process is not (`priv_absent` in
-/// `rabbit_amqqueue.erl`).
-fn is_gone(close: &PeerClose) -> bool {
-    const ABSENT_FOR_NOW: [&str; 4] = [
-        "down or inaccessible",
-        "stopped by supervisor",
-        "crashed and failed to restart",
-        "failed to perform operation",
-    ];
-    let text = close.text.to_string_lossy();
-    close.code == ReplyCode::NOT_FOUND && !ABSENT_FOR_NOW.iter().any(|it| text.contains(it))
 }

@@ -352,12 +352,12 @@ impl Link {
     }
 }
 
-fn delayed(hub: &Hub, client: &ClientName, entity: Entity, reason: Error) {
+pub(super) fn delayed(hub: &Hub, client: &ClientName, entity: Entity, reason: Error) {
     log::warn!("{client}{entity} is not back yet: {reason}");
     hub.emit_with(|| Event::Delayed { entity, reason });
 }
 
-fn restored(hub: &Hub, client: &ClientName, entity: Entity) {
+pub(super) fn restored(hub: &Hub, client: &ClientName, entity: Entity) {
     log::info!("{client}{entity} is back");
     hub.emit_with(|| Event::Restored { entity });
 }

@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::{Admin, Node, host, script};
 
+/// A quorum queue that dead-letters at least once hands over again what the other queue has not confirmed, since that one's
+/// leader died. By default it waits for 3 minutes before.
+const HANDS_OVER_AGAIN: &str = "{dead_letter_worker_publisher_confirm_timeout, 3000}";
+
 /// With fewer nodes, none could fail: a quorum queue needs more than half of its members.
 const NODES: usize = 3;
 
@@ -27,7 +31,8 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a new cluster, and waits until all nodes are in it.
     pub fn start() -> Self {
-        let dirs = script([OsStr::new("cluster"), NODES.to_string().as_ref()]);
+        let nodes = NODES.to_string();
+        let dirs = script(["cluster", &nodes, HANDS_OVER_AGAIN].map(OsStr::new));
         let mut nodes: Vec<Node> = dirs.lines().map(Node::in_dir).collect();
         // One after the other, since each joins those before it.
         nodes.iter_mut().for_each(Node::start_again);
