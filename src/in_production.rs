@@ -80,9 +80,11 @@
 //! - [Names](crate::ClientBuilder::name) of clients are in the broker's list of connections, and in logs and errors.
 //! - [`Client::events`](crate::Client::events) tells what happens; those to count are
 //!   [`Disconnected`](crate::Event::Disconnected), [`Blocked`](crate::Event::Blocked), [`Returned`](crate::Event::Returned),
-//!   [`Dropped`](crate::Event::Dropped), [`ConsumerCancelled`](crate::Event::ConsumerCancelled) and
-//!   [`HandlerPanicked`](crate::Event::HandlerPanicked).
-//! - Logs go by the `log` crate. What repeats is said now and then, with how often it was.
+//!   [`Dropped`](crate::Event::Dropped), [`NotDeclared`](crate::Event::NotDeclared), after which a producer is closed,
+//!   [`ConsumerCancelled`](crate::Event::ConsumerCancelled) and [`HandlerPanicked`](crate::Event::HandlerPanicked).
+//! - Logs go by the `log` crate. What messages and a broker can cause as often as they like is written up to 100 times in 10
+//!   seconds for each connection, and then how often it was; errors are counted for themselves. Lost connections and attempts
+//!   to connect are told each.
 //!
 //! # Trying it
 //!

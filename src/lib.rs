@@ -127,7 +127,7 @@ mod uri;
 
 /// Runs a future to its end on this thread, for programs that have no executor.
 ///
-/// The client needs none: [`Client::connect`] gives it a thread of its own, on which everything goes on while this one
+/// The client needs none: [`Client::connect`] gives it a thread of its own (feature `thread`, which is on by default), on which everything goes on while this one
 /// does something else. (A program that is to have one thread in all takes [`runtime::Local`].)
 ///
 /// ```no_run

@@ -60,7 +60,7 @@ pub(crate) enum Life {
 
 impl ClientState {
     /// Whether the client can do all that it is for: it is not being closed, and each of its connections
-    /// is up, with everything on it in place; one of a consumer that has ended does not count. For a probe of
+    /// is up, with everything on it in place, those of requesters, too; one of a consumer or requester that has ended does not count. For a probe of
     /// *readiness*.
     ///
     /// What is not in place although a recovery is through, such as a queue that the broker refuses, is told by

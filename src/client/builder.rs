@@ -94,7 +94,7 @@ impl ClientBuilder {
     ///
     /// The broker's list of connections shows the name (the client property `connection_name`, in RabbitMQ's
     /// management page and in `rabbitmqctl list_connections client_properties`), with what a connection is
-    /// for, unless that is the main one: `orders` and `orders (publishing)`. Lines in the log begin with it,
+    /// for, unless that is the main one: `orders` and `orders (publishing)`. Lines in the log about a connection begin with it,
     /// and so do the texts of [`ConnectionError`] and [`ClientState`](crate::ClientState). It is no
     /// secret, and need not be unique.
     ///

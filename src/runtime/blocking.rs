@@ -10,10 +10,11 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_lock::{OnceCell, Semaphore, SemaphoreGuardArc};
+use async_lock::{Semaphore, SemaphoreGuardArc};
 use snowshoe_codec::time::after;
 
 use super::{Runtime, Timer};
+use crate::sync::Once;
 #[cfg(feature = "tls")]
 use crate::sync::answer::answer;
 use crate::sync::{Mutex, lock};
@@ -54,7 +55,7 @@ pub(super) struct Threads {
 }
 
 /// What comes of a look-up, for all who wait for it.
-type LookUp = OnceCell<Result<Vec<SocketAddr>, Arc<io::Error>>>;
+type LookUp = Once<Result<Vec<SocketAddr>, Arc<io::Error>>>;
 
 impl Threads {
     pub(super) fn of_the_process() -> Arc<Self> {
@@ -85,7 +86,7 @@ impl Threads {
                 self.look_up(name, place, by)?
             }
         };
-        let answer = look_up.wait().await;
+        let answer = look_up.told().await;
         (answer.clone()).map_err(|error| io::Error::new(error.kind(), error))
     }
 
@@ -168,13 +169,13 @@ impl Task {
     fn end(&self, answer: io::Result<Vec<SocketAddr>>) {
         // Who comes now looks it up anew.
         lock(&self.threads.look_ups).retain(|(_, it)| !Arc::ptr_eq(it, &self.look_up));
-        _ = self.look_up.set_blocking(answer.map_err(Arc::new));
+        self.look_up.tell(answer.map_err(Arc::new));
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if !self.look_up.is_initialized() {
+        if !self.look_up.is_told() {
             self.end(Err(panicked()));
         }
     }

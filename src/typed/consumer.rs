@@ -151,9 +151,9 @@ impl<T> TypedConsumer<T> {
             let handling = match decoded(&delivery, &**codec) {
                 Ok(value) => Ok(handler(value, delivery)),
                 Err(error) => {
-                    let outcome = on_undecodable(&error, &delivery);
+                    // Before somebody's closure is asked, which may panic.
                     tell(said(&error));
-                    Err(outcome)
+                    Err(on_undecodable(&error, &delivery))
                 }
             };
             async move {

@@ -10,6 +10,13 @@ use log::Level;
 pub(super) struct LogLimit {
     /// The client, whose name each line begins with.
     client: ClientName,
+    /// Errors for themselves, which no flood of warnings is to hide.
+    errors: Limit,
+    others: Limit,
+}
+
+#[derive(Debug, Default)]
+struct Limit {
     /// When the interval began, and how many lines there were in it.
     since: Option<Instant>,
     lines: u32,
@@ -56,7 +63,11 @@ impl LogLimit {
     }
 
     pub(super) fn say(&mut self, now: Instant, level: Level, line: fmt::Arguments<'_>) {
-        let verdict = self.judge(now);
+        let limit = match level {
+            Level::Error => &mut self.errors,
+            _ => &mut self.others,
+        };
+        let verdict = limit.judge(now);
         let client = &self.client;
         match verdict {
             Verdict::LeftOut => {}
@@ -75,7 +86,9 @@ impl LogLimit {
             }
         }
     }
+}
 
+impl Limit {
     fn judge(&mut self, now: Instant) -> Verdict {
         let goes_on = self
             .since
@@ -105,7 +118,7 @@ mod tests {
     // case G5
     #[test]
     fn no_peer_writes_more_lines_than_can_be_read() {
-        let mut limit = LogLimit::default();
+        let mut limit = Limit::default();
         let begin = Instant::now();
         let mut lines = |from: u32, to: u32| {
             let at = |second| begin + second * Duration::from_secs(1);
