@@ -169,10 +169,11 @@ impl Reactor {
 
     /// Waits until there is something to do.
     fn wait(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        // Those that are woken here keep it awake.
+        let first = self.timers.wake_due(now);
         let timeout = if self.park.sleep() {
-            self.timers
-                .first()
-                .map(|at| at.saturating_duration_since(Instant::now()))
+            first.map(|at| at.saturating_duration_since(now))
         } else {
             // It is wanted already; sockets have their turn all the same.
             Some(Duration::ZERO)
@@ -199,8 +200,10 @@ impl Reactor {
         for event in &self.events {
             self.sources.happened(event);
         }
-        let due = self.timers.take_due(Instant::now());
-        due.into_iter().for_each(Waker::wake);
+        if self.events.is_empty() {
+            // As a rule it has waited for the first of them. Otherwise the clock is looked at before the next wait.
+            self.timers.wake_due(Instant::now());
+        }
         Ok(())
     }
 }

@@ -60,6 +60,8 @@ pub struct LocalRuntime {
 struct Spawned {
     /// `None` once there is nobody to run them.
     drivers: Mutex<Option<Vec<Task>>>,
+    /// Whether there are any, to be looked at without the lock.
+    are_there: AtomicBool,
     park: Arc<Park>,
 }
 
@@ -85,6 +87,7 @@ impl Local {
         let reactor = Reactor::new()?;
         let spawned = Arc::new(Spawned {
             drivers: Mutex::new(Some(Vec::new())),
+            are_there: AtomicBool::new(false),
             park: Arc::clone(&reactor.park),
         });
         Ok(Self {
@@ -116,23 +119,22 @@ impl Local {
         let waker = Waker::from(Arc::clone(&wanted));
         let mut rounds = 0;
         loop {
+            // Whoever is woken from here on has a round after this one, if not its turn in it.
             self.reactor.park.run();
-            self.start_drivers();
-            let mut is_at_work = false;
+            if take(&self.spawned.are_there) {
+                self.start_drivers();
+            }
+            // Before the program: what they have for it, it has in the same round.
+            self.drivers
+                .retain_mut(|driver| !driver.wanted.take() || driver.go_on().is_pending());
             if wanted.take() {
-                is_at_work = true;
                 let cx = &mut Context::from_waker(&waker);
                 if let Poll::Ready(output) = program.as_mut().poll(cx) {
                     return Ok(output);
                 }
             }
-            self.drivers.retain_mut(|driver| {
-                let is_wanted = driver.wanted.take();
-                is_at_work |= is_wanted;
-                !is_wanted || driver.go_on().is_pending()
-            });
             rounds += 1;
-            if !is_at_work || rounds == ROUNDS {
+            if !self.reactor.park.is_woken() || rounds == ROUNDS {
                 rounds = 0;
                 self.reactor.wait()?;
             }
@@ -207,9 +209,14 @@ impl Wanted {
     }
 
     fn take(&self) -> bool {
-        // Most are not. Who is woken after this look keeps the thread from falling asleep.
-        self.is_wanted.load(Ordering::Acquire) && self.is_wanted.swap(false, Ordering::AcqRel)
+        // Who is woken after this look keeps the thread from falling asleep.
+        take(&self.is_wanted)
     }
+}
+
+/// Whether it is so, which is seen to with that. As a rule it is not.
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Acquire) && flag.swap(false, Ordering::AcqRel)
 }
 
 impl Wake for Wanted {
@@ -245,6 +252,7 @@ impl Runtime for LocalRuntime {
             return Err(io::Error::new(io::ErrorKind::NotConnected, error));
         }
         drop(drivers);
+        self.spawned.are_there.store(true, Ordering::Release);
         self.spawned.park.wake_by_ref();
         Ok(())
     }

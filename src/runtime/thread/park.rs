@@ -30,6 +30,11 @@ impl Park {
         self.state.swap(RUNNING, Ordering::AcqRel);
     }
 
+    /// Whether it was woken since.
+    pub(super) fn is_woken(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WOKEN
+    }
+
     /// Goes to sleep, unless it was woken while it ran.
     pub(super) fn sleep(&self) -> bool {
         self.state

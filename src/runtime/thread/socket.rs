@@ -192,8 +192,13 @@ impl Sources {
 /// What is known of a socket, in both directions.
 #[derive(Debug, Default)]
 struct Source {
-    read: Mutex<Side>,
-    write: Mutex<Side>,
+    sides: Mutex<Sides>,
+}
+
+#[derive(Debug, Default)]
+struct Sides {
+    read: Side,
+    write: Side,
 }
 
 #[derive(Debug, Default)]
@@ -214,21 +219,13 @@ impl Source {
     /// The system told something of it.
     fn happened(&self, event: &Event) {
         let failed = event.is_error();
-        if event.is_readable() || event.is_read_closed() || failed {
-            self.let_go(Direction::Read, event.is_read_closed() || failed);
-        }
-        if event.is_writable() || event.is_write_closed() || failed {
-            self.let_go(Direction::Write, event.is_write_closed() || failed);
-        }
-    }
-
-    fn let_go(&self, direction: Direction, ended: bool) {
-        let mut side = lock(self.side(direction));
-        side.ready = true;
-        side.ended |= ended;
-        let waiting = side.waiting.take();
-        drop(side);
-        if let Some(waiting) = waiting {
+        let read_ended = event.is_read_closed() || failed;
+        let write_ended = event.is_write_closed() || failed;
+        let mut sides = lock(&self.sides);
+        let reader = sides.read.happened(event.is_readable(), read_ended);
+        let writer = sides.write.happened(event.is_writable(), write_ended);
+        drop(sides);
+        for waiting in [reader, writer].into_iter().flatten() {
             waiting.wake();
         }
     }
@@ -236,14 +233,15 @@ impl Source {
     /// Takes the right to try, or waits for it. It is taken before the attempt, so that an event
     /// during it is not lost.
     fn poll_take(&self, direction: Direction, cx: &mut Context<'_>) -> Poll<()> {
-        let mut side = lock(self.side(direction));
+        let mut sides = lock(&self.sides);
+        let side = sides.of(direction);
         if std::mem::take(&mut side.ready) || side.ended {
             return Poll::Ready(());
         }
         let known = side.waiting.as_ref();
         if !known.is_some_and(|known| known.will_wake(cx.waker())) {
             let old = side.waiting.replace(cx.waker().clone());
-            drop(side);
+            drop(sides);
             // A waker may run code of its executor's when it is dropped.
             drop(old);
         }
@@ -252,13 +250,27 @@ impl Source {
 
     /// It is worth while to try again.
     fn give_back(&self, direction: Direction) {
-        lock(self.side(direction)).ready = true;
+        lock(&self.sides).of(direction).ready = true;
     }
+}
 
-    fn side(&self, direction: Direction) -> &Mutex<Side> {
+impl Sides {
+    fn of(&mut self, direction: Direction) -> &mut Side {
         match direction {
-            Direction::Read => &self.read,
-            Direction::Write => &self.write,
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
         }
+    }
+}
+
+impl Side {
+    /// The system told something of it, if anything of this side. Whom to wake.
+    fn happened(&mut self, ready: bool, ended: bool) -> Option<Waker> {
+        if !ready && !ended {
+            return None;
+        }
+        self.ready = true;
+        self.ended |= ended;
+        self.waiting.take()
     }
 }

@@ -109,22 +109,20 @@ impl Timers {
         *lock(&self.thread) == Some(thread::current().id())
     }
 
-    /// When the first goes off.
-    pub(super) fn first(&self) -> Option<Instant> {
-        lock(&self.queue).waiting.keys().next().map(|(at, _)| *at)
-    }
-
-    /// Whom to wake now.
-    pub(super) fn take_due(&self, now: Instant) -> Vec<Waker> {
+    /// Wakes those whose time has come. When the first of the others goes off.
+    pub(super) fn wake_due(&self, now: Instant) -> Option<Instant> {
         let mut queue = lock(&self.queue);
         queue.woken_until = Some(now);
         let mut due = Vec::new();
-        while let Some(first) = queue.waiting.first_entry()
-            && first.key().0 <= now
-        {
-            due.push(first.remove());
-        }
-        due
+        let first = loop {
+            match queue.waiting.first_entry() {
+                Some(first) if first.key().0 <= now => due.push(first.remove()),
+                first => break first.map(|first| first.key().0),
+            }
+        };
+        drop(queue);
+        due.into_iter().for_each(Waker::wake);
+        first
     }
 
     /// Whether those who waited for this time were woken.
