@@ -70,6 +70,13 @@ pub enum Refused {
 #[derive(Debug, Default)]
 pub struct News {
     pub confirmed: u64,
+    /// What happens to few messages.
+    pub rare: Option<Box<RareNews>>,
+}
+
+/// What happened to those that were not confirmed.
+#[derive(Debug, Default)]
+pub struct RareNews {
     pub nacked: u64,
     pub rejected: Vec<PeerClose>,
     pub returned: Vec<Return>,
@@ -78,13 +85,15 @@ pub struct News {
 
 impl News {
     pub fn is_empty(&self) -> bool {
-        self.confirmed == 0
-            && self.nacked == 0
-            && self.rejected.is_empty()
-            && self.returned.is_empty()
-            && self.dropped.is_empty()
+        self.confirmed == 0 && self.rare.is_none()
     }
 
+    fn rare(&mut self) -> &mut RareNews {
+        self.rare.get_or_insert_default()
+    }
+}
+
+impl RareNews {
     fn dropped(&mut self, reason: DropReason) {
         match self.dropped.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
@@ -480,7 +489,9 @@ impl<W> Publisher<W> {
                 self.suspects.convict(from..self.ledger.ring.written());
             }
             (InFlight::Confirms(_), _) => {}
-            (InFlight::Unflushed { .. }, _) => self.ledger.news.rejected.push(close.clone()),
+            (InFlight::Unflushed { .. }, _) => {
+                self.ledger.news.rare().rejected.push(close.clone());
+            }
         }
         self.closed();
     }
@@ -536,9 +547,11 @@ impl<W> Publisher<W> {
     /// Everything that is tried now was written, before this position, and the broker has not spoken. If it
     /// does not, [it is to be asked](Self::ask).
     pub fn awaits_verdict(&self) -> Option<u64> {
+        if !self.is_isolating() || self.suspects.is_asking() {
+            return None;
+        }
         let is_written = self.suspects.is_portion_written() || !self.has_unwritten();
-        let awaits = self.is_isolating() && is_written && !self.suspects.is_asking();
-        (awaits && self.is_in_question()).then(|| self.ledger.ring.written())
+        (is_written && self.is_in_question()).then(|| self.ledger.ring.written())
     }
 
     /// The broker is asked, on the channel on which they were written, for something that it answers.
@@ -685,9 +698,10 @@ impl<W> Publisher<W> {
         std::mem::take(&mut self.ledger.news)
     }
 
-    /// What has left since the last call.
-    pub fn take_gone(&mut self) -> Gone<W> {
-        self.ledger.bin.empty()
+    /// What has left since the last call, if anything.
+    pub fn take_gone(&mut self) -> Option<Gone<W>> {
+        let bin = &mut self.ledger.bin;
+        (!bin.is_empty()).then(|| bin.empty())
     }
 
     /// Lends it another bin, whose memory has been used before, or takes that back.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::doorbell::{Doorbell, Ready};
 use super::hub::Hub;
 use super::place::Place;
-use crate::core::publisher::{Bin, Flush, News, Publisher, Refused};
+use crate::core::publisher::{Bin, Flush, News, Publisher, RareNews, Refused};
 use crate::core::session::ProducerKey;
 use crate::error::{PublishError, PublishErrorReason};
 use crate::events::{Event, ProducerId};
@@ -289,20 +289,28 @@ impl Outbox {
         for waker in woken {
             waker.wake();
         }
-        let News {
-            confirmed,
+        let News { confirmed, rare } = news;
+        if confirmed > 0 && self.confirms {
+            self.hub.emit_with(|| Event::Confirmed {
+                producer: self.id.clone(),
+                count: confirmed,
+            });
+        }
+        if let Some(rare) = rare {
+            self.tell(*rare);
+        }
+        // Last, so that nobody waits for what an owner does.
+        drop(gone);
+    }
+
+    fn tell(&self, news: RareNews) {
+        let RareNews {
             nacked,
             rejected,
             returned,
             dropped,
         } = news;
         let (hub, id) = (&self.hub, &self.id);
-        if confirmed > 0 && self.confirms {
-            hub.emit_with(|| Event::Confirmed {
-                producer: id.clone(),
-                count: confirmed,
-            });
-        }
         if nacked > 0 {
             hub.emit_with(|| Event::Nacked {
                 producer: id.clone(),
@@ -328,8 +336,6 @@ impl Outbox {
                 count,
             });
         }
-        // Last, so that nobody waits for what an owner does.
-        drop(gone);
     }
 }
 

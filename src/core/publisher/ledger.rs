@@ -149,13 +149,14 @@ impl<W> Ledger<W> {
             possibly_stored: may_be_elsewhere || writes > last_copies(&reason),
             reason,
         });
+        let news = &mut self.news;
         match outcome.as_ref().map_err(|it| &it.reason) {
-            Ok(()) => self.news.confirmed += 1,
-            Err(UnconfirmedReason::Nacked) => self.news.nacked += 1,
-            Err(UnconfirmedReason::Rejected(close)) => self.news.rejected.push(close.clone()),
-            Err(UnconfirmedReason::Unsendable(_)) => self.news.dropped(DropReason::Unsendable),
-            Err(UnconfirmedReason::NotDeclared(_)) => self.news.dropped(DropReason::NotDeclared),
-            Err(UnconfirmedReason::Dropped(reason)) => self.news.dropped(*reason),
+            Ok(()) => news.confirmed += 1,
+            Err(UnconfirmedReason::Nacked) => news.rare().nacked += 1,
+            Err(UnconfirmedReason::Rejected(close)) => news.rare().rejected.push(close.clone()),
+            Err(UnconfirmedReason::Unsendable(_)) => news.rare().dropped(DropReason::Unsendable),
+            Err(UnconfirmedReason::NotDeclared(_)) => news.rare().dropped(DropReason::NotDeclared),
+            Err(UnconfirmedReason::Dropped(reason)) => news.rare().dropped(*reason),
             // The news of it came with the return itself.
             Err(UnconfirmedReason::Returned(_)) => {}
         }
@@ -230,7 +231,7 @@ impl<W> Ledger<W> {
             reason,
             possibly_stored: writes > 0,
         };
-        self.news.dropped(dropped);
+        self.news.rare().dropped(dropped);
         self.tell(position, entry.watch, Err(outcome));
         self.wake();
         Some(message_of(entry.body, self.overrides.remove(position)))

@@ -31,7 +31,7 @@ impl<W> Publisher<W> {
             let body = details.body.clone();
             details.complete(as_sent, body);
         }
-        self.ledger.news.returned.push(details);
+        self.ledger.news.rare().returned.push(details);
     }
 
     /// How much a message that was returned is like those in flight, if it may be one of them.

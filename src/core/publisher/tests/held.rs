@@ -44,8 +44,8 @@ fn what_cannot_be_declared_takes_along_what_waits_for_it() {
     let not_declared = || unconfirmed(UnconfirmedReason::NotDeclared(refusal()), false);
     assert_eq!(world.outcomes(positions), [not_declared(), not_declared()]);
     assert!(world.publisher.is_empty());
-    let news = world.publisher.take_news();
-    assert_eq!(news.dropped, [(DropReason::NotDeclared, 2)]);
+    let mut news = world.publisher.take_news();
+    assert_eq!(news.rare().dropped, [(DropReason::NotDeclared, 2)]);
     let refused = world.publisher.push(Message::from("c"), true);
     assert!(matches!(refused, Err((Refused::Closed, _))));
 }
@@ -57,8 +57,8 @@ fn without_the_brokers_word_it_is_dropped() {
     world.publish("a");
     world.publisher.not_declared(None);
     assert!(world.publisher.is_empty());
-    let news = world.publisher.take_news();
-    assert_eq!(news.dropped, [(DropReason::NotDeclared, 1)]);
+    let mut news = world.publisher.take_news();
+    assert_eq!(news.rare().dropped, [(DropReason::NotDeclared, 1)]);
 }
 
 #[test]

@@ -77,12 +77,12 @@ fn a_return_is_kept_until_the_confirm_after_it() {
     world.transmit();
     world.return_message("b");
     assert_eq!(world.outcome(b), None);
-    assert_eq!(world.publisher.take_news().returned.len(), 1);
+    assert_eq!(world.publisher.take_news().rare().returned.len(), 1);
     world.ack(2, true);
     assert_eq!(world.outcome(a), Some(Ok(())));
     assert!(is_returned(&world.outcome(b).unwrap()));
-    let news = world.publisher.take_news();
-    assert_eq!((news.confirmed, news.returned.len()), (1, 0));
+    let mut news = world.publisher.take_news();
+    assert_eq!((news.confirmed, news.rare().returned.len()), (1, 0));
 }
 
 // fault 20
@@ -152,7 +152,7 @@ fn nothing_is_kept_for_nobody() {
     world.nack(3, true);
     world.publisher.unwatch(c);
     assert!(world.publisher.ledger.outcomes.is_empty());
-    assert_eq!(world.publisher.take_news().nacked, 3);
+    assert_eq!(world.publisher.take_news().rare().nacked, 3);
 }
 
 // fault 15

@@ -10,7 +10,7 @@ fn a_single_message_in_flight_is_the_one_that_was_refused() {
     world.write(1);
     world.run();
     assert!(is_rejected(&world.outcome(poison).unwrap()));
-    assert_eq!(world.publisher.take_news().rejected.len(), 1);
+    assert_eq!(world.publisher.take_news().rare().rejected.len(), 1);
     world.publish_everything();
     assert_eq!(world.outcome(next), Some(Ok(())));
 }
@@ -187,7 +187,7 @@ fn who_has_nothing_in_flight_is_no_suspect() {
     world.write(EVERYTHING);
     world.publisher.suspected();
     assert!(!world.publisher.is_isolating());
-    assert!(world.publisher.take_news().rejected.is_empty());
+    assert!(world.publisher.take_news().rare().rejected.is_empty());
 }
 
 #[test]
@@ -225,8 +225,8 @@ fn a_message_that_fits_into_no_frame_fails_alone() {
         reason(&outcome),
         Some(UnconfirmedReason::Unsendable(_))
     ));
-    let news = world.publisher.take_news();
-    assert_eq!(news.dropped, [(DropReason::Unsendable, 1)]);
+    let mut news = world.publisher.take_news();
+    assert_eq!(news.rare().dropped, [(DropReason::Unsendable, 1)]);
 }
 
 // fault 38
@@ -289,7 +289,7 @@ fn a_queue_that_never_confirms_holds_up_no_search_for_a_culprit() {
             // It goes on, and nobody else is blamed.
             assert_eq!(world.arrived().last().unwrap(), "newer");
             assert_eq!(world.publisher.in_flight(), n);
-            assert_eq!(world.publisher.take_news().rejected.len(), 1);
+            assert_eq!(world.publisher.take_news().rare().rejected.len(), 1);
             world.ack(0, true);
             assert!(world.publisher.is_empty());
         }
@@ -374,7 +374,7 @@ fn where_a_channel_is_closed_over_what_was_taken_all_of_it_is_tried_anew() {
         },
     };
     world.publisher.rejected(&close);
-    assert_eq!(world.publisher.take_news().rejected.len(), 0);
+    assert_eq!(world.publisher.take_news().rare().rejected.len(), 0);
     world.reconnect();
     world.write(EVERYTHING);
     assert_eq!(world.publisher.in_flight(), 1);

@@ -52,5 +52,5 @@ fn without_confirms_a_refusal_is_news() {
     world.write(EVERYTHING);
     world.publisher.flushed(u64::MAX);
     world.run();
-    assert_eq!(world.publisher.take_news().rejected.len(), 1);
+    assert_eq!(world.publisher.take_news().rare().rejected.len(), 1);
 }
