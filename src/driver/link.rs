@@ -33,6 +33,7 @@ use super::config::Config;
 use super::guard::Guarded;
 use super::known::{KnownServers, Place};
 use super::login::{Asking, Login};
+use super::readiness::Readiness;
 use super::stream::{Finishing, Stream};
 use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
@@ -67,8 +68,13 @@ pub(super) struct Link {
     /// Whether the session stopped in the middle of what was read.
     is_behind: bool,
     timer: Box<dyn Timer>,
+    /// Whether the timer is to be asked.
+    alarm: Readiness,
     /// What the timer is set to; it may be earlier than needed, never later.
     armed: Option<Instant>,
+    /// When something is due, as was found at the end of the last turn. What came about since then waits for the
+    /// end of the next one.
+    due: Option<Instant>,
     producers: Producers,
     consumers: Consumers,
     channels: Channels,
@@ -91,6 +97,14 @@ pub(super) struct Link {
 fn renewal_of(now: Instant, login: &Login) -> Option<Instant> {
     let until = login.valid_until.filter(|_| login.secret.is_some())?;
     Some(renewal::due(now, until))
+}
+
+/// What was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Nothing,
+    Some,
+    End,
 }
 
 enum Io {
@@ -130,7 +144,9 @@ impl Link {
             blocks: Blocks::new(),
             is_behind: false,
             timer,
+            alarm: Readiness::new(),
             armed: None,
+            due: None,
             producers: Producers::default(),
             consumers: Consumers::default(),
             channels: Channels::default(),
@@ -269,7 +285,12 @@ impl Link {
     }
 
     pub(super) fn producer_is_ready(&mut self, now: Instant, key: ProducerKey) {
-        self.producers.look_at(now, &mut self.session, key);
+        if self.publishes {
+            // How it stands is seen when it is its turn to publish.
+            self.producers.is_ready(key);
+        } else {
+            self.producers.look_at(now, &mut self.session, key);
+        }
     }
 
     /// What a producer publishes to cannot be declared yet, which is told.
@@ -470,7 +491,8 @@ impl Link {
     ) -> bool {
         self.withdraw_calls();
         let mut moved = self.dial(cx, now, known);
-        moved |= self.read(cx, now);
+        let read = self.read(cx, now);
+        moved |= read == Read::End;
         moved |= self.let_time_pass(now, topology);
         moved |= self.producers.handle_timeout(now);
         if let Some(requester) = &mut self.requester {
@@ -496,7 +518,9 @@ impl Link {
         moved |= self.write(cx, now);
         moved |= self.arm(cx, now);
         // What was done for users may have come to something.
-        moved | self.session.has_output(topology)
+        moved |= self.session.has_output(topology);
+        // All that came of what was read is done: what there is to do is to read on.
+        moved || read == Read::Some && self.read_ahead()
     }
 
     /// There is nothing to do for now. Whether there is again, since a timer has gone off.
@@ -607,24 +631,30 @@ impl Link {
         }
     }
 
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Read {
         let Io::Open(stream) = &mut self.io else {
-            return false;
+            return Read::Nothing;
         };
-        match stream.read(cx, &mut self.blocks) {
-            Poll::Pending => return false,
-            Poll::Ready(Ok(0)) => {
-                self.reset();
-                self.session.transport_ended(now, None);
+        let error = match stream.read(cx, &mut self.blocks) {
+            Poll::Pending => return Read::Nothing,
+            Poll::Ready(Ok(1..)) => {
+                self.take_in(now);
+                return Read::Some;
             }
-            Poll::Ready(Ok(_)) => self.take_in(now),
-            Poll::Ready(Err(error)) => {
-                self.reset();
-                let error = ConnectionErrorReason::Transport(Arc::new(error));
-                self.session.transport_ended(now, Some(error));
-            }
+            Poll::Ready(Ok(0)) => None,
+            Poll::Ready(Err(error)) => Some(ConnectionErrorReason::Transport(Arc::new(error))),
+        };
+        self.reset();
+        self.session.transport_ended(now, error);
+        Read::End
+    }
+
+    /// Whether there is more to read by now, which is read for the next turn.
+    fn read_ahead(&mut self) -> bool {
+        match &mut self.io {
+            Io::Open(stream) => stream.read_ahead(&mut self.blocks),
+            _ => false,
         }
-        true
     }
 
     /// Drops the transport of a connection that has ended. What the system has not sent of it is dropped, too:
@@ -673,15 +703,17 @@ impl Link {
     }
 
     fn let_time_pass(&mut self, now: Instant, topology: &mut Topology) -> bool {
-        let due = self.session.poll_timeout().is_some_and(|at| at <= now);
+        // It need not be the session's, which does no harm.
+        let due = self.due.is_some_and(|at| at <= now);
         if due {
             self.session.handle_timeout(now, topology);
         }
         due
     }
 
-    /// Sets the timer, unless it goes off early enough: one that goes off too early costs a turn,
-    /// and setting it costs something every time. Whether it has gone off.
+    /// Looks for what is due next, and sets the timer, unless it goes off early enough: one that goes off too
+    /// early costs a turn, and setting it costs something every time. Whether it has gone off, or something is
+    /// due now.
     fn arm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let io = match &self.io {
             Io::Open(stream) => self.stalls_at(stream),
@@ -693,17 +725,22 @@ impl Link {
         let due = earlier(self.session.poll_timeout(), self.producers.poll_timeout());
         let requests = (self.requester.as_ref()).and_then(Requester::poll_timeout);
         let due = earlier(due, self.consumers_due);
-        if let Some(due) = earlier(earlier(earlier(due, requests), trials), io)
+        self.due = earlier(earlier(earlier(due, requests), trials), io);
+        if let Some(due) = self.due
             && self.armed.is_none_or(|armed| due < armed)
         {
             self.armed = Some(due);
             self.timer.set_at(due.max(now));
+            self.alarm.ask();
         }
-        let gone_off = self.timer.poll(cx).is_ready();
+        let gone_off = self.alarm.was_woken(cx) && {
+            let cx = &mut Context::from_waker(self.alarm.waker());
+            self.timer.poll(cx).is_ready()
+        };
         if gone_off {
             self.armed = None;
         }
-        gone_off
+        gone_off || self.due.is_some_and(|due| due <= now)
     }
 
     /// When a transport that takes no bytes is given up. A broker that blocks publishers reads

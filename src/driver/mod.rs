@@ -6,7 +6,8 @@
 //!     take commands, and handles that have something to write
 //!     each connection on which anything can have happened:
 //!         read; let timers run; carry out what the session says; write
-//!         and where none of that moved: wake who waits for what is not worth a wake while there is more to come
+//!         and where nothing came of that but deliveries and confirms: read what the next turn begins with
+//!         and where there is nothing: wake who waits for what is not worth a wake while there is more to come
 //! park: register the waker, only if all is still quiet
 //! ```
 //!
@@ -352,6 +353,9 @@ impl Driver {
 
     /// Lets those producers publish for which everything is declared now. Whether anything was asked or answered.
     fn go_on_declaring(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.declaring.is_empty() {
+            return false;
+        }
         let mut moved = false;
         for mut declaring in std::mem::take(&mut self.declaring) {
             if declaring.is_idle() {
@@ -386,6 +390,9 @@ impl Driver {
 
     /// Ends the handlers that have had their time.
     fn cut_off_handlers(&mut self, cx: &mut Context<'_>) {
+        if self.stops.is_empty() {
+            return;
+        }
         self.stops.retain_mut(|(timer, inbox)| {
             // Handlers may not have begun yet.
             let Some(inbox) = inbox.upgrade() else {
@@ -566,12 +573,14 @@ impl Driver {
         while let Some(command) = self.commands.pop_front() {
             self.carry_out(now, command);
         }
-        let mut ready = std::mem::take(&mut self.ready);
-        for ready in ready.drain(..) {
-            self.attend(now, ready);
+        if !self.ready.is_empty() {
+            let mut ready = std::mem::take(&mut self.ready);
+            for ready in ready.drain(..) {
+                self.attend(now, ready);
+            }
+            // Its memory is for those who come next.
+            self.ready = ready;
         }
-        // Its memory is for those who come next.
-        self.ready = ready;
         // Publishing waits for queues that only the main connection can declare again.
         let may_publish =
             self.links[LinkIndex::MAIN.index()].is_ready() || !self.topology.has_exclusive_queues();
@@ -624,7 +633,6 @@ impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.doorbell.unpark();
         // The turns of one poll are over so soon that they are at one time.
         let now = self.runtime.now();
         let mut moved = Moved::All;

@@ -1,11 +1,12 @@
-//! Whether it is worth while to ask a transport again.
+//! Whether it is worth while to ask a transport or a timer again.
 
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 
-/// Knows whether a transport has woken the driver since it last had nothing to give or to take.
+/// Knows whether a transport has woken the driver since it last had nothing to give or to take, or a timer since
+/// its time had not come.
 ///
 /// A driver with several connections is woken for one of them, or for none. Asking the others costs
 /// a system call each, every time.
@@ -38,6 +39,7 @@ impl Readiness {
 
     /// Whether the transport has woken the driver since this was last asked. From now on it wakes
     /// whoever polls with `cx`.
+    #[inline]
     pub(super) fn was_woken(&mut self, cx: &Context<'_>) -> bool {
         if !self.driver.will_wake(cx.waker()) {
             self.driver = cx.waker().clone();
@@ -48,6 +50,11 @@ impl Readiness {
         // Asked after that: whoever was woken by the old waker has left this.
         let woken = &self.notice.woken;
         woken.load(Ordering::Acquire) && woken.swap(false, Ordering::AcqRel)
+    }
+
+    /// It is to be asked whether or not it has woken the driver.
+    pub(super) fn ask(&self) {
+        self.notice.woken.store(true, Ordering::Release);
     }
 
     /// What the transport is to be polled with, for reading and writing alike: a layer like TLS may

@@ -25,6 +25,8 @@ pub(super) struct Stream {
     may_write: bool,
     /// What was read and not yet consumed; the room to read into goes on after it.
     input: BytesMut,
+    /// What a read has come to that was made for the next turn.
+    ahead: Option<io::Result<usize>>,
     /// Since when there were bytes to write of which the transport took none.
     stalled_since: Option<Instant>,
     unflushed: bool,
@@ -38,6 +40,7 @@ impl Stream {
             may_read: true,
             may_write: true,
             input: BytesMut::new(),
+            ahead: None,
             stalled_since: None,
             unflushed: false,
         }
@@ -56,6 +59,23 @@ impl Stream {
             self.may_read = true;
             self.may_write = true;
         }
+        match self.ahead.take() {
+            Some(read) => Poll::Ready(read),
+            None => self.read_now(blocks),
+        }
+    }
+
+    /// Reads for the next turn, where the last read has brought something. Whether there is anything: if not,
+    /// the transport wakes the driver once there is.
+    pub(super) fn read_ahead(&mut self, blocks: &mut Blocks) -> bool {
+        match self.read_now(blocks) {
+            Poll::Ready(read) => self.ahead = Some(read),
+            Poll::Pending => {}
+        }
+        self.ahead.is_some()
+    }
+
+    fn read_now(&mut self, blocks: &mut Blocks) -> Poll<io::Result<usize>> {
         if !self.may_read {
             return Poll::Pending;
         }

@@ -47,11 +47,17 @@ impl Doorbell {
         wake(state);
     }
 
-    /// Takes who has something for the driver, in order. Whether there are commands, too.
+    /// Takes who has something for the driver, in order. Whether there are commands, too. Nobody is registered
+    /// any more: the driver runs.
     pub(super) fn answer(&self, ready: &mut Vec<Ready>) -> bool {
         let mut state = self.lock();
         ready.append(&mut state.ready);
-        std::mem::take(&mut state.commands)
+        let commands = std::mem::take(&mut state.commands);
+        let before = state.driver.take();
+        drop(state);
+        // Without the lock: with it a task may go that drove the driver before, and all that it owns.
+        drop(before);
+        commands
     }
 
     /// Registers the driver to be woken, unless somebody has rung in the meantime.
@@ -66,13 +72,6 @@ impl Doorbell {
         drop(state);
         drop(before);
         idle
-    }
-
-    /// Registers nobody: the driver runs.
-    pub(crate) fn unpark(&self) {
-        let before = self.lock().driver.take();
-        // Without the lock: with it a task may go that drove the driver before, and all that it owns.
-        drop(before);
     }
 
     /// The driver is gone: nobody rings any more.

@@ -354,7 +354,7 @@ fn a_task_goes_when_another_drives_its_driver() {
             if closes {
                 world.shared.commands.close();
             } else {
-                world.shared.doorbell.unpark();
+                world.shared.doorbell.answer(&mut Vec::new());
             }
             assert_eq!(world.came_back(), 1);
         });

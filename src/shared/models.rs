@@ -99,7 +99,6 @@ impl World {
 fn drive<T>(shared: &Shared, mut work: impl FnMut(&mut Taken) -> Option<T>) -> T {
     let mut taken = Taken::default();
     block_on(std::future::poll_fn(|cx| {
-        shared.doorbell.unpark();
         loop {
             (shared.commands).take(&mut taken.commands, &mut taken.ready);
             if let Some(result) = work(&mut taken) {

@@ -82,6 +82,9 @@ impl Channels {
         session: &mut Session,
         topology: &mut Topology,
     ) -> bool {
+        if self.holding.is_empty() && self.asked.is_empty() {
+            return false;
+        }
         let mut moved = false;
         let channels = &mut self.channels;
         self.holding.retain(|key| {

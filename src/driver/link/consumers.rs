@@ -135,7 +135,7 @@ impl Consumers {
         topology: &Topology,
         log: &mut LogLimit,
     ) {
-        for key in std::mem::take(&mut self.settling) {
+        for key in self.settling.drain(..) {
             let Some(consumer) = self.consumers.get(&key) else {
                 continue;
             };
@@ -340,6 +340,9 @@ impl Consumers {
 
     /// Tells how many deliveries were lost for want of room.
     pub(super) fn tell_losses(&mut self, mut tell: impl FnMut(ConsumerId, u64)) {
+        if self.losing.is_empty() {
+            return;
+        }
         for key in self.losing.drain(..) {
             if let Some(consumer) = self.consumers.get_mut(&key) {
                 tell(consumer.inbox.id(), std::mem::take(&mut consumer.dropped));

@@ -24,7 +24,8 @@ use crate::events::{Entity, Event};
 use crate::shared::hub::Hub;
 
 impl Link {
-    /// Does what the session wants done. Whether there was anything.
+    /// Does what the session wants done. Whether there was anything beside deliveries and confirms, with which
+    /// all is done once they are handed over.
     pub(super) fn carry_out(
         &mut self,
         now: Instant,
@@ -33,13 +34,24 @@ impl Link {
     ) -> bool {
         let mut moved = false;
         loop {
-            while let Some(output) = self.session.poll_output(now, topology) {
-                moved = true;
-                // What came before is to be there before it.
-                if !matches!(output, Output::Delivery { .. } | Output::Confirm { .. }) {
-                    self.hand_over(now);
+            // Asked before it is polled, for as a rule there is nothing.
+            while self.session.has_output(topology)
+                && let Some(output) = self.session.poll_output(now, topology)
+            {
+                match output {
+                    Output::Delivery { consumer, delivery } => {
+                        self.consumers.deliver(consumer, delivery);
+                    }
+                    Output::Confirm { producer, confirm } => {
+                        (self.producers).confirm(now, &mut self.session, producer, confirm);
+                    }
+                    output => {
+                        moved = true;
+                        // What came before is to be there before it.
+                        self.hand_over(now);
+                        self.carry_out_one(now, output, topology, known);
+                    }
                 }
-                self.carry_out_one(now, output, topology, known);
             }
             if !mem::take(&mut self.is_behind) {
                 break;
@@ -68,6 +80,9 @@ impl Link {
         let (channels, log) = (&mut self.channels, &mut self.log);
         let report = &mut self.report;
         match output {
+            // They are with whom they are for.
+            Output::Delivery { .. } | Output::Confirm { .. } => {}
+
             Output::Dial {
                 epoch,
                 attempt,
@@ -155,9 +170,6 @@ impl Link {
             }
             Output::ProducerMayGoOn(key) => producers.is_ready(key),
             Output::ProducerTaken(key) => producers.with(now, session, key, Publisher::taken),
-            Output::Confirm { producer, confirm } => {
-                producers.confirm(now, session, producer, confirm);
-            }
             Output::Returned { producer, returned } => {
                 producers.with(now, session, producer, |it| it.returned(&returned));
             }
@@ -166,7 +178,6 @@ impl Link {
                 returned,
             } => producers.returned(now, session, &sharers, &returned),
 
-            Output::Delivery { consumer, delivery } => consumers.deliver(consumer, delivery),
             Output::Oversized {
                 consumer,
                 excess,

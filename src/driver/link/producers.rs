@@ -286,7 +286,9 @@ impl Producers {
 
     /// There is nothing to do: whoever waits for room in a buffer is woken for what there is.
     pub(super) fn rest(&mut self, now: Instant) {
-        self.give_room(Publisher::rest);
+        if !self.owing.is_empty() {
+            self.give_room(Publisher::rest);
+        }
         if self.owing.is_empty() {
             self.pass_on_at = None;
         } else if self.pass_on_at.is_none() {
@@ -324,8 +326,16 @@ impl Producers {
         self.pass_on_at
     }
 
+    /// As a rule nobody is tried, and that is asked every time.
+    fn has_no_trials(&self) -> bool {
+        self.trials.is_empty() && self.missed_until.is_none()
+    }
+
     /// When [trials are to be ended](Self::end_trials), while it can be published.
     pub(super) fn trials_due(&self) -> Option<Instant> {
+        if self.has_no_trials() {
+            return None;
+        }
         let trials = self.trials.iter().map(|trial| trial.due);
         trials.chain(self.missed_until).min()
     }
@@ -336,6 +346,9 @@ impl Producers {
     /// On that of one that is put off, nobody else could be found guilty, and the broker may say nothing:
     /// RabbitMQ 3.10 closes no connection in order while a channel waits for a queue, but resets it.
     pub(super) fn end_trials(&mut self, now: Instant, session: &mut Session) -> bool {
+        if self.has_no_trials() {
+            return false;
+        }
         let due: Vec<Trial> = self.trials.extract_if(.., |it| it.due <= now).collect();
         let mut are_put_off = false;
         for trial in due {
