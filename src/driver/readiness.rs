@@ -111,6 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn who_is_to_be_asked_is_so_once_and_wakes_nobody() {
+        let driver = Arc::new(Counter::default());
+        let waker = Waker::from(Arc::clone(&driver));
+        let cx = Context::from_waker(&waker);
+        let mut readiness = Readiness::new();
+        readiness.ask();
+        assert!(readiness.was_woken(&cx));
+        assert!(!readiness.was_woken(&cx));
+        assert_eq!(driver.wakes(), 0);
+    }
+
+    #[test]
     fn a_driver_that_moves_to_another_task_is_woken_there() {
         let (here, there) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
         let wakers = [&here, &there].map(|driver| Waker::from(Arc::clone(driver)));

@@ -256,6 +256,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_ahead_comes_with_the_next_read_and_after_what_was_read_before() {
+        let bytes = message(1, 1000);
+        let mut stream = stream(bytes.clone(), 1);
+        let mut blocks = Blocks::new();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut read = 0;
+        while read < bytes.len() {
+            let first = stream.read(cx, &mut blocks);
+            assert!(matches!(first, Poll::Ready(Ok(1..))), "{first:?}");
+            read = stream.input().len();
+            assert!(stream.read_ahead(&mut blocks), "the end is told like bytes");
+            let ahead = stream.input().len() - read;
+            let second = stream.read(cx, &mut blocks);
+            assert!(matches!(second, Poll::Ready(Ok(len)) if len == ahead));
+            read += ahead;
+        }
+        assert_eq!(stream.input()[..], bytes[..]);
+    }
+
+    #[test]
     fn messages_stay_whole_wherever_they_are_cut_and_however_long_they_are_held() {
         for seed in 0..20 {
             let mut random = fastrand::Rng::with_seed(seed);
