@@ -12,14 +12,8 @@ use crate::outcome::{Unconfirmed, UnconfirmedReason};
 /// drops what was in it without the lock: a body may be the last of its kind and run code of its owner's,
 /// and with the last waker of a task goes the task, with all that it owns. Either may come back to the
 /// same publisher.
-///
-/// It is boxed, since it is [lent](super::Publisher::swap_bin) and taken back for each message where they come
-/// one at a time.
 #[derive(Debug)]
-pub struct Bin<W>(Option<Box<Contents<W>>>);
-
-#[derive(Debug)]
-struct Contents<W> {
+pub struct Bin<W> {
     bodies: Vec<Bytes>,
     waiters: Vec<W>,
     rest: Rest,
@@ -46,12 +40,6 @@ pub struct Gone<W> {
 
 impl<W> Default for Bin<W> {
     fn default() -> Self {
-        Self(None)
-    }
-}
-
-impl<W> Default for Contents<W> {
-    fn default() -> Self {
         Self {
             bodies: Vec::new(),
             waiters: Vec::new(),
@@ -60,30 +48,15 @@ impl<W> Default for Contents<W> {
     }
 }
 
-impl<W> Contents<W> {
-    fn is_empty(&self) -> bool {
-        self.bodies.is_empty() && self.waiters.is_empty() && self.rest.0.is_empty()
-    }
-}
-
 impl<W> Bin<W> {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(|contents| contents.is_empty())
-    }
-
-    fn contents(&mut self) -> &mut Contents<W> {
-        self.0.get_or_insert_default()
+        self.bodies.is_empty() && self.waiters.is_empty() && self.rest.0.is_empty()
     }
 
     /// Takes out what is in it. Where that is one of a kind, as it is where a user gives something up or
     /// waits anew, the bin keeps its memory for the next.
     pub(super) fn empty(&mut self) -> Gone<W> {
-        let Contents {
-            bodies,
-            waiters,
-            rest: Rest(rest),
-        } = self.contents();
-        let one_of_each = (bodies.pop(), waiters.pop(), rest.pop());
+        let one_of_each = (self.bodies.pop(), self.waiters.pop(), self.rest.0.pop());
         let more = if self.is_empty() {
             Self::default()
         } else {
@@ -97,22 +70,23 @@ impl<W> Bin<W> {
 
     /// Drops what is in it, and keeps some of its memory.
     pub fn clear(&mut self) {
-        if let Some(contents) = &mut self.0 {
-            clear(&mut contents.bodies);
-            clear(&mut contents.waiters);
-            clear(&mut contents.rest.0);
-        }
+        let Self {
+            bodies,
+            waiters,
+            rest: Rest(rest),
+        } = self;
+        clear(bodies);
+        clear(waiters);
+        clear(rest);
     }
 
     #[inline]
     pub(super) fn put_body(&mut self, body: Bytes) {
-        self.contents().bodies.push(body);
+        self.bodies.push(body);
     }
 
     pub(super) fn put_waiter(&mut self, waiter: Option<W>) {
-        if let Some(waiter) = waiter {
-            self.contents().waiters.push(waiter);
-        }
+        self.waiters.extend(waiter);
     }
 
     #[inline]
@@ -121,12 +95,12 @@ impl<W> Bin<W> {
             let item = Item::Overrides {
                 _dropped: overrides,
             };
-            self.contents().rest.0.push(item);
+            self.rest.0.push(item);
         }
     }
 
     pub(super) fn rest(&mut self) -> &mut Rest {
-        &mut self.contents().rest
+        &mut self.rest
     }
 }
 
