@@ -143,6 +143,8 @@ fn without_confirms_what_is_too_old_while_publishers_are_blocked_is_told_with_th
         world
             .server
             .block(ShortString::from_static("low on memory"));
+        // The first that comes is not read, and the client is told.
+        producer.publish("not read").await.unwrap();
         world
             .heard(|event| matches!(event, Event::Blocked { .. }))
             .await;
@@ -153,9 +155,9 @@ fn without_confirms_what_is_too_old_while_publishers_are_blocked_is_told_with_th
         producer.publish("after").await.unwrap();
         world
             .server
-            .until(|it| it.queue("orders").is_some_and(|it| it.ready.len() == 2))
+            .until(|it| it.queue("orders").is_some_and(|it| it.ready.len() == 3))
             .await;
-        assert_eq!(world.bodies(), ["before", "after"]);
+        assert_eq!(world.bodies(), ["before", "not read", "after"]);
     });
 }
 
