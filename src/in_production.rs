@@ -82,6 +82,8 @@
 //!   [`Disconnected`](crate::Event::Disconnected), [`Blocked`](crate::Event::Blocked), [`Returned`](crate::Event::Returned),
 //!   [`Dropped`](crate::Event::Dropped), [`ConsumerCancelled`](crate::Event::ConsumerCancelled) and
 //!   [`HandlerPanicked`](crate::Event::HandlerPanicked).
+//! - [`on_undelivered`](crate::ProducerBuilder::on_undelivered) has each message of a producer that is not delivered, to be
+//!   saved elsewhere.
 //! - Logs go by the `log` crate. What repeats is said now and then, with how often it was.
 //!
 //! # Trying it
