@@ -379,6 +379,7 @@
 //! |---|---|---|
 //! | [`capacity`](crate::ProducerBuilder::capacity), [`capacity_bytes`](crate::ProducerBuilder::capacity_bytes) | a longer outage is ridden through; more to send again, and more that can be a duplicate | less memory |
 //! | [`policy`](crate::ProducerBuilder::policy) | `Block` loses nothing and waits | `Error` leaves it to you; `DropOldest` loses the oldest and says so |
+//! | [`max_age`](crate::ProducerBuilder::max_age) | a longer outage is ridden through | what is of no use any more is not sent, and its place is free |
 //! | [`prefetch`](crate::ConsumerBuilder::prefetch) | throughput | fewer messages delivered again after a cut |
 //! | [`capacity_bytes`](crate::ConsumerBuilder::capacity_bytes) of a consumer | fewer messages that are delivered again, or dropped, because it was behind | less memory |
 //! | [`max_message_size`](crate::ClientBuilder::max_message_size) | fewer messages are refused | less memory for one message |

@@ -82,6 +82,8 @@
 //!   [`Disconnected`](crate::Event::Disconnected), [`Blocked`](crate::Event::Blocked), [`Returned`](crate::Event::Returned),
 //!   [`Dropped`](crate::Event::Dropped), [`NotDeclared`](crate::Event::NotDeclared), after which a producer is closed,
 //!   [`ConsumerCancelled`](crate::Event::ConsumerCancelled) and [`HandlerPanicked`](crate::Event::HandlerPanicked).
+//! - [`on_undelivered`](crate::ProducerBuilder::on_undelivered) has each message of a producer that is not delivered, to be
+//!   saved elsewhere.
 //! - Logs go by the `log` crate. What messages and a broker can cause as often as they like is written up to 100 times in 10
 //!   seconds for each connection, and then how often it was; errors are counted for themselves. Lost connections and attempts
 //!   to connect are told each.

@@ -179,7 +179,9 @@ pub use self::events::{
 };
 pub use self::message::Message;
 pub use self::name::Name;
-pub use self::outcome::{CloseReport, DropReason, Return, Settled, Unconfirmed, UnconfirmedReason};
+pub use self::outcome::{
+    CloseReport, DropReason, Return, Settled, Unconfirmed, UnconfirmedReason, Undelivered,
+};
 pub use self::producer::{
     BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
 };

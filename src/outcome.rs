@@ -70,6 +70,9 @@ pub enum DropReason {
     /// It cannot be written as it is: its properties do not fit into a frame.
     #[error("it fits into no frame")]
     Unsendable,
+    /// It has waited for longer than [is meant to](crate::ProducerBuilder::max_age).
+    #[error("it has waited for longer than its producer lets messages wait")]
+    Expired,
     /// What it was to go to could not be declared by its producer, as
     /// [`Event::NotDeclared`](crate::Event::NotDeclared) tells.
     #[error("what it was to go to could not be declared")]
@@ -80,6 +83,17 @@ pub enum DropReason {
     /// The client gave up on its connection, or its driver was dropped.
     #[error("the connection was given up")]
     ConnectionGivenUp,
+}
+
+/// A message that was accepted and not delivered, as
+/// [`ProducerBuilder::on_undelivered`](crate::ProducerBuilder::on_undelivered) tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// The message, as it was accepted. It shares its body with whoever else has it.
+    pub message: Message,
+    /// How it ended: as its [`Confirmation`](crate::Confirmation) says, where it has one.
+    pub outcome: Unconfirmed,
 }
 
 /// A message that came back because no queue took it (basic.return).

@@ -1,9 +1,13 @@
+mod undelivered;
+mod withdrawing;
+
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use snowshoe_codec::{Properties, ShortString};
 
@@ -18,6 +22,7 @@ use crate::name::Name;
 use crate::outcome::Unconfirmed;
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
+use crate::shared::hook::OnUndelivered;
 use crate::shared::outbox::Outbox;
 
 /// Publishes messages to one queue or exchange, through outages.
@@ -237,7 +242,8 @@ impl Producer<Confirm> {
 /// The broker's word on one message, to be awaited.
 ///
 /// It completes with `Ok` once the broker has taken responsibility for the message, or with how
-/// the message ended otherwise. Dropping it changes nothing about the message.
+/// the message ended otherwise. Dropping it changes nothing about the message;
+/// [`withdraw`](Self::withdraw) takes it back.
 #[must_use = "the message is published either way, but how it ends is told here"]
 pub struct Confirmation {
     /// `None` once it has completed.
@@ -305,6 +311,8 @@ pub struct ProducerBuilder<M = Confirm> {
     identifies: bool,
     policy: BufferPolicy,
     limits: Limits,
+    max_age: Option<Duration>,
+    on_undelivered: Option<OnUndelivered>,
     mode: PhantomData<M>,
 }
 
@@ -338,6 +346,8 @@ impl ProducerBuilder<Confirm> {
                 messages: 10_000,
                 bytes: 64 << 20,
             },
+            max_age: None,
+            on_undelivered: None,
             mode: PhantomData,
         }
     }
@@ -358,6 +368,8 @@ impl ProducerBuilder<Confirm> {
             mandatory,
             identifies,
             limits,
+            max_age,
+            on_undelivered,
             ..
         } = self;
         ProducerBuilder {
@@ -369,6 +381,8 @@ impl ProducerBuilder<Confirm> {
             identifies,
             policy: BufferPolicy::DropOldest,
             limits,
+            max_age,
+            on_undelivered,
             mode: PhantomData,
         }
     }
@@ -459,6 +473,8 @@ impl<M: Mode> ProducerBuilder<M> {
             identifies,
             policy,
             limits,
+            max_age,
+            on_undelivered,
             ..
         } = self;
         address.mandatory = mandatory.unwrap_or(M::CONFIRMS && address.mandatory);
@@ -475,12 +491,16 @@ impl<M: Mode> ProducerBuilder<M> {
         let id = ProducerId::new(shared.next_id(), name);
         address.identifies = identifies.then_some(id.number());
         let mut publisher = Publisher::new(address, settlement, overflow, limits);
+        if let Some(max_age) = max_age {
+            publisher.set_max_age(max_age);
+        }
         let is_there = declaration.is_empty();
         if !is_there {
             publisher.hold();
         }
         let signals = (Arc::clone(&shared.doorbell), Arc::clone(&shared.hub));
-        let outbox = Arc::new(Outbox::new(id, publisher, M::CONFIRMS, signals));
+        let outbox = Outbox::new(id, publisher, M::CONFIRMS, on_undelivered, signals);
+        let outbox = Arc::new(outbox);
         let added = Arc::clone(&outbox);
         let add = if is_there {
             Command::AddProducer(added)

@@ -5,6 +5,7 @@
 //! a waker in the client, nothing much in a simulation.
 
 mod address;
+mod ages;
 mod bin;
 mod ledger;
 mod returned;
@@ -35,7 +36,7 @@ use super::STRIKES;
 use super::confirms::{Confirms, NeverPublished};
 use super::ring::{Limits, Refusal, Ring};
 use crate::message::Message;
-use crate::outcome::{DropReason, Return, Unconfirmed, UnconfirmedReason};
+use crate::outcome::{DropReason, Return, Unconfirmed, UnconfirmedReason, Undelivered};
 
 /// What ends a message's stay in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +130,7 @@ enum InFlight {
 }
 
 /// What replaces the producer's settings for one message.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Overrides {
     properties: Option<Properties>,
     routing_key: Option<ShortString>,
@@ -170,6 +171,11 @@ impl<W> Publisher<W> {
         }
     }
 
+    /// Keeps what was not delivered, to be [told](Self::take_undelivered).
+    pub fn keep_undelivered(&mut self) {
+        self.ledger.rare().undelivered = Some(Vec::new());
+    }
+
     /// How many messages are not settled yet.
     pub fn len(&self) -> usize {
         self.ledger.ring.len()
@@ -200,7 +206,7 @@ impl<W> Publisher<W> {
         let Ledger {
             woken, news, bin, ..
         } = &self.ledger;
-        woken.is_empty() && news.is_empty() && bin.is_empty()
+        woken.is_empty() && news.is_empty() && bin.is_empty() && !self.ledger.has_undelivered()
     }
 
     /// Whether a message of so many bytes may be taken later, but is not now.
@@ -373,6 +379,12 @@ impl<W> Publisher<W> {
             Some(entry) => bin.put_waiter(entry.watch.replace(Watch::Nobody)),
             None => bin.rest().put_outcome(outcomes.remove(&position)),
         }
+    }
+
+    /// Takes back the message at `position`, unless it has ended or the broker may have it.
+    pub fn withdraw(&mut self, position: u64) -> Option<Message> {
+        let was_written = self.ledger.ring.writes(position) > 0;
+        (!was_written).then(|| self.ledger.withdraw(position))?
     }
 
     /// Takes no more messages; what was accepted goes on.
@@ -696,6 +708,11 @@ impl<W> Publisher<W> {
     /// What happened since the last call.
     pub fn take_news(&mut self) -> News {
         std::mem::take(&mut self.ledger.news)
+    }
+
+    /// What was accepted and not delivered since the last call, if that [is kept](Self::keep_undelivered).
+    pub fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        self.ledger.take_undelivered()
     }
 
     /// What has left since the last call, if anything.

@@ -1,7 +1,8 @@
 //! Code of users that the driver calls: a panic in it is an error of that code, and not the end of the
 //! driver.
 //!
-//! Guarded are the closure that says where a stream begins, the provider of credentials, its future and the
+//! Guarded are the closure that says where a stream begins, that which hears of messages that are not delivered
+//! (in `shared::hook`), the provider of credentials, its future and the
 //! login mechanisms that it gives, the connector, its future and the transport that comes of it, and the texts of errors of theirs. A runtime, a waker and
 //! a logger are not: without time, without tasks to wake or where a log itself fails there is nobody
 //! left to tell. Where panics abort, nothing can be guarded.

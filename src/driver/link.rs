@@ -3,6 +3,7 @@
 mod attempts;
 mod channels;
 mod consumers;
+mod deadlines;
 mod log_limit;
 mod outputs;
 mod producers;
@@ -494,7 +495,7 @@ impl Link {
         let read = self.read(cx, now);
         moved |= read == Read::End;
         moved |= self.let_time_pass(now, topology);
-        moved |= self.producers.handle_timeout(now);
+        moved |= self.producers.handle_timeout(now, &mut self.session);
         if let Some(requester) = &mut self.requester {
             requester.handle_timeout(now);
         }

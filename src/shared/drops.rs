@@ -2,8 +2,8 @@
 //! the last of a body its owner, and either may come back to the very same handle.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
@@ -238,6 +238,41 @@ fn a_body_asks_its_producer_when_it_is_given_up() {
         let body = world.body(asks(&producer));
         let _confirmation = producer.try_publish(body).expect("there is room");
         drop(outbox.abandon(DropReason::Closed));
+        assert_eq!(world.came_back(), 1);
+    });
+}
+
+#[test]
+fn who_hears_of_what_is_not_delivered_asks_the_producer() {
+    in_time(|| {
+        let world = World::new();
+        let itself = Arc::<OnceLock<Producer>>::default();
+        let (asked, came_back) = (Arc::clone(&itself), Arc::clone(&world.came_back));
+        let producer = world.client.producer("q").expect("it is short");
+        let producer = producer.on_undelivered(move |_| {
+            let producer = asked.get().expect("it is there");
+            came_back.fetch_add(1 + producer.buffered(), Ordering::Relaxed);
+        });
+        let producer = producer.build();
+        let Some(Command::AddProducer(outbox)) = world.command() else {
+            panic!("the driver was not told");
+        };
+        itself.set(producer.clone()).expect("it is set once");
+        let _confirmation = producer.try_publish("a message").expect("there is room");
+        drop(outbox.abandon(DropReason::Closed));
+        assert_eq!(world.came_back(), 1);
+    });
+}
+
+#[test]
+fn a_task_goes_when_another_takes_back_what_it_awaits() {
+    in_time(|| {
+        let world = World::new();
+        let (producer, _outbox) = world.producer(BufferPolicy::Block);
+        let mut confirmation = producer.try_publish("a message").expect("there is room");
+        let waker = world.waker(asks(&producer));
+        assert!(!poll_with(waker, &mut confirmation));
+        assert!(confirmation.withdraw().is_ok());
         assert_eq!(world.came_back(), 1);
     });
 }

@@ -20,6 +20,7 @@ pub(crate) mod command;
 pub(crate) mod declaring;
 pub(crate) mod doorbell;
 pub(crate) mod handle;
+pub(crate) mod hook;
 pub(crate) mod hub;
 pub(crate) mod inbox;
 pub(crate) mod outbox;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use super::doorbell::{Doorbell, Ready};
+use super::hook::OnUndelivered;
 use super::hub::Hub;
 use super::place::Place;
 use crate::core::publisher::{Bin, Flush, News, Publisher, RareNews, Refused};
@@ -27,6 +28,8 @@ pub(crate) struct Outbox {
     /// was confirmed. It may lag behind.
     confirmed_before: AtomicU64,
     place: OnceLock<Place<ProducerKey>>,
+    /// Few have one.
+    on_undelivered: Option<Box<OnUndelivered>>,
     doorbell: Arc<Doorbell>,
     hub: Arc<Hub>,
 }
@@ -51,10 +54,14 @@ impl fmt::Debug for Outbox {
 impl Outbox {
     pub(crate) fn new(
         id: ProducerId,
-        publisher: Publisher<Waker>,
+        mut publisher: Publisher<Waker>,
         confirms: bool,
+        on_undelivered: Option<OnUndelivered>,
         (doorbell, hub): (Arc<Doorbell>, Arc<Hub>),
     ) -> Self {
+        if on_undelivered.is_some() {
+            publisher.keep_undelivered();
+        }
         Self {
             id,
             confirms,
@@ -66,6 +73,7 @@ impl Outbox {
             turn_ends: AtomicU64::new(TURN),
             confirmed_before: AtomicU64::new(0),
             place: OnceLock::new(),
+            on_undelivered: on_undelivered.map(Box::new),
             doorbell,
             hub,
         }
@@ -161,6 +169,24 @@ impl Outbox {
         self.release(state);
     }
 
+    /// Takes back the message at `position`, unless it has ended or the broker may have it.
+    pub(crate) fn withdraw(&self, position: u64) -> Option<Message> {
+        let (message, is_through, is_owed) = self.with(|state| {
+            let publisher = &mut state.publisher;
+            let message = publisher.withdraw(position);
+            let is_through = publisher.is_closed() && publisher.is_empty();
+            (message, is_through, publisher.owes_room())
+        });
+        let message = message?;
+        if is_through {
+            // The driver may have waited for it.
+            self.ring();
+        } else if is_owed {
+            self.ring_for_room();
+        }
+        Some(message)
+    }
+
     /// Whether it is time for other tasks to have their turn before a message is accepted. They have it
     /// with that: who asks again before as many were accepted goes on, whether or not anybody ran.
     ///
@@ -246,7 +272,9 @@ impl Outbox {
         message: Message,
     ) -> Result<u64, PublishError> {
         let pushed = state.publisher.push(message, self.confirms);
-        let known = pushed.is_err() || std::mem::replace(&mut state.scheduled, true);
+        let is_unnoticed = state.publisher.is_first_unnoticed();
+        let known =
+            pushed.is_err() || std::mem::replace(&mut state.scheduled, true) && !is_unnoticed;
         if let Ok(position) = pushed {
             self.accepted.store(position + 1, Ordering::Relaxed);
         }
@@ -284,6 +312,7 @@ impl Outbox {
         let publisher = &mut state.publisher;
         let woken = publisher.take_woken();
         let news = publisher.take_news();
+        let undelivered = publisher.take_undelivered();
         let gone = publisher.take_gone();
         drop(state);
         for waker in woken {
@@ -299,7 +328,10 @@ impl Outbox {
         if let Some(rare) = rare {
             self.tell(*rare);
         }
-        // Last, so that nobody waits for what an owner does.
+        // Last, so that nobody waits for what users' code does, nor for what an owner does.
+        if let Some(hook) = &self.on_undelivered {
+            hook.tell(undelivered);
+        }
         drop(gone);
     }
 

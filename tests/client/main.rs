@@ -56,5 +56,6 @@ mod tls;
 mod tokens;
 mod topology_recovery;
 mod typed_bodies;
+mod undelivered;
 mod uri;
 mod vanishing_queues;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use snowshoe_codec::PeerClose;
 
+use super::ages::Ages;
 use super::bin::Bin;
 use super::returns::{Returns, Verdict};
 use super::{News, Overrides, message_of};
@@ -12,7 +13,7 @@ use crate::core::keyed_queue::KeyedQueue;
 use crate::core::ring::{Limits, Ring, Settled};
 use crate::core::wait_queue::{Need, WaitQueue};
 use crate::message::Message;
-use crate::outcome::{DropReason, Unconfirmed, UnconfirmedReason};
+use crate::outcome::{DropReason, Unconfirmed, UnconfirmedReason, Undelivered};
 
 /// The messages and their outcomes.
 #[derive(Debug)]
@@ -36,6 +37,16 @@ pub(super) struct Ledger<W> {
     pub(super) news: News,
     /// What has left.
     pub(super) bin: Bin<W>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few producers have.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// What was not delivered and not told yet, where somebody wants to hear of it.
+    pub(super) undelivered: Option<Vec<Undelivered>>,
+    /// Since when messages wait, where they do not wait for ever.
+    pub(super) ages: Option<Ages>,
 }
 
 /// The wait until all before a position is settled, and which one it is.
@@ -87,6 +98,46 @@ impl<W> Ledger<W> {
             woken: Vec::new(),
             news: News::default(),
             bin: Bin::default(),
+            rare: None,
+        }
+    }
+
+    /// What few producers have: this is one.
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn ages(&self) -> Option<&Ages> {
+        self.rare.as_ref()?.ages.as_ref()
+    }
+
+    pub(super) fn ages_mut(&mut self) -> Option<&mut Ages> {
+        self.rare.as_mut()?.ages.as_mut()
+    }
+
+    pub(super) fn has_undelivered(&self) -> bool {
+        let undelivered = (self.rare.as_ref()).and_then(|rare| rare.undelivered.as_ref());
+        undelivered.is_some_and(|it| !it.is_empty())
+    }
+
+    pub(super) fn take_undelivered(&mut self) -> Vec<Undelivered> {
+        let undelivered = self.rare.as_mut().and_then(|it| it.undelivered.as_mut());
+        undelivered.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// A message was not delivered: whoever wants to hear of it gets another of its kind.
+    fn keep_undelivered(
+        &mut self,
+        body: &Bytes,
+        overrides: Option<&Overrides>,
+        outcome: &Unconfirmed,
+    ) {
+        let undelivered = self.rare.as_mut().and_then(|it| it.undelivered.as_mut());
+        if let Some(undelivered) = undelivered {
+            undelivered.push(Undelivered {
+                message: message_of(body.clone(), overrides.cloned()),
+                outcome: outcome.clone(),
+            });
         }
     }
 
@@ -127,8 +178,7 @@ impl<W> Ledger<W> {
             return;
         };
         let Entry { body, watch } = entry;
-        self.bin.put_body(body);
-        self.bin.put_overrides(self.overrides.remove(position));
+        let overrides = self.overrides.remove(position);
         let verdict = self.returns.settled(position, self.bin.rest());
         let (outcome, may_be_elsewhere) = match (outcome, verdict) {
             // LavinMQ returns what a full queue refuses, and then nacks it (seen on 2.9.1): that is one outcome,
@@ -149,6 +199,11 @@ impl<W> Ledger<W> {
             possibly_stored: may_be_elsewhere || writes > last_copies(&reason),
             reason,
         });
+        if let Err(outcome) = &outcome {
+            self.keep_undelivered(&body, overrides.as_ref(), outcome);
+        }
+        self.bin.put_body(body);
+        self.bin.put_overrides(overrides);
         let news = &mut self.news;
         match outcome.as_ref().map_err(|it| &it.reason) {
             Ok(()) => news.confirmed += 1,
@@ -182,6 +237,26 @@ impl<W> Ledger<W> {
         if let Some(message) = self.drop_oldest(DropReason::BufferFull) {
             self.throw_away(message);
         }
+    }
+
+    /// Gives up the oldest that is not written and too old, if it is before this position. Whether it was.
+    pub(super) fn expire_oldest(&mut self, before: u64) -> bool {
+        let oldest = self.ring.next_unwritten();
+        if oldest.is_none_or(|(position, _)| position >= before) {
+            return false;
+        }
+        if let Some(message) = self.drop_oldest(DropReason::Expired) {
+            self.throw_away(message);
+        }
+        true
+    }
+
+    /// Takes back a message that was never written.
+    pub(super) fn withdraw(&mut self, position: u64) -> Option<Message> {
+        let Entry { body, mut watch } = self.ring.settle(position)?.item;
+        self.bin.put_waiter(watch.replace(Watch::Nobody));
+        self.wake();
+        Some(message_of(body, self.overrides.remove(position)))
     }
 
     /// What the oldest goes to could not be declared. Whether there was one.
@@ -231,10 +306,12 @@ impl<W> Ledger<W> {
             reason,
             possibly_stored: writes > 0,
         };
+        let overrides = self.overrides.remove(position);
+        self.keep_undelivered(&entry.body, overrides.as_ref(), &outcome);
         self.news.rare().dropped(dropped);
         self.tell(position, entry.watch, Err(outcome));
         self.wake();
-        Some(message_of(entry.body, self.overrides.remove(position)))
+        Some(message_of(entry.body, overrides))
     }
 
     pub(super) fn owes_room(&self) -> bool {

@@ -1,3 +1,4 @@
+mod ages;
 mod chance;
 mod held;
 mod order;
@@ -7,6 +8,8 @@ mod properties;
 mod returns;
 mod room;
 mod unconfirmed;
+mod undelivered;
+mod withdrawn;
 
 use bytes::Buf;
 use snowshoe_codec::method::{channel, confirm};

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use snowshoe_codec::time::after;
+use snowshoe_codec::time::{after, earlier};
 use snowshoe_codec::{PeerClose, PublisherConfirm, Returned};
 
+use super::deadlines::Deadlines;
 use crate::core::isolation::{Closed, Isolation, Verdict};
 use crate::core::publisher::{Bin, Publisher};
 use crate::core::session::{ProducerKey, Session};
@@ -43,6 +44,8 @@ pub(super) struct Producers {
     trials: Vec<Trial>,
     /// Until when those who are tried and have no channel can keep the others waiting.
     missed_until: Option<Instant>,
+    /// When those are to be looked at whose messages may wait too long.
+    expiring: Deadlines,
 }
 
 struct Trial {
@@ -73,6 +76,10 @@ struct Standing {
     finished: bool,
     /// Before which position everything was written that is tried now.
     on_trial: Option<u64>,
+    /// Whether the time is to be noticed at which messages came.
+    unnoticed: bool,
+    /// When some of them have waited for too long.
+    expires_at: Option<Instant>,
 }
 
 impl Standing {
@@ -83,6 +90,8 @@ impl Standing {
             owes_room: publisher.owes_room(),
             finished: publisher.is_closed() && publisher.is_empty(),
             on_trial: publisher.awaits_verdict(),
+            unnoticed: publisher.is_unnoticed(),
+            expires_at: publisher.expires_at(),
         }
     }
 }
@@ -131,7 +140,7 @@ impl Producers {
             },
         );
         // What it had to say before that was not told.
-        self.is_ready(key);
+        self.look_at(now, session, key);
         self.owes_room(key);
     }
 
@@ -139,7 +148,13 @@ impl Producers {
     pub(super) fn look_at(&mut self, now: Instant, session: &mut Session, key: ProducerKey) {
         self.is_ready(key);
         if let Some(producer) = self.producers.get(&key) {
-            let standing = producer.outbox.look(Standing::of);
+            let mut standing = producer.outbox.look(Standing::of);
+            if standing.unnoticed {
+                standing = producer.outbox.with(|state| {
+                    state.publisher.notice(now);
+                    Standing::of(state)
+                });
+            }
             self.review(now, session, key, &standing);
         }
     }
@@ -269,10 +284,26 @@ impl Producers {
     ) {
         if standing.finished {
             self.producers.remove(&key);
+            self.expiring.remove(key);
             session.remove_producer(now, key);
-        } else if standing.owes_room {
+            return;
+        }
+        if standing.owes_room {
             self.owes_room(key);
         }
+        if let Some(at) = standing.expires_at {
+            self.expiring.set_by(key, at);
+        }
+    }
+
+    /// Gives up what has waited for too long. Whether there was anything to look at.
+    fn expire(&mut self, now: Instant, session: &mut Session) -> bool {
+        let mut moved = false;
+        while let Some(key) = self.expiring.take_due(now) {
+            self.with(now, session, key, |publisher| publisher.expire(now));
+            moved = true;
+        }
+        moved
     }
 
     /// Somebody waits for room in a producer's buffer, and there is some.
@@ -296,15 +327,17 @@ impl Producers {
         }
     }
 
-    /// Wakes others for room that nobody has come for. Whether it was time to.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+    /// Gives up what has waited for too long, and wakes others for room that nobody has come for. Whether it
+    /// was time to.
+    pub(super) fn handle_timeout(&mut self, now: Instant, session: &mut Session) -> bool {
+        let has_expired = self.expire(now, session);
         let is_time = self.pass_on_at.is_some_and(|at| at <= now);
         if is_time {
             self.give_room(Publisher::pass_on);
             let is_owing = !self.owing.is_empty();
             self.pass_on_at = is_owing.then(|| after(now, TIME_TO_COME));
         }
-        is_time
+        is_time || has_expired
     }
 
     fn give_room(&mut self, give: impl Fn(&mut Publisher<Waker>)) {
@@ -321,9 +354,9 @@ impl Producers {
         });
     }
 
-    /// When others are to be woken for room that nobody came for.
+    /// When [there is something to do](Self::handle_timeout) again.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.pass_on_at
+        earlier(self.pass_on_at, self.expiring.first())
     }
 
     /// As a rule nobody is tried, and that is asked every time.
@@ -612,6 +645,7 @@ impl Producers {
             shared.leave(producer.outbox.abandon(reason));
         }
         self.queue.clear();
+        self.expiring.clear();
     }
 }
 

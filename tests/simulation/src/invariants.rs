@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use snowshoe::{BufferPolicy, DropReason, Unconfirmed, UnconfirmedReason};
 
+use crate::giving_up;
 use crate::ledger::{Book, Entry, Ledger};
 use crate::message::{LONGEST, MessageId};
 use crate::plan::{Exchange, Poison, Queue, Target};
@@ -31,6 +32,7 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
     no_peer_was_offended(evidence)?;
     every_watched_message_resolved(evidence)?;
     outcomes_are_true(evidence)?;
+    giving_up::check(evidence)?;
     what_was_not_accepted_was_not_sent(evidence)?;
     confirmed_means_stored(evidence)?;
     messages_came_in_order(evidence)?;
@@ -48,10 +50,10 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Result<(), String> {
     what_is_held_is_bounded(evidence)
 }
 
-type Checked = Result<(), String>;
+pub(crate) type Checked = Result<(), String>;
 
 impl Evidence<'_> {
-    fn entries(&self) -> impl Iterator<Item = (MessageId, &Book, &Entry)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (MessageId, &Book, &Entry)> {
         let books = (0..).zip(&self.ledger.producers);
         books.flat_map(|(producer, book)| {
             let entries = (0..).zip(&book.entries);
@@ -93,7 +95,7 @@ impl Evidence<'_> {
         limit.is_some_and(|limit| deliveries.unwrap_or(0) > limit)
     }
 
-    fn receipts(&self, message: MessageId) -> impl Iterator<Item = &Receipt> {
+    pub(crate) fn receipts(&self, message: MessageId) -> impl Iterator<Item = &Receipt> {
         let receipts = self.record.of_message.get(&message);
         receipts
             .into_iter()
@@ -117,7 +119,8 @@ fn no_peer_was_offended(evidence: &Evidence<'_>) -> Checked {
 
 fn every_watched_message_resolved(evidence: &Evidence<'_>) -> Checked {
     for (message, book, entry) in evidence.entries() {
-        if book.plan.confirms && entry.accepted && entry.watched && entry.outcome.is_none() {
+        let has_ended = entry.outcome.is_some() || entry.withdrawn;
+        if book.plan.confirms && entry.accepted && entry.watched && !has_ended {
             return Err(format!("{message} was accepted and never resolved"));
         }
     }
@@ -129,30 +132,45 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
         let Some(outcome) = &entry.outcome else {
             continue;
         };
-        let mut receipts = evidence.receipts(message);
-        let word = |word| move |it: &Receipt| it.word == Some(word);
-        let fate = &evidence.ledger.fates[book.client];
         let Err(unconfirmed) = outcome else {
+            let mut receipts = evidence.receipts(message);
             let is_taken = !evidence.is_poison(message);
             if is_taken && receipts.any(|it| it.word == Some(Word::Ack) && !it.returned) {
                 continue;
             }
             return Err(format!("{message} was not acknowledged, and resolved so"));
         };
+        evidence.is_unconfirmed(message, book, unconfirmed)?;
+    }
+    Ok(())
+}
+
+impl Evidence<'_> {
+    /// Whether a message ended as it is said to have.
+    pub(crate) fn is_unconfirmed(
+        &self,
+        message: MessageId,
+        book: &Book,
+        unconfirmed: &Unconfirmed,
+    ) -> Checked {
         // What it says of an earlier copy is not to be less than there is.
         let is_stored = |it: &Receipt| it.word == Some(Word::Ack) && !it.returned;
-        if !unconfirmed.possibly_stored && evidence.receipts(message).any(is_stored) {
-            return Err(format!("{message} is there, which {outcome:?} denies"));
+        if !unconfirmed.possibly_stored && self.receipts(message).any(is_stored) {
+            return Err(format!("{message} is there, which {unconfirmed:?} denies"));
         }
+        let mut receipts = self.receipts(message);
+        let word = |word| move |it: &Receipt| it.word == Some(word);
+        let fate = &self.ledger.fates[book.client];
         let is_true = match &unconfirmed.reason {
             UnconfirmedReason::Nacked => receipts.any(word(Word::Nack)),
             UnconfirmedReason::Returned(_) => receipts.any(|it| it.returned),
-            UnconfirmedReason::Rejected(_) => evidence.was_refused(message),
+            UnconfirmedReason::Rejected(_) => self.was_refused(message),
             UnconfirmedReason::Dropped(reason) => {
                 let may_be = match reason {
                     DropReason::BufferFull => book.plan.policy == BufferPolicy::DropOldest,
                     DropReason::Closed => fate.closed,
                     DropReason::ConnectionGivenUp => fate.driver_dropped || fate.gave_up,
+                    DropReason::Expired => book.plan.max_age.is_some(),
                     // Here, all messages can be sent.
                     _ => false,
                 };
@@ -160,13 +178,13 @@ fn outcomes_are_true(evidence: &Evidence<'_>) -> Checked {
             }
             _ => false,
         };
-        if !is_true {
-            return Err(format!(
-                "{message} resolved as {outcome:?}, which is not what happened"
-            ));
+        match is_true {
+            true => Ok(()),
+            false => Err(format!(
+                "{message} resolved as {unconfirmed:?}, which is not what happened"
+            )),
         }
     }
-    Ok(())
 }
 
 fn what_was_not_accepted_was_not_sent(evidence: &Evidence<'_>) -> Checked {
@@ -396,7 +414,7 @@ fn the_close_report_is_true(
             }
             Some(_) => false,
         };
-        if is_reported && !(entry.accepted && given_up) {
+        if is_reported && !(entry.accepted && given_up && !entry.withdrawn) {
             return Err(format!(
                 "{message} was handed back, and resolved as {:?}",
                 entry.outcome
@@ -415,6 +433,7 @@ fn has_gone(evidence: &Evidence<'_>, message: MessageId) -> bool {
     let entry = &book.entries[message.number as usize];
     let mut receipts = evidence.receipts(message);
     match &entry.outcome {
+        None if entry.withdrawn || book.plan.max_age.is_some() => true,
         Some(Err(Unconfirmed {
             reason: UnconfirmedReason::Dropped(reason),
             ..

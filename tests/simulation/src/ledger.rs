@@ -1,9 +1,10 @@
 //! What users asked for, and what they were told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use snowshoe::{BufferPolicy, ConsumerEnd, Unconfirmed};
+use snowshoe::{BufferPolicy, ConsumerEnd, Unconfirmed, Undelivered};
 
 use crate::message::MessageId;
 use crate::plan::ProducerPlan;
@@ -63,14 +64,20 @@ pub(crate) struct Book {
     pub(crate) strays: BTreeSet<u32>,
     /// Those that the broker never takes.
     pub(crate) poison: BTreeSet<u32>,
+    /// What was told as not delivered, if that is heard.
+    pub(crate) told: Option<Told>,
 }
+
+/// What was told as not delivered, and when.
+pub(crate) type Told = Arc<Mutex<Vec<(Instant, Undelivered)>>>;
 
 impl Book {
     /// Whether order holds beyond a channel. Where a message can be given up without a word of the
-    /// broker, without confirms or to make room, what was written to a connection that ended can come
+    /// broker, without confirms, to make room or for its age, what was written to a connection that ended can come
     /// late.
     pub(crate) fn keeps_order(&self) -> bool {
-        self.plan.confirms && self.plan.policy != BufferPolicy::DropOldest
+        let gives_up = self.plan.policy == BufferPolicy::DropOldest || self.plan.max_age.is_some();
+        self.plan.confirms && !gives_up
     }
 }
 
@@ -78,9 +85,13 @@ impl Book {
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) accepted: bool,
+    pub(crate) accepted_at: Option<Instant>,
+    /// Whether the user has taken it back.
+    pub(crate) withdrawn: bool,
     /// Whether the user waits for its outcome.
     pub(crate) watched: bool,
     pub(crate) outcome: Option<Result<(), Unconfirmed>>,
+    pub(crate) resolved_at: Option<Instant>,
 }
 
 impl Ledger {

@@ -5,6 +5,7 @@
 //! made shorter. The client is the real one, with its driver, its handles and their wakers; the
 //! network and the broker are those of [`snowshoe::testing`].
 
+mod giving_up;
 mod hosts;
 mod invariants;
 mod late;

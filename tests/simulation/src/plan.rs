@@ -160,6 +160,12 @@ pub(crate) struct ProducerPlan {
     pub(crate) stays: bool,
     /// What is wrong with some messages.
     pub(crate) poison: Option<Poison>,
+    /// How long its messages may wait.
+    pub(crate) max_age: Option<Duration>,
+    /// Whether somebody hears of what is not delivered.
+    pub(crate) hears: bool,
+    /// After what time at most some messages are taken back.
+    pub(crate) withdraws: Option<Duration>,
     pub(crate) length: Length,
     pub(crate) habit: Habit,
     pub(crate) bursts: Vec<Burst>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use snowshoe::testing::Manner;
 
+use crate::giving_up;
 use crate::ledger::Ledger;
 use crate::plan::{Deed, Fault, Plan, Step};
 use crate::retrying::Tasks;
@@ -66,6 +67,9 @@ impl Counts {
         );
         for (what, count) in ledger.tasks.iter().flat_map(Tasks::counts) {
             faults.insert(what, count);
+        }
+        for (what, count) in giving_up::counts(ledger) {
+            *faults.entry(what).or_default() += count;
         }
         if plan.clients() > 1 {
             faults.insert("two clients", 1);

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,11 +13,12 @@ use futures_lite::future::or;
 use snowshoe::codec::{CloseReason, HandshakeError};
 use snowshoe::testing::{Clock, Manner, Spawner};
 use snowshoe::{
-    Binding, Client, Confirm, ConnectionErrorReason, Consumer, Declare, Delivery, Disposition,
-    Error, Event, FireAndForget, Message, PauseHandle, Producer, Properties, Unconfirmed,
+    Binding, Client, Confirm, Confirmation, ConnectionErrorReason, Consumer, Declare, Delivery,
+    Disposition, Error, Event, FireAndForget, Message, Mode, PauseHandle, Producer,
+    ProducerBuilder, Properties, Unconfirmed,
 };
 
-use crate::ledger::{Book, Entry, Ledger};
+use crate::ledger::{Book, Entry, Ledger, Told};
 use crate::log::Log;
 use crate::message::MessageId;
 use crate::plan::{
@@ -109,7 +111,48 @@ impl Scene {
     fn resolve(&self, message: MessageId, outcome: Result<(), Unconfirmed>) {
         self.log
             .note(format_args!("user: {message} resolved as {outcome:?}"));
-        self.ledger.borrow_mut().entry(message).outcome = Some(outcome);
+        let mut ledger = self.ledger.borrow_mut();
+        let entry = ledger.entry(message);
+        entry.outcome = Some(outcome);
+        entry.resolved_at = Some(self.clock.now());
+    }
+
+    /// A message was accepted.
+    fn accept(&self, message: MessageId) {
+        self.log.note(format_args!("user: {message} accepted"));
+        let mut ledger = self.ledger.borrow_mut();
+        let entry = ledger.entry(message);
+        entry.accepted = true;
+        entry.accepted_at = Some(self.clock.now());
+    }
+
+    /// Waits for the outcome of a message for so long, and then takes it back, if that is possible still.
+    async fn await_or_withdraw(
+        &self,
+        message: MessageId,
+        mut confirmation: Confirmation,
+        after: Option<Duration>,
+    ) {
+        let Some(after) = after else {
+            return self.resolve(message, confirmation.await);
+        };
+        let at_once = after.is_zero();
+        if !at_once && let Some(outcome) = self.with_patience(Some(after), &mut confirmation).await
+        {
+            return self.resolve(message, outcome);
+        }
+        match confirmation.withdraw() {
+            Ok(withdrawn) => {
+                self.log.note(format_args!("user: {message} is taken back"));
+                let mut ledger = self.ledger.borrow_mut();
+                ledger.entry(message).withdrawn = true;
+                if MessageId::read(withdrawn.body()) != Some(message) {
+                    let offence = format!("another was given back in the place of {message}");
+                    ledger.offences.push(offence);
+                }
+            }
+            Err(confirmation) => self.resolve(message, confirmation.await),
+        }
     }
 
     pub(crate) async fn with_patience<T>(
@@ -193,6 +236,7 @@ pub(crate) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
         .client
         .exchange_producer(exchange, key)
         .expect("the names are short");
+    let told = plan.hears.then(Told::default);
     let index = {
         let mut ledger = scene.ledger.borrow_mut();
         ledger.producers.push(Book {
@@ -201,15 +245,18 @@ pub(crate) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
             entries: Vec::new(),
             strays: BTreeSet::new(),
             poison: BTreeSet::new(),
+            told: told.clone(),
         });
         ledger.producers.len() - 1
     };
     let producer = if plan.confirms {
         let builder = builder.policy(plan.policy).capacity(plan.capacity);
+        let builder = gives_up(&scene, &plan, told, builder);
         Kind::Confirm(builder.mandatory(plan.mandatory).build())
     } else {
         let builder = builder.fire_and_forget().policy(plan.policy);
         let builder = builder.capacity(plan.capacity);
+        let builder = gives_up(&scene, &plan, told, builder);
         Kind::Forget(builder.mandatory(plan.mandatory).build())
     };
     let mut random = Rng::with_seed(plan.seed);
@@ -227,6 +274,26 @@ pub(crate) async fn produce(scene: Rc<Scene>, plan: ProducerPlan) {
     if plan.stays {
         std::future::pending::<()>().await;
     }
+}
+
+/// When messages are given up, and who hears of what is not delivered.
+fn gives_up<M: Mode>(
+    scene: &Scene,
+    plan: &ProducerPlan,
+    told: Option<Told>,
+    mut builder: ProducerBuilder<M>,
+) -> ProducerBuilder<M> {
+    if let Some(age) = plan.max_age {
+        builder = builder.max_age(age);
+    }
+    let Some(told) = told else {
+        return builder;
+    };
+    let clock = scene.clock.clone();
+    builder.on_undelivered(move |undelivered| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push((clock.now(), undelivered));
+    })
 }
 
 enum Kind {
@@ -294,8 +361,7 @@ async fn publish(
                 }
             };
             if matches!(published, Some(Ok(()))) {
-                scene.log.note(format_args!("user: {id} accepted"));
-                scene.ledger.borrow_mut().entry(id).accepted = true;
+                scene.accept(id);
             }
             None
         }
@@ -318,15 +384,11 @@ async fn publish(
     let Some(confirmation) = confirmation else {
         return;
     };
-    scene.log.note(format_args!("user: {id} accepted"));
+    scene.accept(id);
     let forgets = plan.habit == Habit::Forget && random.bool();
-    {
-        let mut ledger = scene.ledger.borrow_mut();
-        let entry = ledger.entry(id);
-        entry.accepted = true;
-        entry.watched = !forgets;
-    }
+    scene.ledger.borrow_mut().entry(id).watched = !forgets;
     let after = Duration::from_millis(random.u64(..100));
+    let withdraws = withdraws(plan, id);
     match plan.habit {
         _ if forgets => {
             let forgetful = Rc::clone(scene);
@@ -334,19 +396,31 @@ async fn publish(
                 forgetful.with_patience(Some(after), confirmation).await;
             });
         }
-        Habit::Send => {
-            let outcome = confirmation.await;
-            scene.resolve(id, outcome);
+        Habit::Send => scene.await_or_withdraw(id, confirmation, withdraws).await,
+        _ if withdraws == Some(Duration::ZERO) && id.number.is_multiple_of(2) => {
+            // Before the driver has looked.
+            scene.await_or_withdraw(id, confirmation, withdraws).await;
         }
         _ => {
             let watcher = Rc::clone(scene);
             scene.busy.set(scene.busy.get() + 1);
             scene.spawner.spawn(async move {
-                let outcome = confirmation.await;
-                watcher.resolve(id, outcome);
+                let end = watcher.await_or_withdraw(id, confirmation, withdraws);
+                end.await;
                 watcher.busy.set(watcher.busy.get() - 1);
             });
         }
+    }
+}
+
+/// After what time a message is taken back, if it is. It is drawn apart from all else.
+fn withdraws(plan: &ProducerPlan, id: MessageId) -> Option<Duration> {
+    let most = plan.withdraws?;
+    let mut random = Rng::with_seed(plan.seed ^ !u64::from(id.number));
+    match random.u32(..6) {
+        0 => Some(Duration::ZERO),
+        1 => Some(most.mul_f64(random.f64())),
+        _ => None,
     }
 }
 

@@ -79,6 +79,10 @@ impl Plan {
         if random.u32(..4) == 0 {
             plan.add_retries(&mut random);
         }
+        let mut random = Rng::with_seed(seed.rotate_left(32) ^ 8);
+        if random.u32(..3) == 0 {
+            plan.give_up_messages(&mut random);
+        }
         plan
     }
 
@@ -161,6 +165,23 @@ impl Plan {
                 && random.bool()
             {
                 producer.poison = Some(pick(random, &[Poison::Channel, Poison::Connection]));
+            }
+        }
+    }
+
+    /// Some messages may not wait for ever, are taken back, or are told when they are not delivered.
+    fn give_up_messages(&mut self, random: &mut Rng) {
+        for step in &mut self.steps {
+            if let Step::User {
+                deed: Deed::Produce(producer),
+                ..
+            } = step
+            {
+                let most = pick(random, &[50, 1_000, 10_000]);
+                producer.max_age = random.bool().then(|| millis(random, 0..most));
+                let most = pick(random, &[1, 100, 3_000]);
+                producer.withdraws = random.bool().then(|| millis(random, 0..most));
+                producer.hears = random.u32(..4) > 0;
             }
         }
     }
@@ -436,6 +457,9 @@ impl ProducerPlan {
             strays: random.u32(..4) == 0,
             stays: false,
             poison: None,
+            max_age: None,
+            hears: false,
+            withdraws: None,
             length: match random.u32(..8) {
                 0 => Length::SomeLong,
                 _ => Length::Short,
