@@ -1,3 +1,5 @@
+mod delayed;
+
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -7,6 +9,7 @@ use std::task::{Context, Poll};
 
 use snowshoe_codec::{Properties, ShortString};
 
+pub use self::delayed::DelayedProducer;
 use self::sealed::Accepted;
 use crate::core::publisher::{Address, Overflow, Publisher, Settlement};
 use crate::core::ring::Limits;
@@ -62,7 +65,7 @@ struct Owner {
     blocks: bool,
     limits: Limits,
     /// Keeps the client going.
-    _client: Arc<Handle>,
+    client: Arc<Handle>,
 }
 
 impl Drop for Owner {
@@ -495,7 +498,7 @@ impl<M: Mode> ProducerBuilder<M> {
             outbox,
             blocks,
             limits,
-            _client: client,
+            client,
         };
         Producer {
             owner: Arc::new(owner),
