@@ -4,6 +4,7 @@ use std::time::Instant;
 use snowshoe_codec::{ReplyCode, ShortString};
 
 use super::ConnectionId;
+use super::delayed::Delayed;
 use super::direct_reply::{DirectReplies, is_address};
 use super::duplicates::Duplicates;
 use super::exchange::{Binding, Destination, Exchange, ExchangeKind};
@@ -25,6 +26,8 @@ pub(super) struct VirtualHost {
     pub(super) stirred: BTreeSet<QueueId>,
     /// Messages that queues gave up, which are still to be dead-lettered.
     pub(super) dead: VecDeque<Dead>,
+    /// Messages that exchanges hold for a time.
+    pub(super) delayed: Delayed,
     pub(super) replies: DirectReplies,
     /// Consumers whose queue is gone, and who are still to be told.
     pub(super) orphans: Vec<Subscriber>,
@@ -60,6 +63,7 @@ impl VirtualHost {
             last_queue: 0,
             stirred: BTreeSet::new(),
             dead: VecDeque::new(),
+            delayed: Delayed::default(),
             orphans: Vec::new(),
             replies: DirectReplies::default(),
         }
@@ -374,6 +378,7 @@ impl VirtualHost {
                 self.remove_exchange(&name);
             }
         }
+        self.delayed.keep_persistent();
         self.stirred.clear();
         self.dead.clear();
         self.orphans.clear();
