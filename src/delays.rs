@@ -67,8 +67,8 @@ use crate::name::Name;
 /// it is dropped, though it was [mandatory](crate::ProducerBuilder::mandatory); that word is about the moment of
 /// publishing. What then happens in queues with at-least-once dead-lettering is said at [`quorum`](Self::quorum).
 ///
-/// Messages of one producer with the same delay arrive in their order, unless one of them is published twice, by a reconnect.
-/// What waits cannot be called back.
+/// Messages of one producer with the same delay arrive in their order as a rule, and in another where something goes
+/// wrong on the way. What waits cannot be called back.
 #[derive(Clone, Debug)]
 #[must_use = "it is given to ProducerBuilder::build_delayed"]
 pub struct Delays {
@@ -182,10 +182,12 @@ impl Delays {
     /// The [queues](Self::queues) are quorum queues, which survive the loss of a node, and hand a message on at
     /// least once (RabbitMQ, from 3.10 on): it stays until the next queue has confirmed it, so a cut between
     /// makes two of it. Without this they are on one node, and what is being handed on when the broker crashes can be
-    /// lost.
+    /// lost. So can be what comes due while it is down, where the queue that it is for is a quorum queue: a classic one that
+    /// starts does not wait for it.
     ///
-    /// A message for which there is no queue any more stays, too, and is tried again for as long as it takes; many of these
-    /// hold up those after them, so name an [alternate exchange](crate::Exchange::alternate_exchange) where that can be.
+    /// A message for which there is no queue any more stays, too, and is tried again for as long as it takes (by RabbitMQ's
+    /// documentation; it was not tried); many of these hold up those after them, so name an [alternate
+    /// exchange](crate::Exchange::alternate_exchange) where that can be.
     ///
     /// From RabbitMQ 4.0 on, quorum queues know priorities: a message can wait longer for others of a
     /// [higher one](crate::Message::priority) that came later.

@@ -163,7 +163,8 @@ fn what_has_waited_can_wait_again_with_all_that_it_brings_along() {
             let again = again.with_properties(properties.encode().unwrap());
             send(&producer, again, delay).await;
         }
-        next(&mut consumer).await;
+        let last = next(&mut consumer).await;
+        assert_eq!(text(last.body()), "again and again");
         client.close().await;
     });
 }
@@ -198,21 +199,20 @@ fn a_producer_goes_on_after_a_cut_and_what_it_needs_is_there_again() {
 fn what_waits_comes_through_a_crash_of_the_broker() {
     let mut node = Node::start();
     run(async {
-        let names = [false, true].map(|is_quorum| (is_quorum, unique("reminders")));
         let client = connect(&node.url()).await;
-        let mut producers = Vec::new();
-        for (is_quorum, name) in &names {
-            let producer = client.producer(Queue::quorum(name)).unwrap();
-            let producer = producer.build_delayed(&delays(*is_quorum)).unwrap();
+        let mut sent = Vec::new();
+        // Of one kind all the way: a classic queue that starts hands on once, and does not wait for a quorum queue.
+        for (queue, is_quorum) in [(Queue::new("one"), false), (Queue::quorum("two"), true)] {
+            let producer = client.producer(queue).unwrap();
+            let producer = producer.build_delayed(&delays(is_quorum)).unwrap();
             send(&producer, "before", millis(2_000)).await;
-            producers.push(producer);
+            sent.push(producer);
         }
         node.kill();
         node.start_again();
-        for ((_, name), producer) in names.iter().zip(&producers) {
+        for (producer, queue) in sent.iter().zip(["one", "two"]) {
             send(producer, "after", millis(100)).await;
-            let queue = ShortString::try_from(name.clone()).unwrap();
-            until_ready(&client, &queue, 2).await;
+            until_ready(&client, &ShortString::from_static(queue), 2).await;
         }
         client.close().await;
     });
