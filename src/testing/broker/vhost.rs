@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use snowshoe_codec::{ReplyCode, ShortString};
 
@@ -383,6 +383,38 @@ impl VirtualHost {
         self.dead.clear();
         self.orphans.clear();
         self.replies.clear();
+    }
+}
+
+/// # Exchanges that delay
+impl VirtualHost {
+    /// Holds a message, if that is what it asks its exchange for. Whether it does.
+    pub(super) fn hold(&mut self, now: Instant, message: &Message) -> bool {
+        let exchange = self.exchange(&message.exchange);
+        if !exchange.is_ok_and(|exchange| exchange.delays) {
+            return false;
+        }
+        let delay = message.headers().get("x-delay").ok().flatten();
+        let delay = delay.and_then(|it| u64::try_from(it.as_i64()?).ok());
+        let Some(delay) = delay.filter(|it| *it > 0) else {
+            return false;
+        };
+        let Some(until) = now.checked_add(Duration::from_millis(delay)) else {
+            return false;
+        };
+        self.delayed.hold(until, message.clone());
+        true
+    }
+
+    /// Routes what was held for long enough.
+    pub(super) fn release(&mut self, now: Instant) {
+        while let Some(message) = self.delayed.pop(now) {
+            let targets = self.route(&message.exchange, &message);
+            let message = message.without_blind_copies();
+            for target in targets {
+                self.enqueue(now, target, &message, false);
+            }
+        }
     }
 }
 
