@@ -70,7 +70,7 @@ impl Client {
         clock: Arc<dyn Runtime>,
     ) -> Self {
         Self {
-            handle: Arc::new(Handle::new(shared)),
+            handle: Arc::new(Handle::new(shared, Arc::clone(&clock))),
             observer: Arc::new(Observer::new(name, clock)),
         }
     }

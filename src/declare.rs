@@ -417,6 +417,14 @@ impl Exchange {
         Self::new(name, "headers")
     }
 
+    /// Delays messages for as many milliseconds as their header `x-delay` says, and then routes them as an exchange of
+    /// this kind does, such as `topic` (type `x-delayed-message`, `x-delayed-type`): LavinMQ, and RabbitMQ with the plugin
+    /// `rabbitmq_delayed_message_exchange`. Others refuse it. [`Delays::by_exchange`](crate::Delays::by_exchange) sets
+    /// the header.
+    pub fn delayed(name: impl Name, kind: &str) -> Self {
+        Self::new(name, "x-delayed-message").argument("x-delayed-type", kind)
+    }
+
     /// Whether it outlives the broker.
     pub fn durable(mut self, durable: bool) -> Self {
         self.declare.durable = durable;

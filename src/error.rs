@@ -3,6 +3,8 @@ mod handshake_cut;
 mod request;
 mod typed;
 
+use std::time::Duration;
+
 use snowshoe_codec::method::{Call, MethodId};
 use snowshoe_codec::{
     Method, Oversized, PeerClose, PropertiesError, SendError, ShortString, TableError, TooLong,
@@ -88,6 +90,13 @@ pub enum Error {
         "the name of a queue is empty, which to the broker is the one that was declared last: name the queue"
     )]
     NoQueueName,
+    /// A producer to a queue was to have its [exchange delay messages](crate::Delays::by_exchange), and that is the
+    /// default exchange, which delays nothing.
+    #[error(
+        "the default exchange delays no messages: publish to an exchange that does, or let messages wait in queues \
+         (Delays::queues)"
+    )]
+    NoDelayedExchange,
     /// A consumer asked for a connection to itself, and this queue belongs to the client's main one, which
     /// has declared it as exclusive: the broker lets no other connection use it.
     #[error(
@@ -187,6 +196,21 @@ pub enum PublishErrorReason {
     /// A property that was set on the [`Message`] cannot be sent.
     #[error("the message cannot be sent: {0}")]
     Unsendable(Box<PropertiesError>),
+    /// It was to arrive later than its producer's [`Delays`](crate::Delays) can have it.
+    #[error(
+        "the message is to arrive later than is possible here, which is after {longest:?} at most"
+    )]
+    DelayTooLong {
+        /// The longest delay that is possible.
+        longest: Duration,
+    },
+    /// It was to arrive later, and it or its producer says when it [expires](crate::Message::expires), which brokers
+    /// take out where messages wait [in queues](crate::Delays::queues).
+    #[error(
+        "a message that waits in queues cannot expire, for the broker would send it on when that time is over, and not \
+         keep it: give the queue that it is for a time to live"
+    )]
+    DelayExpires,
 }
 
 /// Why a message that was to be published and confirmed was not.

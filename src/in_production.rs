@@ -33,6 +33,12 @@
 //! keeps a worker busy for ever; so give each consumer a [`Retry`](crate::Retry), and look after its dead letters. Handlers
 //! can see a message twice, [whatever any client does](crate::guarantees#making-duplicates-harmless): let them be idempotent.
 //!
+//! # Messages for later
+//!
+//! Reminders, timeouts and the like are published at once and [arrive later](crate::Delays). They wait at the broker, so no
+//! timer of a process is lost with it. Let them be idempotent, too, and look when one arrives whether it is still wanted:
+//! nobody can call it back.
+//!
 //! # How much at a time
 //!
 //! - [`prefetch`](crate::ConsumerBuilder::prefetch) is how many messages the broker sends ahead, 100 where nothing is

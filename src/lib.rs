@@ -97,6 +97,7 @@ mod consumer;
 mod core;
 mod credentials;
 mod declare;
+mod delays;
 mod delivery;
 mod driver;
 mod error;
@@ -167,6 +168,7 @@ pub use self::declare::{
     Binding, Declare, DeclaredQueue, DeliveryLimit, Destination, Exchange, IntoExchange, IntoQueue,
     LeaderLocator, Queue, RetryOn,
 };
+pub use self::delays::Delays;
 pub use self::delivery::{Batch, Delivery, Disposition, Outcome, OversizedDelivery, Settler};
 pub use self::driver::Driver;
 pub use self::error::{
@@ -183,7 +185,8 @@ pub use self::outcome::{
     CloseReport, DropReason, Return, Settled, Unconfirmed, UnconfirmedReason, Undelivered,
 };
 pub use self::producer::{
-    BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
+    BufferPolicy, Confirm, Confirmation, DelayedProducer, FireAndForget, Mode, Producer,
+    ProducerBuilder,
 };
 pub use self::replier::{Replied, Replier, Response};
 pub use self::requester::{Reply, Request, Requester, RequesterBuilder};

@@ -1,3 +1,4 @@
+mod delayed;
 mod undelivered;
 mod withdrawing;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use snowshoe_codec::{Properties, ShortString};
 
+pub use self::delayed::DelayedProducer;
 use self::sealed::Accepted;
 use crate::core::publisher::{Address, Overflow, Publisher, Settlement};
 use crate::core::ring::Limits;
@@ -67,7 +69,7 @@ struct Owner {
     blocks: bool,
     limits: Limits,
     /// Keeps the client going.
-    _client: Arc<Handle>,
+    client: Arc<Handle>,
 }
 
 impl Drop for Owner {
@@ -515,7 +517,7 @@ impl<M: Mode> ProducerBuilder<M> {
             outbox,
             blocks,
             limits,
-            _client: client,
+            client,
         };
         Producer {
             owner: Arc::new(owner),

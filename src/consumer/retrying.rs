@@ -262,7 +262,9 @@ fn after(error: &SendMessageError) -> After {
     let reason = match error {
         SendMessageError::NotAccepted(error) => match &error.reason {
             PublishErrorReason::Closed => return After::Settle(Disposition::Release),
-            PublishErrorReason::Unsendable(_) => return After::GiveBackLater,
+            PublishErrorReason::Unsendable(_)
+            | PublishErrorReason::DelayTooLong { .. }
+            | PublishErrorReason::DelayExpires => return After::GiveBackLater,
             PublishErrorReason::BufferFull | PublishErrorReason::TooLarge => return After::Wait,
         },
         SendMessageError::Unconfirmed(Unconfirmed { reason, .. }) => reason,

@@ -88,6 +88,15 @@ impl Queue {
             .reject_publish()
     }
 
+    /// One that the client needs for what its user asks of it.
+    pub(crate) fn of_the_client(name: &str, is_replicated: bool) -> Self {
+        match is_replicated {
+            // Where it dead-letters, it does so at least once.
+            true => Self::quorum(name).dead_letter_at_least_once(),
+            false => Self::new(name),
+        }
+    }
+
     /// Messages that come back wait before they are delivered again: `min` the first time, longer with every
     /// delivery, and no longer than `max` (`x-delayed-retry-type`, `-min`, `-max`; quorum queues from
     /// RabbitMQ 4.3 on, and LavinMQ's from 2.11 on, which delays all that come back, and was not tried).

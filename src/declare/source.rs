@@ -1,5 +1,7 @@
 //! What a handle is given to work with: the name of something that is there, or what to see to that is.
 
+use std::collections::VecDeque;
+
 use snowshoe_codec::{FieldTable, Method, ShortString};
 
 use super::{Binding, Destination, Exchange, Queue, entity_name, queue_name};
@@ -77,6 +79,8 @@ pub struct Declaration {
     pub(crate) entity: Option<Method>,
     /// How a queue is bound. The broker may still have to choose its name.
     pub(crate) bindings: Vec<Source>,
+    /// What else is declared when all that is there, a step after the other.
+    pub(crate) then: VecDeque<Vec<Method>>,
 }
 
 /// An exchange that a queue is bound to, and by which routing key.
@@ -111,12 +115,13 @@ impl Declaration {
             exchanges: exchanges.collect::<Result<_, _>>()?,
             entity: Some(declare.into()),
             bindings,
+            then: VecDeque::new(),
         })
     }
 
     /// Whether everything is there.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entity.is_none()
+        self.entity.is_none() && self.then.is_empty()
     }
 }
 

@@ -122,11 +122,7 @@ impl Entities {
 
 impl Retry {
     fn own_queue(&self, name: &str) -> Queue {
-        match self.is_replicated {
-            // Where it dead-letters, it does so at least once.
-            true => Queue::quorum(name).dead_letter_at_least_once(),
-            false => Queue::new(name),
-        }
+        Queue::of_the_client(name, self.is_replicated)
     }
 }
 

@@ -30,6 +30,7 @@ impl Steps {
             exchanges,
             entity,
             bindings,
+            then,
         } = &mut self.left;
         if !exchanges.is_empty() {
             return Some(Ok(std::mem::take(exchanges)));
@@ -38,7 +39,7 @@ impl Steps {
             return Some(Ok(vec![entity]));
         }
         if bindings.is_empty() {
-            return None;
+            return then.pop_front().map(Ok);
         }
         let queue = match &self.reply {
             Some(Method::QueueDeclareOk(declared)) => declared.queue.clone(),

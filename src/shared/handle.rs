@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::board::Board;
 use super::command::{Command, CommandQueue};
@@ -10,6 +10,7 @@ use super::place::LinkIndex;
 use crate::error::Error;
 use crate::message::Message;
 use crate::outcome::CloseReport;
+use crate::runtime::Runtime;
 use crate::sync::answer::{Answer, Answered, answer};
 use crate::sync::{AtomicU64, Mutex, Once, Ordering, lock};
 
@@ -70,6 +71,7 @@ impl Shared {
 /// What keeps a client going: all its handles have it, and the last one closes the client.
 pub(crate) struct Handle {
     shared: Arc<Shared>,
+    clock: Arc<dyn Runtime>,
 }
 
 impl fmt::Debug for Handle {
@@ -79,8 +81,8 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(shared: Arc<Shared>, clock: Arc<dyn Runtime>) -> Self {
+        Self { shared, clock }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -100,6 +102,11 @@ impl Handle {
         let (answer, answered) = answer();
         self.command(command(answer));
         answered.await.ok_or(Error::Closed)
+    }
+
+    /// The time of day, by the client's clock.
+    pub(crate) fn time_of_day(&self) -> SystemTime {
+        self.clock.time_of_day()
     }
 
     /// Completes after this time, or with the driver.

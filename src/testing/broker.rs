@@ -5,6 +5,7 @@ mod books;
 mod channel;
 mod client;
 mod dead_letter;
+mod delayed;
 mod delivering;
 mod direct_reply;
 mod duplicates;
@@ -253,8 +254,9 @@ impl Broker {
             let deadlines = [queue.next_expiry(), queue.unused_until, queue.next_delay()];
             deadlines.into_iter().flatten().min()
         });
+        let delayed = self.hosts.values().filter_map(|host| host.delayed.next());
         let all = connections.chain(queues).flatten();
-        all.chain(at_once).min()
+        all.chain(delayed).chain(at_once).min()
     }
 
     fn time_is(&mut self, now: Instant) {
@@ -271,6 +273,7 @@ impl Broker {
 
     fn let_time_pass(&mut self, now: Instant) {
         for host in self.hosts.values_mut() {
+            host.release(now);
             for id in host.queue_ids() {
                 host.end_delays(now, id);
                 host.expire(id, |at| at <= now);

@@ -22,6 +22,7 @@ mod consuming;
 mod credentials;
 mod declared_where_used;
 mod declaring;
+mod delayed;
 mod deletions;
 mod delivery_counts;
 mod draining;

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod declared_where_used;
+mod delayed;
 mod given_up;
 mod requests;
 mod round_trips;

@@ -25,7 +25,7 @@ impl Broker {
             let ready = host
                 .queues()
                 .map(|(_, queue)| queue.ready_count() + queue.delayed().count());
-            ready.sum::<usize>() + host.dead.len()
+            ready.sum::<usize>() + host.dead.len() + host.delayed.len()
         });
         let channels = self
             .clients

@@ -11,6 +11,8 @@ use super::queue::QueueId;
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) kind: ExchangeKind,
+    /// Whether it holds messages as long as they say, before it routes them as its kind does.
+    pub(super) delays: bool,
     pub(super) durable: bool,
     pub(super) auto_delete: bool,
     pub(super) internal: bool,
@@ -62,11 +64,22 @@ impl ExchangeKind {
     }
 }
 
+/// The type of exchanges that delay, whatever kind they are besides.
+pub(super) const DELAYED: &str = "x-delayed-message";
+
+pub(super) fn type_name(kind: ExchangeKind, delays: bool) -> &'static str {
+    match delays {
+        true => DELAYED,
+        false => kind.name(),
+    }
+}
+
 impl Exchange {
     /// One of those that every virtual host has from the beginning.
     pub(super) fn predeclared(kind: ExchangeKind) -> Self {
         Self {
             kind,
+            delays: false,
             durable: true,
             auto_delete: false,
             internal: false,
@@ -74,6 +87,11 @@ impl Exchange {
             duplicates: None,
             bindings: Vec::new(),
         }
+    }
+
+    /// The name of its type.
+    pub(super) fn type_name(&self) -> &'static str {
+        type_name(self.kind, self.delays)
     }
 
     /// Where a message with this routing key goes next.

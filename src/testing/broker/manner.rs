@@ -28,6 +28,7 @@ use std::time::Duration;
 /// | the delivery tag of a direct reply | that of the next delivery, again and again | as 3.10 | one of its own | as 3.10 *(not seen)* |
 /// | confirms | single or multiple, each in its order | as 3.10 | as 3.10 | acks are multiple and late, nacks single and at once |
 /// | an unknown type of exchange | 503, of the connection | 406 | 406 | as 3.10 |
+/// | an exchange of type `x-delayed-message` | as one of an unknown type | as one of an unknown type | as one of an unknown type | holds messages as long as their header `x-delay` says *(doc)* |
 /// | a header of an unknown type | 541, of the connection | 541 | 541 | is passed on |
 /// | a stream with an `x-max-age` that is none, a reader with such an `x-stream-offset` | 541, of the connection | 541 | 406 | 406 *(doc)* |
 /// | what a reader of a stream refuses | 540, of the connection | counts as acknowledged | as 4.0 | comes again, if it is given back *(doc)* |

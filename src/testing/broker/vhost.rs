@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use snowshoe_codec::{ReplyCode, ShortString};
 
 use super::ConnectionId;
+use super::delayed::Delayed;
 use super::direct_reply::{DirectReplies, is_address};
 use super::duplicates::Duplicates;
 use super::exchange::{Binding, Destination, Exchange, ExchangeKind};
@@ -25,6 +26,8 @@ pub(super) struct VirtualHost {
     pub(super) stirred: BTreeSet<QueueId>,
     /// Messages that queues gave up, which are still to be dead-lettered.
     pub(super) dead: VecDeque<Dead>,
+    /// Messages that exchanges hold for a time.
+    pub(super) delayed: Delayed,
     pub(super) replies: DirectReplies,
     /// Consumers whose queue is gone, and who are still to be told.
     pub(super) orphans: Vec<Subscriber>,
@@ -60,6 +63,7 @@ impl VirtualHost {
             last_queue: 0,
             stirred: BTreeSet::new(),
             dead: VecDeque::new(),
+            delayed: Delayed::default(),
             orphans: Vec::new(),
             replies: DirectReplies::default(),
         }
@@ -374,10 +378,43 @@ impl VirtualHost {
                 self.remove_exchange(&name);
             }
         }
+        self.delayed.keep_persistent();
         self.stirred.clear();
         self.dead.clear();
         self.orphans.clear();
         self.replies.clear();
+    }
+}
+
+/// # Exchanges that delay
+impl VirtualHost {
+    /// Holds a message, if that is what it asks its exchange for. Whether it does.
+    pub(super) fn hold(&mut self, now: Instant, message: &Message) -> bool {
+        let exchange = self.exchange(&message.exchange);
+        if !exchange.is_ok_and(|exchange| exchange.delays) {
+            return false;
+        }
+        let delay = message.headers().get("x-delay").ok().flatten();
+        let delay = delay.and_then(|it| u64::try_from(it.as_i64()?).ok());
+        let Some(delay) = delay.filter(|it| *it > 0) else {
+            return false;
+        };
+        let Some(until) = now.checked_add(Duration::from_millis(delay)) else {
+            return false;
+        };
+        self.delayed.hold(until, message.clone());
+        true
+    }
+
+    /// Routes what was held for long enough.
+    pub(super) fn release(&mut self, now: Instant) {
+        while let Some(message) = self.delayed.pop(now) {
+            let targets = self.route(&message.exchange, &message);
+            let message = message.without_blind_copies();
+            for target in targets {
+                self.enqueue(now, target, &message, false);
+            }
+        }
     }
 }
 

@@ -142,7 +142,7 @@ impl Broker {
         host.exchanges()
             .map(|(name, exchange)| ExchangeView {
                 name: name.clone(),
-                kind: exchange.kind.name(),
+                kind: exchange.type_name(),
                 durable: exchange.durable,
                 bindings: exchange
                     .bindings

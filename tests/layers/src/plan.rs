@@ -42,6 +42,7 @@ const IO_CLOCK_LOCK_OR_WAKER: &[&str] = &[
 const VALUES: &[&str] = &[
     "credentials",
     "declare",
+    "delays",
     "error",
     "events",
     "message",

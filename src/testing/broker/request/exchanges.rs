@@ -4,7 +4,9 @@ use snowshoe_codec::{FieldTable, ReplyCode, ShortString};
 use super::Request;
 use crate::testing::broker::duplicates::Duplicates;
 use crate::testing::broker::equivalence::{check_argument, check_field, plain};
-use crate::testing::broker::exchange::{Binding, Destination, Exchange, ExchangeKind};
+use crate::testing::broker::exchange::{
+    Binding, DELAYED, Destination, Exchange, ExchangeKind, type_name as type_of_exchange,
+};
 use crate::testing::broker::manner::Manner;
 use crate::testing::broker::queue::type_name;
 use crate::testing::broker::refusal::{Refusal, named};
@@ -22,8 +24,14 @@ impl Request<'_> {
             self.host.exchange(&name)?;
             return Ok(exchange::DeclareOk);
         }
-        let kind = ExchangeKind::of_name(&declare.kind).ok_or_else(|| {
-            let text = format!("unknown exchange type '{}'", declare.kind);
+        // LavinMQ has them built in (its documentation).
+        let delays = declare.kind.as_bytes() == DELAYED.as_bytes() && self.manner.is_lavin();
+        let kind = match delays {
+            true => kind_of_delayed(&declare.arguments)?,
+            false => declare.kind.clone(),
+        };
+        let kind = ExchangeKind::of_name(&kind).ok_or_else(|| {
+            let text = format!("unknown exchange type '{kind}'");
             match self.manner.is_rabbit_4() {
                 true => Refusal::precondition(text),
                 false => Refusal::new(ReplyCode::COMMAND_INVALID, text),
@@ -31,13 +39,15 @@ impl Request<'_> {
         })?;
         if let Ok(existing) = self.host.exchange(&name) {
             let what = named("exchange", &self.host.name, &name);
-            check_equivalence(&what, existing, &declare, kind, self.manner)?;
+            let received = type_of_exchange(kind, delays);
+            check_equivalence(&what, existing, &declare, received, self.manner)?;
         } else {
             if name.as_bytes().starts_with(b"amq.") {
                 return Err(reserved("exchange", &name));
             }
             let exchange = Exchange {
                 kind,
+                delays,
                 durable: declare.durable,
                 auto_delete: declare.auto_delete,
                 internal: declare.internal,
@@ -135,14 +145,21 @@ pub(super) fn reserved(kind: &str, name: &ShortString) -> Refusal {
     ))
 }
 
+/// How an exchange routes that delays.
+fn kind_of_delayed(arguments: &FieldTable) -> Result<ShortString, Refusal> {
+    let kind = arguments.get("x-delayed-type").ok().flatten();
+    let kind = kind.and_then(|it| ShortString::try_from(it.as_str()?.to_owned()).ok());
+    kind.ok_or_else(|| Refusal::precondition("missing argument 'x-delayed-type'"))
+}
+
 fn check_equivalence(
     what: &str,
     existing: &Exchange,
     declare: &exchange::Declare,
-    kind: ExchangeKind,
+    kind: &str,
     manner: Manner,
 ) -> Result<(), Refusal> {
-    check_field(what, "type", kind.name(), existing.kind.name())?;
+    check_field(what, "type", kind, existing.type_name())?;
     check_field(what, "durable", declare.durable, existing.durable)?;
     check_field(
         what,

@@ -55,6 +55,9 @@ impl Request<'_> {
     /// Routes a message into queues, or returns it; whether all of them took it.
     pub(super) fn publish_now(&mut self, publish: Publish) -> bool {
         let Publish { message, mandatory } = publish;
+        if self.host.hold(self.now, &message) {
+            return true;
+        }
         let targets = match self.host.is_duplicate(&message) {
             true => Default::default(),
             false => self.host.route(&message.exchange, &message),
