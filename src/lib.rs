@@ -145,7 +145,7 @@ mod uri;
 /// It is [`futures_lite::future::block_on`], to be called outside of executors: whoever is polled on this thread waits
 /// meanwhile.
 pub use futures_lite::future::block_on;
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 #[doc(no_inline)]
 pub use rustls;
 #[doc(no_inline)]
@@ -158,9 +158,9 @@ pub use snowshoe_codec::{
 
 pub use self::channel::Channel;
 pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Reconnect, StateWatch};
-#[cfg(feature = "tls")]
-pub use self::connector::TlsConnector;
-pub use self::connector::{Connector, Progress, Target, TcpConnector};
+pub use self::connector::{Connector, Layer, Progress, Target, TcpConnector};
+#[cfg(feature = "tls-no-provider")]
+pub use self::connector::{TlsConnector, TlsConnectorBuilder};
 pub use self::consumer::{Consumer, ConsumerBuilder, Handled, PauseHandle, Served, StopHandle};
 pub use self::credentials::{Credentials, CredentialsError};
 pub use self::declare::{

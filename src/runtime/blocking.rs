@@ -14,7 +14,7 @@ use async_lock::{OnceCell, Semaphore, SemaphoreGuardArc};
 use snowshoe_codec::time::after;
 
 use super::{Runtime, Timer};
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 use crate::sync::answer::answer;
 use crate::sync::{Mutex, lock};
 
@@ -31,7 +31,7 @@ pub(super) type Name = (String, u16);
 ///
 /// # Errors
 /// There are too many such threads already, or what it does fails.
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 pub(crate) async fn on_thread<T: Send + 'static>(
     runtime: &Arc<dyn Runtime>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

@@ -38,14 +38,6 @@ pub enum ServerNameIndication {
     Name(String),
 }
 
-impl TlsOptions {
-    /// Whether files are to be read.
-    #[cfg(feature = "tls")]
-    pub(crate) fn names_files(&self) -> bool {
-        self.cacertfile.is_some() || self.certfile.is_some()
-    }
-}
-
 /// A query parameter that is about TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Parameter {
