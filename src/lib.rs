@@ -71,7 +71,10 @@
 //! | `thread` | the driver on a thread of its own, with a reactor (mio) | yes |
 //! | `async-io` | sockets and timers for a driver on any executor | yes |
 //! | `tokio` | sockets and timers of tokio | no |
-//! | `tls` | `amqps`, by rustls; certificates from the system, or [from files](TlsOptions) that the URI names | no |
+//! | `tls` | `amqps`, by rustls with the cryptography of ring; certificates from the system, or [from files](TlsOptions) that the URI names | no |
+//! | `tls-aws-lc-rs` | the same with the cryptography of aws-lc-rs, which is taken where both are on | no |
+//! | `tls-no-provider` | the same with no cryptography: the program brings a provider of rustls' | no |
+//! | `tls-platform-verifier` | certificates judged by the platform, where a `TlsConnectorBuilder` is told so; it brings no cryptography | no |
 //! | `json` | bodies that are values, [by serde](typed) | no |
 //! | `zstd` | bodies that are compressed (`typed::Zstd`) | no |
 //! | `testing` | a broker, a network and time for your tests | no |

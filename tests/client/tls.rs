@@ -1,5 +1,6 @@
 //! TLS, against a terminator in front of the broker.
 
+mod external;
 mod inputs;
 mod over;
 mod terminator;

@@ -247,8 +247,21 @@ pub(crate) struct Files(PathBuf);
 
 impl Files {
     pub(crate) fn new() -> Self {
-        let name = format!("tls-{}-{:x}", std::process::id(), fastrand::u64(..));
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        Self::within(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    /// Where nodes see them, too, which may have a root directory of their own.
+    pub(crate) fn for_nodes() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    fn within(parent: &Path) -> Self {
+        let name = format!(
+            "snowshoe-tls-{}-{:x}",
+            std::process::id(),
+            fastrand::u64(..)
+        );
+        let path = parent.join(name);
         std::fs::create_dir(&path).expect("a new directory");
         Self(path)
     }
