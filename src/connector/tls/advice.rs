@@ -1,7 +1,6 @@
 //! What the failures of TLS mean, and what to do about them.
 
 use std::borrow::Cow;
-use std::error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use rustls::{
 
 use super::certificate::{Description, date};
 use super::verifier::Refused;
+use crate::error::Advised;
 use crate::sync::{Mutex, lock};
 
 /// The client's certificates, and whether the broker has asked for one.
@@ -105,34 +105,12 @@ impl<T: Into<Cow<'static, str>>> From<T> for Advice {
     }
 }
 
-/// A failure of TLS, with what to do about it. Its source is rustls', where that says more.
-#[derive(Debug)]
-struct Advised {
-    error: io::Error,
-    advice: Advice,
-}
-
-impl fmt::Display for Advised {
+impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { error, advice } = self;
-        write!(f, "{error}: ")?;
-        if let Some(about) = &advice.about {
+        if let Some(about) = &self.about {
             write!(f, "{about}: ")?;
         }
-        f.write_str(&advice.what_to_do)
-    }
-}
-
-impl error::Error for Advised {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        let inner = self.error.get_ref()?;
-        Some(inner)
-    }
-}
-
-impl Advised {
-    fn into_error(self) -> io::Error {
-        io::Error::new(self.error.kind(), self)
+        f.write_str(&self.what_to_do)
     }
 }
 
@@ -147,7 +125,7 @@ pub(super) fn handshake_failed(
         // It hung up, or was cut off.
         None => (certificates.suspicion(None)).unwrap_or_else(|| NOT_TLS.into()),
     };
-    Advised { error, advice }.into_error()
+    Advised::add(error, advice.to_string())
 }
 
 /// The failure of a stream on which the broker has not said a word.
@@ -158,7 +136,7 @@ pub(super) fn not_a_word(error: io::Error, certificates: &OwnCertificates) -> io
     };
     match certificates.suspicion(alert) {
         None => error,
-        Some(advice) => Advised { error, advice }.into_error(),
+        Some(advice) => Advised::add(error, advice.to_string()),
     }
 }
 

@@ -63,6 +63,9 @@ fn read(path: &PathBuf) -> io::Result<Zeroizing<Vec<u8>>> {
 /// Those of all authorities that there are have some 200 KB.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
+/// Longer names of sections are nobody's.
+const LONGEST_LABEL: usize = 40;
+
 /// What is to be PEM, with what to call it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Pem {
@@ -93,11 +96,10 @@ impl Pem {
     /// The first private key in it.
     pub(super) fn private_key(&self) -> io::Result<PrivateKeyDer<'static>> {
         // PKCS #8 says so in the label, and older forms in a line below it.
-        let is_encrypted = |label: &String| label.starts_with("ENCRYPTED ");
         let has_line = self
             .lines()
             .any(|line| line.starts_with(b"Proc-Type: 4,ENCRYPTED"));
-        if has_line || self.labels().iter().any(is_encrypted) {
+        if has_line || self.labels().any(|label| label.starts_with("ENCRYPTED ")) {
             return Err(self.unusable(
                 "its key has a password: take that off, as by openssl pkcs8 -topk8 -nocrypt",
             ));
@@ -130,21 +132,19 @@ impl Pem {
     }
 
     /// What the sections in it are called.
-    fn labels(&self) -> Vec<String> {
-        let labels = self.lines().filter_map(|line| {
+    fn labels(&self) -> impl Iterator<Item = &str> {
+        self.lines().filter_map(|line| {
             let label = line.strip_prefix(b"-----BEGIN ")?.strip_suffix(b"-----")?;
-            let label: String = String::from_utf8_lossy(label).chars().take(40).collect();
-            let is_plain = label.chars().all(|it| it.is_ascii_graphic() || it == ' ');
-            is_plain.then_some(label)
-        });
-        let mut labels: Vec<_> = labels.take(8).collect();
-        labels.dedup();
-        labels
+            let label = str::from_utf8(label).ok()?;
+            let is_plain = label.bytes().all(|it| it.is_ascii_graphic() || it == b' ');
+            (is_plain && label.len() <= LONGEST_LABEL).then_some(label)
+        })
     }
 
     /// There is no such thing in it: what there is instead.
     fn lacks(&self, what: &str, label: &str) -> io::Error {
-        let labels = self.labels();
+        let mut labels: Vec<_> = self.labels().take(8).collect();
+        labels.dedup();
         let instead = match self.bytes.as_slice() {
             [] => "; it is empty".to_owned(),
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {

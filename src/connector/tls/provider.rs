@@ -19,3 +19,19 @@ pub(super) fn of_the_features() -> io::Result<Arc<CryptoProvider>> {
          TlsConnector by its builder",
     ))
 }
+
+#[cfg(all(test, any(feature = "tls", feature = "tls-aws-lc-rs")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_both_are_compiled_in_it_is_that_of_aws_lc_rs() {
+        let provider = of_the_features().expect("there is one");
+        let text = format!("{:?}", provider.key_provider);
+        let expected = match cfg!(feature = "tls-aws-lc-rs") {
+            true => "AwsLcRs",
+            false => "Ring",
+        };
+        assert_eq!(text, expected);
+    }
+}

@@ -1,5 +1,8 @@
 //! Certificates and keys in memory and in files: what is taken, what is refused, and when it is read.
 
+use std::sync::Arc;
+
+use snowshoe::rustls::crypto::{CryptoProvider, ring};
 use snowshoe::rustls::{ALL_VERSIONS, HandshakeKind};
 use snowshoe::{AmqpUri, Client, TlsConnector, TlsConnectorBuilder};
 use support::waiting::{run, within};
@@ -176,6 +179,17 @@ fn what_cannot_be_used_is_named_with_what_is_wrong_with_it() {
             Err(error) => assert_says(&error.to_string(), parts),
         }
     }
+    let no_ciphers = CryptoProvider {
+        cipher_suites: Vec::new(),
+        ..ring::default_provider()
+    };
+    let error = TlsConnector::builder()
+        .provider(Arc::new(no_ciphers))
+        .build();
+    assert_says(
+        &error.expect_err("no cipher").to_string(),
+        &["cipher suites"],
+    );
     // What has no end is not read to its end.
     let error = TlsConnector::builder()
         .authorities_file("/dev/zero")
@@ -189,4 +203,28 @@ fn what_cannot_be_used_is_named_with_what_is_wrong_with_it() {
     let builder =
         TlsConnector::builder().identity_files(cert, files.write("key.pem", &one.key_pem()));
     assert!(!format!("{builder:?}").contains("PRIVATE"));
+}
+
+#[cfg(feature = "tls-platform-verifier")]
+#[test]
+fn the_platform_judges_where_it_is_asked_to_and_knows_no_authority_of_ones_own() {
+    use super::terminator::Identity;
+
+    let identity = Identity::self_signed("localhost");
+    let terminator = terminator(&Terms::of(&identity));
+    let by_the_platform = || TlsConnector::builder().platform_verifier();
+    let error = by_the_platform().authorities_pem(identity.pem()).build();
+    assert_says(
+        &error.expect_err("two of them").to_string(),
+        &["platform's verifier", "none"],
+    );
+    // Where the machine has no certificates there is nothing to judge by.
+    if let Ok(connector) = by_the_platform().build() {
+        let builder = Client::builder(&terminator.url("localhost")).expect("a URI");
+        let refused = run(within("an end", builder.connector(connector).connect()));
+        assert_says(
+            &refused.expect_err("nobody vouches").to_string(),
+            &["issued by itself"],
+        );
+    }
 }

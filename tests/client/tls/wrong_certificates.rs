@@ -182,6 +182,7 @@ fn what_is_wrong_with_the_certificate_of_the_client_is_said() {
             let uri = format!("{}?cacertfile={ca}{own}", terminator.url("localhost"));
             let error = refusal(&uri);
             assert_says(&error, parts);
+            assert!(!error.contains("5671"), "the port is right: {error}");
         }
     }
 }
