@@ -21,7 +21,7 @@ use crate::uri::{ServerNameIndication, TlsOptions};
 /// use snowshoe::{Client, TlsConnector};
 /// # use rcgen::{CertificateParams, KeyPair};
 /// # let key = KeyPair::generate()?;
-/// # let mut params = CertificateParams::new(["broker.internal".to_owned()])?;
+/// # let params = CertificateParams::new(["broker.internal".to_owned()])?;
 /// # let certificate = params.self_signed(&key)?;
 /// # let (authority, certificate, key) = (certificate.pem(), certificate.pem(), key.serialize_pem());
 ///
