@@ -3,7 +3,7 @@
 mod default;
 mod progress;
 mod tcp;
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 mod tls;
 
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use std::time::Duration;
 pub(crate) use self::default::DefaultConnector;
 pub use self::progress::Progress;
 pub use self::tcp::TcpConnector;
-#[cfg(feature = "tls")]
-pub use self::tls::TlsConnector;
+#[cfg(feature = "tls-no-provider")]
+pub use self::tls::{TlsConnector, TlsConnectorBuilder};
 use crate::runtime::Runtime;
-use crate::transport::Connecting;
+use crate::transport::{Connecting, Transport};
 
 /// Where to connect to.
 #[derive(Clone, Debug)]
@@ -86,7 +86,26 @@ pub trait Connector: Send + Sync + 'static {
     /// future is dropped if it takes longer than the connection timeout. A panic, here, in the future or
     /// in its transport, counts as a failure.
     fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting;
+
+    /// The same, with a layer on top of the transport, as TLS [over](crate::TlsConnector::over) another connector is.
+    ///
+    /// By default the layer is put on what [`connect`](Self::connect) makes. A connector that can choose among several
+    /// ways may do better: where the layer does not come about on one, it takes another, as [`TcpConnector`] does with
+    /// the addresses of a host.
+    fn connect_with_layer(
+        &self,
+        target: &Target,
+        runtime: &Arc<dyn Runtime>,
+        layer: Layer,
+    ) -> Connecting {
+        let connecting = self.connect(target, runtime);
+        Box::pin(async move { layer(connecting.await?).await })
+    }
 }
+
+/// What is put on top of a transport, and may not come about: a handshake of TLS, say. It is called once for each
+/// transport that is tried.
+pub type Layer = Arc<dyn Fn(Box<dyn Transport>) -> Connecting + Send + Sync>;
 
 impl<F> Connector for F
 where

@@ -59,12 +59,21 @@ impl Credentials {
     }
 
     /// EXTERNAL: who the client is has been shown already, by its TLS certificate as a rule.
+    ///
+    /// RabbitMQ offers it where its plugin `rabbitmq_auth_mechanism_ssl` is on and `EXTERNAL` among its
+    /// `auth_mechanisms`. The user has to be there, and is called as the certificate's subject is, in full
+    /// (`O=burrow,CN=hare`), or as a part of it, as `ssl_cert_login_from` says. In a URI it is
+    /// `auth_mechanism=external`.
     pub fn external() -> Self {
         Self::new(vec![Box::new(External::new())])
     }
 
     /// A token of OAuth 2, which goes as the password of PLAIN. Brokers take the user from the token; the
     /// name beside it is `oauth2`, and is not looked at.
+    ///
+    /// It has to be in one frame, and how large that may be is the broker's to say: some 4,000 bytes with RabbitMQ
+    /// up to 4.0, and 8,000 since 4.1, unless its `initial_frame_max` is raised. One that is cut off over
+    /// that is told so, with its length ([`Hint::LoginTooLong`](crate::Hint::LoginTooLong)).
     pub fn token(token: impl Into<String>) -> Self {
         Self::plain("oauth2", token)
     }

@@ -1,3 +1,4 @@
+mod advised;
 mod connection;
 mod handshake_cut;
 mod request;
@@ -10,6 +11,8 @@ use snowshoe_codec::{
     Method, Oversized, PeerClose, PropertiesError, SendError, ShortString, TableError, TooLong,
 };
 
+#[cfg(feature = "tls-no-provider")]
+pub(crate) use self::advised::Advised;
 pub use self::connection::{ConnectionError, ConnectionErrorReason, Peer, Phase, Tried};
 pub use self::handshake_cut::{HandshakeCut, Hint};
 pub use self::request::{RequestError, RequestErrorReason};

@@ -79,6 +79,15 @@
 //! exchange](crate::Queue::dead_letter_exchange), as the [guarantees](crate::guarantees#what-a-queue-gives-up) tell.
 //! Classic queues are on one node.
 //!
+//! # TLS and certificates
+//!
+//! - With `amqps` the broker's certificate and name are always verified. [Files](crate::TlsOptions) that the URI names are
+//!   read again at each attempt to connect: renew them in place, and the next connection has them. What is connected stays so.
+//! - Errors say whose certificate is wrong and what to do. They are in [`Disconnected`](crate::Event::Disconnected) and in
+//!   [`Client::state`](crate::Client::state), so a certificate that expires is told there first.
+//! - A broker that takes the user from the client's certificate needs no password: see
+//!   [`Credentials::external`](crate::Credentials::external).
+//!
 //! # Seeing
 //!
 //! - [`Client::state`](crate::Client::state) answers a health endpoint at once, and

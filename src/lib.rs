@@ -71,7 +71,10 @@
 //! | `thread` | the driver on a thread of its own, with a reactor (mio) | yes |
 //! | `async-io` | sockets and timers for a driver on any executor | yes |
 //! | `tokio` | sockets and timers of tokio | no |
-//! | `tls` | `amqps`, by rustls; certificates from the system, or [from files](TlsOptions) that the URI names | no |
+//! | `tls` | `amqps`, by rustls with the cryptography of ring; certificates from the system, or [from files](TlsOptions) that the URI names | no |
+//! | `tls-aws-lc-rs` | the same with the cryptography of aws-lc-rs, which is taken where both are on | no |
+//! | `tls-no-provider` | the same with no cryptography: the program brings a provider of rustls' | no |
+//! | `tls-platform-verifier` | certificates judged by the platform, where a `TlsConnectorBuilder` is told so; it brings no cryptography | no |
 //! | `json` | bodies that are values, [by serde](typed) | no |
 //! | `zstd` | bodies that are compressed (`typed::Zstd`) | no |
 //! | `testing` | a broker, a network and time for your tests | no |
@@ -146,7 +149,7 @@ mod uri;
 /// It is [`futures_lite::future::block_on`], to be called outside of executors: whoever is polled on this thread waits
 /// meanwhile.
 pub use futures_lite::future::block_on;
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 #[doc(no_inline)]
 pub use rustls;
 #[doc(no_inline)]
@@ -159,9 +162,9 @@ pub use snowshoe_codec::{
 
 pub use self::channel::Channel;
 pub use self::client::{Client, ClientBuilder, DeleteExchange, DeleteQueue, Reconnect, StateWatch};
-#[cfg(feature = "tls")]
-pub use self::connector::TlsConnector;
-pub use self::connector::{Connector, Progress, Target, TcpConnector};
+pub use self::connector::{Connector, Layer, Progress, Target, TcpConnector};
+#[cfg(feature = "tls-no-provider")]
+pub use self::connector::{TlsConnector, TlsConnectorBuilder};
 pub use self::consumer::{Consumer, ConsumerBuilder, Handled, PauseHandle, Served, StopHandle};
 pub use self::credentials::{Credentials, CredentialsError};
 pub use self::declare::{

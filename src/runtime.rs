@@ -45,7 +45,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 #[cfg(feature = "async-io")]
 pub use self::async_io::AsyncIo;
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 pub(crate) use self::blocking::on_thread;
 use self::blocking::{Patience, Threads};
 #[cfg(feature = "thread")]

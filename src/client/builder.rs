@@ -193,7 +193,8 @@ impl ClientBuilder {
     }
 
     /// How transports are made; TCP by default, and TLS where the URI asks for it (feature `tls`). What
-    /// the URI's query says about TLS is then left to the connector, see [`AmqpUri`].
+    /// the URI's query says about TLS is then left to the connector, see [`AmqpUri`] and
+    /// `TlsConnector::with_options`.
     pub fn connector(mut self, connector: impl Connector) -> Self {
         self.config.connector = Arc::new(connector);
         self

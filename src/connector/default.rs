@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use super::tcp::TcpConnector;
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 use super::tls::TlsConnector;
 use super::{Connector, Target};
 use crate::runtime::Runtime;
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 use crate::runtime::on_thread;
 use crate::transport::Connecting;
 use crate::uri::TlsOptions;
@@ -15,19 +15,19 @@ use crate::uri::TlsOptions;
 #[derive(Debug)]
 pub(crate) struct DefaultConnector {
     tcp: TcpConnector,
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "tls-no-provider")]
     tls: Arc<Tls>,
 }
 
 impl DefaultConnector {
     #[cfg_attr(
-        not(feature = "tls"),
+        not(feature = "tls-no-provider"),
         allow(unused_variables, reason = "it is about TLS")
     )]
     pub(crate) fn new(options: TlsOptions) -> Self {
         Self {
             tcp: TcpConnector::default(),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "tls-no-provider")]
             tls: Arc::new(Tls {
                 options,
                 connector: async_lock::OnceCell::new(),
@@ -36,7 +36,7 @@ impl DefaultConnector {
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 #[derive(Debug)]
 struct Tls {
     options: TlsOptions,
@@ -44,7 +44,7 @@ struct Tls {
     connector: async_lock::OnceCell<TlsConnector>,
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 impl Tls {
     async fn connector(
         self: &Arc<Self>,
@@ -52,17 +52,13 @@ impl Tls {
     ) -> std::io::Result<TlsConnector> {
         let tls = Arc::clone(self);
         let make = || on_thread(runtime, move || TlsConnector::with_options(&tls.options));
-        if self.options.names_files() {
-            // They may be others by now.
-            return make().await;
-        }
         self.connector.get_or_try_init(make).await.cloned()
     }
 }
 
 impl Connector for DefaultConnector {
     fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting {
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "tls-no-provider")]
         if target.tls {
             let (tls, target) = (Arc::clone(&self.tls), target.clone());
             let runtime = Arc::clone(runtime);

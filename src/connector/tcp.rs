@@ -5,9 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use self::race::Layer;
 use self::race::Race;
-use super::{Connector, Target};
+use super::{Connector, Layer, Target};
 use crate::runtime::{Runtime, TcpOptions};
 use crate::transport::{Connecting, Transport};
 
@@ -36,11 +35,11 @@ impl TcpConnector {
 
     /// Connects whether or not the target asks for TLS, which is a layer on top. What has not answered
     /// there has not answered.
-    pub(super) async fn connect_tcp(
+    async fn connect_tcp(
         self,
         target: Target,
         runtime: Arc<dyn Runtime>,
-        layer: Option<Box<Layer>>,
+        layer: Option<Layer>,
     ) -> io::Result<Box<dyn Transport>> {
         let Target { host, port, .. } = &target;
         let began = runtime.now();
@@ -59,7 +58,7 @@ impl TcpConnector {
             time: target.timeout.saturating_sub(spent),
             failed: &target.failed,
             progress: &target.progress,
-            layer: layer.as_deref(),
+            layer: layer.as_ref(),
         };
         (race.first_to_answer(addresses).await)
             .map_err(|failures| unreachable(host, *port, failures))
@@ -69,7 +68,8 @@ impl TcpConnector {
 impl Connector for TcpConnector {
     fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting {
         if target.tls {
-            let error = "amqps needs the feature \"tls\", or a connector of your own";
+            let error =
+                "amqps needs the feature \"tls\" or \"tls-aws-lc-rs\", or a connector of your own";
             return Box::pin(std::future::ready(Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 error,
@@ -77,6 +77,16 @@ impl Connector for TcpConnector {
         }
         let (target, runtime) = (target.clone(), Arc::clone(runtime));
         Box::pin(self.clone().connect_tcp(target, runtime, None))
+    }
+
+    fn connect_with_layer(
+        &self,
+        target: &Target,
+        runtime: &Arc<dyn Runtime>,
+        layer: Layer,
+    ) -> Connecting {
+        let (target, runtime) = (target.clone(), Arc::clone(runtime));
+        Box::pin(self.clone().connect_tcp(target, runtime, Some(layer)))
     }
 }
 

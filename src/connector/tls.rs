@@ -1,25 +1,32 @@
 mod advice;
-mod files;
+mod builder;
+mod certificate;
+mod encrypted;
+mod pem;
+mod provider;
+mod settings;
+mod verifier;
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_lite::{AsyncRead, AsyncWrite};
-use futures_rustls::client::TlsStream;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use self::advice::OwnCertificates;
+pub use self::builder::TlsConnectorBuilder;
+use self::encrypted::Encrypted;
+use self::settings::Renewing;
 use super::tcp::TcpConnector;
-use super::{Connector, Target};
-use crate::runtime::Runtime;
+use super::{Connector, Layer, Target};
+use crate::runtime::{Runtime, on_thread};
 use crate::transport::{Connecting, Transport};
-use crate::uri::{Endpoint, ServerNameIndication, TlsOptions};
+use crate::uri::{Endpoint, TlsOptions};
 
-/// TLS over TCP, by rustls (feature `tls`): for `amqps` URIs.
+/// TLS over TCP or [any other connector](Self::over), by rustls (feature `tls`): for `amqps` URIs.
 ///
 /// An address of the host that does not answer in TLS is left for the next one, as one that does not answer
 /// at all.
@@ -29,13 +36,14 @@ use crate::uri::{Endpoint, ServerNameIndication, TlsOptions};
 /// one with TLS never falls back.
 ///
 /// A connection takes one round trip more than in clear, and by TLS 1.2 two, unless the broker resumes a
-/// session: what it gave to an earlier connection of the client is kept for that, in memory, but not where the
-/// [query of the URI](TlsOptions) names files, which are read anew for each attempt. Nothing is sent before the
-/// broker has proved who it is (no early data), for that could be played again by others.
+/// session: what it gave to an earlier connection of the client is kept for that, in memory, as long as the files
+/// that the [query of the URI](TlsOptions) names say the same. Nothing is sent before the broker has proved who it
+/// is (no early data), for that could be played again by others.
 ///
 /// A client with an `amqps` URI has one that trusts the system's certificates, or does as the
 /// [query of the URI](TlsOptions) says: a certificate of your own authority and one of the client can be
-/// named there. Give it a configuration of rustls' for anything else:
+/// named there, and in a [builder](Self::builder), which takes them from memory, too. Give it a configuration of
+/// rustls' for anything else:
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -57,33 +65,59 @@ use crate::uri::{Endpoint, ServerNameIndication, TlsOptions};
 /// ```
 #[derive(Clone)]
 pub struct TlsConnector {
-    tcp: TcpConnector,
+    over: Arc<dyn Connector>,
+    source: Source,
+    server_name: Option<String>,
+}
+
+/// Where the configuration is from.
+#[derive(Clone)]
+enum Source {
+    Fixed(Configured),
+    /// Files, which may say something else by now.
+    Renewing(Arc<Renewing>),
+}
+
+/// A configuration, and the client's certificates in it.
+#[derive(Clone)]
+struct Configured {
     config: Arc<ClientConfig>,
     certificates: Arc<OwnCertificates>,
-    server_name: Option<String>,
+}
+
+impl Configured {
+    fn new(mut config: ClientConfig) -> Self {
+        let certificates = Arc::clone(&config.client_auth_cert_resolver);
+        let certificates = Arc::new(OwnCertificates::new(certificates));
+        config.client_auth_cert_resolver = Arc::clone(&certificates) as Arc<_>;
+        Self {
+            config: Arc::new(config),
+            certificates,
+        }
+    }
 }
 
 impl fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConnector")
-            .field("tcp", &self.tcp)
+            .field("server_name", &self.server_name)
             .finish_non_exhaustive()
     }
 }
 
 impl TlsConnector {
-    /// TLS by this configuration.
+    /// TLS by this configuration, with the provider of cryptography that it names.
     pub fn new(config: Arc<ClientConfig>) -> Self {
-        let mut config = Arc::unwrap_or_clone(config);
-        let certificates = Arc::clone(&config.client_auth_cert_resolver);
-        let certificates = Arc::new(OwnCertificates::new(certificates));
-        config.client_auth_cert_resolver = Arc::clone(&certificates) as Arc<_>;
         Self {
-            tcp: TcpConnector::default(),
-            config: Arc::new(config),
-            certificates,
+            over: Arc::new(TcpConnector::default()),
+            source: Source::Fixed(Configured::new(Arc::unwrap_or_clone(config))),
             server_name: None,
         }
+    }
+
+    /// Begins to set one up, which trusts the system's certificates unless it is told otherwise.
+    pub fn builder() -> TlsConnectorBuilder {
+        TlsConnectorBuilder::new()
     }
 
     /// TLS that trusts the system's certificates. They are read, which blocks for a moment.
@@ -91,31 +125,46 @@ impl TlsConnector {
     /// # Errors
     /// None can be found.
     pub fn with_system_certificates() -> io::Result<Self> {
-        Self::with_options(&TlsOptions::default())
+        Self::builder().build()
     }
 
-    /// TLS as the query of a URI says. The files that it names are read, which blocks for a moment.
+    /// TLS as the query of a URI says. The files that it names are read, which blocks for a moment, and again at each
+    /// attempt to connect.
     ///
     /// # Errors
     /// A file cannot be used, which is named, or no certificate to trust can be found.
     pub fn with_options(options: &TlsOptions) -> io::Result<Self> {
-        let mut connector = Self::new(Arc::new(files::configuration(options)?));
-        if let Some(ServerNameIndication::Name(name)) = &options.server_name_indication {
-            connector.server_name = Some(name.clone());
-        }
-        Ok(connector)
+        Self::builder().options(options).build()
     }
 
-    /// Sets up the TCP connection beneath.
+    /// What is beneath: TCP that is set up in another way, a proxy, a socket of another kind. TCP by default.
+    ///
+    /// It is to connect to the target in clear (the `tls` of its target is false). The target's host is whom the
+    /// broker's certificate is to be for, whatever way is taken there.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use snowshoe::{Client, Connector, Runtime, Target, TcpConnector, TlsConnector};
+    ///
+    /// let by_tunnel = |target: &Target, runtime: &Arc<dyn Runtime>| {
+    ///     let mut target = target.clone();
+    ///     (target.host, target.port) = ("127.0.0.1".to_owned(), 15671);
+    ///     TcpConnector::default().connect(&target, runtime)
+    /// };
+    /// let (client, driver) = Client::builder("amqps://broker.internal")?
+    ///     .connector(TlsConnector::builder().build()?.over(by_tunnel))
+    ///     .build();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
-    pub fn over(mut self, tcp: TcpConnector) -> Self {
-        self.tcp = tcp;
+    pub fn over(mut self, connector: impl Connector) -> Self {
+        self.over = Arc::new(connector);
         self
     }
 
     async fn connect_tls(
         self,
-        target: Target,
+        mut target: Target,
         runtime: Arc<dyn Runtime>,
     ) -> io::Result<Box<dyn Transport>> {
         let peer = Endpoint::new(target.host.as_str(), target.port);
@@ -128,104 +177,54 @@ impl TlsConnector {
             let text = format!("{peer}: {error}: TLS needs a host name, or an address");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
-        let tls = futures_rustls::TlsConnector::from(self.config);
-        let certificates = self.certificates;
-        // An address that says nothing in TLS has not answered, and costs no other one its turn.
-        let layer = move |transport| -> Connecting {
-            let handshake = tls.connect(name.clone(), transport);
-            let certificates = Arc::clone(&certificates);
-            Box::pin(async move {
-                let stream = (handshake.await)
-                    .map_err(|error| advice::handshake_failed(error, &certificates))?;
-                let certificates = Some(certificates);
-                Ok(Box::new(Encrypted {
-                    stream,
-                    certificates,
-                }) as Box<dyn Transport>)
-            })
+        let configured = match self.source {
+            Source::Fixed(configured) => configured,
+            Source::Renewing(renewing) => on_thread(&runtime, move || renewing.read()).await?,
         };
-        (self.tcp.connect_tcp(target, runtime, Some(Box::new(layer)))).await
+        target.tls = false;
+        (self
+            .over
+            .connect_with_layer(&target, &runtime, layer(configured, name)))
+        .await
     }
+}
+
+/// TLS, as what is put on top of a stream.
+fn layer(configured: Configured, name: ServerName<'static>) -> Layer {
+    Arc::new(move |transport| {
+        let Configured {
+            config,
+            certificates,
+        } = configured.clone();
+        let tls = futures_rustls::TlsConnector::from(config);
+        let mut handshake = tls.connect(name.clone(), transport);
+        Box::pin(async move {
+            let mut refused = None;
+            let handshake = poll_fn(|cx| {
+                // What was left there by others would be told of this one.
+                _ = verifier::take_refused();
+                let polled = Pin::new(&mut handshake).poll(cx);
+                refused = verifier::take_refused().or_else(|| refused.take());
+                polled
+            });
+            let stream = handshake.await;
+            let stream =
+                stream.map_err(|error| advice::handshake_failed(error, &certificates, refused))?;
+            let certificates = Some(certificates);
+            Ok(Box::new(Encrypted {
+                stream,
+                certificates,
+            }) as Box<dyn Transport>)
+        })
+    })
 }
 
 impl Connector for TlsConnector {
     fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting {
         if !target.tls {
-            return self.tcp.connect(target, runtime);
+            return self.over.connect(target, runtime);
         }
         let (target, runtime) = (target.clone(), Arc::clone(runtime));
         Box::pin(self.clone().connect_tls(target, runtime))
-    }
-}
-
-struct Encrypted {
-    stream: TlsStream<Box<dyn Transport>>,
-    /// Until the broker has said something: until then, it may not like the client's certificate.
-    certificates: Option<Arc<OwnCertificates>>,
-}
-
-impl Encrypted {
-    /// Adds what is suspected to an end that came before the broker's first word.
-    fn explain<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        polled.map_err(|error| match &self.certificates {
-            Some(certificates) => advice::not_a_word(error, certificates),
-            None => error,
-        })
-    }
-}
-
-impl AsyncRead for Encrypted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, into);
-        let read = match (read, &self.certificates) {
-            // The end, unless there was no room.
-            (Poll::Ready(Ok(0)), Some(certificates)) if !into.is_empty() => {
-                Poll::Ready(advice::end_without_a_word(certificates).map_or(Ok(0), Err))
-            }
-            (read, _) => self.explain(read),
-        };
-        if let Poll::Ready(Ok(1..)) = read {
-            self.certificates = None;
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Encrypted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.explain(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.explain(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.explain(flushed)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
-    }
-}
-
-impl Transport for Encrypted {
-    fn prepare_abort(&mut self) {
-        self.stream.get_mut().0.prepare_abort();
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use snowshoe_codec::Stage;
 
+use super::advised::Advised;
+
 /// The end of a connection that was not open yet, without a word of the broker's.
 ///
 /// What is the matter can only be guessed: by how far it had come, and by what was asked for.
@@ -29,10 +31,12 @@ impl fmt::Display for HandshakeCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stage, cause, hint } = self;
         write!(f, "the connection was cut off {stage}")?;
-        if let Some(cause) = cause {
-            write!(f, " ({cause})")?;
+        match cause {
+            // It knows more than what can be guessed.
+            Some(cause) if Advised::is_in(cause) => write!(f, ": {cause}"),
+            Some(cause) => write!(f, " ({cause}): {hint}"),
+            None => write!(f, ": {hint}"),
         }
-        write!(f, ": {hint}")
     }
 }
 

@@ -15,7 +15,7 @@ use snowshoe_codec::time::after;
 
 use super::{Runtime, Timer};
 use crate::sync::Once;
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 use crate::sync::answer::answer;
 use crate::sync::{Mutex, lock};
 
@@ -32,7 +32,7 @@ pub(super) type Name = (String, u16);
 ///
 /// # Errors
 /// There are too many such threads already, or what it does fails.
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-no-provider")]
 pub(crate) async fn on_thread<T: Send + 'static>(
     runtime: &Arc<dyn Runtime>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,

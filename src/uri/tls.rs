@@ -7,7 +7,7 @@ use super::{UriError, parse_host, parse_number, set_once};
 /// What the query of an `amqps` URI says about TLS.
 ///
 /// The files are PEM. A connector reads them at every attempt to connect, so that a certificate that was
-/// renewed is picked up.
+/// renewed is picked up. While they say the same, sessions of TLS are resumed.
 ///
 /// Some parameters change nothing: `verify=verify_peer`, since the broker's certificate is always
 /// verified; `customize_hostname_check=https`, since wildcards in it always count as in HTTPS;
@@ -36,14 +36,6 @@ pub enum ServerNameIndication {
     Disable,
     /// It is called this, and its certificate has to be that of this host.
     Name(String),
-}
-
-impl TlsOptions {
-    /// Whether files are to be read.
-    #[cfg(feature = "tls")]
-    pub(crate) fn names_files(&self) -> bool {
-        self.cacertfile.is_some() || self.certfile.is_some()
-    }
 }
 
 /// A query parameter that is about TLS.

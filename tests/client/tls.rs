@@ -1,6 +1,10 @@
 //! TLS, against a terminator in front of the broker.
 
+mod external;
+mod inputs;
+mod over;
 mod terminator;
+mod wrong_certificates;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
-use rcgen::date_time_ymd;
 use snowshoe::runtime::Tokio;
 use snowshoe::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 use snowshoe::{AmqpUri, Client, ClientBuilder, Error, Event, Queue, Reconnect, TlsConnector};
@@ -203,68 +206,6 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wrong_with_it() {
         ),
     ] {
         assert_says(&refusal(&format!("amqps://localhost?{query}")), parts);
-    }
-}
-
-// case H5
-#[test]
-fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
-    let (authority, stranger, files) = (Authority::new(), Authority::new(), Files::new());
-    let ca = files.write("ca.pem", &authority.pem());
-    let localhost = authority.certify("localhost");
-    let long_ago = |year| date_time_ymd(year, 1, 1);
-    let expired = authority.certify_with("localhost", |it| it.not_after = long_ago(2020));
-    let early = authority.certify_with("localhost", |it| it.not_before = long_ago(2999));
-    let itself = Identity::self_signed("localhost");
-    let foreign = authority.certify("elsewhere.example");
-    let client_of_stranger = stranger.certify("hare");
-    let own = format!(
-        "&certfile={}&keyfile={}",
-        files.write("cert.pem", &client_of_stranger.pem()),
-        files.write("key.pem", &client_of_stranger.key_pem()),
-    );
-    let wants_certificate = |versions| Terms {
-        clients_of: Some(&authority),
-        versions,
-        ..Terms::of(&localhost)
-    };
-    for (terms, own, parts) in [
-        (
-            Terms::of(&itself),
-            "",
-            &["nobody that is trusted", "cacertfile"][..],
-        ),
-        (
-            Terms::of(&foreign),
-            "",
-            &["another host", "server_name_indication"],
-        ),
-        (Terms::of(&expired), "", &["has expired"]),
-        (Terms::of(&early), "", &["not valid yet", "clock"]),
-        (
-            wants_certificate(ALL_VERSIONS),
-            "",
-            &["asks for a certificate of the client", "certfile"],
-        ),
-        (
-            wants_certificate(&ONLY_1_2),
-            "",
-            &["asks for a certificate of the client", "certfile"],
-        ),
-        (
-            wants_certificate(ALL_VERSIONS),
-            &own,
-            &["may not accept the client's certificate"],
-        ),
-        (
-            wants_certificate(&ONLY_1_2),
-            &own,
-            &["may not accept the client's certificate"],
-        ),
-    ] {
-        let terminator = terminator(&terms);
-        let uri = format!("{}?cacertfile={ca}{own}", terminator.url("localhost"));
-        assert_says(&refusal(&uri), parts);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use snowshoe_codec::time::after;
 
-use crate::connector::Progress;
+use crate::connector::{Layer, Progress};
 use crate::runtime::{Runtime, TcpOptions};
 use crate::transport::{Connecting, Transport};
 
@@ -20,9 +20,6 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// before an address that is known to let connect and then to fail, which would win again.
 const LONG_HEAD_START: Duration = Duration::from_secs(1);
 
-/// What is to be put on top of TCP, and may not come about either.
-pub(in crate::connector) type Layer = dyn Fn(Box<dyn Transport>) -> Connecting + Send + Sync;
-
 pub(super) struct Race<'a> {
     pub(super) runtime: &'a Arc<dyn Runtime>,
     pub(super) options: TcpOptions,
@@ -31,6 +28,7 @@ pub(super) struct Race<'a> {
     /// Those that are known to let connect and then to fail.
     pub(super) failed: &'a [SocketAddr],
     pub(super) progress: &'a Progress,
+    /// What is to be put on top of TCP, and may not come about either.
     pub(super) layer: Option<&'a Layer>,
 }
 

@@ -146,7 +146,7 @@ fn dial_as(
     target: &Target,
     hosts: &[&str],
     resolving: Duration,
-    layer: Option<Box<Layer>>,
+    layer: Option<Layer>,
 ) -> (Option<io::Result<()>>, Vec<(Duration, SocketAddr)>) {
     let clock = Clock::new();
     let hosts = Arc::new(Hosts {
@@ -320,7 +320,7 @@ fn an_address_without_an_answer_above_tcp_costs_a_head_start_and_no_more() {
             ..Target::new("broker", 5671)
         };
         let hosts = ["10.0.0.1", "10.0.1.1"];
-        let (ended, tried) = dial_as(&target, &hosts, Duration::ZERO, Some(Box::new(layer)));
+        let (ended, tried) = dial_as(&target, &hosts, Duration::ZERO, Some(Arc::new(layer)));
         assert!(matches!(ended, Some(Ok(()))), "{ended:?}");
         let expected = Duration::from_millis(expected);
         assert_eq!(times(&tried), [Duration::ZERO, expected]);
@@ -334,7 +334,7 @@ fn an_address_that_fails_above_tcp_is_left_for_the_next_at_once_and_is_named() {
     let layer = |_| -> Connecting { Box::pin(ready(Err(io::Error::other("no TLS here")))) };
     let target = Target::new("broker", 5671);
     let hosts = ["10.0.0.1", "10.0.1.1"];
-    let (ended, tried) = dial_as(&target, &hosts, Duration::ZERO, Some(Box::new(layer)));
+    let (ended, tried) = dial_as(&target, &hosts, Duration::ZERO, Some(Arc::new(layer)));
     assert_eq!(times(&tried), [Duration::ZERO; 2]);
     let text = ended.expect("an end").expect_err("both fail").to_string();
     for part in [

@@ -1,15 +1,20 @@
 //! What the failures of TLS mean, and what to do about them.
 
-use std::error;
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, CertificateError, Error, OtherError, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, Error, ExtendedKeyPurpose, OtherError, SignatureScheme,
+};
 
-use crate::sync::{AtomicBool, Ordering};
+use super::certificate::{Description, date};
+use super::verifier::Refused;
+use crate::error::Advised;
+use crate::sync::{Mutex, lock};
 
 /// The client's certificates, and whether the broker has asked for one.
 ///
@@ -18,26 +23,44 @@ use crate::sync::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub(super) struct OwnCertificates {
     inner: Arc<dyn ResolvesClientCert>,
-    were_asked_for: AtomicBool,
-    were_given: AtomicBool,
+    asked: Mutex<Asked>,
+}
+
+/// What became of the question for the client's certificate.
+#[derive(Clone, Debug)]
+enum Asked {
+    Not,
+    /// There was none to give.
+    InVain,
+    Given(Arc<CertifiedKey>),
 }
 
 impl OwnCertificates {
     pub(super) fn new(inner: Arc<dyn ResolvesClientCert>) -> Self {
         Self {
             inner,
-            were_asked_for: AtomicBool::new(false),
-            were_given: AtomicBool::new(false),
+            asked: Mutex::new(Asked::Not),
         }
     }
 
-    /// What may be why a broker has ended a connection that was hardly begun.
-    fn suspicion(&self) -> Option<&'static str> {
-        let load = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        match (load(&self.were_asked_for), load(&self.were_given)) {
-            (false, _) => None,
-            (true, false) => Some(NO_CERTIFICATE),
-            (true, true) => Some(CERTIFICATE_REFUSED),
+    fn asked(&self) -> Asked {
+        lock(&self.asked).clone()
+    }
+
+    /// What may be why a broker has ended a connection that was hardly begun, and what it has said then.
+    fn suspicion(&self, alert: Option<AlertDescription>) -> Option<Advice> {
+        match self.asked() {
+            Asked::Not => None,
+            Asked::InVain => Some(Advice::from(NO_CERTIFICATE)),
+            Asked::Given(given) => {
+                let certificate = given.cert.first();
+                let certificate = certificate.and_then(|it| Description::of(it));
+                Some(Advice {
+                    about: certificate
+                        .map(|it| format!("the client's certificate is that of {it}")),
+                    what_to_do: refused_certificate(alert).into(),
+                })
+            }
         }
     }
 }
@@ -49,8 +72,10 @@ impl ResolvesClientCert for OwnCertificates {
         sigschemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
         let given = self.inner.resolve(root_hint_subjects, sigschemes);
-        self.were_asked_for.store(true, Ordering::Relaxed);
-        self.were_given.store(given.is_some(), Ordering::Relaxed);
+        let asked = given.clone().map_or(Asked::InVain, Asked::Given);
+        // A key is dropped outside of the lock, for it can be anybody's code.
+        let before = std::mem::replace(&mut *lock(&self.asked), asked);
+        drop(before);
         given
     }
 
@@ -63,55 +88,63 @@ impl ResolvesClientCert for OwnCertificates {
     }
 }
 
-/// A failure of TLS, with what to do about it. Its source is rustls', where that says more.
+/// What is known beside an error.
 #[derive(Debug)]
-struct Advised {
-    error: io::Error,
-    advice: &'static str,
+struct Advice {
+    /// Whose certificate it is about.
+    about: Option<String>,
+    what_to_do: Cow<'static, str>,
 }
 
-impl fmt::Display for Advised {
+impl<T: Into<Cow<'static, str>>> From<T> for Advice {
+    fn from(what_to_do: T) -> Self {
+        Self {
+            about: None,
+            what_to_do: what_to_do.into(),
+        }
+    }
+}
+
+impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { error, advice } = self;
-        write!(f, "{error}: {advice}")
+        if let Some(about) = &self.about {
+            write!(f, "{about}: ")?;
+        }
+        f.write_str(&self.what_to_do)
     }
 }
 
-impl error::Error for Advised {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        let inner = self.error.get_ref()?;
-        Some(inner)
-    }
-}
-
-impl Advised {
-    fn into_error(self) -> io::Error {
-        io::Error::new(self.error.kind(), self)
-    }
-}
-
-/// A handshake that failed on our side of it.
-pub(super) fn handshake_failed(error: io::Error, certificates: &OwnCertificates) -> io::Error {
-    let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
-    let advice = match tls {
-        Some(error) => advice(error, certificates),
+/// A handshake that failed on our side of it; with the broker's certificate, if that was refused.
+pub(super) fn handshake_failed(
+    error: io::Error,
+    certificates: &OwnCertificates,
+    refused: Option<Refused>,
+) -> io::Error {
+    let advice = match of_tls(&error) {
+        Some(error) => advice(error, certificates, refused),
         // It hung up, or was cut off.
-        None => certificates.suspicion().unwrap_or(NOT_TLS),
+        None => (certificates.suspicion(None)).unwrap_or_else(|| NOT_TLS.into()),
     };
-    Advised { error, advice }.into_error()
+    Advised::add(error, advice.to_string())
 }
 
 /// The failure of a stream on which the broker has not said a word.
 pub(super) fn not_a_word(error: io::Error, certificates: &OwnCertificates) -> io::Error {
-    match certificates.suspicion() {
+    let alert = match of_tls(&error) {
+        Some(Error::AlertReceived(alert)) => Some(*alert),
+        _ => None,
+    };
+    match certificates.suspicion(alert) {
         None => error,
-        Some(advice) => Advised { error, advice }.into_error(),
+        Some(advice) => Advised::add(error, advice.to_string()),
     }
 }
 
 /// What an orderly end without a word is, where there is a suspicion.
 pub(super) fn end_without_a_word(certificates: &OwnCertificates) -> Option<io::Error> {
-    certificates.suspicion()?;
+    if let Asked::Not = certificates.asked() {
+        return None;
+    }
     let end = io::Error::new(
         io::ErrorKind::UnexpectedEof,
         "the broker ended the connection",
@@ -119,46 +152,130 @@ pub(super) fn end_without_a_word(certificates: &OwnCertificates) -> Option<io::E
     Some(not_a_word(end, certificates))
 }
 
-fn advice(error: &Error, certificates: &OwnCertificates) -> &'static str {
+fn of_tls(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn advice(error: &Error, certificates: &OwnCertificates, refused: Option<Refused>) -> Advice {
     match error {
         Error::InvalidMessage(_)
         | Error::InappropriateMessage { .. }
-        | Error::PeerSentOversizedRecord => NOT_TLS,
-        Error::InvalidCertificate(error) => broken_certificate(error),
+        | Error::PeerSentOversizedRecord => NOT_TLS.into(),
+        Error::InvalidCertificate(error) => broken_certificate(error, refused),
+        Error::InvalidCertRevocationList(_) => about(
+            refused.as_ref(),
+            "the revocation list of the authority that has issued it cannot be used: have it made anew",
+        ),
         Error::AlertReceived(alert) => {
-            (certificates.suspicion()).unwrap_or_else(|| refused_by(*alert))
+            let suspicion = certificates.suspicion(Some(*alert));
+            suspicion.unwrap_or_else(|| refused_by(*alert).into())
         }
-        Error::PeerIncompatible(_) => NOTHING_IN_COMMON,
-        _ => "the TLS of the broker and that of the client do not get on",
+        Error::PeerIncompatible(_) => NOTHING_IN_COMMON.into(),
+        _ => "the TLS of the broker and that of the client do not get on".into(),
     }
 }
 
-fn broken_certificate(error: &CertificateError) -> &'static str {
-    match error {
+fn about(refused: Option<&Refused>, what_to_do: impl Into<Cow<'static, str>>) -> Advice {
+    Advice {
+        about: refused.map(|it| format!("the broker's certificate is that of {}", it.certificate)),
+        what_to_do: what_to_do.into(),
+    }
+}
+
+fn broken_certificate(error: &CertificateError, refused: Option<Refused>) -> Advice {
+    let has_signed_itself = refused
+        .as_ref()
+        .is_some_and(|it| it.certificate.has_signed_itself());
+    let what_to_do: Cow<'static, str> = match error {
+        CertificateError::UnknownIssuer if has_signed_itself => {
+            "it has signed itself, and nobody that is trusted has signed it: name it by cacertfile in the URI, or \
+             trust it in a TlsConnector of your own"
+                .into()
+        }
         CertificateError::UnknownIssuer => {
-            "nobody that is trusted has signed the broker's certificate: name that of its authority \
-             by cacertfile in the URI, or trust it in a TlsConnector of your own"
+            let trusted = refused.as_ref().map(|it| it.trusted.join(" and "));
+            let trusted = trusted.filter(|it| !it.is_empty());
+            let trusted = trusted.map_or_else(String::new, |it| format!(" (which is {it})"));
+            format!(
+                "nobody that is trusted{trusted} has signed the broker's certificate: name that of its authority by \
+                 cacertfile in the URI, or trust it in a TlsConnector of your own; where there are others between \
+                 the two, the broker is to send them along"
+            )
+            .into()
         }
         CertificateError::BadSignature => {
             "the broker's certificate is of another authority than the one of that name that is trusted, \
              which may have a new key: name its new certificate by cacertfile in the URI"
+                .into()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "the broker's certificate is for another host: connect by a name that is in it, or say \
              that name by server_name_indication in the URI"
+                .into()
         }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the broker's certificate has expired: renew it, or set this machine's clock"
+        CertificateError::ExpiredContext { time, not_after } => format!(
+            "the broker's certificate, or one of its authorities, has expired on {}, and it is {} now: renew it, or \
+             set this machine's clock",
+            date(not_after.as_secs()),
+            date(time.as_secs())
+        )
+        .into(),
+        CertificateError::Expired => {
+            "the broker's certificate has expired: renew it, or set this machine's clock".into()
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the broker's certificate is not valid yet: set this machine's clock"
+        CertificateError::NotValidYetContext { time, not_before } => format!(
+            "the broker's certificate, or one of its authorities, is not valid yet but from {} on, and it is {} now: \
+             set this machine's clock",
+            date(not_before.as_secs()),
+            date(time.as_secs())
+        )
+        .into(),
+        CertificateError::NotValidYet => {
+            "the broker's certificate is not valid yet: set this machine's clock".into()
         }
-        CertificateError::Revoked => "the broker's certificate was revoked: give it another",
+        CertificateError::Revoked => "the broker's certificate was revoked: give it another".into(),
+        CertificateError::UnknownRevocationStatus => {
+            "there is no revocation list of the authority that has issued it: give that, too, or none".into()
+        }
+        CertificateError::InvalidPurpose => NOT_OF_A_SERVER.into(),
+        CertificateError::InvalidPurposeContext { presented, .. } => {
+            let of_a_client = presented.contains(&ExtendedKeyPurpose::ClientAuth);
+            match of_a_client {
+                true => "it is that of a client: give the broker one for servers (serverAuth)".into(),
+                false => NOT_OF_A_SERVER.into(),
+            }
+        }
         CertificateError::Other(OtherError(_)) => {
             "the broker's certificate cannot be used: it is to be that of a server, of X.509 \
-             version 3, and not that of an authority"
+             version 3, and not that of an authority, and it is to be issued by one"
+                .into()
         }
-        _ => "the broker's certificate cannot be used: give it another",
+        _ => "the broker's certificate cannot be used: give it another".into(),
+    };
+    about(refused.as_ref(), what_to_do)
+}
+
+/// What a broker says of the client's certificate (RFC 8446 §6.2).
+fn refused_certificate(alert: Option<AlertDescription>) -> &'static str {
+    match alert {
+        Some(AlertDescription::CertificateExpired) => {
+            "the broker says that the client's certificate has expired: renew it, or set the clocks"
+        }
+        Some(AlertDescription::CertificateRevoked) => {
+            "the broker says that the client's certificate was revoked: use another"
+        }
+        Some(AlertDescription::UnknownCA) => {
+            "the broker does not know who has issued the client's certificate: name its authority in the broker's \
+             configuration (RabbitMQ: ssl_options.cacertfile), and put those between the two after the client's in \
+             its file"
+        }
+        Some(AlertDescription::UnsupportedCertificate) => {
+            "the broker says that the client's certificate is of the wrong kind: it is to be for clients (clientAuth)"
+        }
+        Some(AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity) => {
+            NOTHING_IN_COMMON
+        }
+        _ => CERTIFICATE_REFUSED,
     }
 }
 
@@ -177,6 +294,9 @@ fn refused_by(alert: AlertDescription) -> &'static str {
 
 const NOT_TLS: &str = "what answers does not speak TLS: use the port for it (5671 as a rule), or amqp \
                        where the broker has none";
+
+const NOT_OF_A_SERVER: &str =
+    "it is not that of a server: give the broker one that is for servers (serverAuth)";
 
 const NO_CERTIFICATE: &str = "the broker asks for a certificate of the client, and has none: name one \
                               by certfile and keyfile in the URI, or give one to a TlsConnector";

@@ -488,7 +488,12 @@ const CLIENT: Plan = Plan {
         Rule {
             asks: OnlyIn {
                 what: "TLS and its certificates",
-                paths: &["futures_rustls", "rustls", "rustls_native_certs"],
+                paths: &[
+                    "futures_rustls",
+                    "rustls",
+                    "rustls_native_certs",
+                    "rustls_platform_verifier",
+                ],
                 by: &["connector::tls"],
             },
             except: &[Exception {

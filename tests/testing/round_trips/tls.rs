@@ -280,3 +280,40 @@ fn to_the_first_confirm_over_tls() {
         assert_eq!(trips.connected + trips.confirmed, first_confirm);
     }
 }
+
+/// In a test's own network, without a runtime that has sockets.
+#[test]
+fn tls_goes_over_a_network_in_memory_as_it_goes_over_tcp() {
+    let clock = Clock::new();
+    let distant = Distant::new(clock.clone());
+    let network = distant.network.clone();
+    let server = Server::in_virtual_time(BrokerOptions::default(), clock.clone());
+    let certified = Certified::new(&TLS13);
+    let handshakes = Handshakes::default();
+    let mut executor = Executor::new(clock.clone(), 1);
+    executor.spawn(serve(
+        distant,
+        executor.spawner(),
+        server.connector(),
+        Some(certified.acceptor),
+        Rc::clone(&handshakes),
+    ));
+    let (client, driver) = Client::builder(&format!("amqps://guest:guest@{HOST}"))
+        .expect("a URI")
+        .runtime(clock)
+        .connector(certified.connector.over(network))
+        .build();
+    executor.spawn(driver);
+    let confirmed = executor.run(async move {
+        client.declare(Queue::new("orders")).await?;
+        let producer = client.producer("orders")?.build();
+        producer.send("1").await.expect("it is confirmed");
+        client.close().await;
+        Ok::<_, snowshoe::Error>(())
+    });
+    confirmed.expect("nobody waits for ever").expect("it works");
+    assert_eq!(
+        handshakes.take(),
+        [HandshakeKind::Full, HandshakeKind::Resumed]
+    );
+}
