@@ -73,6 +73,7 @@
 //! | `tokio` | sockets and timers of tokio | no |
 //! | `tls` | `amqps`, by rustls; certificates from the system, or [from files](TlsOptions) that the URI names | no |
 //! | `json` | bodies that are values, [by serde](typed) | no |
+//! | `serde` | [settings](Settings) from files and the environment, by serde | no |
 //! | `zstd` | bodies that are compressed (`typed::Zstd`) | no |
 //! | `testing` | a broker, a network and time for your tests | no |
 //!
@@ -115,6 +116,7 @@ mod replier;
 mod requester;
 mod retry;
 pub mod runtime;
+mod settings;
 mod shared;
 mod state;
 mod stream;
@@ -172,7 +174,7 @@ pub use self::driver::Driver;
 pub use self::error::{
     ConnectionError, ConnectionErrorReason, ConsumerEnd, Error, HandshakeCut, Hint, Peer, Phase,
     PublishError, PublishErrorReason, RequestError, RequestErrorReason, SendMessageError,
-    SettleError, Tried,
+    SettingsError, SettleError, Tried,
 };
 pub use self::events::{
     ChannelEvent, ConnectionRole, ConsumerId, Entity, Event, Events, ProducerId,
@@ -180,13 +182,15 @@ pub use self::events::{
 pub use self::message::Message;
 pub use self::name::Name;
 pub use self::outcome::{CloseReport, DropReason, Return, Settled, Unconfirmed, UnconfirmedReason};
-pub use self::producer::{
-    BufferPolicy, Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder,
-};
+pub use self::producer::{Confirm, Confirmation, FireAndForget, Mode, Producer, ProducerBuilder};
 pub use self::replier::{Replied, Replier, Response};
 pub use self::requester::{Reply, Request, Requester, RequesterBuilder};
 pub use self::retry::Retry;
 pub use self::runtime::Runtime;
+pub use self::settings::{
+    BufferPolicy, ClientSettings, ConsumerSettings, ProducerSettings, ReconnectSettings,
+    RequesterSettings, RetrySettings, Settings,
+};
 pub use self::state::{
     Blocked, ClientState, Connected, ConnectionState, ConnectionStatus, Failure, RecoveryStage,
 };

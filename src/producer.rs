@@ -16,6 +16,7 @@ use crate::events::ProducerId;
 use crate::message::Message;
 use crate::name::Name;
 use crate::outcome::Unconfirmed;
+use crate::settings::BufferPolicy;
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
 use crate::shared::outbox::Outbox;
@@ -278,20 +279,6 @@ impl Drop for Confirmation {
     }
 }
 
-/// What happens to a publish while the buffer is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum BufferPolicy {
-    /// It waits for room. The default of a confirming producer.
-    #[default]
-    Block,
-    /// It fails.
-    Error,
-    /// The oldest message that is not being written or awaiting its confirm is given up. If there is
-    /// none, publishing fails. The default of a fire-and-forget producer.
-    DropOldest,
-}
-
 /// Sets up a [`Producer`].
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
@@ -340,6 +327,25 @@ impl ProducerBuilder<Confirm> {
             },
             mode: PhantomData,
         }
+    }
+
+    /// With what the client's settings say of producers.
+    pub(crate) fn with_settings(mut self) -> Self {
+        let settings = &self.client.shared().settings.producers;
+        // They were checked when the client was built.
+        if let Ok(properties) = settings.properties() {
+            self.address.properties = properties;
+        }
+        self.mandatory = settings.mandatory;
+        self.policy = settings.policy.unwrap_or(self.policy);
+        let (messages, bytes) = (settings.capacity, settings.capacity_bytes);
+        if let Some(messages) = messages {
+            self = self.capacity(messages);
+        }
+        if let Some(bytes) = bytes {
+            self = self.capacity_bytes(bytes);
+        }
+        self
     }
 
     pub(crate) fn declares(mut self, declaration: Declaration) -> Self {

@@ -10,6 +10,7 @@ use super::place::LinkIndex;
 use crate::error::Error;
 use crate::message::Message;
 use crate::outcome::CloseReport;
+use crate::settings::Settings;
 use crate::sync::answer::{Answer, Answered, answer};
 use crate::sync::{AtomicU64, Mutex, Once, Ordering, lock};
 
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) seed: u64,
     /// On which connection the client publishes.
     pub(crate) publishes_on: LinkIndex,
+    /// What handles begin with.
+    pub(crate) settings: Box<Settings>,
     /// Messages that were accepted and given up.
     left: Mutex<Vec<Message>>,
     /// What was left, once the client has ended: for whoever closes it, whenever and however often.
@@ -33,7 +36,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(seed: u64, publishes_on: LinkIndex) -> Self {
+    pub(crate) fn new(seed: u64, publishes_on: LinkIndex, settings: Box<Settings>) -> Self {
         let doorbell = Arc::new(Doorbell::default());
         Self {
             commands: CommandQueue::new(Arc::clone(&doorbell)),
@@ -44,6 +47,7 @@ impl Shared {
             next_id: AtomicU64::new(1),
             seed,
             publishes_on,
+            settings,
             left: Mutex::default(),
             ended: Once::new(),
         }

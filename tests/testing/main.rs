@@ -5,4 +5,5 @@ mod requests;
 mod round_trips;
 mod scenarios;
 mod server;
+mod settings;
 mod states;

@@ -48,6 +48,7 @@ const VALUES: &[&str] = &[
     "name",
     "outcome",
     "retry",
+    "settings",
     "state",
     "stream",
     "uri",
