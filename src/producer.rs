@@ -163,12 +163,12 @@ impl<M: Mode> Producer<M> {
         if outbox.owes_turn() {
             futures_lite::future::yield_now().await;
         }
-        match self.try_publish(message) {
+        match outbox.push(message.into()) {
             Err(error) if error.reason == PublishErrorReason::BufferFull && self.owner.blocks => {
-                let position = outbox.push_in_turn(error.message).await?;
-                Ok(self.receipt(position))
+                let pushed = outbox.push_in_turn(error.message).await;
+                self.accepted(pushed)
             }
-            result => result,
+            result => self.accepted(result),
         }
     }
 
@@ -178,13 +178,15 @@ impl<M: Mode> Producer<M> {
     /// [`PublishError`], with the message in it.
     pub fn try_publish(&self, message: impl Into<Message>) -> Result<M::Receipt, PublishError> {
         let outbox = &self.owner.outbox;
-        let position = outbox.push(message.into())?;
-        Ok(self.receipt(position))
+        self.accepted(outbox.push(message.into()))
     }
 
-    fn receipt(&self, position: u64) -> M::Receipt {
+    fn accepted(&self, pushed: Result<u64, PublishError>) -> Result<M::Receipt, PublishError> {
         let outbox = &self.owner.outbox;
-        M::receipt(Accepted { outbox, position })
+        match pushed {
+            Ok(position) => Ok(M::receipt(Accepted { outbox, position })),
+            Err(error) => Err(error.of(outbox.described())),
+        }
     }
 
     /// How many messages are in the buffer: waiting, being written, or awaiting their confirm.
@@ -263,6 +265,7 @@ impl Future for Confirmation {
         };
         match outbox.poll_outcome(self.position, cx.waker()) {
             Some(outcome) => {
+                let outcome = outcome.map_err(|error| error.of(outbox.described()));
                 self.outbox = None;
                 Poll::Ready(outcome)
             }

@@ -161,6 +161,11 @@ impl<W> Publisher<W> {
         }
     }
 
+    /// Where its messages go.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// How many messages are not settled yet.
     pub fn len(&self) -> usize {
         self.ledger.ring.len()

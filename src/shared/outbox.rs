@@ -75,6 +75,21 @@ impl Outbox {
         &self.id
     }
 
+    /// What errors call the producer: its name, or where it publishes to.
+    pub(crate) fn described(&self) -> String {
+        let id = &self.id;
+        if id.name().is_some() {
+            return id.to_string();
+        }
+        let state = self.lock();
+        let address = state.publisher.address();
+        match (address.exchange.is_empty(), address.routing_key.is_empty()) {
+            (false, _) => format!("{id} to the exchange {:?}", address.exchange),
+            (true, false) => format!("{id} to the queue {:?}", address.routing_key),
+            (true, true) => id.to_string(),
+        }
+    }
+
     pub(crate) fn confirms(&self) -> bool {
         self.confirms
     }
@@ -182,13 +197,13 @@ impl Outbox {
     pub(crate) fn push(&self, message: Message) -> Result<u64, PublishError> {
         if let Err(error) = message.check() {
             let reason = PublishErrorReason::Unsendable(Box::new(error));
-            return Err(PublishError { reason, message });
+            return Err(PublishError::new(reason, message));
         }
         let mut state = self.lock();
         let bytes = message.size();
         if !state.publisher.is_closed_to(bytes) && !state.publisher.may_pass() {
             let reason = PublishErrorReason::BufferFull;
-            return Err(PublishError { reason, message });
+            return Err(PublishError::new(reason, message));
         }
         self.push_now(state, message)
     }
@@ -260,7 +275,7 @@ impl Outbox {
                 Refused::TooLarge => PublishErrorReason::TooLarge,
                 Refused::Closed => PublishErrorReason::Closed,
             };
-            PublishError { reason, message }
+            PublishError::new(reason, message)
         })
     }
 
@@ -364,7 +379,7 @@ impl Turn<'_> {
             self.outbox.ring_for_room();
         }
         let reason = PublishErrorReason::BufferFull;
-        Err(PublishError { reason, message })
+        Err(PublishError::new(reason, message))
     }
 }
 

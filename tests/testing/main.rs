@@ -1,6 +1,7 @@
 //! What the feature `testing` gives to users: the broker in memory, and the server around it.
 
 mod credentials;
+mod error_texts;
 mod requests;
 mod round_trips;
 mod scenarios;

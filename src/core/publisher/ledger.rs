@@ -148,6 +148,7 @@ impl<W> Ledger<W> {
         let outcome = outcome.map_err(|reason| Unconfirmed {
             possibly_stored: may_be_elsewhere || writes > last_copies(&reason),
             reason,
+            producer: None,
         });
         match outcome.as_ref().map_err(|it| &it.reason) {
             Ok(()) => self.news.confirmed += 1,
@@ -229,6 +230,7 @@ impl<W> Ledger<W> {
         let outcome = Unconfirmed {
             reason,
             possibly_stored: writes > 0,
+            producer: None,
         };
         self.news.dropped(dropped);
         self.tell(position, entry.watch, Err(outcome));

@@ -198,6 +198,7 @@ fn unconfirmed(reason: UnconfirmedReason, possibly_stored: bool) -> Result<(), U
     Err(Unconfirmed {
         reason,
         possibly_stored,
+        producer: None,
     })
 }
 
