@@ -15,7 +15,7 @@ pub use self::request::{RequestError, RequestErrorReason};
 pub use self::settings::SettingsError;
 pub use self::typed::{DecodeError, EncodeError, TypedPublishError, TypedSendError};
 use crate::message::Message;
-use crate::outcome::{Unconfirmed, said_of};
+use crate::outcome::Unconfirmed;
 use crate::uri::UriError;
 
 /// Why something that was asked of a client did not work out.
@@ -158,30 +158,13 @@ pub(crate) fn reply_to<C: Call>(reply: Method) -> Result<C::Reply, Error> {
 
 /// Why a message was not accepted for publishing. It is handed back.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{reason}", said_of(producer.as_deref()))]
+#[error("{reason}")]
 #[non_exhaustive]
 pub struct PublishError {
     /// Why.
     pub reason: PublishErrorReason,
     /// What was to be published.
     pub message: Message,
-    /// Who was to publish it, for the text.
-    pub(crate) producer: Option<Box<str>>,
-}
-
-impl PublishError {
-    pub(crate) fn new(reason: PublishErrorReason, message: Message) -> Self {
-        Self {
-            reason,
-            message,
-            producer: None,
-        }
-    }
-
-    pub(crate) fn of(self, producer: impl Into<Box<str>>) -> Self {
-        let producer = Some(producer.into());
-        Self { producer, ..self }
-    }
 }
 
 impl std::fmt::Debug for PublishError {

@@ -73,6 +73,12 @@
 //! exchange](crate::Queue::dead_letter_exchange), as the [guarantees](crate::guarantees#what-a-queue-gives-up) tell.
 //! Classic queues are on one node.
 //!
+//! # In one place
+//!
+//! What all producers and consumers of a service are to have in common is said once, by
+//! [`ClientBuilder::settings`](crate::ClientBuilder::settings), and can come from a file or the environment:
+//! [`Settings`](crate::Settings) has an example with all that there is.
+//!
 //! # Seeing
 //!
 //! - [`Client::state`](crate::Client::state) answers a health endpoint at once, and

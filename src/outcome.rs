@@ -9,7 +9,7 @@ use crate::message::Message;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{}{reason}{}",
-    said_of(producer.as_deref()),
+    producer.as_ref().map(|producer| format!("{producer}: ")).unwrap_or_default(),
     if *.possibly_stored { "; the broker may have it all the same" } else { "" }
 )]
 #[non_exhaustive]
@@ -34,11 +34,6 @@ impl Unconfirmed {
         let producer = Some(producer.into());
         Self { producer, ..self }
     }
-}
-
-/// How a text begins that is about a producer.
-pub(crate) fn said_of(producer: Option<&str>) -> String {
-    producer.map_or_else(String::new, |producer| format!("{producer}: "))
 }
 
 /// Why a message that was accepted for publishing was not acknowledged by the broker.

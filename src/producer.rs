@@ -163,12 +163,12 @@ impl<M: Mode> Producer<M> {
         if outbox.owes_turn() {
             futures_lite::future::yield_now().await;
         }
-        match outbox.push(message.into()) {
+        match self.try_publish(message) {
             Err(error) if error.reason == PublishErrorReason::BufferFull && self.owner.blocks => {
-                let pushed = outbox.push_in_turn(error.message).await;
-                self.accepted(pushed)
+                let position = outbox.push_in_turn(error.message).await?;
+                Ok(self.receipt(position))
             }
-            result => self.accepted(result),
+            result => result,
         }
     }
 
@@ -178,15 +178,13 @@ impl<M: Mode> Producer<M> {
     /// [`PublishError`], with the message in it.
     pub fn try_publish(&self, message: impl Into<Message>) -> Result<M::Receipt, PublishError> {
         let outbox = &self.owner.outbox;
-        self.accepted(outbox.push(message.into()))
+        let position = outbox.push(message.into())?;
+        Ok(self.receipt(position))
     }
 
-    fn accepted(&self, pushed: Result<u64, PublishError>) -> Result<M::Receipt, PublishError> {
+    fn receipt(&self, position: u64) -> M::Receipt {
         let outbox = &self.owner.outbox;
-        match pushed {
-            Ok(position) => Ok(M::receipt(Accepted { outbox, position })),
-            Err(error) => Err(error.of(outbox.described())),
-        }
+        M::receipt(Accepted { outbox, position })
     }
 
     /// How many messages are in the buffer: waiting, being written, or awaiting their confirm.

@@ -197,13 +197,13 @@ impl Outbox {
     pub(crate) fn push(&self, message: Message) -> Result<u64, PublishError> {
         if let Err(error) = message.check() {
             let reason = PublishErrorReason::Unsendable(Box::new(error));
-            return Err(PublishError::new(reason, message));
+            return Err(PublishError { reason, message });
         }
         let mut state = self.lock();
         let bytes = message.size();
         if !state.publisher.is_closed_to(bytes) && !state.publisher.may_pass() {
             let reason = PublishErrorReason::BufferFull;
-            return Err(PublishError::new(reason, message));
+            return Err(PublishError { reason, message });
         }
         self.push_now(state, message)
     }
@@ -275,7 +275,7 @@ impl Outbox {
                 Refused::TooLarge => PublishErrorReason::TooLarge,
                 Refused::Closed => PublishErrorReason::Closed,
             };
-            PublishError::new(reason, message)
+            PublishError { reason, message }
         })
     }
 
@@ -379,7 +379,7 @@ impl Turn<'_> {
             self.outbox.ring_for_room();
         }
         let reason = PublishErrorReason::BufferFull;
-        Err(PublishError::new(reason, message))
+        Err(PublishError { reason, message })
     }
 }
 
