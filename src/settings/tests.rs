@@ -5,7 +5,9 @@ use super::*;
 /// What is refused by `check`: a change, the field, and a part of what is said about it.
 type Refusal = (fn(&mut Settings), &'static str, &'static str);
 
-fn retry(change: fn(&mut RetrySettings)) -> RetrySettings {
+type Change = fn(&mut RetrySettings);
+
+fn retry(change: Change) -> RetrySettings {
     let mut retry = RetrySettings::attempts(3);
     change(&mut retry);
     retry
@@ -103,7 +105,7 @@ fn a_retry_is_what_its_methods_would_have_made_of_it() {
     let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
     let minute = Duration::from_secs(60);
     let attempts = || Retry::attempts(3);
-    let table: [(fn(&mut RetrySettings), Retry); 7] = [
+    let table: [(Change, Retry); 7] = [
         (|_| (), attempts()),
         (
             |it| it.delay = Some(Duration::from_millis(5)),
@@ -350,7 +352,7 @@ mod with_serde {
             settings.producers.capacity_bytes = Some(size);
             settings.consumers.warn_unsettled_after = Some(time);
             settings.consumers.retry = Some(retry(|it| {
-                it.delays = Some(vec![Duration::MAX, Duration::ZERO])
+                it.delays = Some(vec![Duration::MAX, Duration::ZERO]);
             }));
             let written = toml::to_string(&settings).unwrap();
             assert_eq!(
