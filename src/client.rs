@@ -139,7 +139,7 @@ impl Client {
         }
         let client = Arc::clone(&self.handle);
         let producer = ProducerBuilder::new(client, ShortString::EMPTY, queue);
-        Ok(producer.declares(declaration))
+        Ok(producer.with_settings().declares(declaration))
     }
 
     /// A producer to an exchange, with a routing key that each message may override.
@@ -162,7 +162,7 @@ impl Client {
         let routing_key = routing_key.into_short_string()?;
         let client = Arc::clone(&self.handle);
         let producer = ProducerBuilder::new(client, name, routing_key);
-        Ok(producer.declares(declaration))
+        Ok(producer.with_settings().declares(declaration))
     }
 
     /// A consumer of a queue.

@@ -2,6 +2,7 @@ mod advised;
 mod connection;
 mod handshake_cut;
 mod request;
+mod settings;
 mod typed;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub(crate) use self::advised::Advised;
 pub use self::connection::{ConnectionError, ConnectionErrorReason, Peer, Phase, Tried};
 pub use self::handshake_cut::{HandshakeCut, Hint};
 pub use self::request::{RequestError, RequestErrorReason};
+pub use self::settings::SettingsError;
 pub use self::typed::{DecodeError, EncodeError, TypedPublishError, TypedSendError};
 use crate::message::Message;
 use crate::outcome::Unconfirmed;
@@ -34,6 +36,9 @@ pub enum Error {
     /// AMQP frames are at least 4096 bytes long.
     #[error("a frame_max of {0} is too small: AMQP asks for 4096 at least")]
     FrameMax(u32),
+    /// A field of [`Settings`](crate::Settings) cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The first connect failed, or the limit of attempts was reached.
     #[error(transparent)]
     Connection(#[from] ConnectionError),

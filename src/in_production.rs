@@ -88,6 +88,12 @@
 //! - A broker that takes the user from the client's certificate needs no password: see
 //!   [`Credentials::external`](crate::Credentials::external).
 //!
+//! # In one place
+//!
+//! What all producers and consumers of a service are to have in common is said once, by
+//! [`ClientBuilder::settings`](crate::ClientBuilder::settings), and can come from a file or the environment:
+//! [`Settings`](crate::Settings) has an example with all that there is.
+//!
 //! # Seeing
 //!
 //! - [`Client::state`](crate::Client::state) answers a health endpoint at once, and

@@ -76,6 +76,7 @@
 //! | `tls-no-provider` | the same with no cryptography: the program brings a provider of rustls' | no |
 //! | `tls-platform-verifier` | certificates judged by the platform, where a `TlsConnectorBuilder` is told so; it brings no cryptography | no |
 //! | `json` | bodies that are values, [by serde](typed) | no |
+//! | `serde` | [settings](Settings) from files and the environment, by serde | no |
 //! | `zstd` | bodies that are compressed (`typed::Zstd`) | no |
 //! | `testing` | a broker, a network and time for your tests | no |
 //!
@@ -119,6 +120,7 @@ mod replier;
 mod requester;
 mod retry;
 pub mod runtime;
+mod settings;
 mod shared;
 mod state;
 mod stream;
@@ -177,7 +179,7 @@ pub use self::driver::Driver;
 pub use self::error::{
     ConnectionError, ConnectionErrorReason, ConsumerEnd, Error, HandshakeCut, Hint, Peer, Phase,
     PublishError, PublishErrorReason, RequestError, RequestErrorReason, SendMessageError,
-    SettleError, Tried,
+    SettingsError, SettleError, Tried,
 };
 pub use self::events::{
     ChannelEvent, ConnectionRole, ConsumerId, Entity, Event, Events, ProducerId,
@@ -188,13 +190,16 @@ pub use self::outcome::{
     CloseReport, DropReason, Return, Settled, Unconfirmed, UnconfirmedReason, Undelivered,
 };
 pub use self::producer::{
-    BufferPolicy, Confirm, Confirmation, DelayedProducer, FireAndForget, Mode, Producer,
-    ProducerBuilder,
+    Confirm, Confirmation, DelayedProducer, FireAndForget, Mode, Producer, ProducerBuilder,
 };
 pub use self::replier::{Replied, Replier, Response};
 pub use self::requester::{Reply, Request, Requester, RequesterBuilder};
 pub use self::retry::Retry;
 pub use self::runtime::Runtime;
+pub use self::settings::{
+    BufferPolicy, ClientSettings, ConsumerSettings, ProducerSettings, ReconnectSettings,
+    RequesterSettings, RetrySettings, Settings,
+};
 pub use self::state::{
     Blocked, ClientState, Connected, ConnectionState, ConnectionStatus, Failure, RecoveryStage,
 };

@@ -7,7 +7,11 @@ use crate::message::Message;
 ///
 /// Every accepted message resolves exactly once: acknowledged, or with one of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}{}", if *.possibly_stored { "; the broker may have it all the same" } else { "" })]
+#[error(
+    "{}{reason}{}",
+    producer.as_ref().map(|producer| format!("{producer}: ")).unwrap_or_default(),
+    if *.possibly_stored { "; the broker may have it all the same" } else { "" }
+)]
 #[non_exhaustive]
 pub struct Unconfirmed {
     /// How it ended.
@@ -21,6 +25,15 @@ pub struct Unconfirmed {
     /// and for one that was [returned](UnconfirmedReason::Returned) while others exactly like it were
     /// under way.
     pub possibly_stored: bool,
+    /// Whose message it was, for the text.
+    pub(crate) producer: Option<Box<str>>,
+}
+
+impl Unconfirmed {
+    pub(crate) fn of(self, producer: impl Into<Box<str>>) -> Self {
+        let producer = Some(producer.into());
+        Self { producer, ..self }
+    }
 }
 
 /// Why a message that was accepted for publishing was not acknowledged by the broker.

@@ -22,6 +22,7 @@ use crate::events::ProducerId;
 use crate::message::Message;
 use crate::name::Name;
 use crate::outcome::Unconfirmed;
+use crate::settings::BufferPolicy;
 use crate::shared::command::Command;
 use crate::shared::handle::Handle;
 use crate::shared::hook::OnUndelivered;
@@ -270,6 +271,7 @@ impl Future for Confirmation {
         };
         match outbox.poll_outcome(self.position, cx.waker()) {
             Some(outcome) => {
+                let outcome = outcome.map_err(|error| error.of(outbox.described()));
                 self.outbox = None;
                 Poll::Ready(outcome)
             }
@@ -284,20 +286,6 @@ impl Drop for Confirmation {
             outbox.unwatch(self.position);
         }
     }
-}
-
-/// What happens to a publish while the buffer is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum BufferPolicy {
-    /// It waits for room. The default of a confirming producer.
-    #[default]
-    Block,
-    /// It fails.
-    Error,
-    /// The oldest message that is not being written or awaiting its confirm is given up. If there is
-    /// none, publishing fails. The default of a fire-and-forget producer.
-    DropOldest,
 }
 
 /// Sets up a [`Producer`].
@@ -352,6 +340,25 @@ impl ProducerBuilder<Confirm> {
             on_undelivered: None,
             mode: PhantomData,
         }
+    }
+
+    /// With what the client's settings say of producers.
+    pub(crate) fn with_settings(mut self) -> Self {
+        let settings = &self.client.shared().settings.producers;
+        // They were checked when the client was built.
+        if let Ok(properties) = settings.properties() {
+            self.address.properties = properties;
+        }
+        self.mandatory = settings.mandatory;
+        self.policy = settings.policy.unwrap_or(self.policy);
+        let (messages, bytes) = (settings.capacity, settings.capacity_bytes);
+        if let Some(messages) = messages {
+            self = self.capacity(messages);
+        }
+        if let Some(bytes) = bytes {
+            self = self.capacity_bytes(bytes);
+        }
+        self
     }
 
     pub(crate) fn declares(mut self, declaration: Declaration) -> Self {

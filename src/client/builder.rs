@@ -14,6 +14,7 @@ use crate::driver::{Config, Driver, Provided};
 use crate::error::{ConnectionError, ConnectionErrorReason, Error};
 use crate::name::Name;
 use crate::runtime::{self, Runtime};
+use crate::settings::Settings;
 use crate::shared::handle::Shared;
 use crate::shared::place::LinkIndex;
 use crate::uri::AmqpUri;
@@ -24,6 +25,8 @@ pub struct ClientBuilder {
     config: Config,
     /// Where the driver runs, if that was chosen.
     runtime: Option<Arc<dyn Runtime>>,
+    /// What producers, consumers and requesters begin with.
+    settings: Box<Settings>,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -80,7 +83,70 @@ impl ClientBuilder {
         Ok(Self {
             config,
             runtime: None,
+            settings: Box::default(),
         })
+    }
+
+    /// What the client begins with, and all its producers, consumers and requesters, in one place, which can be
+    /// [read from a file](Settings).
+    ///
+    /// For the client it is as if its methods were called here: it goes before what the URI says, and what is called
+    /// after it goes before it.
+    ///
+    /// ```no_run
+    /// use snowshoe::{Client, Settings};
+    ///
+    /// # async fn run() -> Result<(), snowshoe::Error> {
+    /// let mut settings = Settings::default();
+    /// settings.consumers.prefetch = Some(20);
+    /// let client = Client::builder("amqp://localhost")?.settings(settings)?.connect().await?;
+    ///
+    /// let orders = client.consumer("orders")?.start().await?; // with a prefetch of 20
+    /// let prices = client.consumer("prices")?.prefetch(1).start().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Settings`]: a field has a value that cannot be used.
+    pub fn settings(mut self, settings: Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let client = &settings.client;
+        if let Some(name) = &client.name {
+            self = self.name(name.as_str())?;
+        }
+        let limits = &mut self.config.limits;
+        set(&mut limits.heartbeat, client.heartbeat);
+        set(&mut limits.max_message_size, client.max_message_size);
+        set(&mut self.config.close_timeout, client.close_timeout);
+        let config = &mut self.config;
+        set(
+            &mut config.publishing_at_once,
+            client.connect_for_publishing,
+        );
+        set(&mut config.single_connection, client.single_connection);
+        set(&mut config.pipelines_handshake, client.pipelined_handshake);
+        if let Some(timeout) = client.connection_timeout {
+            self = self.connection_timeout(timeout);
+        }
+        if let Some(timeout) = client.handshake_timeout {
+            self = self.handshake_timeout(timeout);
+        }
+        if let Some(timeout) = client.call_timeout {
+            self = self.call_timeout(timeout);
+        }
+        if let Some(timeout) = client.write_timeout {
+            self = self.write_timeout(timeout);
+        }
+        let reconnect = &client.reconnect;
+        let backoff = &mut self.config.backoff;
+        set(&mut backoff.initial, reconnect.initial_delay);
+        set(&mut backoff.multiplier, reconnect.multiplier);
+        set(&mut backoff.max, reconnect.max_delay);
+        set(&mut backoff.jitter, reconnect.jitter);
+        set(&mut backoff.max_attempts, reconnect.max_attempts.map(Some));
+        set(&mut self.config.fail_fast, reconnect.fail_fast);
+        *self.settings = settings;
+        Ok(self)
     }
 
     /// How to come back after a cut.
@@ -362,7 +428,7 @@ impl ClientBuilder {
             true => LinkIndex::MAIN,
             false => LinkIndex::PUBLISHING,
         };
-        let shared = Arc::new(Shared::new(self.config.seed, publishes_on));
+        let shared = Arc::new(Shared::new(self.config.seed, publishes_on, self.settings));
         let (name, clock) = (self.config.name.clone(), Arc::clone(&runtime));
         let driver = Driver::new(self.config, runtime, Arc::clone(&shared));
         (Client::over(shared, name, clock), driver)
@@ -405,6 +471,13 @@ impl ClientBuilder {
                 log::warn!("the client property {key} is left out: {error}");
             }
         }
+    }
+}
+
+/// Sets what is said.
+fn set<T>(value: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *value = said;
     }
 }
 

@@ -19,6 +19,7 @@ use crate::delivery::{Disposition, OversizedDelivery};
 use crate::error::Error;
 use crate::name::Name;
 use crate::retry::Retry;
+use crate::settings::RetrySettings;
 use crate::shared::command::Command;
 use crate::shared::handle::{Handle, Shared};
 use crate::shared::inbox::Inbox;
@@ -37,30 +38,35 @@ pub struct ConsumerBuilder {
     warns_after: Option<Duration>,
     bounds: Bounds,
     on_oversized: OnOversized,
-    retry: Option<Retry>,
+    /// `None` where nothing was said of it, and the client's settings may.
+    retry: Option<Option<Retry>>,
     stream: InStream,
 }
 
 impl ConsumerBuilder {
     pub(crate) fn new(client: Arc<Handle>, queue: ShortString, declaration: Declaration) -> Self {
         let shared = client.shared();
+        let settings = &shared.settings.consumers;
+        let (prefetch, warns_after) = (settings.prefetch, settings.warn_unsettled_after);
+        let (messages, bytes) = (settings.capacity, settings.capacity_bytes);
+        let concurrency = settings.concurrency;
         let tag = unique_tag("snowshoe", shared);
         let spec = ConsumerSpec {
             queue,
             tag: (tag.try_into()).expect("two numbers are shorter than 255 bytes"),
-            prefetch: 100,
+            prefetch: prefetch.unwrap_or(100),
             no_ack: false,
             exclusive: false,
             no_local: false,
             arguments: FieldTable::new(),
         };
-        Self {
+        let builder = Self {
             client,
             declaration,
             spec,
             dedicated: false,
             concurrency: 0,
-            warns_after: None,
+            warns_after,
             retry: None,
             stream: InStream::default(),
             on_oversized: OnOversized(Arc::new(OversizedDelivery::usual_disposition)),
@@ -69,7 +75,12 @@ impl ConsumerBuilder {
                 bytes: 16 << 20,
                 prefetch: None,
             },
-        }
+        };
+        let capacity = builder.bounds;
+        builder
+            .concurrency(concurrency.unwrap_or(0))
+            .capacity(messages.unwrap_or(capacity.messages))
+            .capacity_bytes(bytes.unwrap_or(capacity.bytes))
     }
 
     /// How many messages the broker may have delivered and not seen acknowledged; 100 by default.
@@ -82,9 +93,10 @@ impl ConsumerBuilder {
 
     /// What becomes of messages at which handlers of [`Consumer::process`] failed: how often they are tried again, how
     /// long they wait before, and where they go after the last attempt. What that needs at the broker is declared as
-    /// the consumer starts.
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = Some(retry);
+    /// the consumer starts. `None` is for a consumer that is to be without the
+    /// [client's](crate::ConsumerSettings::retry).
+    pub fn retry(mut self, retry: impl Into<Option<Retry>>) -> Self {
+        self.retry = Some(retry.into());
         self
     }
 
@@ -264,6 +276,11 @@ impl ConsumerBuilder {
             stream,
         } = self;
         stream.set_in(&mut spec.arguments)?;
+        let is_everyones = retry.is_none();
+        let retry = match retry {
+            Some(retry) => retry,
+            None => everyones_retry(&client, &spec)?,
+        };
         if let Some(reply) = client.declare(declaration).await? {
             // The broker may have chosen its name.
             spec.queue = Queue::declared(reply)?.name;
@@ -284,7 +301,7 @@ impl ConsumerBuilder {
                 .warning_after(warns_after),
         );
         let retrier = retry.map(|retry| Retrier::new(retry, &client, &inbox));
-        let consumer = Consumer {
+        let mut consumer = Consumer {
             inbox: Arc::clone(&inbox),
             batch: VecDeque::new(),
             epoch: Epoch::default(),
@@ -304,11 +321,22 @@ impl ConsumerBuilder {
             started: answer,
         });
         started.await.ok_or(Error::Closed)??;
+        if is_everyones && consumer.inbox.is_stream() {
+            consumer.retrier = None;
+        }
         if let Some(retrier) = &consumer.retrier {
             retrier.prepare().await?;
         }
         Ok(consumer)
     }
+}
+
+/// What the client's settings say of messages that failed, where the consumer says nothing. What is declared for it
+/// stays, so it is not done for a queue that does not.
+fn everyones_retry(client: &Handle, spec: &ConsumerSpec) -> Result<Option<Retry>, Error> {
+    let settings = &client.shared().settings.consumers;
+    let retry = (settings.retry.as_ref()).filter(|_| !spec.no_ack && !spec.queue.is_empty());
+    Ok(retry.map(RetrySettings::to_retry).transpose()?)
 }
 
 /// A consumer tag that nobody else has: LavinMQ keys direct replies by it, so it is unique across the world.

@@ -176,6 +176,11 @@ impl<W> Publisher<W> {
         self.ledger.rare().undelivered = Some(Vec::new());
     }
 
+    /// Where its messages go.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// How many messages are not settled yet.
     pub fn len(&self) -> usize {
         self.ledger.ring.len()

@@ -36,22 +36,25 @@ impl RequesterBuilder {
     pub(crate) fn new(client: Arc<Handle>) -> Self {
         let shared = client.shared();
         let (seed, number) = (shared.seed, shared.next_id());
-        Self {
-            timeout: Duration::from_secs(30),
+        let said = &shared.settings.requesters;
+        let most = said.max_in_flight.unwrap_or(1000);
+        let builder = Self {
+            timeout: said.timeout.unwrap_or(Duration::from_secs(30)),
             properties: Properties::default(),
             fails_when_full: false,
             settings: Settings {
                 replies: ReplyTo::Direct,
-                confirms: false,
+                confirms: said.confirmed.unwrap_or(false),
                 max_in_flight: 1000,
-                expires: true,
+                expires: said.expire_requests.unwrap_or(true),
                 tag: format!("snowshoe-{seed:016x}-{number}"),
                 backoff: Backoff::default(),
                 // Of another run than the tags, which everybody sees.
                 seed: seed.rotate_left(32) ^ number,
             },
             client,
-        }
+        };
+        builder.max_in_flight(most)
     }
 
     /// How long a request waits for its answer unless it [says otherwise](super::Request::timeout); 30 s by

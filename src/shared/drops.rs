@@ -24,7 +24,8 @@ use crate::core::{Epoch, Flow};
 use crate::error::Error;
 use crate::message::Message;
 use crate::outcome::DropReason;
-use crate::producer::{BufferPolicy, Producer};
+use crate::producer::Producer;
+use crate::settings::BufferPolicy;
 use crate::sync::last::{self, in_time};
 
 /// A client without a driver.
@@ -37,7 +38,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let shared = Arc::new(Shared::new(7, LinkIndex::PUBLISHING));
+        let shared = Arc::new(Shared::new(7, LinkIndex::PUBLISHING, Box::default()));
         let client = Client::over(Arc::clone(&shared), None, Arc::new(Timeless));
         Self {
             shared,

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::message::Message;
 use crate::outcome::CloseReport;
 use crate::runtime::Runtime;
+use crate::settings::Settings;
 use crate::sync::answer::{Answer, Answered, answer};
 use crate::sync::{AtomicU64, Mutex, Once, Ordering, lock};
 
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) seed: u64,
     /// On which connection the client publishes.
     pub(crate) publishes_on: LinkIndex,
+    /// What handles begin with.
+    pub(crate) settings: Box<Settings>,
     /// Messages that were accepted and given up.
     left: Mutex<Vec<Message>>,
     /// What was left, once the client has ended: for whoever closes it, whenever and however often.
@@ -34,7 +37,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(seed: u64, publishes_on: LinkIndex) -> Self {
+    pub(crate) fn new(seed: u64, publishes_on: LinkIndex, settings: Box<Settings>) -> Self {
         let doorbell = Arc::new(Doorbell::default());
         Self {
             commands: CommandQueue::new(Arc::clone(&doorbell)),
@@ -45,6 +48,7 @@ impl Shared {
             next_id: AtomicU64::new(1),
             seed,
             publishes_on,
+            settings,
             left: Mutex::default(),
             ended: Once::new(),
         }

@@ -54,7 +54,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let shared = Arc::new(Shared::new(7, LinkIndex::PUBLISHING));
+        let shared = Arc::new(Shared::new(7, LinkIndex::PUBLISHING, Box::default()));
         let client = Client::over(Arc::clone(&shared), None, Arc::new(Timeless));
         Self { shared, client }
     }

@@ -83,6 +83,21 @@ impl Outbox {
         &self.id
     }
 
+    /// What errors call the producer: its name, or where it publishes to.
+    pub(crate) fn described(&self) -> String {
+        let id = &self.id;
+        if id.name().is_some() {
+            return id.to_string();
+        }
+        let state = self.lock();
+        let address = state.publisher.address();
+        match (address.exchange.is_empty(), address.routing_key.is_empty()) {
+            (false, _) => format!("{id} to the exchange {:?}", address.exchange),
+            (true, false) => format!("{id} to the queue {:?}", address.routing_key),
+            (true, true) => id.to_string(),
+        }
+    }
+
     pub(crate) fn confirms(&self) -> bool {
         self.confirms
     }

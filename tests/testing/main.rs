@@ -3,9 +3,11 @@
 mod credentials;
 mod declared_where_used;
 mod delayed;
+mod error_texts;
 mod given_up;
 mod requests;
 mod round_trips;
 mod scenarios;
 mod server;
+mod settings;
 mod states;

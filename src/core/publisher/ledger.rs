@@ -198,6 +198,7 @@ impl<W> Ledger<W> {
         let outcome = outcome.map_err(|reason| Unconfirmed {
             possibly_stored: may_be_elsewhere || writes > last_copies(&reason),
             reason,
+            producer: None,
         });
         if let Err(outcome) = &outcome {
             self.keep_undelivered(&body, overrides.as_ref(), outcome);
@@ -305,6 +306,7 @@ impl<W> Ledger<W> {
         let outcome = Unconfirmed {
             reason,
             possibly_stored: writes > 0,
+            producer: None,
         };
         let overrides = self.overrides.remove(position);
         self.keep_undelivered(&entry.body, overrides.as_ref(), &outcome);

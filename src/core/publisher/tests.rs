@@ -201,6 +201,7 @@ fn unconfirmed(reason: UnconfirmedReason, possibly_stored: bool) -> Result<(), U
     Err(Unconfirmed {
         reason,
         possibly_stored,
+        producer: None,
     })
 }
 

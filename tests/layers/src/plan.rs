@@ -49,6 +49,7 @@ const VALUES: &[&str] = &[
     "name",
     "outcome",
     "retry",
+    "settings",
     "state",
     "stream",
     "uri",
