@@ -62,8 +62,8 @@ fn what_has_waited_for_too_long_is_given_up_and_what_is_younger_is_not() {
     assert_eq!(aging.world.outcome(old), Some(expired(false)));
     assert_eq!(aging.world.outcome(young), None);
     assert_eq!(aging.expires_in(), Some(AGE / 2));
-    let news = aging.world.publisher.take_news();
-    assert_eq!(news.dropped, [(DropReason::Expired, 1)]);
+    let mut news = aging.world.publisher.take_news();
+    assert_eq!(news.rare().dropped, [(DropReason::Expired, 1)]);
     aging.world.reconnect();
     aging.world.publish_everything();
     assert_eq!(aging.world.arrived(), ["young"]);
