@@ -235,7 +235,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the broker may take to answer a call; 20 s by default, and zero is no limit.
+    /// How long the broker may take to answer a call; 20 s by default, and zero is no limit. While it blocks
+    /// the connection ([`Event::Blocked`](crate::Event::Blocked)) it answers nothing, and that time does not
+    /// count.
     ///
     /// It is 100 ms at least: a channel on which nothing is ever answered in time carries nothing, but
     /// what was published on it goes out again on the next.
