@@ -38,7 +38,7 @@ use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
 use crate::core::{Epoch, renewal};
-use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, Error};
+use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, Error, SendMessageError};
 use crate::events::{ConnectionRole, Entity, Event};
 use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
@@ -321,6 +321,19 @@ impl Link {
         );
         let panicked = Event::HandlerPanicked { consumer, message };
         self.shared.hub.emit(&panicked);
+    }
+
+    /// A reply to a request cannot be sent, which is told.
+    pub(super) fn reply_failed(&mut self, now: Instant, inbox: &Inbox, error: SendMessageError) {
+        let consumer = inbox.id();
+        let queue = &consumer.queue;
+        self.log.say(
+            now,
+            Level::Error,
+            format_args!("a reply to a request from {queue:?} cannot be sent: {error}"),
+        );
+        let failed = Event::ReplyFailed { consumer, error };
+        self.shared.hub.emit(&failed);
     }
 
     /// A message could not be decoded, and goes to no handler, which is told.
