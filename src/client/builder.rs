@@ -76,6 +76,7 @@ impl ClientBuilder {
             backoff: reconnect.backoff(),
             fail_fast: reconnect.fails_fast(),
             seed: fastrand::u64(..),
+            is_seeded: false,
         };
         Ok(Self {
             config,
@@ -320,9 +321,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Fixes the randomness of delays, names, and the order of hosts and addresses, for tests.
+    /// Fixes the randomness of delays, names, the order of hosts and addresses, and the correlation ids of
+    /// requests, for tests: whoever knows the seed can make up an answer.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.config.seed = seed;
+        (self.config.seed, self.config.is_seeded) = (seed, true);
         self
     }
 
@@ -363,7 +365,9 @@ impl ClientBuilder {
             true => LinkIndex::MAIN,
             false => LinkIndex::PUBLISHING,
         };
-        let shared = Arc::new(Shared::new(self.config.seed, publishes_on));
+        let mut shared = Shared::new(self.config.seed, publishes_on);
+        shared.is_seeded = self.config.is_seeded;
+        let shared = Arc::new(shared);
         let (name, clock) = (self.config.name.clone(), Arc::clone(&runtime));
         let driver = Driver::new(self.config, runtime, Arc::clone(&shared));
         (Client::over(shared, name, clock), driver)
