@@ -518,6 +518,7 @@ fn what_was_to_be_said_on_a_channel_is_not_said_once_it_is_gone() {
             panic!("{outputs:?}");
         };
         world.opens = 1;
+        world.published.clear();
         world.bring_online();
         world.ask(2, request("two"));
         assert_eq!(world.bodies(), ["two"]);
