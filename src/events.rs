@@ -15,7 +15,7 @@ pub use self::channel::ChannelEvent;
 pub use self::entity::{ConsumerId, Entity};
 pub use self::producer_id::ProducerId;
 pub(crate) use self::queue::EventQueue;
-use crate::error::{ConnectionError, Error};
+use crate::error::{ConnectionError, Error, SendMessageError};
 use crate::outcome::{DropReason, Return};
 
 /// Which of a client's connections.
@@ -208,6 +208,15 @@ pub enum Event {
         /// What the panic said.
         message: String,
     },
+    /// A reply that a handler of [`Consumer::serve`](crate::Consumer::serve) gave cannot be sent: it is too large, its
+    /// properties cannot be written, the broker does not allow it, or has refused responsibility for it for as long as
+    /// somebody may have waited. The request is acknowledged; whoever asked hears nothing.
+    ReplyFailed {
+        /// The consumer of the request.
+        consumer: ConsumerId,
+        /// Why. A reply that was not even accepted is in it.
+        error: SendMessageError,
+    },
     /// A delivery is unsettled for so long that the broker is about to take it back: for five sixths of the
     /// [consumer timeout](crate::Queue::consumer_timeout) that the queue was declared with, for 25 minutes where nothing is
     /// known, or for as long as [`ConsumerBuilder::warn_unsettled_after`](crate::ConsumerBuilder::warn_unsettled_after)
@@ -255,6 +264,13 @@ impl Event {
         match self {
             Self::Returned { returned, .. } => {
                 returned.body.len() + returned.properties.as_bytes().len()
+            }
+            Self::ReplyFailed {
+                error: SendMessageError::NotAccepted(error),
+                ..
+            } => {
+                let properties = error.message.properties.as_ref();
+                error.message.body.len() + properties.map_or(0, |it| it.as_bytes().len())
             }
             _ => 0,
         }

@@ -312,7 +312,7 @@
 //! |---|---|
 //! | it was not sent | no |
 //! | it was returned, or the broker closed the channel over it | no, unless an earlier copy of it was sent |
-//! | it was nacked | no, unless it went to an exchange or has headers, for then another queue may have it, or an earlier copy was sent |
+//! | it was nacked | yes: as a rule nobody has it, but a queue can dead-letter what it refuses, or have it after a breakdown, and where it went to several, another may have it |
 //! | the channel was closed over one that was sent before it, and it is known which | no, unless an earlier copy was sent: the broker does not look at what follows |
 //! | its time is over, or the connection was lost, after it was sent | yes |
 //!

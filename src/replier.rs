@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use snowshoe_codec::{Properties, PropertiesRef, ShortString};
 
@@ -17,8 +18,7 @@ use crate::shared::handle::Handle;
 /// programs that take requests in another way.
 ///
 /// Replies go out over the connection for publishing, to the default exchange, and are not persistent
-/// unless they say so. Clones are the same replier. Unlike a producer it goes on while
-/// [`Client::close`](crate::Client::close) waits for handlers.
+/// unless they say so. Clones are the same replier.
 ///
 /// ```no_run
 /// # async fn run(client: snowshoe::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -108,6 +108,8 @@ pub enum Replied {
 pub(crate) struct ReplyAddress {
     reply_to: ShortString,
     correlation_id: Option<ShortString>,
+    /// After what time the broker would have dropped the request.
+    expiration: Option<Duration>,
 }
 
 impl ReplyAddress {
@@ -119,7 +121,16 @@ impl ReplyAddress {
         Some(Self {
             reply_to: reply_to.to_owned(),
             correlation_id: correlation_id.map(snowshoe_codec::ShortStr::to_owned),
+            expiration: properties.expiration.and_then(|it| {
+                let millis = std::str::from_utf8(it.as_bytes()).ok()?.parse().ok()?;
+                Some(Duration::from_millis(millis))
+            }),
         })
+    }
+
+    /// After what time the broker would have dropped the request, and nobody waits for the reply.
+    pub(crate) fn expiration(&self) -> Option<Duration> {
+        self.expiration
     }
 
     /// Where its own properties cannot be read, the message has to do without them: the reply would reach
@@ -157,7 +168,8 @@ impl ReplyAddress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Response {
-    /// This is the reply. The request is acknowledged once the broker has it.
+    /// This is the reply. The request is acknowledged once the broker has it, and also where the reply
+    /// [cannot be sent](crate::Event::ReplyFailed): what was asked for is done.
     Reply(Message),
     /// There is no reply, and this becomes of the request. Whoever asked waits until the request was handled
     /// by somebody else, or their timeout is over.

@@ -241,8 +241,8 @@ impl Channel<'_> {
     }
 
     /// Closes the channel if a call on it was not answered in time; what is to be told of that.
-    pub(crate) fn check_calls(&mut self, now: Instant) -> Option<Event> {
-        let method = self.state.overdue(now)?;
+    pub(crate) fn check_calls(&mut self, now: Instant, is_blocked: bool) -> Option<Event> {
+        let method = self.state.overdue(now, is_blocked)?;
         let untold = match &mut self.state.phase {
             ChannelPhase::Opening { .. } | ChannelPhase::Open => {
                 let text = ShortString::from_static("a call was not answered in time");

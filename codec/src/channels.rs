@@ -97,10 +97,20 @@ impl Channels {
         (1..=self.slots.len() as u16).map(ChannelId)
     }
 
-    /// When the first answer is overdue that any channel waits for.
-    pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
+    /// No answer is overdue before, but to what closes a channel.
+    pub(crate) fn excuse_until(&mut self, until: Instant) {
+        for slot in &mut self.slots {
+            if let Slot::Live(state) = slot {
+                state.excuse_until(until);
+            }
+        }
+    }
+
+    /// When the first answer is overdue that any channel waits for; while the connection is blocked, that is
+    /// the answer to a close.
+    pub(crate) fn earliest_deadline(&self, is_blocked: bool) -> Option<Instant> {
         let deadline = |slot: &Slot| match slot {
-            Slot::Live(state) => state.earliest_deadline(),
+            Slot::Live(state) => state.earliest_deadline(is_blocked),
             Slot::Unused | Slot::Closed => None,
         };
         self.slots.iter().filter_map(deadline).min()

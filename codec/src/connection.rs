@@ -271,10 +271,11 @@ impl Connection {
     }
 
     /// Replaces the secret that the connection was opened with, before it expires: an OAuth token
-    /// as a rule. [`Event::SecretUpdated`] follows, or the server closes the connection.
+    /// as a rule. [`Event::SecretUpdated`] follows, or the server closes the connection. While the server
+    /// [blocks](Self::is_blocked) the connection it answers nothing, and has all its time again after that.
     ///
     /// # Errors
-    /// [`SendError`]; one update at a time.
+    /// [`SendError`]; one update [at a time](Self::is_updating_secret).
     pub fn update_secret(
         &mut self,
         now: Instant,
@@ -345,6 +346,11 @@ impl Connection {
     /// Whether the broker said that it reads no more publishes for now.
     pub fn is_blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Whether an update of the secret was sent, and is not answered.
+    pub fn is_updating_secret(&self) -> bool {
+        self.deadlines.secret.is_some()
     }
 
     /// How many bytes wait to be written.

@@ -99,7 +99,8 @@ pub struct ConnectionLimits {
     pub max_message_size: u32,
     /// How long the handshake may take. 30 s by default.
     pub handshake_timeout: Duration,
-    /// How long a reply may take before its channel is closed. 20 s by default.
+    /// How long a reply may take before its channel is closed, without the time for which the server blocks
+    /// the connection. 20 s by default.
     pub call_timeout: Duration,
     /// How long a peer may take to agree to a close. 10 s by default.
     pub close_timeout: Duration,

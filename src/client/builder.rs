@@ -79,6 +79,7 @@ impl ClientBuilder {
             backoff: reconnect.backoff(),
             fail_fast: reconnect.fails_fast(),
             seed: fastrand::u64(..),
+            is_seeded: false,
         };
         Ok(Self {
             config,
@@ -302,7 +303,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long the broker may take to answer a call; 20 s by default, and zero is no limit.
+    /// How long the broker may take to answer a call; 20 s by default, and zero is no limit. While it blocks
+    /// the connection ([`Event::Blocked`](crate::Event::Blocked)) it answers nothing, and that time does not
+    /// count.
     ///
     /// It is 100 ms at least: a channel on which nothing is ever answered in time carries nothing, but
     /// what was published on it goes out again on the next.
@@ -385,9 +388,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Fixes the randomness of delays, names, and the order of hosts and addresses, for tests.
+    /// Fixes the randomness of delays, names, the order of hosts and addresses, and the correlation ids of
+    /// requests, for tests: whoever knows the seed can make up an answer.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.config.seed = seed;
+        (self.config.seed, self.config.is_seeded) = (seed, true);
         self
     }
 
@@ -428,7 +432,9 @@ impl ClientBuilder {
             true => LinkIndex::MAIN,
             false => LinkIndex::PUBLISHING,
         };
-        let shared = Arc::new(Shared::new(self.config.seed, publishes_on, self.settings));
+        let mut shared = Shared::new(self.config.seed, publishes_on, self.settings);
+        shared.is_seeded = self.config.is_seeded;
+        let shared = Arc::new(shared);
         let (name, clock) = (self.config.name.clone(), Arc::clone(&runtime));
         let driver = Driver::new(self.config, runtime, Arc::clone(&shared));
         (Client::over(shared, name, clock), driver)

@@ -2,12 +2,17 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Consumer, Handled, handlers};
 use crate::delivery::{Delivery, Outcome};
 use crate::error::{PublishErrorReason, SendMessageError};
-use crate::outcome::UnconfirmedReason;
+use crate::message::Message;
+use crate::outcome::{DropReason, UnconfirmedReason};
 use crate::replier::{Replied, Replier, ReplyAddress, Response};
+use crate::shared::command::Command;
+use crate::shared::handle::Handle;
+use crate::shared::inbox::Inbox;
 use crate::sync::{AtomicU64, Ordering};
 
 /// How serving went, as [`Consumer::serve`] tells.
@@ -22,7 +27,8 @@ pub struct Served {
     pub nobody_there: u64,
     /// How many replies were for requests that did not say where they are to go, or could not be read.
     pub not_asked: u64,
-    /// How many replies could not be sent: the broker refused them, or the client was closed.
+    /// How many replies could not be sent: the broker refused them, they cannot be written as they are, or the
+    /// client was closed.
     pub failed: u64,
 }
 
@@ -45,32 +51,82 @@ impl Counts {
             failed: count(&self.failed),
         }
     }
+}
 
+/// Sends replies, and sees what becomes of them.
+struct Serving {
+    replier: Replier,
+    counts: Counts,
+    client: Arc<Handle>,
+    inbox: Arc<Inbox>,
+}
+
+impl Serving {
     /// Sends a reply, if it was asked for; what becomes of the request.
-    async fn reply(
-        &self,
-        replier: &Replier,
-        address: Option<ReplyAddress>,
-        response: Response,
-    ) -> Outcome {
+    async fn reply(&self, address: Option<ReplyAddress>, response: Response) -> Outcome {
         let message = match response {
             Response::Reply(message) => message,
             Response::Settle(outcome) => return outcome,
         };
+        let counts = &self.counts;
         let replied = match address {
-            Some(address) => replier.send(address, message).await,
+            Some(address) => self.send(address, message).await,
             None => Ok(Replied::NotAsked),
         };
         let (count, outcome) = match replied {
-            Ok(Replied::Sent) => (&self.replied, Outcome::done()),
-            Ok(Replied::NobodyThere) => (&self.nobody_there, Outcome::done()),
-            Ok(Replied::NotAsked) => (&self.not_asked, Outcome::done()),
-            Err(error) if is_end_of_client(&error) => (&self.failed, Outcome::release()),
-            // It would be refused the next time, too.
-            Err(_) => (&self.failed, Outcome::done()),
+            Ok(Replied::Sent) => (&counts.replied, Outcome::done()),
+            Ok(Replied::NobodyThere) => (&counts.nobody_there, Outcome::done()),
+            Ok(Replied::NotAsked) => (&counts.not_asked, Outcome::done()),
+            Err(error) if is_end_of_client(&error) => (&counts.failed, Outcome::release()),
+            Err(error) => {
+                self.client.command(Command::ReplyFailed {
+                    inbox: Arc::clone(&self.inbox),
+                    error: Box::new(error),
+                });
+                // What was asked for is done, and its reply would be refused the next time, too.
+                (&counts.failed, Outcome::done())
+            }
         };
         count.fetch_add(1, Ordering::Relaxed);
         outcome
+    }
+
+    /// Sends a reply, again and again where the broker is in trouble, as long as somebody may wait for it. To
+    /// have the request done once more for it could do harm.
+    async fn send(
+        &self,
+        address: ReplyAddress,
+        message: Message,
+    ) -> Result<Replied, SendMessageError> {
+        let patience = address.expiration().map_or(PATIENCE, |it| it.min(PATIENCE));
+        let (mut pause, mut paused) = (PAUSE, Duration::ZERO);
+        loop {
+            let replied = self.replier.send(address.clone(), message.clone()).await;
+            if !replied.as_ref().is_err_and(is_nacked) || paused >= patience {
+                return replied;
+            }
+            let rest = pause.min(patience - paused);
+            self.client.delay(rest).await;
+            paused += rest;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Between two attempts to send a reply, which is twice as long after each.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a reply is tried again, in pauses: for as long as a [`Requester`](crate::Requester) waits by default,
+/// if the request does not expire before.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the broker refused responsibility for a reply, as a queue does that is full or without a leader for
+/// now.
+fn is_nacked(error: &SendMessageError) -> bool {
+    match error {
+        SendMessageError::NotAccepted(_) => false,
+        SendMessageError::Unconfirmed(error) => error.reason == UnconfirmedReason::Nacked,
     }
 }
 
@@ -78,9 +134,10 @@ impl Counts {
 fn is_end_of_client(error: &SendMessageError) -> bool {
     match error {
         SendMessageError::NotAccepted(error) => error.reason == PublishErrorReason::Closed,
-        SendMessageError::Unconfirmed(error) => {
-            matches!(error.reason, UnconfirmedReason::Dropped(_))
-        }
+        SendMessageError::Unconfirmed(error) => matches!(
+            error.reason,
+            UnconfirmedReason::Dropped(DropReason::Closed | DropReason::ConnectionGivenUp)
+        ),
     }
 }
 
@@ -91,17 +148,21 @@ where
     F: Future,
     F::Output: Into<Response>,
 {
-    let replier = Replier::new(Arc::clone(&consumer.client));
-    let counts = Arc::<Counts>::default();
+    let serving = Arc::new(Serving {
+        replier: Replier::new(Arc::clone(&consumer.client)),
+        counts: Counts::default(),
+        client: Arc::clone(&consumer.client),
+        inbox: Arc::clone(&consumer.inbox),
+    });
     let serve = |request: Delivery| {
         let address = ReplyAddress::of(&request);
-        let (replier, counts) = (replier.clone(), Arc::clone(&counts));
+        let serving = Arc::clone(&serving);
         let handling = handler(request);
         async move {
             let response = handling.await.into();
-            counts.reply(&replier, address, response).await
+            serving.reply(address, response).await
         }
     };
     let handled = handlers::run(consumer, limit, serve).await;
-    counts.served(handled)
+    serving.counts.served(handled)
 }

@@ -24,6 +24,7 @@ use snowshoe_codec::{
     Content, Method, Oversized, PeerClose, PublisherConfirm, Returned, SendError, ShortString,
 };
 
+pub use self::correlation::Chance;
 use self::correlation::{Correlation, Token};
 use self::line::{Line, Step};
 pub use self::wire::Publish;
@@ -44,7 +45,10 @@ pub struct Settings {
     /// What its consumers are called, with the number of each. No others in the world are called like that.
     pub tag: String,
     pub backoff: Backoff,
+    /// Of the delays.
     pub seed: u64,
+    /// Of the correlation ids.
+    pub chance: Chance,
 }
 
 /// Where answers go.
@@ -140,11 +144,9 @@ impl Pending {
 
 impl Requests {
     pub fn new(settings: Settings) -> Self {
-        let mut random = fastrand::Rng::with_seed(settings.seed);
-        let line = Line::new(&settings, random.u64(..));
         Self {
-            line,
-            correlation: Correlation::new(random.u64(..)),
+            line: Line::new(&settings),
+            correlation: Correlation::new(settings.chance.clone()),
             settings,
             requests: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -278,6 +280,7 @@ impl Requests {
 
     /// The channel is gone, and the connection is not.
     pub fn closed(&mut self, now: Instant, error: Error) {
+        self.unsay();
         let lost = RequestErrorReason::ChannelLost(Box::new(error.clone()));
         match &error {
             Error::Refused(close) => self.refused(close, &lost),
@@ -303,6 +306,7 @@ impl Requests {
         if !self.line.has_channel() {
             return;
         }
+        self.unsay();
         let lost = RequestErrorReason::ConnectionLost(Box::new(cause.clone()));
         match refusal {
             Some(close) => self.refused(close, &lost),
@@ -351,7 +355,7 @@ impl Requests {
         }
         let is_suspected = pending.is_suspected;
         // Of those that nobody waits for any more, nothing else might ever tell.
-        let are_many = self.untaken.len() > 2 * self.settings.max_in_flight.max(32);
+        let are_many = self.untaken.len() > self.settings.max_in_flight.max(32).saturating_mul(2);
         if (is_suspected || are_many) && !self.is_asked {
             self.ask_for_proof();
         }
@@ -408,11 +412,10 @@ impl Requests {
             self.unconfirmed.remove(&number);
             if !ack
                 && let Some(id) = self.sent.get(&number).copied()
-                && let Some(pending) = self.remove(id)
+                && self.remove(id).is_some()
             {
-                let is_elsewhere = wire::may_reach_several(&pending.request);
-                let possibly_done = pending.is_doubtful || is_elsewhere;
-                self.settled(id, RequestErrorReason::Nacked, possibly_done);
+                // A queue may have dead-lettered what it refused, and another may have taken it.
+                self.settled(id, RequestErrorReason::Nacked, true);
             }
         }
         if multiple {
@@ -467,6 +470,11 @@ impl Requests {
         } else if let Some(pending) = self.remove(id) {
             self.settled(id, reason.clone(), pending.is_doubtful);
         }
+    }
+
+    /// The channel is gone, and what was to be sent on it with it: it says nothing to the next.
+    fn unsay(&mut self) {
+        (self.outputs).retain(|output| !matches!(output, Output::Send(_)));
     }
 
     /// Forgets the channel; what was sent on it.

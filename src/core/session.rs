@@ -34,7 +34,7 @@ use snowshoe_codec as codec;
 use snowshoe_codec::time::{after, earlier};
 use snowshoe_codec::{
     ChannelId, ClientOptions, CloseReason, Connection, Delivery, KnownServer, Method, ReplyCode,
-    ShortString,
+    Secret, ShortString,
 };
 
 use self::allocation::ChannelLimit;
@@ -132,6 +132,8 @@ pub struct Session {
     goes_without: bool,
     /// When there may be channels to open, for the first time or again, or calls to make.
     wakeups: Vec<Instant>,
+    /// What the broker is to be told once it has taken another, and why.
+    next_secret: Option<(Secret, ShortString)>,
     outputs: VecDeque<Output>,
     channel_epoch: Epoch,
     random: fastrand::Rng,
@@ -174,6 +176,7 @@ impl Session {
             suspects: Vec::new(),
             goes_without: false,
             wakeups: Vec::new(),
+            next_secret: None,
             outputs: VecDeque::new(),
             channel_epoch: Epoch::default(),
             random,
@@ -343,6 +346,11 @@ impl Session {
         self.stage == Stage::Ready
     }
 
+    /// Tells the broker a new secret; [`Output::SecretUpdated`] follows. While another is not answered it
+    /// waits, and of several that wait, the newest alone is told.
+    ///
+    /// # Errors
+    /// The connection is not open, or it does not fit into a frame.
     pub fn update_secret(
         &mut self,
         now: Instant,
@@ -350,7 +358,22 @@ impl Session {
         reason: ShortString,
     ) -> Result<(), Error> {
         let connection = self.connection.as_mut().ok_or(Error::ConnectionLost)?;
+        if connection.is_updating_secret() {
+            self.next_secret = Some((secret.into(), reason));
+            return Ok(());
+        }
         Ok(connection.update_secret(now, secret, reason)?)
+    }
+
+    /// The broker has taken a secret: the next one is told.
+    fn secret_updated(&mut self, now: Instant) {
+        self.outputs.push_back(Output::SecretUpdated);
+        if let Some((secret, reason)) = self.next_secret.take() {
+            let secret = Bytes::copy_from_slice(secret.as_bytes());
+            if let Err(error) = self.update_secret(now, secret, reason) {
+                self.outputs.push_back(Output::SecretNotUpdated(error));
+            }
+        }
     }
 
     // Time, input and output.
@@ -489,7 +512,7 @@ impl Session {
             Event::Closed(reason) => self.closed(now, reason),
             Event::Blocked { reason } => self.outputs.push_back(Output::Blocked(reason)),
             Event::Unblocked => self.outputs.push_back(Output::Unblocked),
-            Event::SecretUpdated => self.outputs.push_back(Output::SecretUpdated),
+            Event::SecretUpdated => self.secret_updated(now),
             Event::ChannelOpen { channel } => self.channel_opened(now, channel),
             Event::Reply { channel, method } => self.replied(now, channel, method, topology),
             Event::ChannelClosed { channel, reason } => {

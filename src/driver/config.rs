@@ -46,6 +46,8 @@ pub(crate) struct Config {
     /// Whether a handshake with a server that is known goes in one flight.
     pub(crate) pipelines_handshake: bool,
     pub(crate) seed: u64,
+    /// Whether the seed was given, so that everything is the same every time.
+    pub(crate) is_seeded: bool,
 }
 
 impl fmt::Debug for Config {

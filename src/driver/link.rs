@@ -40,7 +40,7 @@ use crate::core::session::{CallToken, ConsumerKey, ProducerKey, Session};
 use crate::core::subscription::ConsumerSpec;
 use crate::core::topology::Topology;
 use crate::core::{Epoch, renewal};
-use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, Error};
+use crate::error::{ConnectionError, ConnectionErrorReason, ConsumerEnd, Error, SendMessageError};
 use crate::events::{ConnectionRole, Entity, Event};
 use crate::outcome::DropReason;
 use crate::runtime::{Runtime, Timer};
@@ -256,16 +256,24 @@ impl Link {
     }
 
     pub(super) fn update_secret(&mut self, now: Instant, secret: &Bytes, reason: &ShortString) {
-        // The next connection asks for the credentials anyway.
-        let is_open = matches!(self.io, Io::Open(_));
-        if is_open
-            && let Err(error) = self
-                .session
-                .update_secret(now, secret.clone(), reason.clone())
-        {
+        if let Err(error) = self.tell_secret(now, secret, reason) {
             let who = self.report.who();
             log::warn!("{who}: the secret was not updated: {error}");
         }
+    }
+
+    fn tell_secret(
+        &mut self,
+        now: Instant,
+        secret: &Bytes,
+        reason: &ShortString,
+    ) -> Result<(), Error> {
+        // The next connection asks for the credentials anyway.
+        if !matches!(self.io, Io::Open(_)) {
+            return Ok(());
+        }
+        let session = &mut self.session;
+        session.update_secret(now, secret.clone(), reason.clone())
     }
 
     /// When what it has logged in with is to be renewed, if it is open.
@@ -274,15 +282,19 @@ impl Link {
     }
 
     /// There are other credentials, which an open connection is told.
-    pub(super) fn renew(&mut self, now: Instant, login: &Login) {
+    ///
+    /// # Errors
+    /// They cannot be told, so that they are still to be renewed.
+    pub(super) fn renew(&mut self, now: Instant, login: &Login) -> Result<(), Error> {
         if self.renews_at().is_none() {
-            return;
+            return Ok(());
         }
-        self.renews_at = renewal_of(now, login);
         if let Some(secret) = &login.secret {
             let reason = ShortString::from_static("the credentials were renewed");
-            self.update_secret(now, secret, &reason);
+            self.tell_secret(now, secret, &reason)?;
         }
+        self.renews_at = renewal_of(now, login);
+        Ok(())
     }
 
     pub(super) fn producer_is_ready(&mut self, now: Instant, key: ProducerKey) {
@@ -345,6 +357,19 @@ impl Link {
         );
         let panicked = Event::HandlerPanicked { consumer, message };
         self.shared.hub.emit(&panicked);
+    }
+
+    /// A reply to a request cannot be sent, which is told.
+    pub(super) fn reply_failed(&mut self, now: Instant, inbox: &Inbox, error: SendMessageError) {
+        let consumer = inbox.id();
+        let queue = &consumer.queue;
+        self.log.say(
+            now,
+            Level::Error,
+            format_args!("a reply to a request from {queue:?} cannot be sent: {error}"),
+        );
+        let failed = Event::ReplyFailed { consumer, error };
+        self.shared.hub.emit(&failed);
     }
 
     /// A message could not be decoded, and goes to no handler, which is told.

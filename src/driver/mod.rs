@@ -261,6 +261,9 @@ impl Driver {
             Command::HandlerPanicked { inbox, message } => {
                 self.link_of(&inbox).handler_panicked(now, &inbox, message);
             }
+            Command::ReplyFailed { inbox, error } => {
+                self.link_of(&inbox).reply_failed(now, &inbox, *error);
+            }
             Command::Undecodable { inbox, reason } => {
                 self.link_of(&inbox).undecodable(now, &inbox, reason);
             }

@@ -79,9 +79,13 @@ impl Renewal {
     }
 
     fn renew(&mut self, now: Instant, login: &Login, links: &mut [Link]) {
-        self.pauses.succeeded(now);
+        let mut not_told = None;
         for link in links {
-            link.renew(now, login);
+            not_told = link.renew(now, login).err().or(not_told);
+        }
+        match not_told {
+            Some(error) => self.failed(now, Arc::new(error)),
+            None => self.pauses.succeeded(now),
         }
     }
 

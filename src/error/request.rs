@@ -15,7 +15,8 @@ pub struct RequestError {
     /// Whether somebody may have done what was asked for, or be about to. To ask again can have it done
     /// twice then.
     ///
-    /// `false` is certain: no broker took the request, or the broker gave it to no queue.
+    /// `false` is certain: no broker took the request, or the broker gave it to no queue. It is `true` wherever
+    /// nobody can know, also after a [nack](RequestErrorReason::Nacked).
     pub possibly_done: bool,
 }
 
@@ -40,6 +41,11 @@ pub enum RequestErrorReason {
     Unroutable(Box<Return>),
     /// The broker refused responsibility for it (basic.nack), as a queue does that is full and rejects
     /// publishes. Only a [confirming](crate::RequesterBuilder::confirmed) requester hears of it.
+    ///
+    /// As a rule nobody has it then. But a queue that is
+    /// [`reject-publish-dlx`](crate::UnconfirmedReason::Nacked) dead-letters what it refuses, one of several queues
+    /// may have taken it, and one that has crashed may have it all the same, so it is
+    /// [possibly done](RequestError::possibly_done).
     #[error("the broker refused the request")]
     Nacked,
     /// The broker closed the channel or the connection over it: no such exchange, too large, not allowed.

@@ -6,7 +6,7 @@ use snowshoe_codec::Properties;
 
 use super::{Owner, Requester};
 use crate::core::backoff::Backoff;
-use crate::core::requests::{ReplyTo, Settings};
+use crate::core::requests::{Chance, ReplyTo, Settings};
 use crate::error::Error;
 use crate::shared::command::{Command, RequesterId};
 use crate::shared::handle::Handle;
@@ -49,8 +49,12 @@ impl RequesterBuilder {
                 expires: said.expire_requests.unwrap_or(true),
                 tag: format!("snowshoe-{seed:016x}-{number}"),
                 backoff: Backoff::default(),
-                // Of another run than the tags, which everybody sees.
                 seed: seed.rotate_left(32) ^ number,
+                // Everybody sees the tags, and what they are made of.
+                chance: match shared.is_seeded {
+                    true => Chance::fixed(seed.rotate_left(16) ^ number),
+                    false => Chance::unforeseeable(),
+                },
             },
             client,
         };
@@ -115,8 +119,13 @@ impl RequesterBuilder {
     /// Opens the connection, and waits until answers can come over it.
     ///
     /// # Errors
-    /// The broker refused the consumer of the answers, or the client was closed. While there is no connection
-    /// it waits for one.
+    /// - [`Refused`](Error::Refused): the broker refused the consumer of the answers, or their queue;
+    /// - [`ChannelClosed`](Error::ChannelClosed): it ended that consumer before it had begun;
+    /// - [`Timeout`](Error::Timeout): it did not [answer in time](crate::ClientBuilder::call_timeout);
+    /// - [`NoFreeChannel`](Error::NoFreeChannel): it lets the connection have no channel;
+    /// - [`Closed`](Error::Closed): the client was closed, or gave up on its connection.
+    ///
+    /// While there is no connection, and where one is lost, it waits for the next.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.

@@ -12,7 +12,7 @@ use super::outbox::Outbox;
 use crate::core::requests::{self, Request, RequestId};
 use crate::core::subscription::ConsumerSpec;
 use crate::declare::Declaration;
-use crate::error::{Error, RequestError};
+use crate::error::{Error, RequestError, SendMessageError};
 use crate::sync::answer::Answer;
 use crate::sync::{Mutex, lock};
 
@@ -49,6 +49,11 @@ pub(crate) enum Command {
     HandlerPanicked {
         inbox: Arc<Inbox>,
         message: String,
+    },
+    /// A reply to a request of a consumer cannot be sent.
+    ReplyFailed {
+        inbox: Arc<Inbox>,
+        error: Box<SendMessageError>,
     },
     /// A consumer has taken a message that no handler of values can be given, for this reason.
     Undecodable {

@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) first: Once<Result<(), Error>>,
     next_id: AtomicU64,
     pub(crate) seed: u64,
+    /// Whether the user has given the seed.
+    pub(crate) is_seeded: bool,
     /// On which connection the client publishes.
     pub(crate) publishes_on: LinkIndex,
     /// What handles begin with.
@@ -47,6 +49,7 @@ impl Shared {
             first: Once::new(),
             next_id: AtomicU64::new(1),
             seed,
+            is_seeded: false,
             publishes_on,
             settings,
             left: Mutex::default(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use snowshoe::testing::{BrokerOptions, Clock, Executor, Server};
 use snowshoe::{
     Client, ClientBuilder, ConnectionErrorReason, ConnectionRole, Credentials, CredentialsError,
-    Error, Event, Events,
+    Error, Event, Events, ShortString,
 };
 
 /// What becomes of the calls of a provider.
@@ -143,6 +143,39 @@ fn credentials_are_renewed_in_time_on_all_connections_and_asked_for_at_each_atte
         story.clock.sleep(seconds(10)).await;
         assert_eq!(provider.asked().len(), 2);
         assert!(client.state().is_ready());
+    });
+}
+
+#[test]
+fn of_secrets_that_follow_each_other_fast_the_newest_comes_last() {
+    play(|story| async move {
+        let client = story.client(story.server.client()).await.unwrap();
+        let mut events = client.events();
+        for secret in ["one", "two", "three"] {
+            client.update_secret(secret, ShortString::from_static("it expires"));
+        }
+        story.clock.sleep(seconds(1)).await;
+        // The second had not gone out when it was replaced.
+        assert_eq!(updated(&mut events), [ConnectionRole::Main; 2]);
+    });
+}
+
+#[test]
+fn credentials_that_are_renewed_during_a_block_are_taken_after_it() {
+    play(|story| async move {
+        let provider = Provider::new(&story.clock, Call::Gives(seconds(300), AT_ONCE));
+        let client = story.client(provider.of(&story.server)).await.unwrap();
+        let producer = client.producer("q").unwrap().mandatory(false).build();
+        producer.send("one").await.unwrap();
+        let mut events = client.events();
+        story.server.block(ShortString::from_static("memory"));
+        let held_up = producer.publish("two").await.unwrap();
+        story.clock.sleep(seconds(400)).await;
+        assert_eq!(updated(&mut events), [ConnectionRole::Main]);
+        story.server.unblock();
+        held_up.await.unwrap();
+        story.clock.sleep(seconds(1)).await;
+        assert_eq!(updated(&mut events), [ConnectionRole::Publishing]);
     });
 }
 

@@ -1,5 +1,7 @@
 //! Requests and their answers, in virtual time: through cuts, blocks and closes.
 
+mod replies;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;

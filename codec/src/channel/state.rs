@@ -120,9 +120,7 @@ impl ChannelState {
         let Some(place) = self.calls.iter().position(answered) else {
             return false;
         };
-        if !self.is_closing() {
-            self.excused_until = self.excused_until.max(Some(after(now, patience)));
-        }
+        self.excuse_until(after(now, patience));
         self.calls.remove(place).is_some()
     }
 
@@ -138,8 +136,19 @@ impl ChannelState {
         asked_for && self.phase == ChannelPhase::Open
     }
 
-    /// The oldest call that is still open at `now` although its deadline has passed.
-    pub(crate) fn overdue(&self, now: Instant) -> Option<MethodId> {
+    /// No answer is overdue before, but to what closes the channel.
+    pub(crate) fn excuse_until(&mut self, until: Instant) {
+        if !self.is_closing() {
+            self.excused_until = self.excused_until.max(Some(until));
+        }
+    }
+
+    /// The oldest call that is still open at `now` although its deadline has passed. While the connection is
+    /// blocked, that can be a close alone.
+    pub(crate) fn overdue(&self, now: Instant, is_blocked: bool) -> Option<MethodId> {
+        if is_blocked && !self.is_closing() {
+            return None;
+        }
         if self.excused_until.is_some_and(|until| until > now) {
             return None;
         }
@@ -148,7 +157,10 @@ impl ChannelState {
         Some(overdue.method)
     }
 
-    pub(crate) fn earliest_deadline(&self) -> Option<Instant> {
+    pub(crate) fn earliest_deadline(&self, is_blocked: bool) -> Option<Instant> {
+        if is_blocked && !self.is_closing() {
+            return None;
+        }
         let earliest = self.calls.iter().map(|call| call.deadline).min();
         earliest.map(|earliest| self.excused_until.map_or(earliest, |it| it.max(earliest)))
     }

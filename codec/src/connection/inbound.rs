@@ -148,7 +148,7 @@ impl Connection {
         match self.phase {
             Phase::Client(_) => self.client_handshake(now, method),
             Phase::Server(..) => self.server_handshake(now, method),
-            Phase::Open | Phase::Closing | Phase::Closed => self.notice(method),
+            Phase::Open | Phase::Closing | Phase::Closed => self.notice(now, method),
         }
     }
 
@@ -165,16 +165,18 @@ impl Connection {
     }
 
     /// A method about the connection while it is open.
-    fn notice(&mut self, method: Method) -> Result<(), Violation> {
+    fn notice(&mut self, now: Instant, method: Method) -> Result<(), Violation> {
         let event = match (method, self.side) {
             (Method::ConnectionBlocked(blocked), Side::Client) => {
                 self.blocked = true;
+                self.rest_calls();
                 Event::Blocked {
                     reason: blocked.reason,
                 }
             }
             (Method::ConnectionUnblocked(_), Side::Client) => {
                 self.blocked = false;
+                self.resume_calls(now);
                 Event::Unblocked
             }
             (Method::ConnectionUpdateSecretOk(_), Side::Client)

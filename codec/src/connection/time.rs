@@ -37,7 +37,7 @@ impl Connection {
             ),
             (self.deadlines.close, CloseReason::CloseTimeout),
             (
-                self.deadlines.secret,
+                self.deadlines.secret.filter(|_| !self.blocked),
                 CloseReason::CallTimeout(connection::UpdateSecret::ID),
             ),
             (
@@ -70,6 +70,7 @@ impl Connection {
             heartbeat_send,
             heartbeat_receive,
         } = self.deadlines;
+        let secret = secret.filter(|_| !self.blocked);
         let open = open.filter(|_| self.outbound.is_empty());
         let all = [
             handshake,
@@ -104,6 +105,21 @@ impl Connection {
         }
     }
 
+    /// A broker that has blocked the connection reads nothing from it, so no answer is overdue. That it lives
+    /// is told by its heartbeats; and a channel that is being closed is not waited for any longer for it.
+    pub(super) fn rest_calls(&mut self) {
+        self.deadlines.calls = self.channels.earliest_deadline(self.blocked);
+    }
+
+    /// It reads again, and has all its time for what it was asked meanwhile.
+    pub(super) fn resume_calls(&mut self, now: Instant) {
+        let answer = after(now, self.limits.call_timeout);
+        let secret = &mut self.deadlines.secret;
+        *secret = secret.map(|at| at.max(answer));
+        self.channels.excuse_until(answer);
+        self.deadlines.calls = self.channels.earliest_deadline(self.blocked);
+    }
+
     pub(super) fn heard(&mut self, now: Instant) {
         if let Some(interval) = self.tuning.heartbeat_interval()
             && let Some(deadline) = &mut self.deadlines.heartbeat_receive
@@ -125,14 +141,15 @@ impl Connection {
 
     /// Closes the channels on which a call was not answered in time.
     fn check_calls(&mut self, now: Instant) {
+        let is_blocked = self.blocked;
         for id in self.channels.ids() {
             let told = self
                 .channel(id)
-                .and_then(|mut channel| channel.check_calls(now));
+                .and_then(|mut channel| channel.check_calls(now, is_blocked));
             if let Some(event) = told {
                 self.events.push(event);
             }
         }
-        self.deadlines.calls = self.channels.earliest_deadline();
+        self.deadlines.calls = self.channels.earliest_deadline(is_blocked);
     }
 }

@@ -1,5 +1,8 @@
 //! By which text an answer is told from all others.
 
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+
 use snowshoe_codec::ShortString;
 
 use super::RequestId;
@@ -12,7 +15,50 @@ use super::RequestId;
 #[derive(Debug)]
 pub(super) struct Correlation {
     requester: u64,
-    random: fastrand::Rng,
+    chance: Chance,
+}
+
+/// Where the numbers come from that nobody else is to know before they are sent. Who answers a request sees its
+/// id, and everybody sees what consumers are called: neither tells anything of another number.
+#[derive(Clone)]
+pub struct Chance(Source);
+
+#[derive(Clone)]
+enum Source {
+    /// A hash under a key from the system's randomness, of one number after the other.
+    Unforeseeable { key: RandomState, next: u64 },
+    /// The same ones every time, for tests.
+    Fixed(fastrand::Rng),
+}
+
+/// What comes next is not for logs.
+impl fmt::Debug for Chance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chance(…)")
+    }
+}
+
+impl Chance {
+    pub fn unforeseeable() -> Self {
+        Self(Source::Unforeseeable {
+            key: RandomState::new(),
+            next: 0,
+        })
+    }
+
+    pub fn fixed(seed: u64) -> Self {
+        Self(Source::Fixed(fastrand::Rng::with_seed(seed)))
+    }
+
+    fn number(&mut self) -> u64 {
+        match &mut self.0 {
+            Source::Unforeseeable { key, next } => {
+                *next = next.wrapping_add(1);
+                key.hash_one(*next)
+            }
+            Source::Fixed(random) => random.u64(..),
+        }
+    }
 }
 
 /// What of a correlation id is the request's own.
@@ -20,16 +66,15 @@ pub(super) struct Correlation {
 pub(super) struct Token(u64);
 
 impl Correlation {
-    pub(super) fn new(seed: u64) -> Self {
-        let mut random = fastrand::Rng::with_seed(seed);
+    pub(super) fn new(mut chance: Chance) -> Self {
         Self {
-            requester: random.u64(..),
-            random,
+            requester: chance.number(),
+            chance,
         }
     }
 
     pub(super) fn token(&mut self) -> Token {
-        Token(self.random.u64(..))
+        Token(self.chance.number())
     }
 
     pub(super) fn id(&self, request: RequestId, token: Token) -> ShortString {
@@ -52,9 +97,13 @@ impl Correlation {
 mod tests {
     use super::*;
 
+    fn correlation(seed: u64) -> Correlation {
+        Correlation::new(Chance::fixed(seed))
+    }
+
     #[test]
     fn a_correlation_id_is_read_by_its_own_requester_alone() {
-        let (mut one, other) = (Correlation::new(1), Correlation::new(2));
+        let (mut one, other) = (correlation(1), correlation(2));
         let (request, token) = (RequestId(7), one.token());
         let id = one.id(request, token);
         assert_eq!(one.read(id.as_bytes()), Some((request, token)));
@@ -64,5 +113,28 @@ mod tests {
         }
         let longer = format!("{id}-0");
         assert_eq!(one.read(longer.as_bytes()), None);
+    }
+
+    #[test]
+    fn ids_are_the_same_every_time_only_where_their_seed_was_given() {
+        let ids = |chance: Chance| {
+            let mut one = Correlation::new(chance);
+            let mut id = |request| {
+                let token = one.token();
+                one.id(RequestId(request), token)
+            };
+            [id(1), id(2)]
+        };
+        assert_eq!(ids(Chance::fixed(7)), ids(Chance::fixed(7)));
+        let [one, other] = [(); 2].map(|()| ids(Chance::unforeseeable()));
+        let numbers = |id: &ShortString| {
+            let numbers: Vec<_> = id.to_string().split('-').map(str::to_owned).collect();
+            (numbers[0].clone(), numbers[2].clone())
+        };
+        assert_ne!(numbers(&one[0]).0, numbers(&other[0]).0);
+        assert_ne!(numbers(&one[0]).1, numbers(&other[0]).1);
+        assert_ne!(numbers(&one[0]).1, numbers(&one[1]).1);
+        // Nothing that could tell the next is shown.
+        assert!(!format!("{:?}", Chance::fixed(0x1234_5678)).contains("305419896"));
     }
 }

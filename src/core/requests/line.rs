@@ -57,14 +57,14 @@ pub(super) enum Step {
 }
 
 impl Line {
-    pub(super) fn new(settings: &Settings, seed: u64) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         Self {
             state: State::Awaited,
             replies: settings.replies,
             confirms: settings.confirms,
             tag: settings.tag.clone(),
             opened: 0,
-            delays: Delays::new(settings.backoff, STABLE, seed),
+            delays: Delays::new(settings.backoff, STABLE, settings.seed),
         }
     }
 

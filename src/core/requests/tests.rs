@@ -1,3 +1,4 @@
+mod extremes;
 mod orders;
 mod refusals;
 
@@ -34,6 +35,7 @@ fn settings() -> Settings {
             ..Backoff::default()
         },
         seed: 7,
+        chance: Chance::fixed(7),
     }
 }
 
@@ -449,24 +451,18 @@ fn a_nack_is_about_those_alone_that_have_no_confirm() {
         ..settings()
     });
     for id in 1..=4 {
-        let exchange = if id == 3 { name("e") } else { name("") };
-        world.ask(
-            id,
-            Request {
-                exchange,
-                ..request(&id.to_string())
-            },
-        );
+        world.ask(id, request(&id.to_string()));
     }
     world.confirm(1, false, true);
     world.confirm(3, true, false);
-    let (reason, possibly_done) = world.failed(2);
-    assert!(matches!(reason, RequestErrorReason::Nacked) && !possibly_done);
-    // Of an exchange, another queue may have it.
-    assert!(world.failed(3).1);
+    for id in [2, 3] {
+        // A queue may dead-letter what it refuses.
+        let (reason, possibly_done) = world.failed(id);
+        assert!(matches!(reason, RequestErrorReason::Nacked) && possibly_done);
+    }
     assert!(world.settled.is_empty());
     world.confirm(0, true, false);
-    assert!(!world.failed(4).1);
+    world.failed(4);
     world.answer(1, "1");
     assert_eq!(world.succeeded().len(), 1);
 }
@@ -493,6 +489,40 @@ fn a_requester_that_the_broker_refuses_at_first_has_failed_and_later_is_tried_ag
     world.pass(Duration::from_millis(100));
     world.bring_online();
     assert_eq!(world.bodies(), ["two"]);
+}
+
+/// The driver takes in all that was read before it does what is to be done about it.
+#[test]
+fn what_was_to_be_said_on_a_channel_is_not_said_once_it_is_gone() {
+    for replies in [ReplyTo::Direct, ReplyTo::Queue] {
+        let settings = Settings {
+            replies,
+            ..settings()
+        };
+        let mut world = World::new(settings.clone());
+        world.run();
+        world.requests.usable();
+        world.requests.disconnected(world.now, &cut(), None);
+        let outputs: Vec<_> = std::iter::from_fn(|| world.requests.poll_output()).collect();
+        assert!(matches!(outputs[..], [Output::Open]), "{outputs:?}");
+        world.bring_online();
+        assert_eq!(world.said, ["Started"]);
+
+        // A channel alone, and with it what is asked for a proof.
+        world.ask(1, request("one"));
+        world.requests.ask_for_proof();
+        let error = Error::Timeout(basic::Qos::ID);
+        world.requests.closed(world.now, error);
+        let outputs: Vec<_> = std::iter::from_fn(|| world.requests.poll_output()).collect();
+        let [Output::Settled(RequestId(1), Err(_)), Output::Open] = outputs[..] else {
+            panic!("{outputs:?}");
+        };
+        world.opens = 1;
+        world.published.clear();
+        world.bring_online();
+        world.ask(2, request("two"));
+        assert_eq!(world.bodies(), ["two"]);
+    }
 }
 
 #[test]

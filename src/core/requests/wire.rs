@@ -57,10 +57,3 @@ fn expiration(left: Duration) -> Option<String> {
     let millis = left.as_nanos().div_ceil(1_000_000).max(1);
     u32::try_from(millis).ok().map(|millis| millis.to_string())
 }
-
-/// Whether several queues may get a request, of which one may refuse it while another has it.
-pub(super) fn may_reach_several(request: &Request) -> bool {
-    let properties = request.message.properties().map(Properties::decode);
-    let has_headers = properties.is_some_and(|it| it.is_ok_and(|it| it.headers.is_some()));
-    !request.exchange.is_empty() || has_headers
-}

@@ -424,6 +424,8 @@ impl Session {
     pub(super) fn forget_channels(&mut self) {
         self.stage = Stage::Offline;
         self.is_open = false;
+        // Whoever logs in again asks for the newest.
+        self.next_secret = None;
         self.trusts = false;
         self.ready_since = None;
         self.owners = Owners::default();

@@ -38,6 +38,8 @@ pub enum Output {
     Blocked(ShortString),
     Unblocked,
     SecretUpdated,
+    /// A secret that had to wait cannot be told.
+    SecretNotUpdated(Error),
 
     /// The producer has a channel, and may write to it.
     ProducerOnline(ProducerKey),

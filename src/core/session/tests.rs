@@ -6,6 +6,7 @@ mod deletions;
 mod life;
 mod producers;
 mod recovery;
+mod secrets;
 mod silence;
 mod unsendable;
 

@@ -137,6 +137,11 @@ impl Link {
                 hub.emit_with(|| Event::Unblocked { role });
             }
             Output::SecretUpdated => hub.emit_with(|| Event::SecretUpdated { role }),
+            Output::SecretNotUpdated(error) => {
+                log::warn!("{}: the secret was not updated: {error}", report.who());
+                // Where it was a renewal, that is still to be done.
+                self.renews_at = self.renews_at.map(|at| at.min(now));
+            }
 
             Output::ProducerOnline(key) => producers.with(now, session, key, Publisher::online),
             Output::ProducerOffline(key) => producers.with(now, session, key, Publisher::offline),

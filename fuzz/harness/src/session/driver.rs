@@ -306,6 +306,7 @@ impl World<'_> {
 
             Output::Ready
             | Output::SecretUpdated
+            | Output::SecretNotUpdated(_)
             | Output::ConsumerQueueGone(_)
             | Output::ConsumerPaused(_)
             | Output::ConsumerCancelled(_)
