@@ -298,7 +298,7 @@ impl Link {
     }
 
     pub(super) fn producer_is_ready(&mut self, now: Instant, key: ProducerKey) {
-        if self.publishes {
+        if self.publishes && !self.producers.has_max_age(key) {
             // How it stands is seen when it is its turn to publish.
             self.producers.is_ready(key);
         } else {

@@ -99,6 +99,11 @@ impl<W> Publisher<W> {
         self.ledger.rare().ages = Some(Ages::new(most, noticed));
     }
 
+    /// Whether its messages wait for a time only.
+    pub fn has_max_age(&self) -> bool {
+        self.ledger.ages().is_some()
+    }
+
     /// Whether there are messages of which it is not known [since when](Self::notice) they wait, where that
     /// matters.
     pub fn is_unnoticed(&self) -> bool {

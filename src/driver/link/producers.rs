@@ -66,6 +66,8 @@ struct Producer {
     unflushed: bool,
     /// Whether it is among the owing.
     owing: bool,
+    /// Whether its messages wait for a time only, which begins when they are first seen.
+    has_max_age: bool,
 }
 
 /// How a producer stands after something was done with its messages.
@@ -130,6 +132,7 @@ impl Producers {
         }
         let key = session.add_producer(now, outbox.confirms());
         outbox.register(Place { link, key });
+        let has_max_age = outbox.look(|state| state.publisher.has_max_age());
         self.producers.insert(
             key,
             Producer {
@@ -137,6 +140,7 @@ impl Producers {
                 queued: false,
                 unflushed: false,
                 owing: false,
+                has_max_age,
             },
         );
         // What it had to say before that was not told.
@@ -157,6 +161,11 @@ impl Producers {
             }
             self.review(now, session, key, &standing);
         }
+    }
+
+    /// Whether the time at which its messages came is to be noticed also before it is its turn to publish.
+    pub(super) fn has_max_age(&self, key: ProducerKey) -> bool {
+        self.producers.get(&key).is_some_and(|it| it.has_max_age)
     }
 
     /// A producer has something to write.
