@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ impl RequesterBuilder {
                 // Everybody sees the tags, and what they are made of.
                 chance: match shared.is_seeded {
                     true => Chance::fixed(seed.rotate_left(16) ^ number),
-                    false => Chance::unforeseeable(),
+                    false => unforeseeable(),
                 },
             },
             client,
@@ -148,5 +149,24 @@ impl RequesterBuilder {
         });
         started.await.unwrap_or(Err(Error::Closed))?;
         Ok(requester)
+    }
+}
+
+/// Numbers by a keyed hash, whose key is from the system's randomness: who sees some of them can tell no other.
+fn unforeseeable() -> Chance {
+    let key = RandomState::new();
+    Chance::new(move |number| key.hash_one(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_nobody_can_foresee_are_others_each_time() {
+        let (mut one, mut other) = (unforeseeable(), unforeseeable());
+        let numbers = [one.number(), one.number(), other.number(), other.number()];
+        let different: std::collections::BTreeSet<_> = numbers.into_iter().collect();
+        assert_eq!(different.len(), numbers.len());
     }
 }
