@@ -1,7 +1,6 @@
 //! By which text an answer is told from all others.
 
 use std::fmt;
-use std::sync::Arc;
 
 use snowshoe_codec::ShortString;
 
@@ -20,10 +19,34 @@ pub(super) struct Correlation {
 
 /// Where the numbers come from that nobody else is to know before they are sent. Who answers a request sees its
 /// id, and everybody sees what consumers are called: neither may tell anything of another number.
-#[derive(Clone)]
 pub struct Chance {
-    numbers: Arc<dyn Fn(u64) -> u64 + Send + Sync>,
+    numbers: Box<dyn Numbers>,
     next: u64,
+}
+
+/// A function from numbers to numbers, which can be copied.
+trait Numbers: Send + Sync {
+    fn number(&self, index: u64) -> u64;
+    fn copy(&self) -> Box<dyn Numbers>;
+}
+
+impl<F: Fn(u64) -> u64 + Clone + Send + Sync + 'static> Numbers for F {
+    fn number(&self, index: u64) -> u64 {
+        self(index)
+    }
+
+    fn copy(&self) -> Box<dyn Numbers> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Chance {
+    fn clone(&self) -> Self {
+        Self {
+            numbers: self.numbers.copy(),
+            next: self.next,
+        }
+    }
 }
 
 /// What comes next is not for logs.
@@ -35,9 +58,9 @@ impl fmt::Debug for Chance {
 
 impl Chance {
     /// What `numbers` makes of 0, 1 and so on, which nobody is to be able to tell from each other.
-    pub fn new(numbers: impl Fn(u64) -> u64 + Send + Sync + 'static) -> Self {
+    pub fn new(numbers: impl Fn(u64) -> u64 + Clone + Send + Sync + 'static) -> Self {
         Self {
-            numbers: Arc::new(numbers),
+            numbers: Box::new(numbers),
             next: 0,
         }
     }
@@ -51,7 +74,7 @@ impl Chance {
     }
 
     pub fn number(&mut self) -> u64 {
-        let number = (self.numbers)(self.next);
+        let number = self.numbers.number(self.next);
         self.next = self.next.wrapping_add(1);
         number
     }
