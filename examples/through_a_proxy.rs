@@ -29,6 +29,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (url, _server) = broker::find()?;
     let (host, port) = match std::env::var("http_proxy") {
         Ok(proxy) => {
+            let proxy = proxy.trim_start_matches("http://").trim_end_matches('/');
             let (host, port) = proxy.rsplit_once(':').ok_or("http_proxy is host:port")?;
             (host.to_owned(), port.parse()?)
         }
@@ -62,7 +63,11 @@ impl Connector for HttpProxy {
         let mut proxy = target.clone();
         (proxy.host, proxy.port) = (self.host.clone(), self.port);
         let connecting = TcpConnector::default().connect(&proxy, runtime);
-        let broker = format!("{}:{}", target.host, target.port);
+        // An address of IPv6 is told from its port by brackets.
+        let broker = match target.host.contains(':') {
+            true => format!("[{}]:{}", target.host, target.port),
+            false => format!("{}:{}", target.host, target.port),
+        };
         Box::pin(async move {
             let mut transport = connecting.await?;
             let request = format!("CONNECT {broker} HTTP/1.1\r\nHost: {broker}\r\n\r\n");
@@ -70,7 +75,7 @@ impl Connector for HttpProxy {
             transport.flush().await?;
             let head = read_head(&mut transport).await?;
             match head.split_whitespace().nth(1) {
-                Some("200") => Ok(transport),
+                Some(code) if code.starts_with('2') => Ok(transport),
                 _ => {
                     let line = head.lines().next().unwrap_or_default();
                     let text = format!("the proxy does not connect to {broker}: {line}");

@@ -24,7 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use snowshoe::runtime::Tokio;
 use snowshoe::testing::Server;
-use snowshoe::{BufferPolicy, Client, Exchange, Message, Producer, Settings};
+use snowshoe::{BufferPolicy, Client, Message, Producer, Queue, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -50,7 +50,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let builder = Client::builder(&url)?.settings(settings)?;
     let (client, driver) = builder.runtime(Tokio).build();
     tokio::spawn(driver);
-    let orders = client.exchange_producer(Exchange::topic("shop.events"), "order.created")?;
+    // The queue is declared once the broker is there, and what does not get into it is no 202.
+    let orders = client.producer(Queue::quorum("orders.created"))?;
     let orders = orders.name("orders")?.build();
 
     let port = std::env::var("PORT").ok();

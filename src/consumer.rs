@@ -223,10 +223,10 @@ impl Consumer {
     /// is nobody any more to get it. What a handler can return is a [`Response`](crate::Response).
     ///
     /// A reply for which the broker refuses responsibility, as a queue does that is full or without a leader for
-    /// now, is sent again after pauses of up to 5 s, for 30 s in all or the request's `expiration` if that is shorter;
-    /// its handler counts as running meanwhile. One that is refused to the end, or can never be sent, is given up:
+    /// now, is sent again after pauses of up to a second, for 10 s in all or the request's `expiration` if that is shorter, its handler counts as
+    /// running meanwhile. One that is refused to the end, or can never be sent, is given up:
     /// the request is acknowledged, for it was done, and [`Event::ReplyFailed`](crate::Event::ReplyFailed) tells why.
-    /// Where the client is closed before, the request goes back to its queue.
+    /// Where the consumer is stopped or the client closed before, the request goes back to its queue.
     ///
     /// A request that does not say where its reply is to go, or cannot be read, is handled all the same, and
     /// the reply dropped; [`Served`] counts them.

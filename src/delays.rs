@@ -96,8 +96,8 @@ impl Delays {
     /// through those whose times make up its delay, from the longest to the shortest, so that none waits for another: 17
     /// seconds are 16 and 1. They are durable, are declared before the producer publishes, are declared again after
     /// a reconnect, and stay. All producers that are given the same name share them, whatever they publish to; those may
-    /// have other longest delays, but the [precision](Self::precision) and [kind](Self::quorum) of a name stay what they
-    /// were: the broker refuses others (406).
+    /// have other longest delays. The [kind](Self::quorum) of a name stays what it was: the broker refuses another (406).
+    /// Another [precision](Self::precision) makes queues of its own.
     ///
     /// A message keeps its routing key, its properties, and the keys in its headers `CC` and `BCC`, with
     /// these exceptions:
@@ -110,7 +110,12 @@ impl Delays {
     ///   [time to live](crate::Queue::message_ttl).
     ///
     /// Whoever deletes one of these queues deletes what waits there, and until it is declared again messages pass it by
-    /// and arrive too early.
+    /// and arrive too early. So they may while a classic one is away with its node in a cluster: take
+    /// [quorum queues](Self::quorum) there.
+    ///
+    /// An exchange that messages are for is bound to `later.due`. If somebody deletes it and declares it again, that is
+    /// missing until the client reconnects, and what comes due before is dropped; if this client does so, until a new
+    /// delayed producer is made.
     ///
     /// The longest delay is 49 days at most. Publishing with a longer one fails
     /// ([`DelayTooLong`](crate::PublishErrorReason::DelayTooLong)).
@@ -186,8 +191,8 @@ impl Delays {
     /// starts does not wait for it.
     ///
     /// A message for which there is no queue any more stays, too, and is tried again for as long as it takes (by RabbitMQ's
-    /// documentation; it was not tried); many of these hold up those after them, so name an [alternate
-    /// exchange](crate::Exchange::alternate_exchange) where that can be.
+    /// documentation; it was not tried), as does one that its queue refuses, being full. Many of these hold up all that is
+    /// due under the same name: give messages for queues that come and go a name of their own.
     ///
     /// From RabbitMQ 4.0 on, quorum queues know priorities: a message can wait longer for others of a
     /// [higher one](crate::Message::priority) that came later.

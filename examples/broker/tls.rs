@@ -34,7 +34,11 @@ pub(crate) fn find() -> Result<Broker, Box<dyn Error>> {
         return in_memory();
     };
     let read = |variable| Some(fs::read_to_string(std::env::var(variable).ok()?));
-    let identity = read("TLS_CERT").zip(read("TLS_KEY"));
+    let (certificate, key) = (read("TLS_CERT"), read("TLS_KEY"));
+    if certificate.is_some() != key.is_some() {
+        return Err("TLS_CERT and TLS_KEY go together".into());
+    }
+    let identity = certificate.zip(key);
     let identity = identity.map(|(certificate, key)| Ok::<_, Box<dyn Error>>((certificate?, key?)));
     Ok(Broker {
         url,

@@ -65,8 +65,14 @@ impl TcpConnector {
     }
 }
 
-impl Connector for TcpConnector {
-    fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting {
+impl TcpConnector {
+    /// Whoever brings TLS says by the target that it is not for this connector any more: a layer may be another one.
+    fn begin(
+        &self,
+        target: &Target,
+        runtime: &Arc<dyn Runtime>,
+        layer: Option<Layer>,
+    ) -> Connecting {
         if target.tls {
             let error =
                 "amqps needs the feature \"tls\" or \"tls-aws-lc-rs\", or a connector of your own";
@@ -76,7 +82,13 @@ impl Connector for TcpConnector {
             ))));
         }
         let (target, runtime) = (target.clone(), Arc::clone(runtime));
-        Box::pin(self.clone().connect_tcp(target, runtime, None))
+        Box::pin(self.clone().connect_tcp(target, runtime, layer))
+    }
+}
+
+impl Connector for TcpConnector {
+    fn connect(&self, target: &Target, runtime: &Arc<dyn Runtime>) -> Connecting {
+        self.begin(target, runtime, None)
     }
 
     fn connect_with_layer(
@@ -85,8 +97,7 @@ impl Connector for TcpConnector {
         runtime: &Arc<dyn Runtime>,
         layer: Layer,
     ) -> Connecting {
-        let (target, runtime) = (target.clone(), Arc::clone(runtime));
-        Box::pin(self.clone().connect_tcp(target, runtime, Some(layer)))
+        self.begin(target, runtime, Some(layer))
     }
 }
 

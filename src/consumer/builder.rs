@@ -35,6 +35,8 @@ pub struct ConsumerBuilder {
     spec: ConsumerSpec,
     dedicated: bool,
     concurrency: u16,
+    /// Whether that is of this consumer, and not what all have in common.
+    is_concurrency_told: bool,
     warns_after: Option<Duration>,
     bounds: Bounds,
     on_oversized: OnOversized,
@@ -66,6 +68,7 @@ impl ConsumerBuilder {
             spec,
             dedicated: false,
             concurrency: 0,
+            is_concurrency_told: false,
             warns_after,
             retry: None,
             stream: InStream::default(),
@@ -77,10 +80,12 @@ impl ConsumerBuilder {
             },
         };
         let capacity = builder.bounds;
-        builder
+        let mut builder = builder
             .concurrency(concurrency.unwrap_or(0))
             .capacity(messages.unwrap_or(capacity.messages))
-            .capacity_bytes(bytes.unwrap_or(capacity.bytes))
+            .capacity_bytes(bytes.unwrap_or(capacity.bytes));
+        builder.is_concurrency_told = false;
+        builder
     }
 
     /// How many messages the broker may have delivered and not seen acknowledged; 100 by default.
@@ -88,6 +93,10 @@ impl ConsumerBuilder {
     /// 0 means no limit: then [`capacity`](Self::capacity) does so in its place.
     pub fn prefetch(mut self, messages: u16) -> Self {
         self.spec.prefetch = messages;
+        if !self.is_concurrency_told {
+            // What all consumers have in common does not change what this one is told.
+            self.concurrency = 0;
+        }
         self
     }
 
@@ -114,6 +123,7 @@ impl ConsumerBuilder {
     /// not let them, is raised to as many, and a line in the log says so. It says nothing of those beyond 65,535.
     pub fn concurrency(mut self, handlers: usize) -> Self {
         self.concurrency = u16::try_from(handlers).unwrap_or(u16::MAX);
+        self.is_concurrency_told = true;
         self
     }
 
@@ -269,6 +279,7 @@ impl ConsumerBuilder {
             mut spec,
             dedicated,
             concurrency,
+            is_concurrency_told: _,
             warns_after,
             mut bounds,
             on_oversized,
@@ -279,6 +290,7 @@ impl ConsumerBuilder {
         let is_everyones = retry.is_none();
         let retry = match retry {
             Some(retry) => retry,
+            None if declaration.is_temporary() => None,
             None => everyones_retry(&client, &spec)?,
         };
         if let Some(reply) = client.declare(declaration).await? {
@@ -332,7 +344,7 @@ impl ConsumerBuilder {
 }
 
 /// What the client's settings say of messages that failed, where the consumer says nothing. What is declared for it
-/// stays, so it is not done for a queue that does not.
+/// stays, so it is not done for a queue that the broker names, nor for one that was declared to go.
 fn everyones_retry(client: &Handle, spec: &ConsumerSpec) -> Result<Option<Retry>, Error> {
     let settings = &client.shared().settings.consumers;
     let retry = (settings.retry.as_ref()).filter(|_| !spec.no_ack && !spec.queue.is_empty());

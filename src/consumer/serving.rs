@@ -77,7 +77,9 @@ impl Serving {
             Ok(Replied::Sent) => (&counts.replied, Outcome::done()),
             Ok(Replied::NobodyThere) => (&counts.nobody_there, Outcome::done()),
             Ok(Replied::NotAsked) => (&counts.not_asked, Outcome::done()),
-            Err(error) if is_end_of_client(&error) => (&counts.failed, Outcome::release()),
+            Err(error) if is_end_of_client(&error) || is_nacked(&error) && self.is_stopped() => {
+                (&counts.failed, Outcome::release())
+            }
             Err(error) => {
                 self.client.command(Command::ReplyFailed {
                     inbox: Arc::clone(&self.inbox),
@@ -91,6 +93,11 @@ impl Serving {
         outcome
     }
 
+    /// Whether nobody waits any longer here than he must.
+    fn is_stopped(&self) -> bool {
+        self.inbox.stopping().is_asked()
+    }
+
     /// Sends a reply, again and again where the broker is in trouble, as long as somebody may wait for it. To
     /// have the request done once more for it could do harm.
     async fn send(
@@ -102,7 +109,8 @@ impl Serving {
         let (mut pause, mut paused) = (PAUSE, Duration::ZERO);
         loop {
             let replied = self.replier.send(address.clone(), message.clone()).await;
-            if !replied.as_ref().is_err_and(is_nacked) || paused >= patience {
+            let is_last = paused >= patience || self.is_stopped();
+            if is_last || !replied.as_ref().is_err_and(is_nacked) {
                 return replied;
             }
             let rest = pause.min(patience - paused);
@@ -115,11 +123,11 @@ impl Serving {
 
 /// Between two attempts to send a reply, which is twice as long after each.
 const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a reply is tried again, in pauses: for as long as a [`Requester`](crate::Requester) waits by default,
-/// if the request does not expire before.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a reply is tried again, in pauses, if the request does not expire before: longer than a quorum queue is
+/// without a leader, and not so long that whoever lets his answers be refused keeps handlers from everybody else.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether the broker refused responsibility for a reply, as a queue does that is full or without a leader for
 /// now.

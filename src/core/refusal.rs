@@ -3,10 +3,11 @@
 use snowshoe_codec::{PeerClose, ReplyCode};
 
 /// Whether the broker will take the same thing later: LavinMQ refuses publishes and declarations,
-/// instead of blocking the connection, while its disk is nearly full.
+/// instead of blocking the connection, while its disk is nearly full ("Server low on disk space"). What stands in the
+/// middle of a text may be the name of a queue.
 pub fn is_passing(close: &PeerClose) -> bool {
     close.code == ReplyCode::PRECONDITION_FAILED
-        && close.text.to_string_lossy().contains("disk space")
+        && close.text.to_string_lossy().ends_with("low on disk space")
 }
 
 /// Whether the broker says that something is not there, and not that it cannot be reached.

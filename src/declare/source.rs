@@ -83,6 +83,21 @@ pub struct Declaration {
     pub(crate) then: VecDeque<Vec<Method>>,
 }
 
+impl Declaration {
+    /// Whether it is about a queue that goes by itself.
+    pub(crate) fn is_temporary(&self) -> bool {
+        let Some(Method::QueueDeclare(queue)) = &self.entity else {
+            return false;
+        };
+        // One that cannot be read is refused elsewhere.
+        let expires = queue
+            .arguments
+            .get("x-expires")
+            .is_ok_and(|it| it.is_some());
+        queue.exclusive || queue.auto_delete || expires
+    }
+}
+
 /// An exchange that a queue is bound to, and by which routing key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Source {

@@ -137,6 +137,11 @@ impl Stream {
         Ok(())
     }
 
+    /// The peer reads again from now on, as far as is known.
+    pub(super) fn begin_stall_anew(&mut self, now: Instant) {
+        self.stalled_since = self.stalled_since.map(|_| now);
+    }
+
     pub(super) fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since
     }

@@ -76,7 +76,9 @@ impl<M: Mode> ProducerBuilder<M> {
 
 impl<M: Mode> DelayedProducer<M> {
     /// Accepts a message for publishing that is to arrive after this delay, or at once where there is none. It waits for
-    /// room as [`Producer::publish`] does.
+    /// room as [`Producer::publish`] does, which takes nothing from the delay. A message that is given back later than
+    /// that, by a hook, a [withdrawal](crate::Confirmation::withdraw) or a [report](crate::CloseReport), has the headers by
+    /// which it would have found its way.
     ///
     /// # Errors
     /// [`PublishError`], with the message in it.

@@ -17,9 +17,9 @@ impl<M: Mode> ProducerBuilder<M> {
     /// being written once more where that is too much. The broker may have it then, which
     /// [`possibly_stored`](crate::Unconfirmed::possibly_stored) tells.
     ///
-    /// The age is counted from when the driver sees the message, which is at once where the driver is free to
-    /// run. It is never given up before its time, and at most a sixty-fourth of that too late. With an age of zero
-    /// nothing is ever written.
+    /// The age is counted from the turn of the driver in which it sees the message, which is at once where the driver is
+    /// free to run. The message is given up at that age, or at most a sixty-fourth of it later. An age that is shorter
+    /// than a turn, such as zero, leaves it to chance what is written.
     ///
     /// How long a queue keeps a message is another thing: [`Message::expires`](crate::Message::expires).
     ///

@@ -37,7 +37,7 @@ pub(crate) async fn on_thread<T: Send + 'static>(
     runtime: &Arc<dyn Runtime>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let threads = Threads::of_the_process();
+    let threads = Threads::of_files();
     let place = threads.place(Patience::of(runtime)).await?;
     let (answer, answered) = answer();
     start(move || {
@@ -62,6 +62,14 @@ impl Threads {
         static THREADS_OF_ALL: LazyLock<Arc<Threads>> =
             LazyLock::new(|| Arc::new(Threads::new(THREADS)));
         Arc::clone(&THREADS_OF_ALL)
+    }
+
+    /// Those that read files. A disk that does not answer is not to take the look-ups' places.
+    #[cfg(feature = "tls-no-provider")]
+    fn of_files() -> Arc<Self> {
+        static THREADS_OF_FILES: LazyLock<Arc<Threads>> =
+            LazyLock::new(|| Arc::new(Threads::new(THREADS)));
+        Arc::clone(&THREADS_OF_FILES)
     }
 
     fn new(number: usize) -> Self {
@@ -189,7 +197,7 @@ fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn busy() -> io::Error {
     let text = format!(
         "{THREADS} threads look up names or read certificates, and none of them was done within \
-         {PATIENCE:?}: do the servers of names answer?"
+         {PATIENCE:?}: do the servers of names answer, and the disks?"
     );
     io::Error::new(io::ErrorKind::ResourceBusy, text)
 }

@@ -47,8 +47,9 @@ pub struct ConsumerSettings {
     /// [`ConsumerBuilder::retry`](crate::ConsumerBuilder::retry).
     ///
     /// It declares durable queues and exchanges beside the queue of each consumer, which stay. So it is left out for
-    /// consumers [without acknowledgements](crate::ConsumerBuilder::no_ack), of queues that the broker names, and of
-    /// streams that this client has declared; a consumer that wants none says `retry(None)`.
+    /// consumers [without acknowledgements](crate::ConsumerBuilder::no_ack), of queues that the broker names, of
+    /// those that the consumer declares to go by themselves (exclusive, auto-delete, with an expiry), and of streams that
+    /// this client has declared; a consumer that wants none says `retry(None)`.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub retry: Option<RetrySettings>,
 }

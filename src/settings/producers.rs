@@ -73,7 +73,7 @@ pub struct ProducerSettings {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub app_id: Option<String>,
     /// After how long in a queue a message is dropped or dead-lettered, as with
-    /// [`Message::expires`](crate::Message::expires).
+    /// [`Message::expires`](crate::Message::expires). A [delayed producer](crate::Delays::queues) by queues cannot have it.
     #[cfg_attr(
         feature = "serde",
         serde(with = "human::time", skip_serializing_if = "Option::is_none")

@@ -15,7 +15,7 @@ impl OnUndelivered {
 
     /// Tells of each, in order. That it panics over one is for the hook of panics to tell, and no reason not to
     /// hear of the others.
-    pub(super) fn tell(&self, undelivered: Vec<Undelivered>) {
+    pub(super) fn tell(&self, undelivered: impl Iterator<Item = Undelivered>) {
         let Some(tell) = &self.0 else {
             return;
         };

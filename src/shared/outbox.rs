@@ -345,7 +345,10 @@ impl Outbox {
         }
         // Last, so that nobody waits for what users' code does, nor for what an owner does.
         if let Some(hook) = &self.on_undelivered {
-            hook.tell(undelivered);
+            hook.tell(undelivered.into_iter().map(|mut it| {
+                it.outcome = it.outcome.of(self.described());
+                it
+            }));
         }
         drop(gone);
     }

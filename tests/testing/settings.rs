@@ -70,6 +70,7 @@ fn producers_begin_with_what_the_settings_say_and_their_builders_go_before() {
 fn consumers_and_requesters_begin_with_what_the_settings_say_and_their_builders_go_before() {
     let mut settings = Settings::default();
     settings.consumers.prefetch = Some(2);
+    settings.consumers.concurrency = Some(2);
     settings.requesters.timeout = Some(Duration::from_secs(3));
     play(settings, |server, clock, client| async move {
         let producer = client.producer(Queue::new("orders")).unwrap().build();
@@ -84,7 +85,12 @@ fn consumers_and_requesters_begin_with_what_the_settings_say_and_their_builders_
         let other = other.start().await.unwrap();
         clock.sleep(Duration::from_secs(1)).await;
         assert_eq!(unacked(), 5);
-        drop((consumer, other));
+        // What is said of one consumer goes before what would raise it for all.
+        let third = client.consumer("orders").unwrap().prefetch(1);
+        let third = third.start().await.unwrap();
+        clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(unacked(), 6);
+        drop((consumer, other, third));
 
         client.declare(Queue::new("unheard")).await.unwrap();
         let requester = client.requester().start().await.unwrap();
@@ -111,8 +117,10 @@ fn a_retry_of_all_consumers_is_declared_for_those_of_lasting_queues() {
         let stream = client.consumer(Queue::stream("log")).unwrap();
         let unsettled = client.consumer(Queue::new("unsettled")).unwrap().no_ack();
         let without = client.consumer(Queue::new("without")).unwrap().retry(None);
+        let temporary = Queue::new("temporary").expires(Duration::from_secs(60));
+        let temporary = client.consumer(temporary).unwrap();
         let mut consumers = Vec::new();
-        for consumer in [server_named, stream, unsettled, without] {
+        for consumer in [server_named, stream, unsettled, without, temporary] {
             consumers.push(consumer.start().await.unwrap());
         }
         assert_eq!((named("retry"), named("dead")), (0, 0));

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures_lite::future::poll_once;
 use snowshoe::testing::{BrokerOptions, Clock, Dials, Executor, Server};
 use snowshoe::{
-    Client, ClientState, ConnectionRole, ConnectionStatus, Driver, Error, Event, Events, Reconnect,
-    RecoveryStage, ReplyCode, ShortString, StateWatch,
+    Client, ClientState, ConnectionRole, ConnectionStatus, Driver, Error, Event, Events, Queue,
+    Reconnect, RecoveryStage, ReplyCode, ShortString, StateWatch,
 };
 
 const MAIN: ConnectionRole = ConnectionRole::Main;
@@ -446,4 +447,36 @@ fn names_that_nobody_could_read_are_refused_with_what_to_do() {
         id.to_string(),
         format!("producer \"checkout\" ({})", id.number())
     );
+}
+
+#[test]
+fn a_connection_that_stalled_during_a_block_has_time_to_go_on_after_it() {
+    let clock = Clock::new();
+    let server = Server::in_virtual_time(BrokerOptions::default(), clock.clone());
+    let mut executor = Executor::new(clock.clone(), 1);
+    // The broker here counts heartbeats also where it does not read.
+    let builder = server.client().heartbeat(Duration::ZERO);
+    let (client, driver) = builder.seed(7).build();
+    executor.spawn(driver);
+    let story = async move {
+        let mut events = client.events();
+        client.declare(Queue::new("orders")).await.unwrap();
+        let producer = client.producer("orders").unwrap().build();
+        producer.send("one").await.unwrap();
+        server.block(ShortString::from_static("low on memory"));
+        let large = producer.publish(vec![0; 8 << 20]).await.unwrap();
+        // Longer than the transport may take nothing otherwise.
+        clock.sleep(Duration::from_secs(300)).await;
+        // It is no longer blocked, and has not come to read yet.
+        server.stop_reading();
+        server.unblock();
+        clock.sleep(Duration::from_secs(1)).await;
+        server.resume_reading();
+        large.await.unwrap();
+        while let Some(Some(event)) = poll_once(events.next()).await {
+            let is_end = matches!(event, Event::Disconnected { .. });
+            assert!(!is_end, "{event:?}");
+        }
+    };
+    executor.run(story).expect("nobody waits for ever");
 }

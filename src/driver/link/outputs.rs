@@ -128,6 +128,11 @@ impl Link {
             }
             Output::Unblocked => {
                 self.blocked = false;
+                // It has read nothing meanwhile, and answered nothing that it had not read.
+                if let Io::Open(stream) = &mut self.io {
+                    stream.begin_stall_anew(now);
+                }
+                producers.begin_trials_anew(now);
                 report.blocked(now, None);
                 log.say(
                     now,

@@ -403,6 +403,20 @@ impl Producers {
         are_put_off && !self.isolation.is_over()
     }
 
+    /// The broker reads again from now on: nobody is to be judged by the time before.
+    pub(super) fn begin_trials_anew(&mut self, now: Instant) {
+        for trial in &mut self.trials {
+            let time = match trial.is_asked {
+                true => TIME_TO_ANSWER,
+                false => TIME_TO_CONFIRM,
+            };
+            trial.due = trial.due.max(after(now, time));
+        }
+        if let Some(until) = &mut self.missed_until {
+            *until = after(now, TIME_TO_COME_BACK).max(*until);
+        }
+    }
+
     /// The broker has not spoken of what is tried. If it does not even answer, others go on; whether that is so.
     fn end_trial(&mut self, now: Instant, session: &mut Session, trial: Trial) -> bool {
         let Trial {
