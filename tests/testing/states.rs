@@ -310,7 +310,7 @@ fn a_client_that_gives_up_says_so_and_why() {
 fn a_dedicated_connection_is_told_while_its_consumer_lives() {
     play(patient(), |server, _, client| async move {
         client
-            .declare(snowshoe::Queue::new("orders"))
+            .declare(Queue::new("orders"))
             .await
             .expect("nothing contradicts it");
         let builder = client
@@ -384,7 +384,7 @@ fn all_who_watch_are_told_the_newest_state_and_nothing_is_lost_by_giving_up() {
             ready(watch).await;
         }
         for watch in &mut watches {
-            let changed = futures_lite::future::poll_once(watch.changed()).await;
+            let changed = poll_once(watch.changed()).await;
             assert!(changed.is_none(), "nothing has changed since");
         }
         for _ in 0..3 {
@@ -395,7 +395,7 @@ fn all_who_watch_are_told_the_newest_state_and_nothing_is_lost_by_giving_up() {
             let state = watch.changed().await.expect("the client lives");
             let main = state.connection(MAIN).expect("there is one");
             assert_eq!((main.opened, main.is_ready()), (4, true), "{state}");
-            let changed = futures_lite::future::poll_once(watch.changed()).await;
+            let changed = poll_once(watch.changed()).await;
             assert!(changed.is_none(), "the newest was told");
         }
     });
