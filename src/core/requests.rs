@@ -34,7 +34,7 @@ use crate::message::Message;
 use crate::outcome::Return;
 
 /// How a requester goes about it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
     pub replies: ReplyTo,
     pub confirms: bool,
@@ -143,10 +143,10 @@ impl Pending {
 }
 
 impl Requests {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
         Self {
             line: Line::new(&settings),
-            correlation: Correlation::new(settings.chance.clone()),
+            correlation: Correlation::new(&mut settings.chance),
             settings,
             requests: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -196,7 +196,7 @@ impl Requests {
         let pending = Pending {
             request,
             deadline,
-            token: self.correlation.token(),
+            token: Token::new(&mut self.settings.chance),
             number: None,
             is_doubtful: false,
             is_suspected: false,

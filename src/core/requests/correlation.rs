@@ -14,39 +14,13 @@ use super::RequestId;
 #[derive(Debug)]
 pub(super) struct Correlation {
     requester: u64,
-    chance: Chance,
 }
 
 /// Where the numbers come from that nobody else is to know before they are sent. Who answers a request sees its
 /// id, and everybody sees what consumers are called: neither may tell anything of another number.
 pub struct Chance {
-    numbers: Box<dyn Numbers>,
+    numbers: Box<dyn Fn(u64) -> u64 + Send + Sync>,
     next: u64,
-}
-
-/// A function from numbers to numbers, which can be copied.
-trait Numbers: Send + Sync {
-    fn number(&self, index: u64) -> u64;
-    fn copy(&self) -> Box<dyn Numbers>;
-}
-
-impl<F: Fn(u64) -> u64 + Clone + Send + Sync + 'static> Numbers for F {
-    fn number(&self, index: u64) -> u64 {
-        self(index)
-    }
-
-    fn copy(&self) -> Box<dyn Numbers> {
-        Box::new(self.clone())
-    }
-}
-
-impl Clone for Chance {
-    fn clone(&self) -> Self {
-        Self {
-            numbers: self.numbers.copy(),
-            next: self.next,
-        }
-    }
 }
 
 /// What comes next is not for logs.
@@ -58,7 +32,7 @@ impl fmt::Debug for Chance {
 
 impl Chance {
     /// What `numbers` makes of 0, 1 and so on, which nobody is to be able to tell from each other.
-    pub fn new(numbers: impl Fn(u64) -> u64 + Clone + Send + Sync + 'static) -> Self {
+    pub fn new(numbers: impl Fn(u64) -> u64 + Send + Sync + 'static) -> Self {
         Self {
             numbers: Box::new(numbers),
             next: 0,
@@ -74,7 +48,7 @@ impl Chance {
     }
 
     pub fn number(&mut self) -> u64 {
-        let number = self.numbers.number(self.next);
+        let number = (self.numbers)(self.next);
         self.next = self.next.wrapping_add(1);
         number
     }
@@ -84,16 +58,16 @@ impl Chance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token(u64);
 
-impl Correlation {
-    pub(super) fn new(mut chance: Chance) -> Self {
-        Self {
-            requester: chance.number(),
-            chance,
-        }
+impl Token {
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        Self(chance.number())
     }
+}
 
-    pub(super) fn token(&mut self) -> Token {
-        Token(self.chance.number())
+impl Correlation {
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        let requester = chance.number();
+        Self { requester }
     }
 
     pub(super) fn id(&self, request: RequestId, token: Token) -> ShortString {
@@ -116,14 +90,15 @@ impl Correlation {
 mod tests {
     use super::*;
 
-    fn correlation(seed: u64) -> Correlation {
-        Correlation::new(Chance::fixed(seed))
+    fn correlation(seed: u64) -> (Correlation, Chance) {
+        let mut chance = Chance::fixed(seed);
+        (Correlation::new(&mut chance), chance)
     }
 
     #[test]
     fn a_correlation_id_is_read_by_its_own_requester_alone() {
-        let (mut one, other) = (correlation(1), correlation(2));
-        let (request, token) = (RequestId(7), one.token());
+        let ((one, mut chance), (other, _)) = (correlation(1), correlation(2));
+        let (request, token) = (RequestId(7), Token::new(&mut chance));
         let id = one.id(request, token);
         assert_eq!(one.read(id.as_bytes()), Some((request, token)));
         assert_eq!(other.read(id.as_bytes()), None);
@@ -137,9 +112,9 @@ mod tests {
     #[test]
     fn ids_are_the_same_every_time_where_their_seed_was_given() {
         let ids = |seed| {
-            let mut one = correlation(seed);
+            let (one, mut chance) = correlation(seed);
             let mut id = |request| {
-                let token = one.token();
+                let token = Token::new(&mut chance);
                 one.id(RequestId(request), token)
             };
             [id(1), id(1)]

@@ -499,7 +499,7 @@ fn what_was_to_be_said_on_a_channel_is_not_said_once_it_is_gone() {
             replies,
             ..settings()
         };
-        let mut world = World::new(settings.clone());
+        let mut world = World::new(settings);
         world.run();
         world.requests.usable();
         world.requests.disconnected(world.now, &cut(), None);
