@@ -201,6 +201,11 @@ impl<W> Publisher<W> {
         self.ledger.ring.in_flight()
     }
 
+    /// Whether it is closed, and has nothing left to settle.
+    pub fn is_finished(&self) -> bool {
+        self.is_closed() && self.is_empty()
+    }
+
     /// Whether no more messages are taken.
     pub fn is_closed(&self) -> bool {
         self.ledger.closed

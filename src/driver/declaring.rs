@@ -59,8 +59,7 @@ impl Declaring {
 
     /// Whether nobody needs it any more: the producer is closed, and has nothing left.
     pub(super) fn is_idle(&self) -> bool {
-        self.outbox
-            .look(|state| state.publisher.is_closed() && state.publisher.is_empty())
+        self.outbox.look(|state| state.publisher.is_finished())
     }
 
     /// Why it has to be asked for again, once.

@@ -306,10 +306,16 @@ impl Link {
         }
     }
 
-    /// What a producer publishes to cannot be declared yet, which is told.
-    pub(super) fn producer_is_delayed(&mut self, key: ProducerKey, reason: Error) {
+    /// A producer has to wait for what it publishes on, or to, which is told.
+    pub(super) fn producer_is_delayed(&self, key: ProducerKey, reason: Error) {
         if let Some(producer) = self.producers.id(key).map(Entity::Producer) {
             outputs::delayed(&self.shared.hub, self.report.client(), producer, reason);
+        }
+    }
+
+    fn producer_is_restored(&self, key: ProducerKey) {
+        if let Some(producer) = self.producers.id(key).map(Entity::Producer) {
+            outputs::restored(&self.shared.hub, self.report.client(), producer);
         }
     }
 
@@ -322,11 +328,8 @@ impl Link {
         declared: Result<(), Error>,
         was_delayed: bool,
     ) {
-        if declared.is_ok()
-            && was_delayed
-            && let Some(producer) = self.producers.id(key).map(Entity::Producer)
-        {
-            outputs::restored(&self.shared.hub, self.report.client(), producer);
+        if declared.is_ok() && was_delayed {
+            self.producer_is_restored(key);
         }
         if let Err(error) = &declared
             && let Some(producer) = self.producers.id(key)

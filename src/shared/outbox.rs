@@ -189,7 +189,7 @@ impl Outbox {
         let (message, is_through, is_owed) = self.with(|state| {
             let publisher = &mut state.publisher;
             let message = publisher.withdraw(position);
-            let is_through = publisher.is_closed() && publisher.is_empty();
+            let is_through = publisher.is_finished();
             (message, is_through, publisher.owes_room())
         });
         let message = message?;

@@ -169,15 +169,9 @@ impl Link {
                 producers.refused(now, session, Closed::Connection, &everybody, &close);
             }
             Output::ProducerDelayed(key, reason) => {
-                if let Some(entity) = producers.id(key).map(Entity::Producer) {
-                    delayed(hub, report.client(), entity, reason);
-                }
+                self.producer_is_delayed(key, reason);
             }
-            Output::ProducerRestored(key) => {
-                if let Some(entity) = producers.id(key).map(Entity::Producer) {
-                    restored(hub, report.client(), entity);
-                }
-            }
+            Output::ProducerRestored(key) => self.producer_is_restored(key),
             Output::ProducerMayGoOn(key) => producers.is_ready(key),
             Output::ProducerTaken(key) => producers.with(now, session, key, Publisher::taken),
             Output::Returned { producer, returned } => {

@@ -90,7 +90,7 @@ impl Standing {
         Self {
             in_flight: publisher.in_flight() > 0,
             owes_room: publisher.owes_room(),
-            finished: publisher.is_closed() && publisher.is_empty(),
+            finished: publisher.is_finished(),
             on_trial: publisher.awaits_verdict(),
             unnoticed: publisher.is_unnoticed(),
             expires_at: publisher.expires_at(),
