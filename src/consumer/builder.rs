@@ -67,7 +67,7 @@ impl ConsumerBuilder {
             declaration,
             spec,
             dedicated: false,
-            concurrency: 0,
+            concurrency: as_prefetch(concurrency.unwrap_or(0)),
             is_concurrency_told: false,
             warns_after,
             retry: None,
@@ -80,12 +80,9 @@ impl ConsumerBuilder {
             },
         };
         let capacity = builder.bounds;
-        let mut builder = builder
-            .concurrency(concurrency.unwrap_or(0))
-            .capacity(messages.unwrap_or(capacity.messages))
-            .capacity_bytes(bytes.unwrap_or(capacity.bytes));
-        builder.is_concurrency_told = false;
         builder
+            .capacity(messages.unwrap_or(capacity.messages))
+            .capacity_bytes(bytes.unwrap_or(capacity.bytes))
     }
 
     /// How many messages the broker may have delivered and not seen acknowledged; 100 by default.
@@ -122,7 +119,7 @@ impl ConsumerBuilder {
     /// As many handlers of [`Consumer::process`] are to run at a time: a lower [`prefetch`](Self::prefetch), which would
     /// not let them, is raised to as many, and a line in the log says so. It says nothing of those beyond 65,535.
     pub fn concurrency(mut self, handlers: usize) -> Self {
-        self.concurrency = u16::try_from(handlers).unwrap_or(u16::MAX);
+        self.concurrency = as_prefetch(handlers);
         self.is_concurrency_told = true;
         self
     }
@@ -341,6 +338,11 @@ impl ConsumerBuilder {
         }
         Ok(consumer)
     }
+}
+
+/// The prefetch that lets so many handlers run, or the largest that there is.
+fn as_prefetch(handlers: usize) -> u16 {
+    u16::try_from(handlers).unwrap_or(u16::MAX)
 }
 
 /// What the client's settings say of messages that failed, where the consumer says nothing. What is declared for it
